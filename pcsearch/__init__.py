@@ -1,0 +1,31 @@
+"""pcsearch: fine-tune image backbones with Pairwise Confusion and search its weight λ honestly.
+
+    import pcsearch
+    summary = pcsearch.tune("recipes/quickstart.yaml")
+
+`pcsearch.confusion` holds the loss by itself, for any training loop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Summary", "__version__", "tune"]
+
+if TYPE_CHECKING:
+    from pcsearch.api import tune
+    from pcsearch.results.summary import Summary
+
+
+def __getattr__(name: str) -> Any:
+    # Looked up on demand: `import pcsearch.confusion` must not bring Ray or Optuna with it.
+    if name == "tune":
+        from pcsearch.api import tune
+
+        return tune
+    if name == "Summary":
+        from pcsearch.results.summary import Summary
+
+        return Summary
+    raise AttributeError(f"module 'pcsearch' has no attribute '{name}'")

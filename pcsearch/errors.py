@@ -1,0 +1,32 @@
+"""The errors that reach a person, each one message that says what, where and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PcsearchError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class UserError(PcsearchError):
+    """The user's mistake (a recipe, a path, an option): shown without a traceback, exit code 2.
+
+    The message says what is wrong, where, and what to do next; several problems found together
+    are given one a line.
+    """
+
+
+class TrialError(PcsearchError):
+    """One training failed for a stated reason (non-finite loss, unreadable image).
+
+    The campaign reports it, counts it and goes on.
+    """
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """`', did you mean "resnet50"?'` for a near miss, else an empty string."""
+    lowered = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.6)
+    return f', did you mean "{lowered[near[0]]}"?' if near else ""
