@@ -1,0 +1,76 @@
+"""Who is paired with whom: sample k of a batch of B with sample k + B//2."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pcsearch.errors import UserError, did_you_mean
+
+PAIRINGS = ("split_batch", "two_shuffles")
+"""`split_batch`: Fig. 1, one shuffle an epoch. `two_shuffles`: Algorithm 1, two of them."""
+
+
+def split_pairs(batch: Tensor) -> tuple[Tensor, Tensor]:
+    """The two sides [B//2, ...] of the pairs (k, k + B//2) of a batch [B, ...], as views.
+
+    The last sample of an odd batch has no partner and is in neither.
+    """
+    half = len(batch) // 2
+    return batch[:half], batch[half : 2 * half]
+
+
+def epoch_batches(
+    num_samples: int, batch_size: int, pairing: str, generator: torch.Generator
+) -> list[Tensor]:
+    """The index batches (int64, on the CPU) of one epoch, paired as `split_pairs` reads them.
+
+    - `split_batch`: one shuffle cut into batches of `batch_size`; every sample once.
+    - `two_shuffles`: two shuffles D1 and D2 (Algorithm 1); a batch is batch_size//2 samples of D1
+      followed by as many of D2, so no batch exceeds `batch_size` and every sample comes twice,
+      once on each side. A sample may meet itself, a pair of one class.
+
+    The last batch may be smaller and is kept; a last batch of one sample joins the one before,
+    since BatchNorm cannot train on a single value. Draws from `generator` (a CPU one) alone: its state
+    decides the result.
+
+    Raises `UserError` for an unknown pairing, a negative number of samples, or a batch size below
+    1 (2 for `two_shuffles`).
+    """
+    step = _samples_per_batch(num_samples, batch_size, pairing)
+    if num_samples == 0:
+        return []
+    first = torch.split(torch.randperm(num_samples, generator=generator), step)
+    if pairing == "split_batch":
+        return _without_single(list(first))
+    second = torch.split(torch.randperm(num_samples, generator=generator), step)
+    return [torch.cat(sides) for sides in zip(first, second, strict=True)]
+
+
+def num_batches(num_samples: int, batch_size: int, pairing: str) -> int:
+    """How many batches `epoch_batches` gives, without drawing them; raises as it does."""
+    step = _samples_per_batch(num_samples, batch_size, pairing)
+    whole, rest = divmod(num_samples, step)
+    joins = rest == 1 and whole > 0 and pairing == "split_batch"
+    return whole + (rest > 0 and not joins)
+
+
+def _without_single(batches: list[Tensor]) -> list[Tensor]:
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
+def _samples_per_batch(num_samples: int, batch_size: int, pairing: str) -> int:
+    """How many samples of one shuffle a batch takes."""
+    if pairing not in PAIRINGS:
+        hint = did_you_mean(pairing, PAIRINGS) or f"; choose one of {', '.join(PAIRINGS)}"
+        raise UserError(f'unknown pairing "{pairing}"{hint}')
+    smallest = 1 if pairing == "split_batch" else 2
+    if batch_size < smallest:
+        raise UserError(
+            f'batch_size is {batch_size}, but pairing "{pairing}" needs at least {smallest}'
+        )
+    if num_samples < 0:
+        raise UserError(f"num_samples is {num_samples}, but must be at least 0")
+    return batch_size if pairing == "split_batch" else batch_size // 2
