@@ -1,0 +1,30 @@
+"""What a person can say about a dataset: where it lies and which part of it to use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pcsearch.data.fieldguide.options import FieldguideOptions
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Options of `open_dataset`; a reader uses those that concern it.
+
+    Attributes:
+        root: the folder that holds the downloaded datasets.
+        images: the folder of the dataset `images`.
+        classes: which classes to use, None for all: integers are the dataset's own numbers
+            (from 1, as CUB-200-2011 writes them; digits have their own), strings are names.
+        test_fraction: the share of a class held out as test images where no test part is given.
+        split_seed: the seed of that held-out part.
+        fieldguide: what the drawn dataset `fieldguide` looks like.
+    """
+
+    root: Path = Path("data")
+    images: Path | None = None
+    classes: tuple[int | str, ...] | None = None
+    test_fraction: float = 0.2
+    split_seed: int = 0
+    fieldguide: FieldguideOptions = field(default_factory=FieldguideOptions)

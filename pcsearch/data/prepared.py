@@ -1,0 +1,86 @@
+"""A dataset's images, decoded once and aligned with their labels.
+
+Training and test images are prepared by two separate functions on purpose: what chooses
+hyperparameters calls the first alone, and the first never touches the test part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pcsearch.data.cache import ImageStore, OnBadImage, Progress, ensure_store
+from pcsearch.data.dataset import Dataset, Int64Array
+from pcsearch.errors import UserError
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The training images (and given validation images) of a dataset.
+
+    Attributes:
+        store: m decoded images.
+        labels: [m] their classes.
+        given_val: the rows that the dataset sets aside for validation, or None.
+        class_names: N names.
+    """
+
+    store: ImageStore
+    labels: Int64Array
+    given_val: Int64Array | None
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TestImages:
+    """The test images of a dataset: m decoded images and their classes [m]."""
+
+    __test__ = False  # not a test case, whatever the name suggests to pytest
+
+    store: ImageStore
+    labels: Int64Array
+
+
+def prepare_training(
+    dataset: Dataset,
+    resize: int,
+    folder: Path,
+    on_bad_image: OnBadImage = "fail",
+    progress: Progress | None = None,
+) -> TrainingImages:
+    """Decode the training images (see `ensure_store` for arguments and errors)."""
+    part = dataset.train
+    store = ensure_store(
+        part.images, resize, folder=folder, on_bad_image=on_bad_image, progress=progress
+    )
+    given_val = dataset.given_val
+    if given_val is not None:
+        given_val = np.flatnonzero(np.isin(store.kept, given_val)).astype(np.int64)
+    return TrainingImages(store, part.labels[store.kept], given_val, dataset.class_names)
+
+
+def prepare_test(
+    dataset: Dataset,
+    resize: int,
+    folder: Path,
+    on_bad_image: OnBadImage = "fail",
+    progress: Progress | None = None,
+) -> TestImages:
+    """Decode the test images (see `ensure_store` for arguments and errors).
+
+    Raises UserError too if there are none, or if a class lost all of them to `skip`.
+    """
+    part = dataset.test
+    if part is None:
+        raise UserError(f"dataset {dataset.id} has no test images.")
+    store = ensure_store(
+        part.images, resize, folder=folder, on_bad_image=on_bad_image, progress=progress
+    )
+    labels = part.labels[store.kept]
+    lost = sorted(set(part.labels.tolist()) - set(labels.tolist()))
+    if lost:
+        names = ", ".join(dataset.class_names[label] for label in lost[:10])
+        raise UserError(f"no test image of these classes can be read: {names}. Add some.")
+    return TestImages(store, labels)

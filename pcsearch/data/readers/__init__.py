@@ -1,0 +1,1 @@
+"""One module a dataset layout, each with a `read(options) -> Dataset`."""

@@ -1,0 +1,134 @@
+"""A person's own images: one sub-folder a class, with or without train/, val/, test/."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pcsearch.data.classes import choose_classes
+from pcsearch.data.dataset import Dataset, Int64Array, Part
+from pcsearch.data.options import DataOptions
+from pcsearch.data.readers.folder_layout import FolderPart, find_parts
+from pcsearch.data.sources import FileImages
+from pcsearch.data.splits import hold_out_test
+from pcsearch.errors import UserError
+
+_Files = dict[str, tuple[list[str], Int64Array]]  # part → its files and their labels
+_USES = (("validate", "val"), ("test", "test"))
+
+
+def read(options: DataOptions) -> Dataset:
+    """Classes are the sub-folders, in alphabetical order, numbered from 1 for `data.classes`.
+
+    Images in val/ come after those of train/ in the training part, their indices in
+    `given_val`. Without test/, a share `test_fraction` of every class in train/ is held out by
+    `split_seed`. Every class ends with at least one image to fit on, one to validate on and
+    one to test on; UserError, naming folder or classes, if it cannot, or if the parts differ
+    in their classes or share files.
+    """
+    if options.images is None:
+        raise UserError("dataset images: say which folder by --images DIR or data.images.")
+    root = options.images.expanduser()
+    parts = find_parts(root)
+    names = _class_names(root, parts)
+    chosen = [names[i] for i in choose_classes(names, options.classes)]
+    files: _Files = {what: _listed(part, chosen) for what, part in parts.items()}
+    _check_counts(root, files, chosen)
+    if "test" not in files:
+        paths, labels = files["train"]
+        keep = 1 if "val" in files else 2
+        aside = hold_out_test(labels, options.test_fraction, options.split_seed, keep, chosen)
+        files["test"] = ([paths[i] for i in np.flatnonzero(aside)], labels[aside])
+        files["train"] = ([paths[i] for i in np.flatnonzero(~aside)], labels[~aside])
+    _refuse_shared_files(root, {what: paths for what, (paths, _) in files.items()})
+    return _dataset(root, files, tuple(chosen))
+
+
+def _dataset(root: Path, files: _Files, class_names: tuple[str, ...]) -> Dataset:
+    paths, labels = files["train"]
+    given_val = None
+    if "val" in files:
+        val_paths, val_labels = files["val"]
+        given_val = np.arange(len(paths), len(paths) + len(val_paths), dtype=np.int64)
+        paths, labels = paths + val_paths, np.concatenate([labels, val_labels])
+    test_paths, test_labels = files["test"]
+    return Dataset(
+        "images",
+        class_names,
+        Part(FileImages.of(root, paths), labels),
+        Part(FileImages.of(root, test_paths), test_labels),
+        given_val,
+    )
+
+
+def _class_names(root: Path, parts: dict[str, FolderPart]) -> list[str]:
+    train = parts["train"]
+    names = [name for name, files in train.classes.items() if files]
+    where = root / train.folder
+    if not names:
+        raise UserError(
+            f"{where} holds no images in sub-folders: put one sub-folder a class in it."
+        )
+    if len(names) == 1:
+        hint = f" Did you mean {where / names[0]}?" if _holds_classes(train, names[0]) else ""
+        raise UserError(f"{where} has one class only, {names[0]}; at least two are needed.{hint}")
+    for part in parts.values():
+        in_part = {name for name, files in part.classes.items() if files}
+        _refuse_difference(root / part.folder, where, sorted(in_part - set(names)))
+        _refuse_difference(where, root / part.folder, sorted(set(names) - in_part))
+    empty = [name for name in train.classes if name not in names]
+    if empty:
+        raise UserError(f"{where / empty[0]} holds no images: add some or remove the folder.")
+    return names
+
+
+def _refuse_difference(there: Path, absent_from: Path, names: list[str]) -> None:
+    if names:
+        raise UserError(
+            f"{', '.join(names[:10])}: in {there}, but without images in {absent_from}. "
+            "All parts need the same class folders, with images in each."
+        )
+
+
+def _holds_classes(part: FolderPart, name: str) -> bool:
+    depth = part.classes[name][0].count("/") - (1 if part.folder else 0)
+    return depth >= 2
+
+
+def _listed(part: FolderPart, names: Sequence[str]) -> tuple[list[str], Int64Array]:
+    paths = [path for name in names for path in part.classes[name]]
+    counts = [len(part.classes[name]) for name in names]
+    return paths, np.repeat(np.arange(len(names)), counts).astype(np.int64)
+
+
+def _check_counts(root: Path, files: _Files, names: list[str]) -> None:
+    """Every class must leave an image for each use that has no folder of its own."""
+    uses = ["train on", *(f"{use} on" for use, part in _USES if part not in files)]
+    counts = np.bincount(files["train"][1], minlength=len(names))
+    small = [
+        f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < len(uses)
+    ]
+    if small:
+        raise UserError(
+            f"too few images to split in {root}: {', '.join(small[:10])}. Every class needs one "
+            f"to {', one to '.join(uses)}: add images, or remove or leave out the class."
+        )
+
+
+def _refuse_shared_files(root: Path, parts: dict[str, list[str]]) -> None:
+    """A file (or a link to it) in two parts would make validation or test meaningless."""
+    owner: dict[tuple[int, int], tuple[str, str]] = {}
+    for what, paths in parts.items():
+        for path in paths:
+            try:
+                status = (root / path).stat()
+            except OSError:
+                continue
+            first, first_path = owner.setdefault((status.st_dev, status.st_ino), (what, path))
+            if first != what:
+                raise UserError(
+                    f"{root / path} is the very same file as {root / first_path}: images to "
+                    "train on, to validate on and to test on must differ. Remove the link."
+                )

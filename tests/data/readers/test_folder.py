@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pcsearch.data.catalog import DataOptions, open_dataset
+from pcsearch.data.dataset import Dataset, Part
+from pcsearch.errors import UserError
+
+from ..image_files import noise, save_classes
+
+COUNTS = {"gull": 10, "heron": 7, "tern": 3}
+
+
+def read(folder: Path, **options: object) -> Dataset:
+    return open_dataset("images", replace(DataOptions(images=folder), **options))
+
+
+def names(part: Part | None) -> list[str]:
+    assert part is not None
+    return [part.images.name(i) for i in range(len(part.images))]
+
+
+def test_flat_folder_gets_a_stratified_test_part(tmp_path: Path) -> None:
+    save_classes(tmp_path, COUNTS)
+    dataset = read(tmp_path)
+    assert dataset.class_names == ("gull", "heron", "tern")
+    assert dataset.num_classes == 3
+    assert dataset.given_val is None
+    assert dataset.test is not None
+    assert np.bincount(dataset.test.labels).tolist() == [2, 1, 1]
+    assert np.bincount(dataset.train.labels).tolist() == [8, 6, 2]
+    both = names(dataset.train) + names(dataset.test)
+    assert sorted(both) == sorted(str(path) for path in tmp_path.rglob("*.jpg"))
+    for part in (dataset.train, dataset.test):
+        for index, label in enumerate(part.labels):
+            assert Path(part.images.name(index)).parent.name == dataset.class_names[label]
+
+
+def test_held_out_test_depends_on_seed_and_fraction_alone(tmp_path: Path) -> None:
+    save_classes(tmp_path, COUNTS)
+    first = read(tmp_path)
+    assert names(read(tmp_path).test) == names(first.test)
+    assert names(read(tmp_path, split_seed=1).test) != names(first.test)
+    half = read(tmp_path, test_fraction=0.5).test
+    assert half is not None
+    assert np.bincount(half.labels).tolist() == [5, 4, 1]
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "Validation"])
+def test_given_parts_are_used(tmp_path: Path, val: str) -> None:
+    save_classes(tmp_path / "Train", {"b": 2, "a": 3}, seed=0)
+    save_classes(tmp_path / val, {"a": 1, "b": 1}, seed=1)
+    save_classes(tmp_path / "testing", {"a": 2, "b": 1}, seed=2)
+    dataset = read(tmp_path)
+    assert dataset.class_names == ("a", "b")
+    assert dataset.given_val is not None
+    assert dataset.given_val.tolist() == [5, 6]
+    assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 0, 1]
+    assert [name for name in names(dataset.train) if f"/{val}/" in name] == (
+        names(dataset.train)[5:]
+    )
+    assert all("/testing/" in name for name in names(dataset.test))
+
+
+def test_validation_given_but_no_test(tmp_path: Path) -> None:
+    save_classes(tmp_path / "train", {"a": 2, "b": 5}, seed=0)
+    save_classes(tmp_path / "val", {"a": 1, "b": 1}, seed=1)
+    dataset = read(tmp_path)
+    assert dataset.train.labels.tolist() == [0, 1, 1, 1, 1, 0, 1]
+    assert dataset.given_val is not None
+    assert dataset.given_val.tolist() == [5, 6]
+    assert all("/train/" in name for name in names(dataset.test))
+
+
+def test_other_files_are_passed_over(tmp_path: Path) -> None:
+    save_classes(tmp_path, {"a": 3, "b": 3})
+    (tmp_path / "a" / ".hidden.jpg").write_bytes(b"x")
+    (tmp_path / "a" / "notes.txt").write_text("x")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "README.md").write_text("x")
+    (tmp_path / "b" / "deeper").mkdir()
+    noise(9, 9, 1).save(tmp_path / "b" / "deeper" / "UPPER.JPEG")
+    dataset = read(tmp_path)
+    assert dataset.test is not None
+    assert len(dataset.train.labels) + len(dataset.test.labels) == 7
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    save_classes(tmp_path, {"bus": 4, "test": 4, "train": 4})
+    assert read(tmp_path).class_names == ("bus", "test", "train")
+
+
+def test_class_selection(tmp_path: Path) -> None:
+    save_classes(tmp_path, COUNTS)
+    dataset = read(tmp_path, classes=("TERN", 1))
+    assert dataset.class_names == ("gull", "tern")
+    assert set(dataset.train.labels.tolist()) == {0, 1}
+    with pytest.raises(UserError, match='did you mean "heron"'):
+        read(tmp_path, classes=("herron", 1))
+
+
+def test_key_follows_the_files(tmp_path: Path) -> None:
+    save_classes(tmp_path / "one", COUNTS)
+    first = read(tmp_path / "one").train.images.key
+    assert read(tmp_path / "one").train.images.key == first
+    shutil.copytree(tmp_path / "one", tmp_path / "copy")
+    assert read(tmp_path / "copy").train.images.key == first  # times are copied too
+    path = Path(names(read(tmp_path / "one").train)[0])
+    os.utime(path, ns=(0, 0))
+    assert read(tmp_path / "one").train.images.key != first
+
+
+def test_no_folder_named() -> None:
+    with pytest.raises(UserError, match="--images"):
+        open_dataset("images", DataOptions())
+
+
+def refuse(folder: Path, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read(folder)
+
+
+def test_unusable_folders(tmp_path: Path) -> None:
+    refuse(tmp_path / "missing", "there is no folder .*missing")
+    (tmp_path / "file").write_text("")
+    refuse(tmp_path / "file", "is a file, not a folder")
+    (tmp_path / "empty").mkdir()
+    refuse(tmp_path / "empty", "no images in sub-folders")
+    (tmp_path / "flat").mkdir()
+    noise(9, 9, 0).save(tmp_path / "flat" / "a.png")
+    refuse(tmp_path / "flat", "no images in sub-folders")
+    (tmp_path / "text" / "a").mkdir(parents=True)
+    (tmp_path / "text" / "a" / "a.txt").write_text("")
+    refuse(tmp_path / "text", "no images in sub-folders")
+
+
+def test_one_class(tmp_path: Path) -> None:
+    save_classes(tmp_path / "one", {"gull": 5})
+    refuse(tmp_path / "one", r"one class only, gull; at least two are needed\.$")
+    save_classes(tmp_path / "above" / "birds", COUNTS)
+    refuse(tmp_path / "above", "Did you mean .*above/birds")
+
+
+def test_empty_class(tmp_path: Path) -> None:
+    save_classes(tmp_path, COUNTS | {"wren": 0})
+    refuse(tmp_path, "wren holds no images")
+
+
+def test_too_few_images(tmp_path: Path) -> None:
+    save_classes(tmp_path / "flat", {"a": 5, "b": 2, "c": 1})
+    refuse(tmp_path / "flat", r"b \(2\), c \(1\).*train on, one to validate on, one to test on")
+    save_classes(tmp_path / "parts" / "train", {"a": 5, "b": 1})
+    save_classes(tmp_path / "parts" / "test", {"a": 5, "b": 1}, seed=1)
+    refuse(tmp_path / "parts", r"b \(1\)\. .*train on, one to validate on: ")
+    save_classes(tmp_path / "parts" / "val", {"a": 1, "b": 1}, seed=2)
+    assert len(read(tmp_path / "parts").train.labels) == 8
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_classes_must_agree(tmp_path: Path, part: str) -> None:
+    save_classes(tmp_path / "train", {"a": 3, "b": 3, "c": 3})
+    save_classes(tmp_path / part, {"a": 1, "b": 1}, seed=1)
+    refuse(tmp_path, f"c: in .*train, but without images in .*{part}")
+    save_classes(tmp_path / part, {"c": 1, "d": 1}, seed=2)
+    refuse(tmp_path, f"d: in .*{part}, but without images in .*train")
+    (tmp_path / "train" / "d").mkdir()
+    refuse(tmp_path, f"d: in .*{part}, but without images in .*train")
+
+
+def test_doubtful_layouts(tmp_path: Path) -> None:
+    save_classes(tmp_path / "a" / "test", COUNTS)
+    save_classes(tmp_path / "a", COUNTS)
+    refuse(tmp_path / "a", "has test/ but no train/")
+    save_classes(tmp_path / "b" / "train", COUNTS)
+    save_classes(tmp_path / "b", {"wren": 2})
+    refuse(tmp_path / "b", "wren holds images beside train/")
+    save_classes(tmp_path / "c" / "train", COUNTS)
+    save_classes(tmp_path / "c", {"test": 2})
+    refuse(tmp_path / "c", "test holds images, but no class folders")
+    save_classes(tmp_path / "d" / "train", COUNTS)
+    save_classes(tmp_path / "d" / "val", COUNTS)
+    save_classes(tmp_path / "d" / "valid", COUNTS)
+    refuse(tmp_path / "d", "has both val/ and valid/")
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_parts_must_not_share_files(tmp_path: Path, part: str) -> None:
+    save_classes(tmp_path / "train", COUNTS)
+    (tmp_path / part).symlink_to(tmp_path / "train")
+    refuse(tmp_path, "the very same file")
+    (tmp_path / part).unlink()
+    save_classes(tmp_path / part, COUNTS, seed=1)
+    assert read(tmp_path).num_classes == 3
+    os.link(tmp_path / "train" / "tern" / "00.jpg", tmp_path / part / "tern" / "99.jpg")
+    refuse(tmp_path, r"tern/99\.jpg is the very same file as .*train/tern/00\.jpg")
+
+
+def test_spaces_and_non_ascii_names(tmp_path: Path) -> None:
+    save_classes(tmp_path / "my birds é", {"grèbe huppé": 3, "蒼鷺": 3})
+    dataset = read(tmp_path / "my birds é")
+    assert dataset.class_names == ("grèbe huppé", "蒼鷺")
+    assert dataset.train.images.image(0).size == (24, 20)

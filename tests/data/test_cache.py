@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision.transforms import InterpolationMode, Resize
+
+from pcsearch.data import cache_build
+from pcsearch.data.cache import default_cache_folder, ensure_store
+from pcsearch.data.sources import ArrayImages, FileImages
+from pcsearch.errors import UserError
+
+from .image_files import CountedImages, leftovers, noise
+
+
+def files_in(folder: Path, count: int = 5) -> FileImages:
+    """JPEGs of various shapes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        noise(30 + 7 * index, 61 - 5 * index, index).save(folder / f"{index}.jpg")
+    return FileImages.of(folder, [f"{index}.jpg" for index in range(count)])
+
+
+@pytest.mark.parametrize("resize", [7, 32, 100])
+def test_pixels_equal_torchvision_resize(tmp_path: Path, resize: int) -> None:
+    images = files_in(tmp_path / "images")
+    store = ensure_store(images, resize, folder=tmp_path / "cache")
+    transform = Resize((resize, resize), InterpolationMode.BILINEAR, antialias=True)
+    for index in range(len(images)):
+        with Image.open(images.name(index)) as image:
+            expected = np.asarray(transform(image.convert("RGB")))
+        assert (store.images[index] == expected).all()
+    assert store.kept.tolist() == [0, 1, 2, 3, 4]
+    assert store.bad == ()
+
+
+def test_store_is_a_read_only_map(tmp_path: Path) -> None:
+    store = ensure_store(files_in(tmp_path / "images"), 16, folder=tmp_path / "cache")
+    assert isinstance(store.images, np.memmap)
+    assert store.images.dtype == np.uint8
+    with pytest.raises(ValueError, match="read-only"):
+        store.images[0, 0, 0, 0] = 1
+
+
+def test_second_call_decodes_nothing(tmp_path: Path) -> None:
+    source = CountedImages(tmp_path / "log")
+    first = ensure_store(source, 8, folder=tmp_path / "cache")
+    second = ensure_store(source, 8, folder=tmp_path / "cache")
+    assert first.path == second.path
+    assert len((tmp_path / "log").read_text().split()) == 40
+    assert ensure_store(source, 9, folder=tmp_path / "cache").path != first.path
+
+
+def test_changed_file_gives_another_store(tmp_path: Path) -> None:
+    first = ensure_store(files_in(tmp_path / "images"), 8, folder=tmp_path / "cache")
+    noise(30, 30, 99).save(tmp_path / "images" / "2.jpg")
+    images = FileImages.of(tmp_path / "images", [f"{index}.jpg" for index in range(5)])
+    second = ensure_store(images, 8, folder=tmp_path / "cache")
+    assert second.path != first.path
+    assert (second.images[2] != first.images[2]).any()
+
+
+def test_progress_counts_to_the_end(tmp_path: Path) -> None:
+    pixels = np.zeros((50, 4, 4), dtype=np.uint8)
+    calls: list[tuple[int, int]] = []
+    ensure_store(
+        ArrayImages(pixels, "square"), 4, folder=tmp_path, progress=lambda *c: calls.append(c)
+    )
+    assert [total for _, total in calls] == [50] * len(calls)
+    assert calls[-1] == (50, 50)
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+
+
+def spoil(images: FileImages) -> FileImages:
+    whole = Path(images.name(1)).read_bytes()
+    Path(images.name(1)).write_bytes(whole[: len(whole) // 2])
+    Path(images.name(3)).write_text("no image")
+    return FileImages.of(images.root, images.names)
+
+
+def test_all_bad_images_are_named(tmp_path: Path) -> None:
+    images = spoil(files_in(tmp_path / "images"))
+    with pytest.raises(UserError) as caught:
+        ensure_store(images, 8, folder=tmp_path / "cache")
+    message = str(caught.value)
+    assert "2 of 5 images cannot be read" in message
+    assert "1.jpg (" in message
+    assert "runcated" in message
+    assert "3.jpg (not an image)" in message
+    assert "data.on_bad_image=skip" in message
+    assert leftovers(tmp_path / "cache") == []
+
+
+def test_ten_bad_images_at_most_are_named(tmp_path: Path) -> None:
+    for index in range(15):
+        (tmp_path / f"{index:02}.jpg").write_bytes(b"")
+    noise(9, 9, 0).save(tmp_path / "99.jpg")
+    images = FileImages.of(tmp_path, [*(f"{i:02}.jpg" for i in range(15)), "99.jpg"])
+    with pytest.raises(UserError, match="and 5 more") as caught:
+        ensure_store(images, 8, folder=tmp_path / "cache")
+    assert str(caught.value).count("the file is empty") == 10
+
+
+def test_skipped_images_leave_no_gap(tmp_path: Path) -> None:
+    images = spoil(files_in(tmp_path / "images"))
+    store = ensure_store(images, 8, folder=tmp_path / "cache", on_bad_image="skip")
+    assert store.kept.tolist() == [0, 2, 4]
+    assert store.images.shape == (3, 8, 8, 3)
+    for row, index in enumerate(store.kept):
+        expected = images.image(int(index)).resize((8, 8), Image.Resampling.BILINEAR)
+        assert (store.images[row] == np.asarray(expected)).all()
+    assert len(store.bad) == 2
+    again = ensure_store(images, 8, folder=tmp_path / "cache", on_bad_image="skip")
+    assert again.bad == store.bad
+    assert again.kept.tolist() == [0, 2, 4]
+    with pytest.raises(UserError, match="2 of 5"):
+        ensure_store(images, 8, folder=tmp_path / "cache", on_bad_image="fail")
+
+
+def test_nothing_readable_is_an_error_even_under_skip(tmp_path: Path) -> None:
+    images = FileImages.of(tmp_path, ["a.jpg", "b.jpg"])
+    with pytest.raises(UserError, match=r"(?s)2 of 2 .*no such file.*check the folder"):
+        ensure_store(images, 8, folder=tmp_path / "cache", on_bad_image="skip")
+
+
+@pytest.mark.parametrize("damage", ["short", "long", "meta", "no meta", "half meta", "header"])
+def test_damaged_store_is_built_again(tmp_path: Path, damage: str) -> None:
+    source = CountedImages(tmp_path / "log", size=6)
+    store = ensure_store(source, 8, folder=tmp_path / "cache")
+    expected, meta = store.images.copy(), store.path.with_suffix(".json")
+    size = store.path.stat().st_size
+    if damage == "short":
+        os.truncate(store.path, size - 100)
+    elif damage == "long":
+        os.truncate(store.path, size + 1)
+    elif damage == "meta":
+        facts = json.loads(meta.read_text())
+        meta.write_text(json.dumps(facts | {"bad_indices": [0]}))
+    elif damage == "no meta":
+        meta.unlink()
+    elif damage == "half meta":
+        meta.write_text(meta.read_text()[:30])
+    else:
+        with store.path.open("r+b") as file:
+            file.write(b"broken")
+    again = ensure_store(source, 8, folder=tmp_path / "cache")
+    assert (again.images == expected).all()
+    assert len((tmp_path / "log").read_text().split()) == 12
+    assert leftovers(tmp_path / "cache") == sorted([store.path.name, meta.name])
+
+
+_BUILD = """
+import os, sys
+from pathlib import Path
+from pcsearch.data import cache_build
+from pcsearch.data.cache import ensure_store
+from data.image_files import CountedImages
+
+class Mortal(CountedImages):
+    def image(self, index):
+        if index == 30:
+            os.kill(os.getpid(), 9)
+        return super().image(index)
+
+source = (Mortal if sys.argv[2] == "dies" else CountedImages)(Path(sys.argv[1]) / "log", 400)
+store = ensure_store(source, 8, folder=Path(sys.argv[1]) / "cache")
+print(store.images.sum())
+"""
+
+
+def start_builder(folder: Path, fate: str) -> subprocess.Popen[str]:
+    # No main guard in that script: decoding must not need one.
+    tests = Path(__file__).resolve().parents[1]
+    path = os.pathsep.join([str(tests.parent), str(tests)])
+    return subprocess.Popen(
+        [sys.executable, "-c", _BUILD, str(folder), fate],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_killed_builder_leaves_no_store(tmp_path: Path) -> None:
+    builder = start_builder(tmp_path, "dies")
+    builder.communicate()
+    assert builder.returncode == -9
+    assert [name for name in leftovers(tmp_path / "cache") if not name.endswith(".tmp")] == []
+    source = CountedImages(tmp_path / "log", 400)
+    store = ensure_store(source, 8, folder=tmp_path / "cache")
+    assert (store.images[399] == np.asarray(noise(9, 9, 399).resize((8, 8), 2))).all()
+    assert [name for name in leftovers(tmp_path / "cache") if name.endswith(".tmp")] == []
+
+
+def test_one_process_builds_and_the_others_wait(tmp_path: Path) -> None:
+    builders = [start_builder(tmp_path, "lives") for _ in range(3)]
+    outputs = [builder.communicate() for builder in builders]
+    assert [builder.returncode for builder in builders] == [0, 0, 0], outputs
+    assert len({out for out, _ in outputs}) == 1
+    assert sorted(map(int, (tmp_path / "log").read_text().split())) == list(range(400))
+
+
+def test_threads_of_one_process_build_once(tmp_path: Path) -> None:
+    source = CountedImages(tmp_path / "log")
+    threads = [
+        threading.Thread(target=ensure_store, args=(source, 8), kwargs={"folder": tmp_path})
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len((tmp_path / "log").read_text().split()) == 40
+
+
+def test_errors_of_the_source_itself_are_not_bad_images(tmp_path: Path) -> None:
+    class Broken(CountedImages):
+        def image(self, index: int) -> Image.Image:
+            raise KeyError("a mistake in the reader")
+
+    with pytest.raises(KeyError, match="a mistake in the reader"):
+        ensure_store(Broken(tmp_path / "log"), 8, folder=tmp_path / "cache")
+    assert leftovers(tmp_path / "cache") == []
+
+
+def test_no_images(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no images"):
+        ensure_store(FileImages.of(tmp_path, []), 8, folder=tmp_path)
+
+
+def test_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PCSEARCH_CACHE", str(tmp_path))
+    assert default_cache_folder() == tmp_path
+    monkeypatch.delenv("PCSEARCH_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_cache_folder() == tmp_path / ".cache" / "pcsearch"
+
+
+def test_header_is_as_long_for_any_number_of_rows() -> None:
+    lengths = {len(cache_build._header(rows, 8)) for rows in (1, 999, 10**7)}
+    assert lengths == {128}

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from pcsearch.data.catalog import DATASETS, DataOptions, open_dataset
+from pcsearch.errors import UserError
+
+
+def test_entries_are_filled_in() -> None:
+    assert set(DATASETS) >= {"digits", "fieldguide", "cub200", "images"}
+    for dataset_id, entry in DATASETS.items():
+        assert entry.id == dataset_id
+        assert entry.title
+        assert entry.description
+        assert entry.terms
+        assert callable(entry.reader)
+
+
+def test_unknown_dataset() -> None:
+    with pytest.raises(UserError, match='unknown dataset "cub20", did you mean "cub200"'):
+        open_dataset("cub20", DataOptions())
+    with pytest.raises(UserError, match=r"\(known: digits, fieldguide, cub200, images"):
+        open_dataset("zebra", DataOptions())
+
+
+def test_opening_datasets_needs_neither_torch_nor_ray() -> None:
+    code = (
+        "import sys; import pcsearch.data.catalog, pcsearch.data.prepared, pcsearch.data.splits; "
+        "print([m for m in ('torch', 'torchvision', 'ray', 'optuna', 'pydantic', 'sklearn') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pcsearch.data.decode import read_image
+
+from .image_files import noise
+
+
+def read_back(image: Image.Image, path: Path, **options: object) -> np.ndarray:
+    image.save(path, **options)
+    read = read_image(path)
+    assert read.mode == "RGB"
+    return np.asarray(read)
+
+
+def test_rgb_png_is_unchanged(tmp_path: Path) -> None:
+    picture = noise(11, 13, 1)
+    assert (read_back(picture, tmp_path / "a.png") == np.asarray(picture)).all()
+
+
+def test_grey_fills_three_channels(tmp_path: Path) -> None:
+    grey = noise(11, 13, 1).convert("L")
+    pixels = read_back(grey, tmp_path / "a.png")
+    assert (pixels == np.asarray(grey)[..., None]).all()
+
+
+def test_palette_is_looked_up(tmp_path: Path) -> None:
+    palette = noise(11, 13, 1).convert("P", palette=Image.Palette.ADAPTIVE, colors=16)
+    pixels = read_back(palette, tmp_path / "a.png")
+    assert (pixels == np.asarray(palette.convert("RGB"))).all()
+
+
+def test_palette_with_transparency(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    palette = noise(11, 13, 1).convert("P", palette=Image.Palette.ADAPTIVE, colors=16)
+    pixels = read_back(palette, tmp_path / "a.png", transparency=bytes(range(16)))
+    assert (pixels == np.asarray(palette.convert("RGB"))).all()
+    assert not recwarn.list
+
+
+def test_cmyk_jpeg(tmp_path: Path) -> None:
+    cmyk = noise(32, 32, 1).convert("CMYK")
+    pixels = read_back(cmyk, tmp_path / "a.jpg", quality=98)
+    assert np.abs(pixels.astype(int) - np.asarray(noise(32, 32, 1))).mean() < 8
+
+
+def test_alpha_is_dropped(tmp_path: Path) -> None:
+    picture = noise(11, 13, 1)
+    clear = picture.copy()
+    clear.putalpha(0)
+    assert (read_back(clear, tmp_path / "a.png") == np.asarray(picture)).all()
+
+
+def test_16_bit_grey_keeps_its_high_byte(tmp_path: Path) -> None:
+    deep = np.array([[0, 255, 256, 65535], [1000, 30000, 40000, 50000]], dtype=np.uint16)
+    pixels = read_back(Image.fromarray(deep), tmp_path / "a.png")
+    assert pixels[..., 0].tolist() == (deep // 256).tolist()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
+    upright = np.asarray(noise(10, 14, 1))
+    stored = {  # how a camera stores the upright picture under each orientation
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(np.ascontiguousarray(stored))
+    assert (read_back(image, tmp_path / "a.png", exif=exif) == upright).all()
+
+
+def test_animation_gives_its_first_frame(tmp_path: Path) -> None:
+    first, second = noise(12, 12, 1).convert("P"), noise(12, 12, 2).convert("P")
+    pixels = read_back(first, tmp_path / "a.gif", save_all=True, append_images=[second])
+    assert np.abs(pixels.astype(int) - np.asarray(first.convert("RGB"))).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "empty"), (b"plain text", "not an image"), (b"\xff\xd8\xff\xe0 no jpeg", "Truncated")],
+)
+def test_unreadable_files_say_why(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    with pytest.raises(OSError, match=reason):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".tif", ".webp"])
+def test_truncated_files_are_refused(tmp_path: Path, suffix: str) -> None:
+    whole = tmp_path / f"whole{suffix}"
+    noise(200, 200, 1).save(whole)
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(OSError):
+        read_image(cut)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="no such file"):
+        read_image(tmp_path / "a.jpg")

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pcsearch.data import disk
+from pcsearch.data.cache import ensure_store
+from pcsearch.errors import UserError
+
+from .image_files import CountedImages, leftovers
+
+
+def test_too_little_room_is_found_before_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = CountedImages(tmp_path / "log")
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(UserError, match=r"7,680 bytes\) needed, .*1,000 bytes\) free"):
+        ensure_store(source, 8, folder=tmp_path / "cache")
+    assert not (tmp_path / "log").exists()
+    assert leftovers(tmp_path / "cache") == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("no mount command: a full disk cannot be made")
+    if done.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_disk_full_before_and_while_writing(small_disk: Path, tmp_path: Path) -> None:
+    class Filling(CountedImages):
+        def image(self, index: int) -> Image.Image:
+            if index == 4:  # another program fills the disk meanwhile
+                with (small_disk / "other").open("wb", buffering=0) as file:
+                    while file.write(b"x" * 4096) == 4096:
+                        pass
+            return super().image(index)
+
+    with pytest.raises(UserError, match=r"needed, 1\.0 MB"):
+        ensure_store(CountedImages(tmp_path / "log", 40), 100, folder=small_disk / "cache")
+
+    with pytest.raises((UserError, OSError)) as caught:
+        ensure_store(Filling(tmp_path / "log", 20), 100, folder=small_disk / "cache", workers=1)
+    assert isinstance(caught.value, UserError)
+    assert "not enough room" in str(caught.value)
+    assert "600,000 bytes) needed" in str(caught.value)
+    assert leftovers(small_disk / "cache") == []
+
+
+def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    source = CountedImages(tmp_path / "log")
+    with pytest.raises(UserError, match="PCSEARCH_CACHE"):
+        ensure_store(source, 8, folder=tmp_path / "file" / "cache")
