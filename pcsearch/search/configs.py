@@ -1,0 +1,50 @@
+"""The configuration of each trial: sampled values made complete, and the seeds of each phase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pcsearch.search.plan import ArmPlan, Plan, StudyPlan, derive_seed
+from pcsearch.search.trial import Config
+
+
+def search_config(
+    plan: Plan, study: StudyPlan, arm: ArmPlan, index: int, sampled: Mapping[str, Any]
+) -> Config:
+    """A search trial's configuration; trial `index` has the same training seed in every arm."""
+    return {
+        **strength(arm, sampled, study.num_classes),
+        **arm.fixed,
+        **{key: value for key, value in sampled.items() if key != arm.parameter},
+        "seed": derive_seed(plan.seed, "search", index),
+        "split": 0,
+    }
+
+
+def strength(arm: ArmPlan, sampled: Mapping[str, Any], num_classes: int) -> Config:
+    """λ, λ/N and, for its arm alone, the label smoothing."""
+    if arm.parameter is None:
+        return {"lambda": 0.0, "lambda_over_n": 0.0}
+    value = float(sampled[arm.parameter])
+    if arm.parameter == "label_smoothing":
+        return {"lambda": 0.0, "lambda_over_n": 0.0, "label_smoothing": value}
+    if arm.parameter == "lambda":
+        return {"lambda": value, "lambda_over_n": value / num_classes}
+    return {"lambda": value * num_classes, "lambda_over_n": value}
+
+
+def finalist_config(plan: Plan, config: Config, repeat: int) -> Config:
+    """The same hyperparameters on split number `repeat`, with a seed that all arms share."""
+    return {**config, "seed": derive_seed(plan.seed, "finalists", repeat), "split": repeat}
+
+
+def confirm_config(plan: Plan, config: Config, index: int) -> Config:
+    """The same hyperparameters on all training images, with confirm seed number `index`."""
+    return {**config, "seed": plan.confirm_seeds[index], "split": None}
+
+
+def without_regulariser(config: Config) -> Config:
+    """The configuration of `search.control: single`: another arm's, with λ = 0."""
+    kept = {key: value for key, value in config.items() if key != "label_smoothing"}
+    return {**kept, "lambda": 0.0, "lambda_over_n": 0.0}

@@ -1,0 +1,43 @@
+"""What a campaign tells whoever watches it: a live view, plain lines, or nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from pcsearch.search.journal import Event
+from pcsearch.search.plan import Plan
+from pcsearch.search.state import CampaignState
+
+
+class Observer(Protocol):
+    """Watches a campaign from its preparation to its end; must not change it."""
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """Images of `what` made ready so far."""
+
+    def started(self, run_folder: Path, plan: Plan, width: int) -> None:
+        """The run folder exists and trials are about to be asked, `width` at once."""
+
+    def event(self, event: Event, state: CampaignState) -> None:
+        """An event was written to the journal and folded into the state."""
+
+    def tick(self, state: CampaignState, elapsed_seconds: float, width: int) -> None:
+        """Called about ten times a second while trials run."""
+
+    def finished(self, status: str) -> None:
+        """The campaign ended, well or not; called exactly once, also after an error."""
+
+
+class Silent:
+    """Watches nothing."""
+
+    def preparing(self, what: str, done: int, total: int) -> None: ...
+
+    def started(self, run_folder: Path, plan: Plan, width: int) -> None: ...
+
+    def event(self, event: Event, state: CampaignState) -> None: ...
+
+    def tick(self, state: CampaignState, elapsed_seconds: float, width: int) -> None: ...
+
+    def finished(self, status: str) -> None: ...

@@ -1,0 +1,155 @@
+"""Which values to try next: Optuna by ask and tell, as a pure function of an arm's history.
+
+The Optuna study is built afresh from the history at each ask, with a sampler seeded by (campaign
+seed, study, arm, index). So asking again after a restart gives the same answer, whatever the
+process had done before, and no sampler state has to be stored.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pcsearch.recipe.space import Space
+from pcsearch.search.plan import SHARED_KEYS, ArmPlan, Plan, derive_seed
+from pcsearch.search.trial import Trial
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+
+WHOLE_NUMBERS = ("batch_size", "head_only_epochs")
+
+
+def propose(
+    plan: Plan, study_id: str, arm: ArmPlan, index: int, history: Sequence[Trial]
+) -> dict[str, Any]:
+    """The values of the arm's search dimensions for its trial number `index`.
+
+    Start-up trials are random with a seed that leaves the arm out, and sample the shared
+    dimensions first: every arm starts from the same points in the hyperparameters it shares with
+    the control.
+    """
+    distributions = {key: _distribution(key, space) for key, space in arm.space.items()}
+    if not distributions:
+        return {}
+    if plan.sampler == "grid":
+        return _grid_point(arm, index)
+    if plan.sampler == "qmc":
+        return _qmc_point(derive_seed(plan.seed, study_id), distributions, arm, index)
+    study = _study(plan, study_id, arm, index, history, distributions)
+    return dict(study.ask(fixed_distributions=distributions).params)
+
+
+def frozen_trial(
+    trial: Trial, distributions: Mapping[str, BaseDistribution]
+) -> optuna.trial.FrozenTrial:
+    """A trial as Optuna knows it: stopped ones PRUNED, values at the epochs they belong to."""
+    from optuna.trial import TrialState, create_trial
+
+    state = {
+        "COMPLETE": TrialState.COMPLETE,
+        "PRUNED": TrialState.PRUNED,
+        "FAILED": TrialState.FAIL,
+        "RUNNING": TrialState.RUNNING,
+    }[trial.state]
+    values = {result.epoch: result.value for result in trial.epochs if result.value is not None}
+    told = trial.state in ("COMPLETE", "PRUNED")
+    return create_trial(
+        state=state,
+        value=trial.last_value if told else None,
+        params={key: trial.spec.config[key] for key in distributions},
+        distributions=dict(distributions),
+        intermediate_values=values,
+    )
+
+
+def _study(
+    plan: Plan,
+    study_id: str,
+    arm: ArmPlan,
+    index: int,
+    history: Sequence[Trial],
+    distributions: Mapping[str, BaseDistribution],
+) -> optuna.Study:
+    import optuna
+
+    startup = plan.sampler == "random" or index < plan.startup_trials
+    seed = derive_seed(plan.seed, study_id, "" if startup else arm.name, index)
+    optuna.logging.set_verbosity(logging.ERROR)
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=_sampler("random" if startup else plan.sampler, seed),
+    )
+    study.add_trials([frozen_trial(trial, distributions) for trial in history])
+    return study
+
+
+def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    from optuna import samplers
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # experimental-feature notices
+        if name == "gp":
+            return samplers.GPSampler(seed=seed, n_startup_trials=1)
+        if name == "tpe":
+            return samplers.TPESampler(seed=seed, n_startup_trials=1)
+        return samplers.RandomSampler(seed=seed)
+
+
+def _distribution(key: str, space: Space) -> BaseDistribution:
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    if space.kind == "choices":
+        return CategoricalDistribution(tuple(space.choices or ()))
+    if space.kind == "fixed":
+        return CategoricalDistribution((space.value,))
+    if space.low is None or space.high is None:
+        raise ValueError(f"{key}: a range needs low and high")
+    if key in WHOLE_NUMBERS:
+        return IntDistribution(int(space.low), int(space.high), log=space.log)
+    return FloatDistribution(float(space.low), float(space.high), log=space.log)
+
+
+def _grid_point(arm: ArmPlan, index: int) -> dict[str, Any]:
+    """Point `index` of the stated grid, in order; an arm with fewer points goes round again."""
+    axes = [
+        space.choices if space.kind == "choices" else (space.value,) for space in arm.space.values()
+    ]
+    points = list(itertools.product(*(axis or () for axis in axes)))
+    return dict(zip(arm.space, points[index % len(points)], strict=True))
+
+
+def _qmc_point(
+    seed: int, distributions: Mapping[str, BaseDistribution], arm: ArmPlan, index: int
+) -> dict[str, Any]:
+    """Point `index` of one scrambled Sobol sequence that all arms of a study share.
+
+    Every arm samples the shared dimensions and one more (its own, or one that is thrown away), so
+    that the shared coordinates are the same in each.
+    """
+    import optuna
+    from optuna.distributions import FloatDistribution
+
+    shared = {key: distributions[key] for key in SHARED_KEYS if key in distributions}
+    own = [key for key in distributions if key not in shared]
+    joint = {**shared, "own": distributions[own[0]] if own else FloatDistribution(0.0, 1.0)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sampler = optuna.samplers.QMCSampler(seed=seed, scramble=True)
+    optuna.logging.set_verbosity(logging.ERROR)
+    study = optuna.create_study(sampler=sampler)
+    point: dict[str, Any] = {}
+    blank = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
+    for _ in range(index + 1):
+        point = sampler.sample_relative(study, blank, joint)
+    if own:
+        point[own[0]] = point["own"]
+    return {key: point[key] for key in distributions}

@@ -1,0 +1,175 @@
+"""The plan: what a recipe amounts to once the datasets are known.
+
+A plan is plain data. It opens the campaign's journal, so that the journal alone tells what was
+searched and how.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pcsearch.recipe.arms import ARMS
+from pcsearch.recipe.space import Space
+
+if TYPE_CHECKING:
+    from pcsearch.recipe.schema import Recipe
+
+JOURNAL_SCHEMA = 1
+SHARED_KEYS = ("lr", "weight_decay", "batch_size", "head_lr_multiplier", "head_only_epochs")
+"""Hyperparameters that every arm has, in the order in which they are sampled."""
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImageCounts(_Data):
+    """Images: `fit` + `val` = `train`, the official training images; `test` are set apart."""
+
+    fit: int
+    val: int
+    train: int
+    test: int
+
+
+class ArmPlan(_Data):
+    """A regulariser that competes in a study: its loss, its search space, its number of trials."""
+
+    name: str
+    variant: str
+    parameter: Literal["lambda_over_n", "lambda", "label_smoothing"] | None
+    trials: int
+    """Search trials; 0 for an arm that takes over another arm's configuration."""
+    space: dict[str, Space]
+    fixed: dict[str, int | float]
+    borrows: str | None = None
+    """The arm whose chosen configuration this one repeats without its regulariser."""
+
+
+class StudyPlan(_Data):
+    """One dataset × one backbone."""
+
+    id: str
+    dataset: str
+    backbone: str
+    num_classes: int
+    images: ImageCounts
+    split_hash: str
+    arms: tuple[ArmPlan, ...]
+
+    def arm(self, name: str) -> ArmPlan:
+        return next(arm for arm in self.arms if arm.name == name)
+
+
+class Plan(_Data):
+    """A whole campaign, before it starts."""
+
+    schema_version: int = JOURNAL_SCHEMA
+    name: str
+    metric: str
+    studies: tuple[StudyPlan, ...]
+    max_epochs: int
+    grace_epochs: int
+    reduction_factor: int
+    sampler: str
+    startup_trials: int
+    seed: int
+    finalist_configs: int
+    finalist_repeats: int
+    confirm_seeds: tuple[int, ...]
+    confirm_epochs: int
+    budget_seconds: float | None = None
+
+    def study(self, study_id: str) -> StudyPlan:
+        return next(study for study in self.studies if study.id == study_id)
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What a plan needs to know of a dataset."""
+
+    dataset: str
+    num_classes: int
+    images: ImageCounts
+    split_hash: str
+
+
+def build_plan(recipe: Recipe, facts: Sequence[DatasetFacts]) -> Plan:
+    """The plan of a recipe over datasets whose facts are given in the recipe's order."""
+    search, asha = recipe.search, recipe.asha
+    studies = tuple(
+        StudyPlan(
+            id=f"{fact.dataset}/{backbone}",
+            dataset=fact.dataset,
+            backbone=backbone,
+            num_classes=fact.num_classes,
+            images=fact.images,
+            split_hash=fact.split_hash,
+            arms=_arms(recipe, backbone),
+        )
+        for fact in facts
+        for backbone in recipe.backbones
+    )
+    startup = search.startup_trials
+    hours = recipe.budget.hours
+    return Plan(
+        name=recipe.name,
+        metric=recipe.metric,
+        studies=studies,
+        max_epochs=asha.max_epochs,
+        grace_epochs=asha.grace_epochs,
+        reduction_factor=asha.reduction_factor,
+        sampler=search.sampler,
+        startup_trials=max(1, -(-search.trials // 4)) if startup is None else startup,
+        seed=search.seed,
+        finalist_configs=recipe.finalists.configs,
+        finalist_repeats=recipe.finalists.repeats,
+        confirm_seeds=confirm_seeds(search.seed, recipe.confirm.seeds),
+        confirm_epochs=recipe.confirm_epochs,
+        budget_seconds=None if hours is None else hours * 3600,
+    )
+
+
+def confirm_seeds(seed: int, count: int) -> tuple[int, ...]:
+    """Seeds for the confirm phase: fresh, the same in every arm, apart from the search's seeds."""
+    return tuple(derive_seed(seed, "confirm", index) for index in range(count))
+
+
+def derive_seed(*parts: object) -> int:
+    """A seed in [0, 2^31) that depends on every part and on nothing else."""
+    digest = hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def _arms(recipe: Recipe, backbone: str) -> tuple[ArmPlan, ...]:
+    control = recipe.search.control
+    names = [*(["control"] if control != "none" else []), *recipe.search.arms]
+    return tuple(
+        _arm(recipe, backbone, name, single=name == "control" and control == "single")
+        for name in names
+    )
+
+
+def _arm(recipe: Recipe, backbone: str, name: str, *, single: bool) -> ArmPlan:
+    arm = ARMS[name]
+    train = recipe.train_for(backbone)
+    space = recipe.space_for(backbone, name)
+    return ArmPlan(
+        name=name,
+        variant=arm.variant or str(train["variant"]),
+        parameter=arm.parameter,
+        trials=0 if single else recipe.search.trials,
+        space={} if single else space,
+        fixed={key: train[key] for key in SHARED_KEYS if key not in space},
+        borrows=_lender(recipe) if single else None,
+    )
+
+
+def _lender(recipe: Recipe) -> str:
+    return "pc" if "pc" in recipe.search.arms else recipe.search.arms[0]

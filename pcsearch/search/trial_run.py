@@ -1,0 +1,310 @@
+"""One trial from its specification to its epochs: data, network, training, test.
+
+Runs in a worker and knows nothing of Ray: iterate over `run_trial` and close it to stop. What
+trials share (decoded images, class names) is opened once a process.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pcsearch.data.batches import EvalBatches, TrainBatches
+from pcsearch.data.catalog import open_dataset
+from pcsearch.data.dataset import Dataset
+from pcsearch.data.prepared import (
+    TestImages,
+    TrainingImages,
+    prepare_test,
+    prepare_training,
+)
+from pcsearch.data.preprocessing import Preprocessing
+from pcsearch.data.splits import split_for
+from pcsearch.errors import TrialError
+from pcsearch.models.backbones import Backbone, build_backbone
+from pcsearch.recipe.load import load_recipe
+from pcsearch.recipe.schema import Recipe
+from pcsearch.search.facts import data_options, preprocessing_for
+from pcsearch.search.trial import TrialSpec
+from pcsearch.train.evaluate import Evaluation, evaluate
+from pcsearch.train.export import save_weights
+from pcsearch.train.loop import EpochRecord, fit
+from pcsearch.train.settings import FitSettings
+
+EVAL_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What every trial of a campaign needs besides its specification.
+
+    Attributes:
+        recipe: The resolved recipe, as YAML.
+        cache: Folder of decoded images on this node.
+        checkpoints: Folder for checkpoints, a file a trial.
+        weights: Folder for the weights that are kept.
+        cpus: Threads a trial may use.
+        gpus: GPUs a trial was given, 0 for the CPU.
+        split_hashes: Study id → hash of its train-validation split, to be sure that a worker sees
+            the images that were planned with.
+        import_path: The driver's folder, where a backbone of the user's own (`module:function`)
+            is imported from.
+    """
+
+    recipe: str
+    cache: str
+    checkpoints: str
+    weights: str
+    cpus: int
+    gpus: float
+    split_hashes: dict[str, str]
+    import_path: str
+
+
+@dataclass(frozen=True)
+class TrialReport:
+    """One epoch as the campaign takes it."""
+
+    epoch: int
+    value: float | None
+    seconds: float
+    metrics: dict[str, float]
+    test: dict[str, float] | None = None
+    replayed: bool = False
+
+
+def run_trial(spec: TrialSpec, workplace: Workplace) -> Iterator[TrialReport]:
+    """Train a trial and yield a report an epoch.
+
+    A search or finalist trial sees the training images alone. A confirm trial trains on all of
+    them and opens the test images when its last epoch is done, once.
+    """
+    recipe = _recipe(workplace.recipe)
+    study_dataset, backbone_name = spec.study.split("/", 1)
+    torch.set_num_threads(workplace.cpus)
+    if workplace.import_path not in sys.path:
+        sys.path.append(workplace.import_path)
+    device = _device(workplace)
+    training = _training(workplace.recipe, study_dataset, workplace.cache)
+    settings = fit_settings(recipe, backbone_name, spec)
+    backbone = build_backbone(
+        backbone_name,
+        len(training.class_names),
+        weights=recipe.weights_for(backbone_name),
+        options=recipe.options_for(backbone_name),
+        seed=settings.seed,
+    )
+    fit_indices, validation = _search_part(spec, recipe, training, device, workplace)
+    preprocessing = preprocessing_for(recipe, study_dataset)
+    batches = TrainBatches(
+        training.store.images,
+        training.labels,
+        fit_indices,
+        preprocessing,
+        batch_size=settings.batch_size,
+        pairing=settings.pairing,
+        seed=settings.seed,
+        device=device,
+        channels_last=settings.channels_last,
+    )
+    num_classes = len(training.class_names)
+
+    def measure(module: torch.nn.Module, images: EvalBatches) -> Evaluation:
+        return evaluate(module, images, num_classes, device=device, amp=settings.amp)
+
+    checkpoint = Path(workplace.checkpoints) / f"{spec.trial.replace('/', '.')}.pt"
+    started = time.perf_counter()
+    for record in fit(
+        backbone,
+        batches,
+        settings,
+        device=device,
+        evaluate=None if validation is None else lambda module: measure(module, validation),
+        checkpoint=checkpoint,
+    ):
+        test = None
+        if spec.phase == "confirm" and record.epoch == settings.epochs:
+            images = _test_batches(workplace, study_dataset, preprocessing, settings, device)
+            test = _percent_metrics(measure(backbone.module, images))
+            _keep_weights(spec, workplace, recipe, backbone, training)
+        if record.epoch == settings.epochs:
+            checkpoint.unlink(missing_ok=True)
+        now = time.perf_counter()
+        yield _report(record, recipe.metric, now - started, test)
+        started = time.perf_counter()
+
+
+def fit_settings(recipe: Recipe, backbone: str, spec: TrialSpec) -> FitSettings:
+    """The recipe's training section with the trial's own values in it."""
+    config = dict(spec.config)
+    own: dict[str, Any] = {
+        "epochs": spec.epochs,
+        "seed": config.pop("seed"),
+        "variant": spec.variant,
+        "lambda_": config.pop("lambda"),
+    }
+    for key in ("lambda_over_n", "split"):
+        config.pop(key, None)
+    return FitSettings(**{**recipe.train_for(backbone), **config, **own})
+
+
+def _report(
+    record: EpochRecord, metric: str, seconds: float, test: dict[str, float] | None
+) -> TrialReport:
+    metrics = {
+        "train_loss": record.train_loss,
+        "train_top1": record.train_top1,
+        "lr": record.lr,
+        "images": float(record.images),
+    }
+    value = None
+    if record.validation is not None:
+        measured = _percent_metrics(record.validation)
+        value = measured[metric]
+        metrics |= {f"val_{key}": measured[key] for key in measured}
+    return TrialReport(
+        record.epoch,
+        value,
+        record.seconds if record.replayed else seconds,
+        metrics,
+        test,
+        record.replayed,
+    )
+
+
+def _percent_metrics(evaluation: Evaluation) -> dict[str, float]:
+    names = ("top1", "mean_class_top1", "top5", "nll", "ece")
+    return {name: getattr(evaluation, name) for name in names}
+
+
+def _search_part(
+    spec: TrialSpec,
+    recipe: Recipe,
+    training: TrainingImages,
+    device: torch.device,
+    workplace: Workplace,
+) -> tuple[np.ndarray[Any, np.dtype[np.int64]], EvalBatches | None]:
+    """The training indices and the validation batches; all indices and none in confirm."""
+    repeat = spec.config["split"]
+    if repeat is None:
+        return np.arange(len(training.labels)), None
+    data = recipe.data
+    split = split_for(
+        training.labels,
+        training.given_val,
+        data.val_fraction,
+        data.split_seed,
+        repeat,
+        training.class_names,
+    )
+    if repeat == 0 and split.hash != workplace.split_hashes[spec.study]:
+        raise TrialError(
+            f"the training images of {spec.study} differ from those the campaign was planned with "
+            f"(split {split.hash}, planned {workplace.split_hashes[spec.study]}); were files added "
+            "or removed, or does this node hold another copy?"
+        )
+    dataset = spec.study.split("/", 1)[0]
+    validation = EvalBatches(
+        training.store.images,
+        training.labels,
+        split.val,
+        preprocessing_for(recipe, dataset),
+        batch_size=EVAL_BATCH,
+        device=device,
+    )
+    return split.fit, validation
+
+
+def _test_batches(
+    workplace: Workplace,
+    dataset: str,
+    preprocessing: Preprocessing,
+    settings: FitSettings,
+    device: torch.device,
+) -> EvalBatches:
+    test = _test(workplace.recipe, dataset, workplace.cache)
+    return EvalBatches(
+        test.store.images,
+        test.labels,
+        None,
+        preprocessing,
+        batch_size=EVAL_BATCH,
+        device=device,
+        channels_last=settings.channels_last,
+    )
+
+
+def _keep_weights(
+    spec: TrialSpec,
+    workplace: Workplace,
+    recipe: Recipe,
+    backbone: Backbone,
+    training: TrainingImages,
+) -> None:
+    if not spec.keep_weights:
+        return
+    dataset, name = spec.study.split("/", 1)
+    image = recipe.image_for(dataset)
+    metadata = {
+        "backbone": name,
+        "backbone_options": dict(recipe.options_for(name)),
+        "dataset": dataset,
+        "class_names": list(training.class_names),
+        "preprocessing": {
+            "resize": image.resize,
+            "crop": image.crop,
+            "mean": list(image.mean),
+            "std": list(image.std),
+        },
+        "trial": spec.trial,
+        "config": spec.config,
+        "variant": spec.variant,
+    }
+    file = f"{spec.study.replace('/', '.')}.{spec.arm}.safetensors"
+    save_weights(Path(workplace.weights) / file, backbone, metadata)
+
+
+def _device(workplace: Workplace) -> torch.device:
+    return torch.device("cuda" if workplace.gpus > 0 and torch.cuda.is_available() else "cpu")
+
+
+@lru_cache(maxsize=4)
+def _recipe(text: str) -> Recipe:
+    import yaml
+
+    return load_recipe(yaml.safe_load(text))
+
+
+@lru_cache(maxsize=8)
+def _dataset(recipe: str, dataset: str) -> Dataset:
+    return open_dataset(dataset, data_options(_recipe(recipe)))
+
+
+@lru_cache(maxsize=8)
+def _training(recipe: str, dataset: str, cache: str) -> TrainingImages:
+    settings = _recipe(recipe)
+    return prepare_training(
+        _dataset(recipe, dataset),
+        settings.image_for(dataset).resize,
+        folder=Path(cache),
+        on_bad_image=settings.data.on_bad_image,
+    )
+
+
+@lru_cache(maxsize=8)
+def _test(recipe: str, dataset: str, cache: str) -> TestImages:
+    settings = _recipe(recipe)
+    return prepare_test(
+        _dataset(recipe, dataset),
+        settings.image_for(dataset).resize,
+        folder=Path(cache),
+        on_bad_image=settings.data.on_bad_image,
+    )

@@ -1,0 +1,243 @@
+"""Whole campaigns over synthetic learning curves: what is asked, stopped, chosen, confirmed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pcsearch.search.campaign import Campaign
+from pcsearch.search.journal import MemoryJournal
+from pcsearch.search.state import CampaignState, replay
+from tests.search.driving import (
+    Clock, control_arm, drive, make_plan, pc_arm, run, smooth_curve, study_plan,
+)  # fmt: skip
+
+
+def snapshot(state: CampaignState) -> object:
+    """Everything a campaign knows, comparable."""
+    return (
+        state.status,
+        state.search_closed,
+        {name: vars(trial) for name, trial in state.trials.items()},
+        {
+            place: (arm.choice, arm.given_up, [arm.ladder.values(r) for r in arm.ladder.rungs])
+            for place, arm in state.arms.items()
+        },
+        set(state.live),
+    )
+
+
+def events(campaign: Campaign) -> list[dict]:
+    journal = campaign._journal
+    assert isinstance(journal, MemoryJournal)
+    return journal.events
+
+
+def test_a_campaign_asks_every_trial_and_confirms_with_equal_seeds() -> None:
+    campaign = run(make_plan(), width=2)
+    counts = Counter((t.spec.arm, t.spec.phase) for t in campaign.state.trials.values())
+    assert counts == {
+        ("control", "search"): 12, ("pc", "search"): 12,
+        ("control", "confirm"): 3, ("pc", "confirm"): 3,
+    }  # fmt: skip
+    for arm in ("control", "pc"):
+        confirm = campaign.state.arms["digits/compact_cnn", arm].trials["confirm"]
+        assert tuple(t.spec.config["seed"] for t in confirm) == campaign.plan.confirm_seeds
+        assert all(t.state == "COMPLETE" and t.last_epoch == 9 for t in confirm)
+        assert all(t.spec.config["split"] is None and t.test is not None for t in confirm)
+    search_seeds = {
+        t.spec.config["seed"] for t in campaign.state.trials.values() if t.spec.phase == "search"
+    }
+    assert not search_seeds & set(campaign.plan.confirm_seeds)
+
+
+def test_states_follow_from_the_rule() -> None:
+    """Replaying the reports in the journal's order through a naive rule gives the same stops."""
+    campaign = run(make_plan(), width=3, order_seed=7)
+    rung: dict[tuple[str, int], list[float]] = {}
+    for event in events(campaign):
+        if event["event"] != "epoch" or "/search-" not in event["trial"]:
+            continue
+        arm, epoch, value = event["trial"].split("/")[2], event["epoch"], event["value"]
+        expected = "complete" if epoch == 9 else "continue"
+        if epoch in (1, 3):
+            seen = rung.setdefault((arm, epoch), [])
+            seen.append(value)
+            if sum(v > value for v in seen) >= max(1, len(seen) // 3):
+                expected = "prune"
+        assert event["decision"] == expected
+
+
+def test_the_choice_is_the_best_last_epoch_of_a_fully_trained_trial() -> None:
+    campaign = run(make_plan())
+    for arm in campaign.state.arms.values():
+        complete = [t for t in arm.trials["search"] if t.state == "COMPLETE"]
+        best = max(complete, key=lambda t: t.epochs[-1].value)
+        assert arm.choice is not None
+        assert arm.choice.source == best.spec.trial
+        assert arm.choice.score == best.epochs[-1].value
+
+
+def test_a_good_early_epoch_does_not_win() -> None:
+    """One trial shines in the middle and falls at the end; the choice looks at the end only."""
+
+    def curve(spec, epoch):
+        if spec.index == 0:
+            return 95.0 if epoch < 9 else 10.0
+        return 50.0 + epoch + spec.index / 100
+
+    campaign = run(make_plan(reduction_factor=2, max_epochs=9, grace_epochs=9), curve)
+    choice = campaign.state.arms["digits/compact_cnn", "pc"].choice
+    assert choice is not None
+    assert choice.source.endswith("search-011")
+
+
+def test_ties_go_to_the_smaller_lambda() -> None:
+    campaign = run(make_plan(grace_epochs=9), lambda spec, epoch: 50.0)
+    pc = campaign.state.arms["digits/compact_cnn", "pc"]
+    assert pc.choice is not None
+    assert pc.choice.config["lambda"] == min(t.spec.config["lambda"] for t in pc.trials["search"])
+
+
+def test_arms_share_starting_points_and_training_seeds() -> None:
+    campaign = run(make_plan(sampler="tpe", startup_trials=3))
+    control, pc = (
+        campaign.state.arms["digits/compact_cnn", arm].trials["search"] for arm in ("control", "pc")
+    )
+    pairs = list(zip(control, pc, strict=True))
+    assert all(a.spec.config["lr"] == b.spec.config["lr"] for a, b in pairs[:3])
+    assert any(a.spec.config["lr"] != b.spec.config["lr"] for a, b in pairs[3:])
+    assert all(a.spec.config["seed"] == b.spec.config["seed"] for a, b in pairs)
+    assert all(a.spec.config["lambda"] == 0 for a in control)
+    assert all(b.spec.config["lambda"] == b.spec.config["lambda_over_n"] * 10 for b in pc)
+    assert all(0.05 <= b.spec.config["lambda_over_n"] <= 0.15 for b in pc)
+
+
+def test_finalists_are_retrained_on_further_splits_and_the_mean_decides() -> None:
+    campaign = run(make_plan(finalist_configs=2, finalist_repeats=2))
+    for arm in campaign.state.arms.values():
+        complete = [t for t in arm.trials["search"] if t.state == "COMPLETE"]
+        ranked = sorted(complete, key=lambda t: -t.epochs[-1].value)[:2]
+        repeats = arm.trials["finalists"]
+        assert len(repeats) == 2 * min(2, len(complete))
+        assert {t.spec.config["split"] for t in repeats} == {1, 2}
+        means = {
+            t.spec.trial: (
+                t.epochs[-1].value
+                + sum(r.epochs[-1].value for r in repeats if r.spec.source == t.spec.trial)
+            )
+            / 3
+            for t in ranked
+        }
+        assert arm.choice is not None
+        assert arm.choice.source == max(means, key=means.__getitem__)
+        assert arm.choice.score == pytest.approx(max(means.values()))
+
+
+def test_control_single_repeats_pcs_choice_without_lambda() -> None:
+    arms = (control_arm(trials=0, space={}, borrows="pc"), pc_arm())
+    campaign = run(make_plan(studies=(study_plan(arms=arms),)))
+    control, pc = (campaign.state.arms["digits/compact_cnn", a] for a in ("control", "pc"))
+    assert control.choice is not None
+    assert pc.choice is not None
+    assert control.choice.config == {**pc.choice.config, "lambda": 0.0, "lambda_over_n": 0.0}
+    assert control.trials["search"] == []
+    assert len(control.trials["confirm"]) == 3
+
+
+def test_a_failed_trial_does_not_stop_the_campaign() -> None:
+    fails = {f"digits/compact_cnn/pc/search-{n:03d}": 1 for n in range(11)}
+    campaign = run(make_plan(), fails=fails)
+    pc = campaign.state.arms["digits/compact_cnn", "pc"]
+    assert [t.state for t in pc.trials["search"]] == ["FAILED"] * 11 + ["COMPLETE"]
+    assert pc.choice is not None
+    assert campaign.done
+
+
+def test_an_arm_without_a_trained_trial_is_given_up_with_the_reason() -> None:
+    fails = {f"digits/compact_cnn/pc/search-{n:03d}": 1 for n in range(12)}
+    campaign = run(make_plan(), fails=fails)
+    pc = campaign.state.arms["digits/compact_cnn", "pc"]
+    assert pc.choice is None
+    assert "loss became nan" in (pc.given_up or "")
+    assert len(campaign.state.arms["digits/compact_cnn", "control"].trials["confirm"]) == 3
+    assert campaign.done
+
+
+def test_the_edge_of_the_range_is_noticed() -> None:
+    def likes_large_lambda(spec, epoch):
+        return 10 * epoch + 100 * spec.config["lambda_over_n"]
+
+    arms = (control_arm(), pc_arm(trials=40))
+    plan = make_plan(studies=(study_plan(arms=arms),))
+    choice = run(plan, likes_large_lambda).state.arms["digits/compact_cnn", "pc"].choice
+    assert choice is not None
+    assert choice.edge == "high"
+
+
+def test_a_time_budget_closes_the_search_and_keeps_the_rest() -> None:
+    """At a second an epoch on 100 images the whole campaign takes far more than 100 s."""
+    plan = make_plan(budget_seconds=100.0)
+    campaign = run(plan, seconds_per_epoch=1.0)
+    assert campaign.state.search_closed is not None
+    for arm in campaign.state.arms.values():
+        assert 1 <= len(arm.trials["search"]) < 12
+        assert len(arm.trials["confirm"]) == 3
+    assert campaign.state.seconds <= 100
+    generous = run(make_plan(budget_seconds=1e6))
+    assert generous.state.search_closed is None
+
+
+@given(
+    width=st.integers(1, 5),
+    order_seed=st.integers(0, 99),
+    finalists=st.sampled_from([(0, 0), (2, 1)]),
+    sampler=st.sampled_from(["tpe", "random"]),
+)
+@settings(max_examples=12, deadline=None)
+def test_replaying_the_journal_gives_the_same_campaign(
+    width: int, order_seed: int, finalists: tuple[int, int], sampler: str
+) -> None:
+    studies = (study_plan("digits"), study_plan("fieldguide"))
+    plan = make_plan(
+        studies=studies, sampler=sampler,
+        finalist_configs=finalists[0], finalist_repeats=finalists[1],
+    )  # fmt: skip
+    campaign = run(plan, width=width, order_seed=order_seed)
+    campaign.end("complete")
+    assert snapshot(replay(events(campaign))) == snapshot(campaign.state)
+
+
+@given(st.integers(1, 150))
+@settings(max_examples=15, deadline=None)
+def test_a_campaign_cut_anywhere_goes_on_to_the_same_end(reports: int) -> None:
+    whole = run(make_plan())
+    cut = Campaign(make_plan(), MemoryJournal(), Clock())
+    drive(cut, most_epochs=reports)
+    resumed = Campaign(cut.plan, cut._journal, Clock(), state=replay(events(cut)))
+    restarted = {name: trial.last_epoch for name, trial in resumed.state.live.items()}
+    for name, epoch in restarted.items():
+        spec = resumed.state.trials[name].spec
+        for number in range(epoch + 1, spec.epochs + 1):
+            value = smooth_curve(spec, number)
+            confirm = spec.phase == "confirm"
+            last = confirm and number == spec.epochs
+            test = {"top1": value, "mean_class_top1": value - 1} if last else None
+            if not resumed.report(name, number, None if confirm else value, 1.0, {"lr": 0.1}, test):
+                break
+    drive(resumed)
+    assert snapshot(resumed.state) == snapshot(whole.state)
+
+
+def test_an_epoch_reported_again_changes_nothing() -> None:
+    campaign = Campaign(make_plan(), MemoryJournal(), Clock())
+    spec = campaign.next_trial()
+    assert spec is not None
+    assert campaign.report(spec.trial, 1, 50.0, 1.0, {})
+    written = len(events(campaign))
+    assert campaign.report(spec.trial, 1, 10.0, 1.0, {})
+    assert len(events(campaign)) == written
+    assert campaign.state.trials[spec.trial].last_value == 50.0

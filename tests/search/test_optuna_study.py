@@ -1,0 +1,83 @@
+"""What Optuna is told, and that asking is a pure function of the history."""
+
+from __future__ import annotations
+
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
+
+from pcsearch.recipe.space import Space
+from pcsearch.search.optuna_study import frozen_trial, propose
+from tests.search.driving import LR, control_arm, make_plan, pc_arm, run, study_plan
+
+STUDY = "digits/compact_cnn"
+
+
+def test_stopped_trials_are_pruned_with_values_at_their_epochs() -> None:
+    campaign = run(make_plan())
+    trials = campaign.state.arms[STUDY, "pc"].trials["search"]
+    distributions = {"lambda_over_n": FloatDistribution(0.05, 0.15)}
+    seen = set()
+    for trial in trials:
+        frozen = frozen_trial(trial, distributions)
+        seen.add(frozen.state)
+        assert frozen.intermediate_values == {e.epoch: e.value for e in trial.epochs}
+        assert frozen.value == trial.epochs[-1].value
+        whole = trial.last_epoch == 9
+        assert frozen.state == (TrialState.COMPLETE if whole else TrialState.PRUNED)
+    assert seen == {TrialState.COMPLETE, TrialState.PRUNED}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "qmc"])
+def test_asking_again_gives_the_same_answer(sampler: str) -> None:
+    plan = make_plan(sampler=sampler)
+    history = run(make_plan()).state.arms[STUDY, "pc"].trials["search"]
+    first = propose(plan, STUDY, pc_arm(), 7, history[:7])
+    propose(plan, STUDY, pc_arm(), 3, history[:3])  # asking for something else in between
+    assert propose(plan, STUDY, pc_arm(), 7, history[:7]) == first
+    assert 0.01 <= first["lr"] <= 0.3
+    assert 0.05 <= first["lambda_over_n"] <= 0.15
+    assert propose(plan, STUDY, pc_arm(), 8, history[:7]) != first
+
+
+@pytest.mark.parametrize("sampler", ["random", "qmc"])
+def test_samplers_without_feedback_share_all_points_between_arms(sampler: str) -> None:
+    plan = make_plan(sampler=sampler)
+    for index in range(5):
+        control = propose(plan, STUDY, control_arm(), index, [])
+        pc = propose(plan, STUDY, pc_arm(), index, [])
+        assert control["lr"] == pc["lr"]
+
+
+def test_the_grid_is_walked_in_order_and_a_smaller_one_goes_round_again() -> None:
+    space = {"lr": Space.of((0.01, 0.1)), "lambda_over_n": Space.of((0.05, 0.1, 0.15))}
+    pc = pc_arm(space=space)
+    plan = make_plan(sampler="grid", studies=(study_plan(arms=(pc,)),))
+    points = [propose(plan, STUDY, pc, index, []) for index in range(6)]
+    assert points == [
+        {"lr": lr, "lambda_over_n": fraction}
+        for lr in (0.01, 0.1)
+        for fraction in (0.05, 0.1, 0.15)
+    ]
+    control = control_arm(space={"lr": Space.of((0.01, 0.1))})
+    assert [propose(plan, STUDY, control, index, [])["lr"] for index in range(4)] == [
+        0.01, 0.1, 0.01, 0.1,
+    ]  # fmt: skip
+
+
+def test_tpe_learns_where_lambda_is_good() -> None:
+    """After the start-up trials it asks near the optimum (λ/N = 0.1) more often than chance."""
+    plan = make_plan(studies=(study_plan(arms=(pc_arm(trials=60),)),), startup_trials=15)
+
+    def sharp(spec, epoch):
+        return 90 - 400 * abs(spec.config["lambda_over_n"] - 0.1) + epoch / 10
+
+    trials = run(plan, sharp).state.arms[STUDY, "pc"].trials["search"][15:]
+    near = sum(abs(t.spec.config["lambda_over_n"] - 0.1) < 0.0125 for t in trials)
+    assert near / len(trials) > 0.5  # a quarter of the range holds a quarter by chance
+
+
+def test_whole_numbers_stay_whole() -> None:
+    arm = control_arm(space={"lr": LR, "batch_size": Space.between(8, 64, log=True)})
+    values = [propose(make_plan(sampler="random"), STUDY, arm, n, []) for n in range(5)]
+    assert all(isinstance(v["batch_size"], int) and 8 <= v["batch_size"] <= 64 for v in values)
