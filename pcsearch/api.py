@@ -1,0 +1,256 @@
+"""The main job as a Python function: from a recipe to its summary."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pcsearch.errors import UserError
+from pcsearch.recipe.load import load_recipe, load_recipes
+from pcsearch.recipe.schema import Recipe
+from pcsearch.results.store import RunFolder, check_free, check_space, new_run
+from pcsearch.results.summary import Summary, summarise
+from pcsearch.search.campaign import Campaign
+from pcsearch.search.facts import dataset_facts
+from pcsearch.search.journal import FileJournal
+from pcsearch.search.observer import Observer, Silent
+from pcsearch.search.plan import Plan, build_plan
+from pcsearch.search.state import CampaignState, Status
+
+if TYPE_CHECKING:
+    from pcsearch.cluster.session import Capacity
+
+OWN_BACKBONES = ("compact_cnn", "vgg16", "googlenet", "resnet50", "densenet161", "bilinear_cnn")
+_REPORTED = ("pcsearch", "torch", "torchvision", "ray", "optuna", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One campaign's end."""
+
+    folder: RunFolder
+    state: CampaignState
+    summary: Summary
+
+
+def tune(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    images: str | Path | None = None,
+    runs: str | Path = "runs",
+    name: str | None = None,
+    address: str | None = None,
+    observer: Observer | None = None,
+) -> Summary:
+    """Run one campaign and return its summary.
+
+    Args:
+        recipe: A file, the name of a shipped recipe, a mapping with the same keys, or a `Recipe`.
+        images: Folder of your own images, one sub-folder a class; sets `data.images`.
+        runs: Where the run folder is made.
+        name: The run's name; by default the recipe's name and the time.
+        address: A running Ray cluster to use; by default Ray is started on this machine.
+        observer: Told how the campaign goes.
+
+    Raises:
+        UserError: a mistake in the recipe, the images or the options; nothing was started.
+    """
+    overrides = [] if images is None else [f"data.images={images}"]
+    if isinstance(recipe, Recipe):
+        recipe = load_recipe(_parsed(recipe.dump_yaml()), overrides)
+    else:
+        recipe = load_recipe(recipe, overrides)
+    (outcome,) = run_recipes(
+        [recipe], runs=Path(runs), name=name, address=address, observer=observer or Silent()
+    )
+    return outcome.summary
+
+
+def tune_all(
+    sources: Sequence[str],
+    overrides: Sequence[str] = (),
+    *,
+    images: Path | None = None,
+    runs: Path = Path("runs"),
+    name: str | None = None,
+    address: str | None = None,
+    observer: Observer | None = None,
+) -> Iterator[Outcome]:
+    """Run several recipes, one campaign after another; yields each one's outcome when it ends.
+
+    All of them are checked and their images prepared before the first one starts.
+    """
+    recipes = load_recipes(sources, overrides, images)
+    yield from run_recipes(
+        recipes, runs=runs, name=name, address=address, observer=observer or Silent()
+    )
+
+
+def plan_all(
+    sources: Sequence[str],
+    overrides: Sequence[str] = (),
+    *,
+    images: Path | None = None,
+    observer: Observer | None = None,
+) -> list[Plan]:
+    """The plans of recipes, without starting anything (images are decoded into the cache)."""
+    recipes = load_recipes(sources, overrides, images)
+    return [_plan(recipe, observer or Silent()) for recipe in recipes]
+
+
+def run_recipes(
+    recipes: Sequence[Recipe],
+    *,
+    runs: Path,
+    name: str | None,
+    address: str | None,
+    observer: Observer,
+) -> Iterator[Outcome]:
+    """Prepare every recipe, then run them in turn on one Ray session."""
+    from pcsearch.cluster.session import ray_session
+
+    if name is not None and len(recipes) > 1:
+        raise UserError(f"--name names one run, but there are {len(recipes)} recipes; leave it out")
+    names = [name or _free_name(runs, recipe.name) for recipe in recipes]
+    for run_name in names:
+        check_free(runs, run_name)
+    for recipe in recipes:
+        _check_networks(recipe)
+    if runs.is_dir():
+        check_space(runs)
+    plans = [_plan(recipe, observer) for recipe in recipes]
+    with ray_session(address) as capacity:
+        widths = [_width(recipe, capacity) for recipe in recipes]
+        for recipe, plan, width, run_name in zip(recipes, plans, widths, names, strict=True):
+            yield _run(recipe, plan, width, runs, run_name, observer)
+
+
+def _run(
+    recipe: Recipe, plan: Plan, width: int, runs: Path, name: str, observer: Observer
+) -> Outcome:
+    from pcsearch.cluster.quiet import stderr_to_file
+    from pcsearch.search.tune_run import run_campaign
+
+    with new_run(runs, name, recipe.dump_yaml(), environment()) as folder:
+        began = time.monotonic()
+        status: Status = "interrupted"
+        with FileJournal(folder.journal) as journal:
+            campaign = Campaign(
+                plan,
+                journal,
+                clock=lambda: time.monotonic() - began,
+                width=width,
+                listener=observer.event,
+            )
+            observer.started(folder.path, plan, width)
+            try:
+                with stderr_to_file(folder.path / "driver.log"):
+                    complete = run_campaign(
+                        campaign,
+                        workplace(recipe, plan, folder),
+                        cpus_per_trial=recipe.resources.cpus_per_trial,
+                        gpus_per_trial=recipe.resources.gpus_per_trial,
+                        tick=lambda: observer.tick(campaign.state, time.monotonic() - began, width),
+                    )
+                if complete:
+                    status = "failed" if campaign.state.failed_studies() else "complete"
+            finally:
+                campaign.end(status)
+                folder.write_json("summary.json", summarise(campaign.state).to_json())
+                observer.finished(status)
+        return Outcome(folder, campaign.state, summarise(campaign.state))
+
+
+def workplace(recipe: Recipe, plan: Plan, folder: RunFolder) -> dict[str, Any]:
+    """The fields of `Workplace`, as plain data, for the workers."""
+    return {
+        "recipe": recipe.dump_yaml(),
+        "cache": str(_cache_folder()),
+        "checkpoints": str(folder.checkpoints.resolve()),
+        "weights": str(folder.weights.resolve()),
+        "cpus": max(1, int(recipe.resources.cpus_per_trial)),
+        "gpus": float(recipe.resources.gpus_per_trial),
+        "split_hashes": {study.id: study.split_hash for study in plan.studies},
+        "import_path": str(Path.cwd()),
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, stored with every run."""
+    return {
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "versions": {package: _version(package) for package in _REPORTED},
+    }
+
+
+def _plan(recipe: Recipe, observer: Observer) -> Plan:
+    needs_test = recipe.confirm.seeds > 0
+    return build_plan(
+        recipe, dataset_facts(recipe, _cache_folder(), observer.preparing, needs_test)
+    )
+
+
+def _width(recipe: Recipe, capacity: Capacity) -> int:
+    resources = recipe.resources
+    most = capacity.width(resources.cpus_per_trial, resources.gpus_per_trial)
+    if most < 1:
+        raise UserError(
+            f"resources: a trial needs {resources.cpus_per_trial:g} CPUs and "
+            f"{resources.gpus_per_trial:g} GPUs, but there are {capacity.cpus:g} CPUs and "
+            f"{capacity.gpus:g} GPUs; lower resources.cpus_per_trial or resources.gpus_per_trial "
+            "(0 trains on the CPU), or join a larger cluster with --address"
+        )
+    if resources.max_concurrent == "auto":
+        return most
+    return min(most, resources.max_concurrent)
+
+
+def _check_networks(recipe: Recipe) -> None:
+    """Backbones and weights, before anything starts; plain cases need not load torch here."""
+    for backbone in recipe.backbones:
+        weights = recipe.weights_for(backbone)
+        plain = backbone in OWN_BACKBONES and weights == "none"
+        if plain and not recipe.options_for(backbone):
+            continue
+        from pcsearch.models.backbones import build_backbone
+
+        build_backbone(backbone, 2, weights=weights, options=recipe.options_for(backbone))
+
+
+def _free_name(runs: Path, recipe: str) -> str:
+    """`quickstart-20261123-141500`, with a number behind it when that is taken."""
+    stem = f"{recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if not (runs / name).exists())
+
+
+def _cache_folder() -> Path:
+    from pcsearch.data.cache import default_cache_folder
+
+    return default_cache_folder()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _parsed(text: str) -> Mapping[str, Any]:
+    import yaml
+
+    parsed: Mapping[str, Any] = yaml.safe_load(text)
+    return parsed

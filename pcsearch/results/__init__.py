@@ -1,0 +1,1 @@
+"""What a campaign found: statistics, typed summaries, tables, published numbers to compare with."""

@@ -1,0 +1,178 @@
+"""The run folder: everything a campaign leaves, and nothing that has to be unpickled.
+
+runs/NAME/
+  recipe.yaml         the recipe as it was resolved
+  environment.json    versions, machine, command line
+  journal.jsonl       every decision and every epoch, append-only
+  summary.json        the final summary, once the campaign ended
+  weights/            one safetensors file a study: its PC arm, first confirm seed
+  checkpoints/        of running trials
+  driver.lock         held by the process that runs the campaign
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from pcsearch.errors import UserError, did_you_mean
+from pcsearch.search.journal import read_events
+from pcsearch.search.state import CampaignState, Status, replay
+
+MINIMUM_FREE_BYTES = 100 * 2**20
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One campaign's folder."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "weights"
+
+    def state(self) -> CampaignState:
+        """The campaign as its journal tells it, also while it runs."""
+        if not self.journal.is_file():
+            raise UserError(f"{self.path} has no journal.jsonl: nothing was started there")
+        return replay(read_events(self.journal))
+
+    def status(self, state: CampaignState | None = None) -> Status:
+        """`running` only while a process holds the lock; one that vanished was interrupted."""
+        told = (state or self.state()).status
+        return "interrupted" if told == "running" and not self.is_locked() else told
+
+    def is_locked(self) -> bool:
+        """Whether a process is running this campaign now."""
+        path = self.path / "driver.lock"
+        if not path.exists():
+            return False
+        try:
+            with FileLock(path, timeout=0):
+                return False
+        except (Timeout, OSError):
+            return True
+
+    def recipe_text(self) -> str:
+        return (self.path / "recipe.yaml").read_text()
+
+    def write_json(self, name: str, content: object) -> None:
+        """Write a file whole or not at all."""
+        temporary = self.path / f".{name}.tmp"
+        with temporary.open("w") as file:
+            json.dump(content, file, indent=2, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.path / name)
+
+
+@contextlib.contextmanager
+def new_run(runs: Path, name: str, recipe: str, environment: dict[str, Any]) -> Iterator[RunFolder]:
+    """Make a run folder and hold its lock.
+
+    Raises:
+        UserError: the name is taken or is no folder name, or the disk is nearly full.
+    """
+    folder = RunFolder(runs / check_name(name))
+    runs.mkdir(parents=True, exist_ok=True)
+    check_space(runs)
+    try:
+        folder.path.mkdir()
+    except FileExistsError:
+        raise UserError(_taken(folder)) from None
+    with FileLock(folder.path / "driver.lock", timeout=0):
+        who = {"host": socket.gethostname(), "pid": os.getpid()}
+        (folder.path / "recipe.yaml").write_text(recipe)
+        folder.write_json("environment.json", environment | who)
+        folder.checkpoints.mkdir()
+        folder.weights.mkdir()
+        yield folder
+    shutil.rmtree(folder.checkpoints, ignore_errors=True)
+
+
+def check_free(runs: Path, name: str) -> None:
+    """Say early that a run's name is taken, before anything is prepared."""
+    folder = RunFolder(runs / check_name(name))
+    if folder.path.exists():
+        raise UserError(_taken(folder))
+
+
+def check_name(name: str) -> str:
+    """The name of a run, which is the name of a folder."""
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f'the run name is "{name}", but must be letters, digits, ".", "_" and "-" only and '
+            "begin with a letter or digit"
+        )
+    return name
+
+
+def check_space(runs: Path) -> None:
+    """A campaign that cannot write its journal should not begin."""
+    free = shutil.disk_usage(runs).free
+    if free < MINIMUM_FREE_BYTES:
+        raise UserError(
+            f"the disk that holds {runs} has {free / 2**20:.0f} MiB left, but a campaign needs "
+            f"{MINIMUM_FREE_BYTES / 2**20:.0f} MiB at least; free some, or choose another disk with "
+            "--runs"
+        )
+
+
+def list_runs(runs: Path) -> list[RunFolder]:
+    """Every campaign under a folder, the newest first."""
+    if not runs.is_dir():
+        return []
+    folders = [RunFolder(path) for path in runs.iterdir() if (path / "journal.jsonl").is_file()]
+    return sorted(folders, key=lambda folder: folder.journal.stat().st_mtime, reverse=True)
+
+
+def find_run(run: str | None, runs: Path) -> RunFolder:
+    """A run by its folder or its name; the newest one when none is named."""
+    known = list_runs(runs)
+    if run is None:
+        if not known:
+            raise UserError(f"there are no runs under {runs}; start one with `pcsearch tune`")
+        return known[0]
+    for path in (Path(run), runs / run):
+        if (path / "journal.jsonl").is_file():
+            return RunFolder(path.resolve())
+    names = [folder.name for folder in known]
+    hint = did_you_mean(run, names)
+    raise UserError(
+        f'there is no run "{run}" under {runs}{hint}; `pcsearch runs ls` lists those there are'
+    )
+
+
+def _taken(folder: RunFolder) -> str:
+    taken = f"{folder.path} exists already and is never overwritten"
+    if folder.is_locked():
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            owner = json.loads((folder.path / "environment.json").read_text())
+            taken = (
+                f"{folder.path} is in use: process {owner['pid']} on {owner['host']} runs it now"
+            )
+    return f"{taken}; choose another name with --name"
