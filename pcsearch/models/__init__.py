@@ -1,0 +1,23 @@
+"""Backbones: any torchvision classifier, the Bilinear CNN, a small network for CPUs, your own."""
+
+from __future__ import annotations
+
+from pcsearch.models.backbones import (
+    Backbone,
+    build_backbone,
+    check_backbone,
+    check_options,
+    known_backbones,
+)
+from pcsearch.models.loading import LoadReport
+from pcsearch.models.weights import check_weights
+
+__all__ = [
+    "Backbone",
+    "LoadReport",
+    "build_backbone",
+    "check_backbone",
+    "check_options",
+    "check_weights",
+    "known_backbones",
+]

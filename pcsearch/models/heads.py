@@ -1,0 +1,75 @@
+"""The last layer of a classifier: finding it by introspection, and putting a fresh one there."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from pcsearch.errors import UserError
+
+HEAD_ATTRIBUTES = ("head", "heads", "fc", "classifier")
+"""Where networks keep their classifier, in the order in which they are looked up."""
+
+
+def find_head(module: nn.Module) -> str:
+    """Dotted name of the layer that makes the logits.
+
+    It is the last `nn.Linear` (where there is none, the last 1x1 convolution, as in SqueezeNet)
+    of the first of `HEAD_ATTRIBUTES` that has parameters, else of the whole network. An attribute
+    whose parameters are in no such layer (a cosine classifier, say) is the head itself.
+
+    Raises:
+        UserError: nothing of the kind is in the network.
+    """
+    for attribute in HEAD_ATTRIBUTES:
+        child = dict(module.named_children()).get(attribute)
+        if child is not None and next(child.parameters(), None) is not None:
+            inner = _last_layer(child)
+            return attribute if not inner else f"{attribute}.{inner}"
+    name = _last_layer(module)
+    if not name:
+        raise UserError(
+            f"{type(module).__name__} has no classifier to be seen: name its last layer `head`, "
+            "`fc` or `classifier`"
+        )
+    return name
+
+
+def _last_layer(module: nn.Module) -> str | None:
+    """Dotted name inside `module`; an empty string is `module` itself, None is nothing."""
+    linear = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
+    pointwise = [name for name, layer in module.named_modules() if _is_pointwise(layer)]
+    found = linear or pointwise
+    return found[-1] if found else None
+
+
+def _is_pointwise(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)
+
+
+def replace_layer(module: nn.Module, name: str, num_classes: int) -> None:
+    """Put a fresh linear layer or 1x1 convolution with `num_classes` outputs in place of `name`.
+
+    Linear layers start as `nn.Linear` does, convolutions from N(0, 0.01) and zero as SqueezeNet's.
+
+    Raises:
+        UserError: the layer is of another kind.
+    """
+    old = module.get_submodule(name)
+    bias = getattr(old, "bias", None) is not None
+    new: nn.Linear | nn.Conv2d
+    if isinstance(old, nn.Linear):
+        new = nn.Linear(old.in_features, num_classes, bias=bias)
+    elif isinstance(old, nn.Conv2d):
+        new = nn.Conv2d(old.in_channels, num_classes, kernel_size=1, bias=bias)
+        nn.init.normal_(new.weight, std=0.01)
+        if new.bias is not None:
+            nn.init.zeros_(new.bias)
+    else:
+        raise UserError(f"cannot replace the classifier `{name}`, a {type(old).__name__}")
+    parent, _, leaf = name.rpartition(".")
+    setattr(module.get_submodule(parent), leaf, new)
+
+
+def parameter_names(module: nn.Module, layer: str) -> tuple[str, ...]:
+    """Full names of the parameters in the layer called `layer`."""
+    return tuple(f"{layer}.{name}" for name, _ in module.get_submodule(layer).named_parameters())

@@ -1,0 +1,76 @@
+"""Weights files: a PyTorch or safetensors state dict, read without running anything it holds."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pcsearch.errors import UserError
+
+NESTED_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
+"""Entries under which training programs keep the state dict in a larger checkpoint."""
+
+
+def check_weights(path: str | Path) -> None:
+    """Raise `UserError` unless `path` is a readable state dict."""
+    read_state_dict(path)
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Name to tensor, on the CPU, with the names as they are in the file.
+
+    Reads `.safetensors` and whatever `torch.save` wrote (`weights_only=True`); a state dict one
+    level down, under one of `NESTED_KEYS`, is found.
+
+    Raises:
+        UserError: no such file, not readable, or not a state dict; with the remedy.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        what = "a folder, not a file" if file.is_dir() else "no such file"
+        raise UserError(f"weights: {path}: {what}; give a state dict's path, `imagenet` or `none`")
+    content = _read(file)
+    if isinstance(content, Mapping):
+        nested = (content.get(key) for key in NESTED_KEYS)
+        content = next((inner for inner in nested if isinstance(inner, Mapping)), content)
+    return _as_state_dict(content, file)
+
+
+def _read(file: Path) -> object:
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"weights: {file} is not a state dict: it holds Python objects, which are never "
+            "unpickled, or is no PyTorch file at all; save `model.state_dict()` with torch.save "
+            "or safetensors"
+        ) from error
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "it ends early"
+        raise UserError(
+            f"weights: {file} cannot be read as a state dict ({reason}): it is damaged or of "
+            "another kind; copy or download it again"
+        ) from error
+
+
+def _as_state_dict(content: object, file: Path) -> dict[str, Tensor]:
+    if not isinstance(content, Mapping) or not content:
+        kind = "an empty mapping" if isinstance(content, Mapping) else type(content).__name__
+        raise UserError(
+            f"weights: {file} is not a state dict but {kind}; save `model.state_dict()`"
+        )
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise UserError(
+                f"weights: {file} is not a state dict: entry {key!r} is a {type(value).__name__}, "
+                "not a tensor; save `model.state_dict()`, alone or under the key `state_dict`"
+            )
+    return dict(content)

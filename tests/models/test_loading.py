@@ -1,0 +1,142 @@
+"""Matching state dicts with networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pcsearch.errors import UserError
+from pcsearch.models import build_backbone
+
+HEAD = ("classifier.1.weight", "classifier.1.bias")
+NAME = "squeezenet1_1"
+
+
+def state_of(name: str, num_classes: int, **how: object) -> dict[str, Tensor]:
+    return dict(build_backbone(name, num_classes, seed=9, **how).module.state_dict())
+
+
+def saved(state: dict[str, Tensor], folder: Path) -> str:
+    torch.save(state, folder / "w.pth")
+    return str(folder / "w.pth")
+
+
+def assert_same(module: torch.nn.Module, state: dict[str, Tensor], *, without: str = "~") -> None:
+    own = module.state_dict()
+    assert all(torch.equal(own[k], v) for k, v in state.items() if not k.startswith(without))
+
+
+def test_same_classes_load_whole(tmp_path: Path) -> None:
+    state = state_of(NAME, 5)
+    backbone = build_backbone(NAME, 5, weights=saved(state, tmp_path))
+    assert_same(backbone.module, state)
+    report = backbone.loading
+    assert (report.source, report.dropped, report.missing) == (str(tmp_path / "w.pth"), (), ())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_wrappers_prefixes(tmp_path: Path, prefix: str) -> None:
+    state = state_of(NAME, 5)
+    path = saved({prefix + key: value for key, value in state.items()}, tmp_path)
+    backbone = build_backbone(NAME, 5, weights=path)
+    assert_same(backbone.module, state)
+    assert backbone.loading.missing == ()
+
+
+def test_head_of_another_size_is_dropped_and_seeded(tmp_path: Path) -> None:
+    state = state_of(NAME, 1000)
+    backbone = build_backbone(NAME, 5, weights=saved(state, tmp_path), seed=3)
+    assert backbone.loading.dropped == HEAD
+    assert backbone.loading.missing == ()
+    assert_same(backbone.module, state, without="classifier")
+    fresh = build_backbone(NAME, 5, seed=3)
+    for loaded, random in zip(backbone.head_parameters(), fresh.head_parameters(), strict=True):
+        assert torch.equal(loaded, random)
+
+
+def test_absent_head_and_absent_body_layer_are_reported(tmp_path: Path) -> None:
+    state = state_of(NAME, 5)
+    gone = (*HEAD, "features.3.squeeze.bias")
+    kept = {key: value for key, value in state.items() if key not in gone}
+    loading = build_backbone(NAME, 5, weights=saved(kept, tmp_path)).loading
+    assert set(loading.missing) == set(gone)
+    assert loading.dropped == ()
+
+
+def test_half_precision_is_cast(tmp_path: Path) -> None:
+    state = {key: value.half() for key, value in state_of(NAME, 5).items()}
+    module = build_backbone(NAME, 5, weights=saved(state, tmp_path)).module
+    assert {p.dtype for p in module.parameters()} == {torch.float32}
+    assert_same(module, {key: value.float() for key, value in state.items()})
+
+
+def test_nothing_in_common(tmp_path: Path) -> None:
+    path = saved(state_of("compact_cnn", 5), tmp_path)
+    with pytest.raises(UserError, match=r"begins with stem\.0\.weight.*network with features\.0"):
+        build_backbone(NAME, 5, weights=path)
+
+
+def test_only_a_head_in_common_is_nothing(tmp_path: Path) -> None:
+    head = {key: value for key, value in state_of(NAME, 5).items() if key in HEAD}
+    with pytest.raises(UserError, match="fits no layer"):
+        build_backbone(NAME, 5, weights=saved(head, tmp_path))
+
+
+def test_another_network_of_the_same_names(tmp_path: Path) -> None:
+    path = saved(state_of("compact_cnn", 5, options={"width": 8}), tmp_path)
+    with pytest.raises(UserError, match=r"another network: stem\.0\.weight is \[8, 3, 3, 3\]"):
+        build_backbone("compact_cnn", 5, weights=path)
+
+
+def test_unused_entries_are_reported(tmp_path: Path) -> None:
+    state = state_of("googlenet", 5, options={"aux": True})
+    loading = build_backbone("googlenet", 5, weights=saved(state, tmp_path)).loading
+    assert loading.dropped
+    assert all(key.startswith("aux") for key in loading.dropped)
+    assert loading.missing == ()
+
+
+def test_batch_counters_may_be_absent(tmp_path: Path) -> None:
+    state = state_of("compact_cnn", 5)
+    old = {key: value for key, value in state.items() if "num_batches" not in key}
+    assert build_backbone("compact_cnn", 5, weights=saved(old, tmp_path)).loading.missing == ()
+
+
+def test_old_densenet_names(tmp_path: Path) -> None:
+    state = state_of("densenet121", 5)
+    old = {
+        key.replace("norm1.", "norm.1.").replace("conv2.", "conv.2."): value
+        for key, value in state.items()
+    }
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    backbone = build_backbone("densenet121", 5, weights=saved(old, tmp_path))
+    assert_same(backbone.module, state)
+    assert backbone.loading.dropped == backbone.loading.missing == ()
+
+
+def test_bilinear_takes_plain_weights_and_its_own(tmp_path: Path) -> None:
+    options = {"features": NAME, "channels": 8}
+    plain = state_of(NAME, 1000)
+    path = saved({f"module.{key}": value for key, value in plain.items()}, tmp_path)
+    backbone = build_backbone("bilinear_cnn", 5, weights=path, options=options)
+    own = backbone.module.state_dict()
+    features = [key for key in plain if key.startswith("features")]
+    assert all(torch.equal(own[f"trunk.layers.{key}"], plain[key]) for key in features)
+    assert set(backbone.loading.dropped) == {f"trunk.layers.{key}" for key in HEAD}
+    assert set(backbone.loading.missing) == set(backbone.head_names)
+
+    path = saved(dict(own), tmp_path)
+    again = build_backbone("bilinear_cnn", 5, weights=path, options=options)
+    assert_same(again.module, dict(own))
+    assert again.loading.dropped == again.loading.missing == ()
+
+
+def test_safetensors_of_a_network_that_reads_a_format_version(tmp_path: Path) -> None:
+    state = state_of("mnasnet0_5", 5)
+    save_file({k: v.contiguous() for k, v in state.items()}, tmp_path / "w.safetensors")
+    backbone = build_backbone("mnasnet0_5", 5, weights=str(tmp_path / "w.safetensors"))
+    assert_same(backbone.module, state)
