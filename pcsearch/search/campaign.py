@@ -52,6 +52,7 @@ class Campaign:
             journal.append({"event": "campaign", "t": 0.0, "plan": plan.model_dump(mode="json")})
             state = CampaignState(plan)
         self.state = state
+        self._advance()  # the journal may end just before a choice that its events decide
 
     @property
     def done(self) -> bool:
@@ -222,7 +223,8 @@ class Campaign:
 
     def _advance(self) -> None:
         """Make every choice that the trials so far decide."""
-        for study, arm, state in self._places():
+        lenders_first = sorted(self._places(), key=lambda place: place[1].borrows is not None)
+        for study, arm, state in lenders_first:
             if state.choice is not None or state.given_up is not None:
                 continue
             if arm.borrows is not None:

@@ -1,18 +1,23 @@
 """How much a campaign will cost: of a plan before it starts, and of what is left while it runs.
 
-Expected numbers take the order in which good and bad trials arrive as random, and no trial to
-fail.
+Expected numbers take trials to run one by one, good and bad in random order, each with the same rank
+at every rung, and none to fail.
 """
 
 from __future__ import annotations
 
+import functools
+import random
 from dataclasses import dataclass
 from itertools import pairwise
 
 from pcsearch.search import budget
-from pcsearch.search.asha import expected_epochs, rungs
+from pcsearch.search.asha import Ladder, rungs
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
 from pcsearch.search.state import CampaignState
+
+_SIMULATED_TRIALS = 20_000
+_MINIMUM_ROUNDS = 50
 
 
 @dataclass(frozen=True)
@@ -62,14 +67,37 @@ class Estimate:
 
 def ladder(trials: int, plan: Plan) -> tuple[Level, ...]:
     """The levels of one arm's ladder and how many of its `trials` are expected to reach each."""
-    levels = (*rungs(plan.max_epochs, plan.grace_epochs, plan.reduction_factor), plan.max_epochs)
-    # With a shorter budget the rungs below it stay the same, so the epochs that one more level
-    # adds are those of the trials that reach it.
-    until = [
-        expected_epochs(trials, level, plan.grace_epochs, plan.reduction_factor) for level in levels
-    ]
-    steps = pairwise(((0, 0.0), *zip(levels, until, strict=True)))
-    return tuple(Level(to, (more - less) / (to - fro)) for (fro, less), (to, more) in steps)
+    return _simulated(trials, plan.max_epochs, plan.grace_epochs, plan.reduction_factor)
+
+
+def expected_epochs(trials: int, plan: Plan) -> float:
+    """Search epochs that one arm is expected to run."""
+    levels = ladder(trials, plan)
+    steps = pairwise((0, *(level.epoch for level in levels)))
+    return sum(level.trials * (to - fro) for level, (fro, to) in zip(levels, steps, strict=True))
+
+
+@functools.cache
+def _simulated(
+    trials: int, max_epochs: int, grace_epochs: int, reduction_factor: int
+) -> tuple[Level, ...]:
+    """Real ladders, averaged over random orders of trials that keep their rank at every rung.
+
+    Not in closed form: those that pass a rung late had stronger rivals there than those that
+    passed it early, so the order in which they arrive at the next one is not random any more.
+    """
+    levels = (*rungs(max_epochs, grace_epochs, reduction_factor), max_epochs)
+    reached = dict.fromkeys(levels, 0)
+    rounds = max(_MINIMUM_ROUNDS, _SIMULATED_TRIALS // trials)
+    generator = random.Random(0)
+    for _ in range(rounds):
+        asha = Ladder(max_epochs, grace_epochs, reduction_factor)
+        for trial, rank in enumerate(generator.sample(range(trials), trials)):
+            for level in levels:
+                reached[level] += 1
+                if not asha.record(str(trial), level, rank):
+                    break
+    return tuple(Level(level, reached[level] / rounds) for level in levels)
 
 
 def estimate(plan: Plan) -> Estimate:
@@ -113,9 +141,7 @@ def _waiting_trials(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> int
 
 
 def _expected_seconds(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> float:
-    plan = state.plan
-    epochs = expected_epochs(arm.trials, plan.max_epochs, plan.grace_epochs, plan.reduction_factor)
-    share = epochs / (arm.trials * plan.max_epochs)
+    share = expected_epochs(arm.trials, state.plan) / (arm.trials * state.plan.max_epochs)
     return share * budget.full_trial_seconds(state, study)
 
 
@@ -131,9 +157,7 @@ def _study(plan: Plan, study: StudyPlan) -> StudyEstimate:
         full = (arm.trials + configs * plan.finalist_repeats) * plan.max_epochs
         at_most += Work(full, full)
         fully_trained = ladder(arm.trials, plan)[-1].trials
-        likely = expected_epochs(
-            arm.trials, plan.max_epochs, plan.grace_epochs, plan.reduction_factor
-        )
+        likely = expected_epochs(arm.trials, plan)
         likely += min(configs, fully_trained) * plan.finalist_repeats * plan.max_epochs
         expected += Work(likely, likely)
     return StudyEstimate(

@@ -148,6 +148,26 @@ def test_control_single_repeats_pcs_choice_without_lambda() -> None:
     assert len(control.trials["confirm"]) == 3
 
 
+def test_control_single_needs_no_confirm_and_shares_its_lenders_failure() -> None:
+    arms = (control_arm(trials=0, space={}, borrows="pc"), pc_arm(trials=2))
+    plan = make_plan(studies=(study_plan(arms=arms),), confirm_seeds=())
+    assert run(plan).done
+    fails = {f"digits/compact_cnn/pc/search-{n:03d}": 1 for n in range(2)}
+    failed = run(plan, fails=fails)
+    assert failed.done
+    assert failed.state.arms["digits/compact_cnn", "control"].given_up is not None
+    assert failed.state.failed_studies() == ("digits/compact_cnn",)
+
+
+def test_a_journal_cut_before_the_choice_goes_on_to_it() -> None:
+    plan = make_plan(studies=(study_plan(arms=(pc_arm(trials=1),)),), confirm_seeds=())
+    whole = events(run(plan))
+    chosen = next(n for n, event in enumerate(whole) if event["event"] == "chosen")
+    resumed = Campaign(plan, MemoryJournal(), Clock(), state=replay(whole[:chosen]))
+    assert resumed.done
+    assert resumed.state.arms["digits/compact_cnn", "pc"].choice is not None
+
+
 def test_a_failed_trial_does_not_stop_the_campaign() -> None:
     fails = {f"digits/compact_cnn/pc/search-{n:03d}": 1 for n in range(11)}
     campaign = run(make_plan(), fails=fails)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import random
+from statistics import fmean
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcsearch.search.asha import Ladder
 from pcsearch.search.budget import SLACK
 from pcsearch.search.estimate import (
     Work,
     estimate,
+    expected_epochs,
     ladder,
     remaining_seconds,
     training_seconds,
@@ -23,29 +23,31 @@ from tests.cli.campaigns import arm, drive, plan, silent
 ARMS = (arm("control", trials=1), arm("pc", trials=1))
 
 
-def test_ladder_of_three_trials_by_hand() -> None:
-    # Arrivals 1, 2, 3 at epoch 1 continue with probability 1, 1/2, 1/3: 11/6 reach epoch 3.
-    # There 1 + (5/6)/2 = 17/12 continue to the full budget.
-    first, second, full = ladder(3, plan())
-    assert (first.epoch, first.trials) == (1, 3.0)
-    assert (second.epoch, second.trials) == (3, pytest.approx(11 / 6))
-    assert (full.epoch, full.trials) == (9, pytest.approx(17 / 12))
+def test_ladders_by_hand() -> None:
+    # The second of two trials passes if it is the better one; then it is the better one at every
+    # rung. Of three, only a new best passes: 1 + 1/2 + 1/3.
+    for trials, passing in ((1, 1.0), (2, 3 / 2), (3, 11 / 6)):
+        first, second, full = ladder(trials, plan())
+        assert (first.epoch, first.trials) == (1, trials)
+        assert (second.epoch, full.epoch) == (3, 9)
+        assert second.trials == full.trials == pytest.approx(passing, abs=0.02)
+        epochs = expected_epochs(trials, plan())
+        assert epochs == pytest.approx(trials + 8 * full.trials)
 
 
-def test_ladder_agrees_with_real_ladders_in_random_order() -> None:
-    one = plan()
-    reached = dict.fromkeys((1, 3, 9), 0)
-    rounds = 400
-    for seed in range(rounds):
-        real = Ladder(9, 1, 3)
-        heights = random.Random(seed).sample(range(1000), 12)
-        for trial, height in enumerate(heights):
-            for epoch in (1, 3, 9):
-                reached[epoch] += 1
-                if not real.record(str(trial), epoch, height):
-                    break
-    for level in ladder(12, one):
-        assert reached[level.epoch] / rounds == pytest.approx(level.trials, rel=0.12)
+def test_first_rung_agrees_with_the_uniform_rank_of_each_arrival() -> None:
+    # The k-th arrival passes with probability max(1, k // 3) / k.
+    exact = sum(max(1, k // 3) / k for k in range(1, 13))
+    assert ladder(12, plan())[1].trials == pytest.approx(exact, rel=0.03)
+
+
+def test_ladder_agrees_with_campaigns() -> None:
+    counts = []
+    for seed in range(12):
+        one = plan(("digits/compact_cnn",), finalists=(0, 0), seeds=0, arms=(arm("pc", 12),))
+        state = drive(one.model_copy(update={"seed": seed}), listener=silent, width=1).state
+        counts.append(sum(len(trial.epochs) for trial in state.trials.values()))
+    assert fmean(counts) == pytest.approx(expected_epochs(12, plan()), rel=0.2)
 
 
 def test_no_rung_means_that_all_trials_run_to_the_end() -> None:
@@ -111,17 +113,17 @@ def test_remaining_time_is_unknown_before_the_first_epoch_and_none_at_the_end() 
 def test_remaining_time_by_hand() -> None:
     # After 1 of 9 epochs of the only search trial: 8 epochs are left, then 2 finalist trials of 9,
     # then 3 confirm trials of 9 that take 1000/800 as long.
-    one = plan(arms=(arm("pc", trials=1),), studies=("digits/compact_cnn",))
-    assert remaining_at(one, until=1) == pytest.approx(
-        SLACK * (8 + 2 * 2 * 9 - 18 + 3 * 9 * 1000 / 800)
-    )
+    one = plan(arms=(arm("pc", 1),), studies=("digits/compact_cnn",), finalists=(1, 2))
+    expected = SLACK * (8 + 2 * 9 + 3 * 9 * 1000 / 800)
+    assert remaining_at(one, until=1) == pytest.approx(expected)
 
 
 def test_trials_that_wait_count_with_their_expected_epochs() -> None:
     only_search = {"seeds": 0, "finalists": (0, 0), "studies": ("digits/compact_cnn",)}
     one = remaining_at(plan(arms=(arm("pc", trials=1),), **only_search), until=1)
     three = remaining_at(plan(arms=(arm("pc", trials=3),), **only_search), until=1)
-    # Three trials run 3 + 2·11/6 + 6·17/12 = 91/6 epochs; two of them wait.
+    # Two of the three trials wait, a mean of a third of the expected epochs each.
     assert three is not None
     assert one is not None
-    assert three - one == pytest.approx(SLACK * 2 / 3 * 91 / 6)
+    waiting = 2 / 3 * expected_epochs(3, plan())
+    assert three - one == pytest.approx(SLACK * waiting)

@@ -1,0 +1,63 @@
+"""What the summary table says of one study, piece by piece; layouts put the pieces in columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pcsearch.results import formatting as fmt
+from pcsearch.results.objects import StudySummary
+from pcsearch.results.stats import Gain
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One study's pieces, as text; `style` colours its gain when the interval excludes zero."""
+
+    dataset: str
+    backbone: str
+    classes: str
+    strength: str
+    fraction: str
+    validation: str
+    treated: str
+    control: str
+    gain: str
+    interval: str
+    trials: str
+    epochs: str
+    share: str
+    time: str
+    style: str
+
+
+def cells(study: StudySummary) -> Cells:
+    """The pieces of a study's row."""
+    name = fmt.headline(study)
+    arm = study.arms[name] if name else None
+    control = study.arms.get("control")
+    gain = arm.gain if arm else None
+    trials, epochs = study.trials, study.epochs
+    share = epochs.run / epochs.full_budget if epochs.full_budget else 0.0
+    return Cells(
+        dataset=study.dataset,
+        backbone=study.backbone,
+        classes=str(study.num_classes),
+        strength=fmt.strength(arm) if arm else fmt.ABSENT,
+        fraction=fmt.fraction(arm) if arm else fmt.ABSENT,
+        validation=fmt.percent(arm.val_top1 if arm else None),
+        treated=fmt.scores(arm.test_top1 if arm else None),
+        control=fmt.scores(control.test_top1 if control else None),
+        gain=fmt.points(gain.mean) if gain else fmt.ABSENT,
+        interval=fmt.interval(gain),
+        trials=f"{trials.total} / {trials.pruned} / {trials.failed}",
+        epochs=f"{epochs.run} of {epochs.full_budget}",
+        share=f"{share:.0%}".replace("%", " %"),
+        time=fmt.duration(study.seconds),
+        style=_style(gain),
+    )
+
+
+def _style(gain: Gain | None) -> str:
+    if gain is None or gain.low is None or gain.high is None or gain.includes_zero:
+        return ""
+    return "green" if gain.mean > 0 else "red"

@@ -1,0 +1,195 @@
+"""What a reader must know to judge a summary's numbers, in sentences.
+
+Each function looks at one thing that can mislead and says it, or says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from pcsearch.recipe.arms import ARMS
+from pcsearch.recipe.space import Space
+from pcsearch.results import formatting as fmt
+from pcsearch.results.objects import ArmSummary, StudySummary, Summary
+from pcsearch.results.stats import Gain
+from pcsearch.search.plan import ArmPlan, StudyPlan
+from pcsearch.search.state import CampaignState
+
+StudyNotes = Callable[[StudySummary, StudyPlan, CampaignState], Iterator[str]]
+
+
+def notes(summary: Summary, state: CampaignState) -> list[str]:
+    """Sentences to print under the summary table, the gravest first."""
+    several = len(summary.studies) > 1
+    lines = list(_campaign(summary, state))
+    for about in _ABOUT_STUDIES:
+        for study, plan in zip(summary.studies, state.plan.studies, strict=True):
+            prefix = f"{study.id}: " if several else ""
+            lines += [prefix + line for line in about(study, plan, state)]
+    gains = [arm.gain for study in summary.studies for arm in study.arms.values() if arm.gain]
+    if len(gains) > 1 and any(gain.includes_zero is False for gain in gains):
+        lines.append(
+            f"The {len(gains)} intervals are not corrected for their number: where arms do not "
+            "differ, one in 20 excludes zero by chance."
+        )
+    return lines
+
+
+def _campaign(summary: Summary, state: CampaignState) -> Iterator[str]:
+    if summary.status == "running":
+        yield "The campaign is still running: choices and numbers may change."
+    if summary.status == "interrupted":
+        yield "The campaign was interrupted: what follows is partial."
+    if state.plan.metric != "top1":
+        yield 'Accuracies are mean per-class top-1 (metric: mean_class_top1), not plain "top-1".'
+    if state.search_closed is not None:
+        asked = sum(len(arm.trials["search"]) for arm in state.arms.values())
+        planned = sum(arm.trials for study in state.plan.studies for arm in study.arms)
+        yield (
+            f"The search ended after {asked} of {planned} planned search trials: "
+            f"{state.search_closed}."
+        )
+    if not state.plan.confirm_seeds:
+        yield (
+            "Nothing was measured on test images (confirm.seeds: 0): validation numbers chose the "
+            "configurations, so they do not show what PC gains."
+        )
+
+
+def _given_up(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    for arm in plan.arms:
+        reason = state.arms[plan.id, arm.name].given_up
+        if reason is not None:
+            yield f"{fmt.label(arm.name)} has no result: {reason}"
+
+
+def _failed_trials(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    failed = [
+        trial
+        for trial in state.trials.values()
+        if trial.spec.study == plan.id and trial.state == "FAILED"
+    ]
+    if failed:
+        first = failed[0]
+        yield (
+            f"{len(failed)} of {study.trials.total} trials failed; the first, {first.spec.trial}: "
+            f"{fmt.first_line(first.error)}"
+        )
+
+
+def _missing_seeds(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    planned = len(state.plan.confirm_seeds)
+    for name, arm in study.arms.items():
+        confirm = state.arms[plan.id, name].trials["confirm"]
+        failed = sum(trial.state == "FAILED" for trial in confirm)
+        done = len(arm.test_top1.seeds) if arm.test_top1 else 0
+        if failed == planned:
+            yield f"{fmt.label(name)} has no test result: all {planned} confirm trials failed."
+        elif failed:
+            yield (
+                f"{fmt.label(name)} was measured with {done} of {planned} confirm seeds "
+                f"({failed} failed): its mean and gain rest on fewer trainings than planned."
+            )
+
+
+def _borrowed(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    for arm in plan.arms:
+        if arm.borrows is not None:
+            lender = fmt.label(arm.borrows)
+            yield (
+                f"The {fmt.label(arm.name)} is an ablation, not a tuned baseline "
+                f"(search.control: single): it repeats {lender}'s chosen configuration with λ = 0, "
+                "so gains may overstate what is added to a baseline that was tuned for itself."
+            )
+
+
+def _verdicts(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    name = fmt.headline(study)
+    gain = study.arms[name].gain if name else None
+    if name and gain:
+        yield f"{fmt.label(name)} against control: {fmt.gain_text(gain)}: {_verdict(gain)}"
+
+
+def _verdict(gain: Gain) -> str:
+    if gain.includes_zero is None or gain.p_value is None:
+        return "one pair of trainings gives no interval, so this is no evidence either way."
+    if gain.includes_zero:
+        return "the interval includes zero, so this is no evidence either way."
+    better = "a higher" if gain.mean > 0 else "a LOWER"
+    return f"{better} test accuracy over training seeds ({fmt.p_value(gain.p_value)})."
+
+
+def _others(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    for name in fmt.other_arms(study):
+        arm = study.arms[name]
+        if arm.config:
+            yield f"{fmt.label(name)}: {_arm_line(arm)}"
+
+
+def _arm_line(arm: ArmSummary) -> str:
+    what = "smoothing" if arm.lambda_ is None else "λ"
+    line = (
+        f"{what} {fmt.strength(arm)}, val top-1 {fmt.percent(arm.val_top1)}, "
+        f"test top-1 {fmt.scores(arm.test_top1)}"
+    )
+    if arm.gain is None:
+        return line + "."
+    return f"{line}, against control {fmt.gain_text(arm.gain)}: {_verdict(arm.gain)}"
+
+
+def _edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    for arm in plan.arms:
+        choice = state.arms[plan.id, arm.name].choice
+        key = ARMS[arm.name].search_key if arm.name in ARMS else None
+        if choice is None or choice.edge is None or arm.parameter is None or key is None:
+            continue
+        value = float(choice.config[arm.parameter])
+        symbol = {"lambda_over_n": "λ/N", "lambda": "λ"}.get(arm.parameter, "smoothing")
+        yield (
+            f"{fmt.label(arm.name)}'s best {symbol}, {fmt.significant(value)}, is at the "
+            f"{choice.edge} end of what was searched: {_advice(arm, key, choice.edge)}"
+        )
+
+
+def _advice(arm: ArmPlan, key: str, edge: str) -> str:
+    low, high = _ends(arm.space[arm.parameter or ""])
+    if edge == "high":
+        upper = min(2 * high, 0.9) if arm.parameter == "label_smoothing" else 2 * high
+        return (
+            f"a better one may lie above. Widen search.{key} upwards, "
+            f"for example to [{low:.3g}, {upper:.3g}]."
+        )
+    if low == 0:
+        return "that is next to no regularisation, and nothing lies below."
+    return (
+        f"a better one may lie below. Widen search.{key} downwards, "
+        f"for example to [{low / 2:.3g}, {high:.3g}]."
+    )
+
+
+def _ends(space: Space) -> tuple[float, float]:
+    if space.choices:
+        return float(min(space.choices)), float(max(space.choices))
+    return float(space.low or 0), float(space.high or 0)
+
+
+def _published(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    paper = study.published
+    if paper is not None:
+        yield (
+            f"Published for {study.backbone} on {study.dataset}, top-1: baseline "
+            f"{paper['baseline']:.2f}, PC {paper['pc']:.2f}, gain "
+            f"{fmt.points(paper['pc'] - paper['baseline'])} ({paper['source']})."
+        )
+
+
+_ABOUT_STUDIES: tuple[StudyNotes, ...] = (
+    _given_up,
+    _failed_trials,
+    _missing_seeds,
+    _borrowed,
+    _verdicts,
+    _others,
+    _edges,
+    _published,
+)

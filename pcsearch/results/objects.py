@@ -1,0 +1,130 @@
+"""A campaign's summary as typed objects; `to_json` gives what `pcsearch summary --json` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pcsearch.results.published import Published
+from pcsearch.results.stats import Gain
+from pcsearch.search.trial import Config
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One metric on the test images, in percent, over confirm seeds; `std` is None of one value."""
+
+    mean: float
+    std: float | None
+    values: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+    def by_seed(self) -> dict[int, float]:
+        return dict(zip(self.seeds, self.values, strict=True))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "mean": self.mean,
+            "std": self.std,
+            "values": list(self.values),
+            "seeds": list(self.seeds),
+        }
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """What an arm chose and how well that does. None stands for what is not known (yet).
+
+    `config` holds the hyperparameters of the choice without seed and split, and is empty before
+    there is a choice. `lambda_` is None for label smoothing, which has no λ. `val_top1` is the
+    score by which the choice was made, in percent, hence optimistic; None for a control that took
+    over another arm's choice. `gain` is against the control, in percentage points.
+    """
+
+    lambda_: float | None
+    lambda_over_n: float | None
+    config: Config
+    variant: str
+    val_top1: float | None
+    test_top1: Scores | None
+    epochs_run: int
+    gain: Gain | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "lambda": self.lambda_,
+            "lambda_over_n": self.lambda_over_n,
+            "config": dict(self.config),
+            "variant": self.variant,
+            "val_top1": self.val_top1,
+            "test_top1": None if self.test_top1 is None else self.test_top1.to_json(),
+            "epochs_run": self.epochs_run,
+            "gain": None if self.gain is None else self.gain.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class TrialCounts:
+    """Trials of all phases: `total` were started; those in no other count still run."""
+
+    total: int
+    complete: int
+    pruned: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class EpochCounts:
+    """Epochs of all phases: those run, and those of the plan if no trial were stopped early."""
+
+    run: int
+    full_budget: int
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """One dataset × one backbone; `seconds` is training time summed over its trials."""
+
+    dataset: str
+    backbone: str
+    num_classes: int
+    arms: Mapping[str, ArmSummary]
+    trials: TrialCounts
+    epochs: EpochCounts
+    seconds: float
+    split_hash: str
+    published: Published | None
+
+    @property
+    def id(self) -> str:
+        return f"{self.dataset}/{self.backbone}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "dataset": self.dataset,
+            "backbone": self.backbone,
+            "num_classes": self.num_classes,
+            "arms": {name: arm.to_json() for name, arm in self.arms.items()},
+            "trials": asdict(self.trials),
+            "epochs": asdict(self.epochs),
+            "seconds": self.seconds,
+            "split_hash": self.split_hash,
+            "published": None if self.published is None else dict(self.published),
+        }
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A whole campaign."""
+
+    campaign: str
+    status: str
+    studies: tuple[StudySummary, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "campaign": self.campaign,
+            "status": self.status,
+            "studies": [study.to_json() for study in self.studies],
+        }

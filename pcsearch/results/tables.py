@@ -1,0 +1,155 @@
+"""Tables for terminals: rich renderables that fit the width they are given and cut nothing off.
+
+The summary table has several layouts, from one line a study to a block a study; the first that
+fits is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from pcsearch.results import formatting as fmt
+from pcsearch.results.cells import Cells, cells
+from pcsearch.results.notes import notes
+from pcsearch.results.objects import Summary
+from pcsearch.results.trials_table import trials_table
+
+__all__ = ["notes", "summary_table", "trials_table"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading and what stands under it; both may have several lines."""
+
+    heading: str
+    text: Callable[[Cells], str]
+    right: bool = False
+    coloured: bool = False
+
+
+def summary_table(summary: Summary, width: int) -> RenderableType:
+    """The summary with one row a study, in at most `width` columns of a terminal."""
+    studies = [cells(study) for study in summary.studies]
+    treated = fmt.label(fmt.campaign_headline(summary))
+    title = Text(f"{summary.campaign} · {summary.status}", style="bold")
+    legend = Text(_legend(summary, treated), style="dim")
+    for layout in (_one_line(treated), _two_lines(treated), _three_lines(treated)):
+        table = _table(layout, studies)
+        if _natural_width(table) <= width:
+            return Group(title, table, legend)
+    return Group(title, Text(), *(_block(study, treated) for study in studies), legend)
+
+
+def _one_line(treated: str) -> list[Column]:
+    return [
+        Column("dataset", lambda c: c.dataset),
+        Column("backbone", lambda c: c.backbone),
+        Column("N", lambda c: c.classes, right=True),
+        Column(_best(treated), lambda c: c.strength, right=True),
+        Column("λ/N", lambda c: c.fraction, right=True),
+        Column("val\ntop-1", lambda c: c.validation, right=True),
+        Column(f"{treated}\ntest top-1", lambda c: c.treated, right=True),
+        Column("control\ntest top-1", lambda c: c.control, right=True),
+        Column("gain\n[95 % interval]", lambda c: f"{c.gain} {c.interval}", coloured=True),
+        Column("trials run/\nstopped/failed", lambda c: c.trials),
+        Column("epochs run\nof full budget", lambda c: f"{c.epochs} ({c.share})"),
+        Column("trial\ntime", lambda c: c.time, right=True),
+    ]
+
+
+def _two_lines(treated: str) -> list[Column]:
+    return [
+        Column("dataset\nbackbone", lambda c: f"{c.dataset}\n{c.backbone}"),
+        Column("\nN", lambda c: c.classes, right=True),
+        Column(f"{_best(treated)}\nλ/N", lambda c: f"{c.strength}\n{c.fraction}", right=True),
+        Column("val\ntop-1", lambda c: c.validation, right=True),
+        Column(
+            f"test top-1\n{treated}, control", lambda c: f"{c.treated}\n{c.control}", right=True
+        ),
+        Column("gain\n[95 % interval]", lambda c: f"{c.gain}\n{c.interval}", coloured=True),
+        Column("trials\ntime", lambda c: f"{c.trials}\n{c.time}"),
+        Column("epochs run\nof full budget", lambda c: f"{c.epochs}\n{c.share}"),
+    ]
+
+
+def _three_lines(treated: str) -> list[Column]:
+    return [
+        Column("dataset\nbackbone", lambda c: f"{c.dataset}\n{c.backbone}\nN = {c.classes}"),
+        Column(f"{_best(treated)}\nλ/N", lambda c: f"{c.strength}\n{c.fraction}", right=True),
+        Column("val\ntop-1", lambda c: c.validation, right=True),
+        Column(
+            f"test top-1\n{treated}\ncontrol", lambda c: f"{c.treated}\n{c.control}", right=True
+        ),
+        Column("gain\n[95 % interval]", lambda c: f"{c.gain}\n{c.interval}", coloured=True),
+        Column("trials\nepochs\ntime", lambda c: f"{c.trials}\n{c.epochs}, {c.share}\n{c.time}"),
+    ]
+
+
+def _best(treated: str) -> str:
+    return "smoothing" if treated == fmt.label("label_smoothing") else "best λ"
+
+
+def _table(columns: Sequence[Column], studies: Sequence[Cells]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(column.heading, justify="right" if column.right else "left", no_wrap=True)
+    for study in studies:
+        texts = [column.text(study).rstrip() for column in columns]
+        if any("\n" in text for text in texts):
+            table.leading = 1
+        styles = [study.style if column.coloured else "" for column in columns]
+        table.add_row(*map(Text, texts, styles))
+    return table
+
+
+def _natural_width(table: Table) -> int:
+    console = Console(width=10_000)
+    return Measurement.get(console, console.options, table).maximum
+
+
+def _block(study: Cells, treated: str) -> RenderableType:
+    """A study as lines of words and numbers, for narrow terminals."""
+    heading = f"{study.dataset} · {study.backbone} · N = {study.classes}"
+    body = Text.assemble(
+        f"{_best(treated)} {study.strength}, λ/N {study.fraction}\n",
+        f"val top-1: {study.validation}\n",
+        f"test top-1: {treated} {study.treated}\n",
+        f"test top-1: control {study.control}\n",
+        "gain: ",
+        (f"{study.gain} {study.interval}".rstrip(), study.style),
+        f"\ntrials: {study.trials}\n",
+        f"epochs: {study.epochs} ({study.share})\n",
+        f"time: {study.time}\n",
+    )
+    return Group(Text(heading, style="bold"), Padding(body, (0, 0, 0, 2)))
+
+
+def _legend(summary: Summary, treated: str) -> str:
+    seeds = [
+        len(arm.test_top1.seeds)
+        for study in summary.studies
+        for arm in study.arms.values()
+        if arm.test_top1 is not None
+    ]
+    over = "confirm seeds"
+    if seeds and min(seeds) == max(seeds):
+        over = f"{seeds[0]} confirm seed{'s' if seeds[0] > 1 else ''}"
+    parts = [
+        f"Accuracies in percent. val: {treated}'s score in its own selection, hence optimistic.",
+        f"test: mean ± std over {over}.",
+    ]
+    if any("control" in study.arms for study in summary.studies):
+        parts.append(
+            f"gain: {treated} − control, paired by seed; its 95 % interval (paired t) covers "
+            "training seeds, on these test images, given the chosen configurations."
+        )
+    parts.append("trials: run / stopped early / failed. time: summed over trials.")
+    return "\n".join(parts)

@@ -1,0 +1,82 @@
+"""The trials of a campaign as tables, one a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from pcsearch.results import formatting as fmt
+
+Row = Mapping[str, Any]
+STYLES = {"COMPLETE": "green", "PRUNED": "dim", "FAILED": "red", "RUNNING": "cyan"}
+_NOT_SHOWN = ("lambda", "lambda_over_n", "seed", "split")
+
+
+def trials_table(rows: Sequence[Row]) -> RenderableType:
+    """A table a study with a line a trial, from the rows of `trial_rows`.
+
+    Of the hyperparameters, λ is shown, and those that differ from trial to trial.
+    """
+    if not rows:
+        return Text("no trials yet")
+    studies = dict.fromkeys(row["study"] for row in rows)
+    parts: list[RenderableType] = []
+    for study in studies:
+        parts += [Text(study, style="bold"), _study([r for r in rows if r["study"] == study])]
+        parts.append(Text())
+    return Group(*parts[:-1])
+
+
+def _study(rows: Sequence[Row]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("arm", "trial", "state"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("epochs", justify="right", overflow="fold")
+    table.add_column("last val\ntop-1", justify="right", overflow="fold")
+    table.add_column("time", justify="right", overflow="fold")
+    table.add_column("hyperparameters", overflow="fold")
+    shown = _differing(rows)
+    for row in rows:
+        epochs = row["epochs"]
+        table.add_row(
+            fmt.label(row["arm"]),
+            _short_name(row),
+            Text(row["state"], style=STYLES.get(row["state"], "")),
+            str(len(epochs)),
+            fmt.percent(epochs[-1][1] if epochs else None),
+            fmt.duration(row["seconds"]),
+            _hyperparameters(row, shown),
+        )
+    return table
+
+
+def _short_name(row: Row) -> str:
+    """The trial's name without its study and arm, which the table states apart."""
+    return str(row["trial"]).removeprefix(f"{row['study']}/{row['arm']}/")
+
+
+def _hyperparameters(row: Row, shown: Sequence[str]) -> Text:
+    config = row["config"]
+    parts = []
+    if config.get("lambda"):
+        parts.append(f"λ={fmt.significant(config['lambda'])}")
+    parts += [f"{key}={_value(config[key])}" for key in shown if key in config]
+    text = Text(", ".join(parts))
+    if row["error"]:
+        text.append("\n" if parts else "")
+        text.append(fmt.first_line(row["error"]), style="red")
+    return text
+
+
+def _differing(rows: Sequence[Row]) -> list[str]:
+    keys = dict.fromkeys(key for row in rows for key in row["config"] if key not in _NOT_SHOWN)
+    return [key for key in keys if len({row["config"].get(key) for row in rows}) > 1]
+
+
+def _value(value: object) -> str:
+    return fmt.significant(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,172 @@
+"""The sentences under the table: each appears when it must, and only then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pcsearch.recipe.space import Space
+from pcsearch.results.notes import notes
+from pcsearch.results.summary import summarise
+from pcsearch.search.plan import ArmPlan, Plan
+from tests.results.simulated_campaigns import (
+    borrowing_control,
+    campaign_plan,
+    entropic_arm,
+    harmful,
+    likes_strong,
+    other_study,
+    simulate,
+    smoothing_arm,
+    useless,
+)
+from tests.search.driving import LR, control_arm, pc_arm, study_plan
+
+
+def written(plan: Plan, status: str = "complete", **options: Any) -> list[str]:
+    state = simulate(plan, **options)
+    return notes(summarise(state, status), state)
+
+
+def only(lines: list[str], word: str) -> str:
+    found = [line for line in lines if word in line]
+    assert len(found) == 1, (word, lines)
+    return found[0]
+
+
+def test_a_clean_campaign_has_its_verdict_and_nothing_else() -> None:
+    lines = written(campaign_plan())
+    assert len(lines) == 1
+    assert lines[0].startswith("PC against control: +")
+    assert "a higher test accuracy over training seeds (p < 0.001)" in lines[0]
+
+
+def test_an_interval_with_zero_is_no_evidence() -> None:
+    line = only(written(campaign_plan(), curve=useless), "against control")
+    assert line.endswith("the interval includes zero, so this is no evidence either way.")
+
+
+def test_a_loss_is_said_as_plainly_as_a_gain() -> None:
+    assert "a LOWER test accuracy" in only(
+        written(campaign_plan(), curve=harmful), "against control"
+    )
+
+
+def test_one_seed_is_no_evidence() -> None:
+    assert "no evidence either way" in only(written(campaign_plan(seeds=1)), "against control")
+
+
+def test_without_confirm_there_is_no_test_number() -> None:
+    lines = written(campaign_plan(seeds=0))
+    assert "confirm.seeds: 0" in only(lines, "test images")
+    assert not any("against control" in line for line in lines)
+
+
+def test_lambda_at_the_high_edge_names_key_and_direction() -> None:
+    plan = campaign_plan(study_plan(arms=(control_arm(), pc_arm(trials=27))))
+    line = only(written(plan, curve=likes_strong), "Widen")
+    assert line.startswith("PC's best λ/N, 0.1")
+    assert "at the high end" in line
+    assert line.endswith("Widen search.lambda_over_n upwards, for example to [0.05, 0.3].")
+
+
+def fixed_choices(arm: ArmPlan, **values: tuple[float, ...]) -> ArmPlan:
+    space = {"lr": LR, **{key: Space.of(choices) for key, choices in values.items()}}
+    return arm.model_copy(update={"space": space})
+
+
+def test_lambda_at_the_low_edge_of_choices() -> None:
+    """With λ/N of 0.1 or 0.2 to choose from, the curve that likes 0.1 ends at the low end."""
+    arm = fixed_choices(pc_arm(trials=9), lambda_over_n=(0.1, 0.2))
+    line = only(written(campaign_plan(study_plan(arms=(control_arm(), arm)))), "Widen")
+    assert "at the low end" in line
+    assert line.endswith("Widen search.lambda_over_n downwards, for example to [0.05, 0.2].")
+
+
+def test_nothing_lies_below_zero() -> None:
+    arm = fixed_choices(pc_arm(trials=9), lambda_over_n=(0.0, 5.0))
+    line = only(written(campaign_plan(study_plan(arms=(control_arm(), arm)))), "low end")
+    assert "next to no regularisation" in line
+    assert "Widen" not in line
+
+
+def test_other_arms_have_their_own_keys_and_limits() -> None:
+    smoothing = fixed_choices(smoothing_arm(9), label_smoothing=(0.1, 0.6))
+    entropic = fixed_choices(entropic_arm(9), **{"lambda": (0.1, 2.0)})
+    plan = campaign_plan(study_plan(arms=(control_arm(), pc_arm(), smoothing, entropic)))
+    lines = written(plan, curve=likes_strong)
+    assert "search.label_smoothing upwards, for example to [0.1, 0.9]" in only(
+        lines, "label smoothing's best"
+    )
+    assert "search.entropic_lambda upwards, for example to [0.1, 4]" in only(
+        lines, "entropic's best λ"
+    )
+
+
+def test_arms_beside_pc_have_a_line_each() -> None:
+    plan = campaign_plan(study_plan(arms=(control_arm(), pc_arm(), smoothing_arm())))
+    lines = written(plan)
+    line = only(lines, "label smoothing: smoothing 0.")
+    assert "val top-1" in line
+    assert "test top-1" in line
+    assert "against control" in line
+    assert "not corrected for their number" in only(lines, "2 intervals")
+
+
+def test_a_borrowed_control_is_called_an_ablation() -> None:
+    line = only(
+        written(campaign_plan(study_plan(arms=(borrowing_control(), pc_arm())))), "ablation"
+    )
+    assert "search.control: single" in line
+    assert "PC's chosen configuration with λ = 0" in line
+
+
+def test_failures_are_counted_with_the_first_reason() -> None:
+    fails = {f"digits/compact_cnn/pc/search-{i:03d}": 1 for i in (4, 2)}
+    line = only(written(campaign_plan(), fails=fails), "failed")
+    assert line.startswith("2 of 42 trials failed; the first, digits/compact_cnn/pc/search-002:")
+    assert line.endswith("loss became nan")
+
+
+def test_an_arm_without_any_result_is_named() -> None:
+    fails = {f"digits/compact_cnn/pc/search-{i:03d}": 1 for i in range(12)}
+    lines = written(campaign_plan(), "failed", fails=fails)
+    assert only(lines, "has no result").startswith("PC has no result: every search trial failed")
+
+
+@pytest.mark.parametrize(
+    ("failing", "words"), [((2,), "4 of 5 confirm seeds"), (range(5), "all 5")]
+)
+def test_fewer_seeds_than_planned(failing: range, words: str) -> None:
+    fails = {f"digits/compact_cnn/control/confirm-{i:03d}": 3 for i in failing}
+    assert words in only(written(campaign_plan(), fails=fails), words)
+
+
+def test_a_search_closed_by_its_budget() -> None:
+    line = only(written(campaign_plan(budget_seconds=250.0)), "planned search trials")
+    asked = int(line.split("after ")[1].split(" of 24")[0])
+    assert 2 <= asked < 24
+    assert "time budget" in line
+
+
+def test_published_numbers_stand_beside_ones_own() -> None:
+    line = only(written(campaign_plan(other_study("cub200", "resnet50", 200))), "Published")
+    assert "baseline 78.15, PC 80.21, gain +2.06" in line
+    assert "Table 2" in line
+
+
+def test_studies_are_named_when_there_are_several() -> None:
+    plan = campaign_plan(study_plan("digits"), other_study("fieldguide", "compact_cnn", 20))
+    lines = written(plan)
+    only(lines, "digits/compact_cnn: PC against control")
+    only(lines, "fieldguide/compact_cnn: PC against control")
+
+
+def test_what_is_not_finished_says_so() -> None:
+    assert "still running" in written(campaign_plan(), "running", most_epochs=30)[0]
+    assert "interrupted" in written(campaign_plan(), "interrupted", most_epochs=30)[0]
+
+
+def test_another_metric_than_top1_is_named() -> None:
+    assert "mean per-class" in written(campaign_plan(metric="mean_class_top1"))[0]
