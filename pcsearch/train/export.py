@@ -1,0 +1,60 @@
+"""Weights to keep and to share: safetensors, with what is needed to use them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pcsearch.errors import UserError
+from pcsearch.train.atomic import replacing
+
+if TYPE_CHECKING:
+    from pcsearch.models import Backbone
+
+_FORMAT = {"format": "pt"}  # what other tools look for in a safetensors file of PyTorch weights
+
+
+def save_weights(path: Path, backbone: Backbone, metadata: Mapping[str, Any]) -> None:
+    """Write the network's state dict to `path` as safetensors, atomically.
+
+    Each value of `metadata` (class names, preprocessing, λ, ...) is stored as JSON under its key,
+    so it must be what JSON can hold; tuples come back as lists. Tensors that share memory are
+    written once each.
+
+    Raises:
+        TypeError: for a value that is no JSON.
+        ValueError: for a metadata key "format", which is the file's own.
+    """
+    if "format" in metadata:
+        raise ValueError('the metadata key "format" is taken by the file format')
+    texts = {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()}
+    tensors = {
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in backbone.module.state_dict().items()
+    }
+    with replacing(path) as written:
+        save_file(tensors, written, metadata={**texts, **_FORMAT})
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The state dict (on the CPU) and the metadata of a file that `save_weights` wrote.
+
+    Raises:
+        UserError: when there is no such file, or it is another kind of file.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no weights file {path}")
+    try:
+        with safe_open(path, framework="pt") as stored:
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            texts: dict[str, str] = stored.metadata() or {}
+        metadata = {key: json.loads(text) for key, text in texts.items() if key != "format"}
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is no weights file of this program: {error}") from error
+    return tensors, metadata

@@ -1,0 +1,63 @@
+"""What a training reports: one record an epoch, and the measures of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Measures of one network on one set of images, single crop.
+
+    Attributes:
+        top1: percent of images whose likeliest class is right.
+        mean_class_top1: mean over classes of each one's top-1 percent; classes without an image
+            in the set do not count.
+        top5: percent of images whose class is among the min(5, N) likeliest.
+        nll: mean negative log-likelihood of the right class, in nats.
+        ece: expected calibration error in percent, over 15 equal-width bins of confidence
+            ((b/15, (b+1)/15]): Σ_b (n_b / n)·|accuracy_b − mean confidence_b|.
+        images: how many were measured.
+    """
+
+    top1: float
+    mean_class_top1: float
+    top5: float
+    nll: float
+    ece: float
+    images: int
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of training.
+
+    Attributes:
+        epoch: counts from 1.
+        train_loss: mean over the epoch's samples of the loss, penalties included.
+        train_top1: percent, on the augmented images and in training mode, as the epoch went by.
+        lr: the body's learning rate at the epoch's last update; the head's where it trains alone.
+        seconds: training and validation.
+        images: training images shown (two shuffles show each one twice).
+        validation: None where there is nothing to validate on.
+        replayed: read from a checkpoint rather than trained just now; not compared.
+    """
+
+    epoch: int
+    train_loss: float
+    train_top1: float
+    lr: float
+    seconds: float
+    images: int
+    validation: Evaluation | None
+    replayed: bool = field(default=False, compare=False)
+
+
+def record_from_dict(values: Mapping[str, Any]) -> EpochRecord:
+    """The inverse of `dataclasses.asdict`; raises TypeError or KeyError for other content."""
+    validation = values["validation"]
+    return EpochRecord(
+        **{**values, "validation": None if validation is None else Evaluation(**validation)}
+    )

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pcsearch.errors import TrialError
+from pcsearch.train.records import EpochRecord, record_from_dict
+
+from .helpers import (
+    MemoryBatches,
+    fixed_evaluation,
+    perceptron,
+    same,
+    settings,
+    state,
+    train,
+)
+
+
+def timeless(records: list[EpochRecord]) -> list[dict[str, Any]]:
+    return [{**asdict(r), "seconds": None, "replayed": None} for r in records]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"optimizer": "adamw", "lr": 0.01},
+        {"accumulation_steps": 3, "clip_norm": 1.0, "schedule": "cosine"},
+        {"head_only_epochs": 2, "lambda_": 0.5},
+    ],
+)
+@pytest.mark.parametrize("stop", [1, 2, 3, 5])
+def test_resumed_is_uninterrupted_bit_for_bit(
+    tmp_path: Path, values: dict[str, Any], stop: int
+) -> None:
+    chosen = settings(**{"epochs": 5, **values})
+    whole, first, second = (perceptron(norm=True, dropout=0.3, seed=s) for s in (0, 0, 5))
+    expected = list(train(whole, MemoryBatches(), chosen))
+    path = tmp_path / "trial" / "checkpoint.pt"
+    run = train(first, MemoryBatches(), chosen, checkpoint=path)
+    for _ in range(stop):
+        next(run)
+    run.close()  # type: ignore[attr-defined]
+    torch.rand(3)  # what others draw in between plays no part
+    batches = MemoryBatches()
+    records = list(train(second, batches, chosen, checkpoint=path))
+    assert same(state(second), state(whole))
+    assert timeless(records) == timeless(expected)
+    assert [record.replayed for record in records] == [e <= stop for e in range(1, 6)]
+    assert batches.asked == list(range(stop + 1, 6))
+    assert [file.name for file in path.parent.iterdir()] == ["checkpoint.pt"]
+
+
+def test_evaluation_survives_in_the_records(tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    validate = lambda module: fixed_evaluation(61.5)  # noqa: E731
+    first = list(
+        train(perceptron(), MemoryBatches(), settings(), checkpoint=path, evaluate=validate)
+    )
+    again = list(
+        train(perceptron(), MemoryBatches(), settings(), checkpoint=path, evaluate=validate)
+    )
+    assert again == first
+    assert again[0].validation == fixed_evaluation(61.5)
+    assert record_from_dict(asdict(first[0])) == first[0]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    path = tmp_path / "checkpoint.pt"
+    next(train(perceptron(), MemoryBatches(), settings(), checkpoint=path))
+    return path
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.98])
+def test_a_truncated_checkpoint_is_ignored_with_a_warning(
+    written: Path, keep: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = written.read_bytes()
+    written.write_bytes(content[: int(keep * len(content)) if keep < 1 else int(keep)])
+    backbone, fresh = perceptron(), perceptron()
+    with caplog.at_level(logging.WARNING):
+        records = list(train(backbone, MemoryBatches(), settings(), checkpoint=written))
+    assert "training starts anew" in caplog.text
+    assert [record.replayed for record in records] == [False, False]
+    list(train(fresh, MemoryBatches(), settings()))
+    assert same(state(backbone), state(fresh))
+    (_, last) = train(perceptron(), MemoryBatches(), settings(), checkpoint=written)
+    assert last.replayed  # it was replaced by a good one
+
+
+def test_a_damaged_byte_of_the_weights_is_noticed(
+    written: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = bytearray(written.read_bytes())
+    next(train(trained := perceptron(), MemoryBatches(), settings()))
+    weight = trained.module[1].weight.detach().numpy().tobytes()
+    content[content.index(weight) + len(weight) // 2] ^= 1
+    written.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        records = list(train(perceptron(), MemoryBatches(), settings(), checkpoint=written))
+    assert "damaged" in caplog.text
+    assert not any(record.replayed for record in records)
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return Path.touch, (Path("/tmp/never"),)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("content", [Hostile(), {"weights": torch.zeros(2)}, [1, 2]])
+def test_foreign_files_are_ignored_and_never_run(
+    tmp_path: Path, content: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    torch.save(content, path)
+    with caplog.at_level(logging.WARNING):
+        records = list(train(perceptron(), MemoryBatches(), settings(), checkpoint=path))
+    assert "training starts anew" in caplog.text
+    assert not any(record.replayed for record in records)
+
+
+def test_other_settings_are_refused_by_name(written: Path) -> None:
+    before = written.read_bytes()
+    with pytest.raises(TrialError, match=r"lr is 0\.1 there and 0\.2 here") as caught:
+        next(train(perceptron(), MemoryBatches(), settings(lr=0.2, seed=4), checkpoint=written))
+    assert "seed is 0 there and 4 here" in str(caught.value)
+    assert written.read_bytes() == before
+
+
+def test_another_network_or_another_amount_of_data_is_refused(written: Path) -> None:
+    with pytest.raises(TrialError, match="other parameters"):
+        next(train(perceptron(classes=4), MemoryBatches(), settings(), checkpoint=written))
+    with pytest.raises(TrialError, match="5 batches an epoch, not 3"):
+        next(train(perceptron(), MemoryBatches(24), settings(), checkpoint=written))
+
+
+def test_a_checkpoint_that_cannot_be_written_fails_the_trial(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "checkpoint.pt"
+    with pytest.raises(TrialError, match="cannot write the checkpoint"):
+        next(train(perceptron(), MemoryBatches(), settings(), checkpoint=path))
+
+
+def test_the_old_checkpoint_survives_a_failed_write(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = written.read_bytes()
+
+    def full_disk(content: object, file: Any) -> None:
+        file.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    run = train(perceptron(), MemoryBatches(), settings(), checkpoint=written)
+    next(run)
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(TrialError, match="No space left"):
+        next(run)
+    assert written.read_bytes() == before
+    assert [file.name for file in written.parent.iterdir()] == [written.name]

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from pcsearch.errors import UserError
+from pcsearch.train.export import load_weights, save_weights
+
+from .helpers import TinyBackbone, perceptron, same, state
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    backbone = perceptron(norm=True)
+    path = tmp_path / "weights" / "best.safetensors"
+    metadata = {
+        "class_names": ["Häher", "wren"],
+        "preprocessing": {"crop": 32, "mean": [0.1, 0.2, 0.3]},
+        "lambda": 2.5,
+        "variant": None,
+    }
+    save_weights(path, backbone, metadata)  # type: ignore[arg-type]
+    tensors, got = load_weights(path)
+    assert same(tensors, state(backbone))
+    assert got == metadata
+    perceptron(norm=True, seed=9).module.load_state_dict(tensors)
+    assert [file.name for file in path.parent.iterdir()] == ["best.safetensors"]
+
+
+def test_readable_by_other_tools(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(path, perceptron(), {"class_names": ["a"]})  # type: ignore[arg-type]
+    with safe_open(path, framework="pt") as stored:
+        assert stored.metadata() == {"class_names": '["a"]', "format": "pt"}
+
+
+def test_shared_and_strided_tensors_are_kept(tmp_path: Path) -> None:
+    layer = nn.Linear(4, 4)
+    module = nn.Sequential(layer, layer, nn.Conv2d(3, 4, 3))
+    module.to(memory_format=torch.channels_last)
+    path = tmp_path / "w.safetensors"
+    save_weights(path, TinyBackbone(module), {})  # type: ignore[arg-type]
+    tensors, _ = load_weights(path)
+    assert same(tensors, dict(module.state_dict()))
+
+
+def test_what_cannot_be_stored_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(TypeError):
+        save_weights(path, perceptron(), {"path": tmp_path})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="format"):
+        save_weights(path, perceptron(), {"format": "mine"})  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_files_are_the_users_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(UserError, match="no weights file"):
+        load_weights(path)
+    path.write_bytes(b"not one at all")
+    with pytest.raises(UserError, match=r"w\.safetensors"):
+        load_weights(path)
