@@ -115,6 +115,7 @@ def run_recipes(
     observer: Observer,
 ) -> Iterator[Outcome]:
     """Prepare every recipe, then run them in turn on one Ray session."""
+    recipes = [_with_absolute_paths(recipe) for recipe in recipes]
     from pcsearch.cluster.session import ray_session
 
     if name is not None and len(recipes) > 1:
@@ -200,6 +201,28 @@ def _plan(recipe: Recipe, observer: Observer) -> Plan:
     return build_plan(
         recipe, dataset_facts(recipe, _cache_folder(), observer.preparing, needs_test)
     )
+
+
+def _with_absolute_paths(recipe: Recipe) -> Recipe:
+    """The recipe as any process may read it, wherever that process was started."""
+
+    def absolute(path: str) -> str:
+        return str(Path(path).expanduser().absolute())
+
+    def weights(value: str) -> str:
+        return value if value in ("imagenet", "none") else absolute(value)
+
+    content = recipe.to_mapping()
+    stated = recipe.weights
+    content["weights"] = (
+        weights(stated)
+        if isinstance(stated, str)
+        else {backbone: weights(value) for backbone, value in stated.items()}
+    )
+    for key in ("root", "images"):
+        if content["data"][key] is not None:
+            content["data"][key] = absolute(content["data"][key])
+    return load_recipe(content)
 
 
 def _width(recipe: Recipe, capacity: Capacity) -> int:
