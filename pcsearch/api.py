@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipe, load_recipes
@@ -23,10 +23,8 @@ from pcsearch.search.facts import dataset_facts
 from pcsearch.search.journal import FileJournal
 from pcsearch.search.observer import Observer, Silent
 from pcsearch.search.plan import Plan, build_plan
+from pcsearch.search.sizing import Sizing, size_trials
 from pcsearch.search.state import CampaignState, Status
-
-if TYPE_CHECKING:
-    from pcsearch.cluster.session import Capacity
 
 OWN_BACKBONES = ("compact_cnn", "vgg16", "googlenet", "resnet50", "densenet161", "bilinear_cnn")
 _REPORTED = ("pcsearch", "torch", "torchvision", "ray", "optuna", "numpy", "pillow")
@@ -129,13 +127,15 @@ def run_recipes(
         check_space(runs)
     plans = [_plan(recipe, observer) for recipe in recipes]
     with ray_session(address) as capacity:
-        widths = [_width(recipe, capacity) for recipe in recipes]
-        for recipe, plan, width, run_name in zip(recipes, plans, widths, names, strict=True):
-            yield _run(recipe, plan, width, runs, run_name, observer)
+        sizings = [
+            size_trials(recipe.resources, capacity.cpus, capacity.gpus) for recipe in recipes
+        ]
+        for recipe, plan, sizing, run_name in zip(recipes, plans, sizings, names, strict=True):
+            yield _run(recipe, plan, sizing, runs, run_name, observer)
 
 
 def _run(
-    recipe: Recipe, plan: Plan, width: int, runs: Path, name: str, observer: Observer
+    recipe: Recipe, plan: Plan, sizing: Sizing, runs: Path, name: str, observer: Observer
 ) -> Outcome:
     from pcsearch.cluster.quiet import stderr_to_file
     from pcsearch.search.tune_run import run_campaign
@@ -148,18 +148,20 @@ def _run(
                 plan,
                 journal,
                 clock=lambda: time.monotonic() - began,
-                width=width,
+                width=sizing.width,
                 listener=observer.event,
             )
-            observer.started(folder.path, plan, width)
+            observer.started(folder.path, plan, sizing.width)
             try:
                 with stderr_to_file(folder.path / "driver.log"):
                     complete = run_campaign(
                         campaign,
-                        workplace(recipe, plan, folder),
-                        cpus_per_trial=recipe.resources.cpus_per_trial,
-                        gpus_per_trial=recipe.resources.gpus_per_trial,
-                        tick=lambda: observer.tick(campaign.state, time.monotonic() - began, width),
+                        workplace(recipe, plan, folder, sizing),
+                        cpus_per_trial=sizing.cpus_per_trial,
+                        gpus_per_trial=sizing.gpus_per_trial,
+                        tick=lambda: observer.tick(
+                            campaign.state, time.monotonic() - began, sizing.width
+                        ),
                     )
                 if complete:
                     status = "failed" if campaign.state.failed_studies() else "complete"
@@ -170,15 +172,15 @@ def _run(
         return Outcome(folder, campaign.state, summarise(campaign.state))
 
 
-def workplace(recipe: Recipe, plan: Plan, folder: RunFolder) -> dict[str, Any]:
+def workplace(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing) -> dict[str, Any]:
     """The fields of `Workplace`, as plain data, for the workers."""
     return {
         "recipe": recipe.dump_yaml(),
         "cache": str(_cache_folder()),
         "checkpoints": str(folder.checkpoints.resolve()),
         "weights": str(folder.weights.resolve()),
-        "cpus": max(1, int(recipe.resources.cpus_per_trial)),
-        "gpus": float(recipe.resources.gpus_per_trial),
+        "cpus": max(1, int(sizing.cpus_per_trial)),
+        "gpus": sizing.gpus_per_trial,
         "split_hashes": {study.id: study.split_hash for study in plan.studies},
         "import_path": str(Path.cwd()),
     }
@@ -223,21 +225,6 @@ def _with_absolute_paths(recipe: Recipe) -> Recipe:
         if content["data"][key] is not None:
             content["data"][key] = absolute(content["data"][key])
     return load_recipe(content)
-
-
-def _width(recipe: Recipe, capacity: Capacity) -> int:
-    resources = recipe.resources
-    most = capacity.width(resources.cpus_per_trial, resources.gpus_per_trial)
-    if most < 1:
-        raise UserError(
-            f"resources: a trial needs {resources.cpus_per_trial:g} CPUs and "
-            f"{resources.gpus_per_trial:g} GPUs, but there are {capacity.cpus:g} CPUs and "
-            f"{capacity.gpus:g} GPUs; lower resources.cpus_per_trial or resources.gpus_per_trial "
-            "(0 trains on the CPU), or join a larger cluster with --address"
-        )
-    if resources.max_concurrent == "auto":
-        return most
-    return min(most, resources.max_concurrent)
 
 
 def _check_networks(recipe: Recipe) -> None:

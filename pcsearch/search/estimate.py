@@ -1,7 +1,7 @@
 """How much a campaign will cost: of a plan before it starts, and of what is left while it runs.
 
-Expected numbers take trials to run one by one, good and bad in random order, each with the same rank
-at every rung, and none to fail.
+Expected numbers take trials to run one by one, good and bad in random order, each with the
+same rank at every rung, and none to fail.
 """
 
 from __future__ import annotations

@@ -1,0 +1,150 @@
+"""`pcsearch recipes`: list, show, copy and check recipes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pcsearch.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from pcsearch.recipe.schema import Recipe
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="List, show, copy and check recipes: the YAML files that say what to search.",
+)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, as in search.trials=20."),
+]
+
+
+@app.command("ls")
+def list_recipes(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
+) -> None:
+    """List the recipes that come with pcsearch.
+
+    Example: pcsearch recipes ls
+    """
+    from pcsearch.recipe.load import load_recipe
+    from pcsearch.recipe.shipped import description, shipped_recipes
+
+    rows = []
+    for name, file in shipped_recipes().items():
+        recipe = load_recipe(file, images_needed=False)
+        rows.append(
+            {
+                "name": name,
+                "description": description(file),
+                "datasets": list(recipe.datasets),
+                "backbones": list(recipe.backbones),
+                "path": str(file),
+            }
+        )
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        typer.echo(f"{row['name']}: {row['description']}")
+        typer.echo(f"    {', '.join(row['datasets'])} × {', '.join(row['backbones'])}")
+    typer.echo("\nShow one: pcsearch recipes show NAME   Run one: pcsearch tune NAME")
+
+
+@app.command("show")
+def show_recipe(
+    name: Annotated[str, typer.Argument(help="A recipe's name or file.")],
+    overrides: Overrides = None,
+    raw: Annotated[bool, typer.Option("--raw", help="The file as it is, comments too.")] = False,
+) -> None:
+    """Print a recipe with every key and default filled in, as YAML.
+
+    Examples: pcsearch recipes show quickstart search.trials=4
+    pcsearch recipes show cub200 --raw
+    """
+    from pcsearch.recipe.load import find_recipe, load_recipe
+
+    if raw:
+        if overrides:
+            raise UserError("--raw shows the file as it is: leave the overrides out, or --raw")
+        try:
+            typer.echo(find_recipe(name).read_text(encoding="utf-8"), nl=False)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{name}: cannot be read as text: {error}") from None
+        return
+    typer.echo(load_recipe(name, overrides or (), images_needed=False).dump_yaml(), nl=False)
+
+
+@app.command("copy")
+def copy_recipe(
+    name: Annotated[str, typer.Argument(help="The name of a recipe that comes with pcsearch.")],
+    destination: Annotated[
+        Path, typer.Argument(metavar="DEST", help="The new file, or a folder for it.")
+    ],
+) -> None:
+    """Copy a recipe to a file of your own; an existing file is never overwritten.
+
+    Example: pcsearch recipes copy quickstart my.yaml
+    """
+    from pcsearch.recipe.shipped import shipped_recipes
+
+    shipped = shipped_recipes()
+    if name not in shipped:
+        near = did_you_mean(name, shipped) or f" (known: {', '.join(shipped)})"
+        raise UserError(f"{name}: no such recipe{near}")
+    target = destination / f"{name}.yaml" if destination.is_dir() else destination
+    try:
+        with target.open("x", encoding="utf-8") as copy:
+            copy.write(shipped[name].read_text(encoding="utf-8"))
+    except FileExistsError:
+        raise UserError(f"{target}: exists already; choose another name or remove it") from None
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written: {error.strerror}") from None
+    typer.echo(f"{target}: edit it, then run: pcsearch tune {target}")
+
+
+@app.command("validate")
+def validate_recipes(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE... [KEY=VALUE]...", help="Recipe files or names, and overrides."
+        ),
+    ],
+    images: Annotated[
+        Path | None, typer.Option("--images", help="The folder of the dataset images.")
+    ] = None,
+) -> None:
+    """Check recipes; print all problems, one a line, and exit with 2 if there are any.
+
+    Example: pcsearch recipes validate my.yaml quickstart search.trials=20
+    """
+    from pcsearch.recipe.load import load_recipe
+    from pcsearch.recipe.overrides import split_arguments
+
+    sources, overrides = split_arguments(arguments)
+    if not sources:
+        raise UserError("no recipe is given: name a file or one that pcsearch recipes ls lists")
+    problems: list[str] = []
+    for source in sources:
+        try:
+            recipe = load_recipe(source, overrides, images=images, images_needed=False)
+        except UserError as error:
+            problems += str(error).splitlines()
+        else:
+            typer.echo(f"{source}: ok ({_summary(recipe)})")
+    if problems:
+        raise UserError("\n".join(dict.fromkeys(problems)))
+
+
+def _summary(recipe: Recipe) -> str:
+    studies = len(recipe.datasets) * len(recipe.backbones)
+    text = f"{recipe.name}: {studies} {'study' if studies == 1 else 'studies'}"
+    if "images" in recipe.datasets and recipe.data.images is None:
+        text += ", to be run with --images FOLDER"
+    return text

@@ -1,0 +1,21 @@
+"""Recipes: YAML and `key=value` overrides in, a validated `Recipe` or every mistake out."""
+
+from __future__ import annotations
+
+from pcsearch.recipe.arms import ARMS, Arm
+from pcsearch.recipe.load import load_recipe, load_recipes
+from pcsearch.recipe.problems import RecipeError
+from pcsearch.recipe.schema import Recipe
+from pcsearch.recipe.shipped import shipped_recipes
+from pcsearch.recipe.space import Space
+
+__all__ = [
+    "ARMS",
+    "Arm",
+    "Recipe",
+    "RecipeError",
+    "Space",
+    "load_recipe",
+    "load_recipes",
+    "shipped_recipes",
+]

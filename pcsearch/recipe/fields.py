@@ -1,0 +1,108 @@
+"""The kinds of value that a recipe's keys take: bounds, texts and lists, as annotated types."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from pcsearch.recipe.show import show
+from pcsearch.recipe.space import DIMENSIONS, LARGEST_WHOLE, parse_space
+
+NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+BACKBONE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+class Section(BaseModel):
+    """A part of a recipe: frozen, and no key that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SparseSection(Section):
+    """A section of exceptions: only the keys that were given count."""
+
+    def given(self) -> dict[str, Any]:
+        """The keys that were given, with their values."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"is {show(value)}, but must be a number")
+    return value
+
+
+def _text(value: object) -> object:
+    """Text may look like a whole number (`name: 2024`)."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _names(value: object) -> object:
+    """A single name stands for a list of one."""
+    names = [value] if isinstance(value, str) else value
+    if isinstance(names, list | tuple):
+        if not all(isinstance(name, str) and name for name in names):
+            raise ValueError(f"is {show(value)}, but must be a list of names")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"names {', '.join(map(show, twice))} twice")
+    return names
+
+
+def _at_least_one(value: object) -> object:
+    if value in ([], ()):
+        raise ValueError("is empty, but must name at least one")
+    return value
+
+
+def _folder_name(value: object) -> object:
+    if not isinstance(value, str) or not NAME.fullmatch(value) or value in (".", ".."):
+        raise ValueError(
+            f"is {show(value)}, but must be made of letters, digits, '.', '_' and '-' "
+            "(it names a folder)"
+        )
+    return value
+
+
+def _path(value: object) -> object:
+    if isinstance(value, Path):
+        return value
+    text = _text(value)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ValueError(f"is {show(value)}, but must be a path")
+    return Path(text).expanduser() if text.startswith(("~/", "~\\")) or text == "~" else Path(text)
+
+
+def _empty(value: object) -> object:
+    """A section whose keys are all commented out."""
+    return {} if value is None else value
+
+
+Whole = Annotated[int, BeforeValidator(_number), Field(ge=0, le=LARGEST_WHOLE)]
+Count = Annotated[int, BeforeValidator(_number), Field(ge=1, le=LARGEST_WHOLE)]
+Seed = Annotated[int, BeforeValidator(_number), Field(ge=0, le=2**32 - 1)]
+Real = Annotated[float, BeforeValidator(_number)]
+NonNegative = Annotated[Real, Field(ge=0)]
+Positive = Annotated[Real, Field(gt=0)]
+Fraction = Annotated[Real, Field(gt=0, lt=1)]
+Text = Annotated[str, BeforeValidator(_text)]
+FolderName = Annotated[str, BeforeValidator(_folder_name), BeforeValidator(_text)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+SomeNames = Annotated[tuple[str, ...], BeforeValidator(_at_least_one), BeforeValidator(_names)]
+FilePath = Annotated[Path, BeforeValidator(_path)]
+OrEmpty = BeforeValidator(_empty)
+
+
+def searched(name: str) -> BeforeValidator:
+    """Validator of the space of dimension `name`."""
+    dimension = DIMENSIONS[name]
+    return BeforeValidator(lambda value: parse_space(value, dimension))
+
+
+def searched_or_null(name: str) -> BeforeValidator:
+    """The same, where null means that the dimension is not searched."""
+    dimension = DIMENSIONS[name]
+    return BeforeValidator(lambda value: None if value is None else parse_space(value, dimension))

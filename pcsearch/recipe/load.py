@@ -1,0 +1,186 @@
+"""Loading: files, shipped names and overrides in, validated recipes out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pcsearch.errors import UserError, did_you_mean
+from pcsearch.recipe import yaml_core
+from pcsearch.recipe.checks import Check, check_images_given
+from pcsearch.recipe.overrides import apply_overrides, split_arguments, useless
+from pcsearch.recipe.problems import Problem, RecipeError, Where
+from pcsearch.recipe.schema import Recipe
+from pcsearch.recipe.shipped import shipped_recipes
+from pcsearch.recipe.show import show
+from pcsearch.recipe.space import SHARED
+from pcsearch.recipe.tree import Tree, from_plain, from_yaml, merge
+from pcsearch.recipe.validate import validate
+
+SUFFIXES = (".yaml", ".yml")
+OWN_IMAGES = "my-images"
+"""The shipped recipe for a folder of images and nothing else."""
+
+
+def load_recipes(
+    sources: Sequence[str], overrides: Sequence[str] = (), images: Path | None = None
+) -> list[Recipe]:
+    """The recipes of several sources, each with all the overrides.
+
+    `sources` are files or shipped names; overrides may stand among them. `images` is the folder
+    of the dataset `images`; with no source it brings the shipped recipe for one's own images.
+    Raises UserError with every problem of every recipe, one a line.
+    """
+    names, more = split_arguments(sources)
+    if not names and images is not None:
+        names = [OWN_IMAGES]
+    if not names:
+        raise UserError(
+            "no recipe is given: name a file or one of "
+            f"{', '.join(shipped_recipes())}, or give --images FOLDER"
+        )
+    recipes: list[Recipe] = []
+    problems: list[str] = []
+    for name in names:
+        try:
+            recipes.append(load_recipe(name, [*overrides, *more], images=images))
+        except UserError as error:
+            problems += str(error).splitlines()
+    if problems:
+        raise UserError("\n".join(dict.fromkeys(problems)))
+    return recipes
+
+
+def load_recipe(
+    source: str | Path | Mapping[str, object],
+    overrides: Sequence[str] = (),
+    *,
+    images: Path | None = None,
+    images_needed: bool = True,
+) -> Recipe:
+    """The recipe of a file, a shipped name or plain data, with the overrides.
+
+    `images_needed=False` admits a recipe whose image folder is yet to be given.
+    """
+    if isinstance(source, Mapping):
+        tree = _extended(from_plain(source, Where("recipe")), Path(), ())
+        name = "recipe"
+    else:
+        file = find_recipe(str(source))
+        tree, name = _read(file, ()), file.stem
+    if isinstance(tree.value, dict) and "name" not in tree.value:
+        tree = merge(Tree({"name": Tree(_folder_name(name), tree.where)}, tree.where), tree)
+    problems: list[Problem] = []
+    try:
+        tree = apply_overrides(tree, overrides)
+    except RecipeError as error:
+        problems += error.problems
+    if images is not None:
+        where = Where(f"--images {images}")
+        folder = Tree({"images": Tree(str(images), where)}, where)
+        tree = merge(tree, Tree({"data": folder}, tree.where))
+    skip: tuple[Check, ...] = () if images_needed else (check_images_given,)
+    try:
+        recipe = validate(tree, skip)
+    except RecipeError as error:
+        raise RecipeError([*problems, *error.problems]) from None
+    problems += useless(tree, [name for name in SHARED if getattr(recipe.search, name)])
+    if problems:
+        raise RecipeError(problems)
+    return recipe
+
+
+def find_recipe(source: str) -> Path:
+    """The file that `source` names: a path, or a shipped recipe's name."""
+    shipped = shipped_recipes()
+    path = Path(source)
+    try:
+        if path.is_file():
+            return path
+        if source in shipped:
+            return shipped[source]
+        exists, folder = path.exists(), path.is_dir()
+    except (OSError, ValueError):
+        raise UserError(f"no recipe {show(source)}: it is no file name") from None
+    if folder:
+        inside = sorted(file.name for s in SUFFIXES for file in path.glob(f"*{s}"))
+        hint = f", such as {path / inside[0]}" if inside else ""
+        raise UserError(f"{source}: is a folder: name the recipe file in it{hint}")
+    if exists:
+        raise UserError(f"{source}: is not a regular file")
+    near = did_you_mean(path.stem if path.suffix in SUFFIXES else path.name, shipped)
+    what = "no such recipe file" if path.suffix or path.name != source else "no such recipe"
+    raise UserError(f"{source}: {what}{near or ' (pcsearch recipes ls lists the shipped ones)'}")
+
+
+def _read(file: Path, chain: tuple[Path, ...]) -> Tree:
+    """The tree of a file with all that it extends; `chain` are the files that led to it."""
+    where = Where(shown(file), 1)
+    try:
+        size = file.stat().st_size
+        if size > yaml_core.BYTES_LIMIT:
+            raise UserError(
+                f"{where.source}: is {size / 1e6:.1f} MB, too large for a recipe "
+                f"(at most {yaml_core.BYTES_LIMIT / 1e6:g} MB)"
+            )
+        text = file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{where.source}: is not UTF-8 text, so it is no recipe") from None
+    except OSError as error:
+        raise UserError(f"{where.source}: cannot be read: {error.strerror}") from None
+    tree = from_yaml(text, where)
+    if tree is None:
+        raise UserError(
+            f"{where.source}: is empty: a recipe needs at least datasets, backbones and asha "
+            "(start from a shipped one: pcsearch recipes copy quickstart my.yaml)"
+        )
+    return _extended(tree, file.parent, (*chain, file.resolve()))
+
+
+def _extended(tree: Tree, folder: Path, chain: tuple[Path, ...]) -> Tree:
+    """The tree laid over the recipe that its `extends` names, which is not passed on."""
+    if not isinstance(tree.value, dict):
+        message = f"is {show(tree.plain())}, but a recipe is a mapping of keys"
+        raise RecipeError([Problem(tree.where, "", message)])
+    if "extends" not in tree.value:
+        return tree
+    named = tree.value["extends"]
+    rest = {key: child for key, child in tree.value.items() if key != "extends"}
+    base = _read(_base_file(named, folder, chain), chain)
+    if isinstance(base.value, dict):
+        base = Tree({key: c for key, c in base.value.items() if key != "name"}, base.where)
+    return merge(base, Tree(rest, tree.where))
+
+
+def _base_file(named: Tree, folder: Path, chain: tuple[Path, ...]) -> Path:
+    def refuse(message: str) -> RecipeError:
+        return RecipeError([Problem(named.where, "extends", message)])
+
+    if not isinstance(named.value, str) or not named.value:
+        raise refuse(f"is {show(named.plain())}, but must be a recipe's path or name")
+    beside = folder / Path(named.value).expanduser()
+    try:
+        file = beside if beside.is_file() else shipped_recipes().get(named.value)
+    except (OSError, ValueError):
+        file = None
+    if file is None:
+        near = did_you_mean(named.value, shipped_recipes())
+        raise refuse(f"is {show(named.value)}, but there is no such file or shipped recipe{near}")
+    if file.resolve() in chain:
+        circle = " → ".join(path.name for path in (*chain, file))
+        raise refuse(f"is {show(named.value)}, which goes round in a circle: {circle}")
+    return file
+
+
+def shown(file: Path) -> str:
+    """A path as a message writes it: relative to the current folder when it lies below it."""
+    try:
+        return str(file.relative_to(Path.cwd()))
+    except ValueError:
+        return str(file)
+
+
+def _folder_name(stem: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem)[:100].strip("-")
+    return name if name.strip(".") else "recipe"

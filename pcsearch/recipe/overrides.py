@@ -1,0 +1,114 @@
+"""Overrides: `search.lr=0.1` on the command line, laid over a recipe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from pcsearch.recipe import yaml_core
+from pcsearch.recipe.problems import KeyPath, Problem, RecipeError, Where, dotted
+from pcsearch.recipe.show import printable, show
+from pcsearch.recipe.tree import Tree, from_yaml, is_space, merge
+
+KEY = re.compile(r'(?:"[^"=]+"|[^".=]+)(?:\.(?:"[^"=]+"|[^".=]+))*')
+PART = re.compile(r'"([^"]+)"|([^".]+)')
+LONGEST = 80
+OVERRIDE = "override "
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Sources and overrides, told apart: an override is `key=value` and no existing path."""
+    sources: list[str] = []
+    overrides: list[str] = []
+    for argument in arguments:
+        key = argument.partition("=")[0]
+        is_key = "=" in argument and not re.search(r"[/\\]", key)
+        (overrides if is_key and not _exists(argument) else sources).append(argument)
+    return sources, overrides
+
+
+def apply_overrides(tree: Tree, overrides: Sequence[str]) -> Tree:
+    """The tree with every override laid over it, in order; RecipeError with all their problems."""
+    problems: list[Problem] = []
+    for text in overrides:
+        try:
+            path, value = parse_override(text)
+            tree = _put(tree, path, value, ())
+        except RecipeError as error:
+            problems += error.problems
+    if problems:
+        raise RecipeError(problems)
+    return tree
+
+
+def parse_override(text: str) -> tuple[KeyPath, Tree]:
+    """The key's path and its value, read as YAML; the first `=` separates them."""
+    where = _where(text)
+    key, equals, written = text.partition("=")
+    key = key.strip()
+    if not equals or not KEY.fullmatch(key):
+        message = "must be KEY=VALUE, as in search.trials=20"
+        raise RecipeError([Problem(where, "", message)])
+    path: KeyPath = tuple(quoted or bare for quoted, bare in PART.findall(key))
+    if path == ("extends",):
+        message = "extends can only stand in a recipe file"
+        raise RecipeError([Problem(where, "", message)])
+    if not written.strip():
+        message = "has no value (write null for none)"
+        raise RecipeError([Problem(where, dotted(path), message)])
+    return path, _value(written.strip(), where)
+
+
+def useless(tree: Tree, searched: Sequence[str]) -> list[Problem]:
+    """Overrides of `train` keys that take no effect, because `search` sets them in every trial."""
+    problems = []
+    for name in searched:
+        where = tree.place(("train", name))
+        if name in where.source and where.source.startswith(OVERRIDE):
+            message = f"has no effect, because search.{name} sets it: give search.{name} instead"
+            problems.append(Problem(where, f"train.{name}", message))
+    return problems
+
+
+def _value(written: str, where: Where) -> Tree:
+    try:
+        node = yaml_core.compose(written)
+        if isinstance(node, yaml.ScalarNode) and node.style is None and node.value != written:
+            return Tree(written, where)  # " #" begins no comment on a command line
+        return from_yaml(written, where) or Tree(None, where)
+    except (RecipeError, yaml.YAMLError, yaml_core.LimitError):
+        message = "the value cannot be read as YAML; put text with special characters in quotes"
+        raise RecipeError([Problem(where, "", message)]) from None
+
+
+def _put(tree: Tree, path: KeyPath, value: Tree, above: KeyPath) -> Tree:
+    """`value` at `path` below `tree`, which lies at `above`."""
+    if not path:
+        return merge(tree, value, above)
+    children = tree.value
+    if isinstance(children, list) and len(children) == 2 and above and is_space(above):
+        children = dict(zip(("low", "high"), children, strict=True))
+    if children is None:
+        children = {}
+    if not isinstance(children, dict):
+        whole, part = dotted(above), dotted((*above, *path))
+        message = f"cannot be set, because {whole} is {show(tree.plain())}: give {whole} whole"
+        raise RecipeError([Problem(value.where, part, message)])
+    key = str(path[0])
+    child = children.get(key, Tree({} if path[1:] else None, value.where))
+    return Tree({**children, key: _put(child, path[1:], value, (*above, key))}, tree.where)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _where(text: str) -> Where:
+    line = printable(text)
+    return Where(OVERRIDE + (line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"))

@@ -1,0 +1,64 @@
+"""Problems of a recipe: all of them collected, one line each, told as a single error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pcsearch.errors import UserError, did_you_mean
+from pcsearch.recipe.show import LONGEST, printable
+
+KeyPath = tuple[str | int, ...]
+"""A place in a recipe: ("search", "lr"), ("datasets", 1)."""
+
+
+@dataclass(frozen=True, order=True)
+class Where:
+    """What the user wrote and where: a file and its line, or an override."""
+
+    source: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.source if self.line is None else f"{self.source}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake. `message` goes on from the key (`is 3, but must be ...`), or stands alone."""
+
+    where: Where
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        message = printable(self.message)
+        if not self.key:
+            return f"{self.where}: {message}"
+        goes_on = message.startswith(("is ", "has ", "holds ", "names "))
+        return f"{self.where}: {self.key}{' ' if goes_on else ': '}{message}"
+
+
+class RecipeError(UserError):
+    """All problems of one or more recipes."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(dict.fromkeys(problems))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def dotted(path: KeyPath) -> str:
+    """`search.per_backbone.resnet50.lr`; items of lists are named by their list."""
+    parts = [printable(part[:LONGEST]) for part in path if isinstance(part, str)]
+    return ".".join(f'"{part}"' if "." in part else part for part in parts)
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Files first, by name and line; in the order found where they tie."""
+    return sorted(problems, key=lambda p: (p.where.line is None, p.where.source, p.where.line or 0))
+
+
+def suggest(word: str, choices: tuple[str, ...]) -> str:
+    """A near miss, or the list of what is known when it is short."""
+    near = did_you_mean(word, choices)
+    return near or (f" (known: {', '.join(choices)})" if len(choices) <= 12 else "")

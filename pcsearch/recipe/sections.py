@@ -1,0 +1,169 @@
+"""The plain sections of a recipe: data, image, asha, finalists, confirm, resources, budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from pcsearch.recipe.fields import (
+    Count,
+    FilePath,
+    Fraction,
+    NonNegative,
+    OrEmpty,
+    Positive,
+    Real,
+    Section,
+    Seed,
+    SparseSection,
+    Whole,
+)
+from pcsearch.recipe.show import show
+from pcsearch.recipe.space import to_number
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+UnitInterval = Annotated[NonNegative, Field(le=1)]
+Side = Annotated[Count, Field(ge=8, le=4096)]
+
+
+def _three(value: object) -> object:
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise ValueError(f"is {show(value)}, but must be three numbers: red, green, blue")
+    return value
+
+
+Channels = Annotated[tuple[Real, Real, Real], BeforeValidator(_three)]
+Deviations = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_three)]
+
+
+def _fieldguide(name: str) -> Any:
+    """A field whose default is that of the drawing's own options, read when it is needed."""
+
+    def default() -> object:
+        from pcsearch.data.fieldguide.options import FieldguideOptions
+
+        return getattr(FieldguideOptions(), name)
+
+    return Field(default_factory=default)
+
+
+class FieldguideSection(Section):
+    """The embedded procedural dataset: how many species and images, and how much alike."""
+
+    species: Annotated[Count, Field(ge=2, le=1000)] = _fieldguide("species")
+    images_per_species: Annotated[Count, Field(ge=3)] = _fieldguide("images_per_species")
+    size: Annotated[Count, Field(ge=32, le=512)] = _fieldguide("size")
+    similarity: UnitInterval = _fieldguide("similarity")
+    imbalance: UnitInterval = _fieldguide("imbalance")
+    seed: Seed = _fieldguide("seed")
+
+
+def _classes(value: object) -> object:
+    if value == "all":
+        return value
+    if not isinstance(value, list | tuple):
+        raise ValueError(f'is {show(value)}, but must be "all" or a list of class ids or names')
+    for item in value:
+        if isinstance(item, bool) or not isinstance(item, int | str) or item == "":
+            raise ValueError(f"holds {show(item)}, but must hold class ids or names")
+    if len(value) < 2:
+        raise ValueError(f"is {show(value)}, but must hold at least two classes")
+    twice = [item for item in value if value.count(item) > 1]
+    if twice:
+        raise ValueError(f"names {show(twice[0])} twice")
+    return tuple(value)
+
+
+class DataSection(Section):
+    """Where the images are, which classes, and how they are split."""
+
+    root: FilePath = Path("data")
+    images: FilePath | None = None
+    classes: Annotated[Literal["all"] | tuple[int | str, ...], BeforeValidator(_classes)] = "all"
+    val_fraction: Fraction = 0.2
+    test_fraction: Fraction = 0.2
+    split_seed: Seed = 0
+    on_bad_image: Literal["fail", "skip"] = "fail"
+    fieldguide: Annotated[FieldguideSection, OrEmpty] = Field(default_factory=FieldguideSection)
+
+
+class ImageSize(SparseSection):
+    """What may differ from one dataset to another."""
+
+    resize: Side = 256
+    crop: Side = 224
+    flip: bool = True
+
+
+class ImageSection(Section):
+    """Images are warped to a square of `resize` pixels, cropped to `crop`, normalised."""
+
+    resize: Side = 256
+    crop: Side = 224
+    flip: bool = True
+    mean: Channels = IMAGENET_MEAN
+    std: Deviations = IMAGENET_STD
+    per_dataset: Annotated[dict[str, ImageSize], OrEmpty] = Field(default_factory=dict)
+
+
+class AshaSection(Section):
+    """The ladder of early stopping; epochs are the only unit of fidelity."""
+
+    max_epochs: Count
+    grace_epochs: Count = 1
+    reduction_factor: Annotated[Count, Field(ge=2)] = 3
+
+
+class FinalistsSection(Section):
+    """Each arm's best `configs` are retrained on `repeats` further splits and seeds."""
+
+    configs: Whole = 3
+    repeats: Whole = 2
+
+
+class ConfirmSection(Section):
+    """The chosen configuration of each arm, with `seeds` fresh seeds; None: asha.max_epochs."""
+
+    seeds: Whole = 5
+    epochs: Count | None = None
+
+
+def _concurrency(value: object) -> object:
+    number = to_number(value)
+    if value == "auto":
+        return value
+    if number is None or number != int(number) or number < 1:
+        raise ValueError(f'is {show(value)}, but must be "auto" or a whole number, at least 1')
+    return int(number)
+
+
+def _gpus(value: object) -> object:
+    if value == "auto":
+        return value
+    number = to_number(value)
+    if number is None or number < 0 or (number > 1 and number != int(number)):
+        raise ValueError(
+            f"is {show(value)}, but must be a whole number, a fraction of one GPU below 1, or auto"
+        )
+    return number
+
+
+class ResourcesSection(Section):
+    """What one trial takes, and how many run at once.
+
+    `gpus_per_trial: auto` is one GPU where there are any, else none.
+    """
+
+    cpus_per_trial: Positive = 1.0
+    gpus_per_trial: Annotated[Literal["auto"] | float, BeforeValidator(_gpus)] = 0.0
+    max_concurrent: Annotated[Literal["auto"] | Count, BeforeValidator(_concurrency)] = "auto"
+
+
+class BudgetSection(Section):
+    """`hours`: the search stops early enough that finalists and confirm still fit."""
+
+    hours: Positive | None = None

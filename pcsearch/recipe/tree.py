@@ -1,0 +1,164 @@
+"""A recipe as written: plain values, each with the place it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from pcsearch.recipe import yaml_core
+from pcsearch.recipe.problems import KeyPath, Problem, RecipeError, Where, dotted
+from pcsearch.recipe.show import show
+from pcsearch.recipe.space import DIMENSIONS
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A mapping, a list or a scalar, with the place where it was written."""
+
+    value: dict[str, Tree] | list[Tree] | Scalar
+    where: Where
+
+    def plain(self) -> object:
+        """The values alone: dict, list and scalars."""
+        if isinstance(self.value, dict):
+            return {key: child.plain() for key, child in self.value.items()}
+        if isinstance(self.value, list):
+            return [child.plain() for child in self.value]
+        return self.value
+
+    def place(self, path: KeyPath) -> Where:
+        """Where `path` was written, or else the nearest place above it."""
+        tree = self
+        for part in path:
+            below: Tree | None = None
+            if isinstance(tree.value, dict):
+                below = tree.value.get(str(part))
+            elif isinstance(tree.value, list) and isinstance(part, int):
+                below = tree.value[part] if part < len(tree.value) else None
+            if below is None:
+                break
+            tree = below
+        return tree.where
+
+
+def is_space(path: KeyPath) -> bool:
+    """Whether a mapping at `path` is a search dimension, which is replaced whole."""
+    if path[:1] != ("search",) or path[-1] not in DIMENSIONS:
+        return False
+    return len(path) == 2 or (len(path) == 4 and path[1] == "per_backbone")
+
+
+def merge(base: Tree, over: Tree, path: KeyPath = ()) -> Tree:
+    """`over` on top of `base`: mappings deeply, anything else (and a search space) whole."""
+    if not isinstance(base.value, dict) or not isinstance(over.value, dict):
+        return over
+    if path and is_space(path):
+        return over
+    merged = dict(base.value)
+    for key, child in over.value.items():
+        merged[key] = merge(merged[key], child, (*path, key)) if key in merged else child
+    return Tree(merged, over.where)
+
+
+def from_yaml(text: str, where: Where) -> Tree | None:
+    """The tree of a document, None when it is empty; RecipeError with every problem found.
+
+    Lines are told within `where.source` when it has a line, else not at all (an override).
+    """
+    try:
+        node = yaml_core.compose(text)
+    except yaml_core.LimitError as error:
+        raise RecipeError([Problem(_at(where, error.line), "", str(error))]) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = _at(where, mark.line + 1) if mark else where
+        message = f"cannot be read as YAML: {error.problem or error.context}"
+        raise RecipeError([Problem(place, "", message)]) from None
+    except yaml.YAMLError:
+        message = "cannot be read as YAML: it holds a control character"
+        raise RecipeError([Problem(where, "", message)]) from None
+    if node is None:
+        return None
+    builder = _Builder(where)
+    tree = builder.build(node, where, ())
+    if builder.problems:
+        raise RecipeError(builder.problems)
+    return tree
+
+
+def from_plain(value: object, where: Where, path: KeyPath = ()) -> Tree:
+    """The tree of plain Python data; RecipeError for anything that YAML could not hold."""
+    if isinstance(value, Path):
+        value = str(value)
+    if value is None or isinstance(value, str | int | float | bool):
+        return Tree(value, where)
+    if isinstance(value, list | tuple) and len(path) < yaml_core.DEPTH_LIMIT:
+        return Tree([from_plain(v, where, (*path, i)) for i, v in enumerate(value)], where)
+    if isinstance(value, Mapping) and len(path) < yaml_core.DEPTH_LIMIT:
+        items = ((str(key), child) for key, child in value.items())
+        return Tree({key: from_plain(child, where, (*path, key)) for key, child in items}, where)
+    message = f"is {show(value)}, but must be plain data (text, numbers, lists, mappings)"
+    raise RecipeError([Problem(where, dotted(path), message)])
+
+
+def _at(where: Where, line: int) -> Where:
+    return where if where.line is None else Where(where.source, line)
+
+
+@dataclass
+class _Builder:
+    """Turns nodes into a tree; keys are text as written, aliases are copied within limits."""
+
+    where: Where
+    problems: list[Problem] = field(default_factory=list)
+    nodes: int = 0
+
+    def build(self, node: yaml.Node, where: Where, path: KeyPath) -> Tree:
+        self.nodes += 1
+        if self.nodes > yaml_core.NODES_LIMIT or len(path) > yaml_core.DEPTH_LIMIT:
+            message = "holds too many values: its aliases (*name) repeat each other"
+            raise RecipeError([*self.problems, Problem(self.where, "", message)])
+        if isinstance(node, yaml.MappingNode) and node.tag == f"{yaml_core.TAG}map":
+            return Tree(self._mapping(node, path), where)
+        if isinstance(node, yaml.SequenceNode) and node.tag == f"{yaml_core.TAG}seq":
+            items = enumerate(node.value)
+            return Tree([self.build(n, self._line(n), (*path, i)) for i, n in items], where)
+        if isinstance(node, yaml.ScalarNode):
+            try:
+                return Tree(yaml_core.scalar(node), where)
+            except ValueError as error:
+                message = str(error)
+                if not message.startswith("has "):
+                    message = f"is {show(node.value)}, which is no value of {node.tag}"
+        else:
+            message = f"has the tag {node.tag}, which recipes do not allow"
+        self.problems.append(Problem(where, dotted(path), message))
+        return Tree(None, where)
+
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Tree]:
+        children: dict[str, Tree] = {}
+        for key_node, child in node.value:
+            where = self._line(key_node)
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.problems.append(Problem(where, dotted(path), "has a key that is not text"))
+                continue
+            key = str(key_node.value)
+            below = (*path, key)
+            if key in children:
+                first = children[key].where.line
+                message = "is given twice" + (f" (first on line {first})" if first else "")
+                self.problems.append(Problem(where, dotted(below), message))
+            elif key == "<<":
+                message = 'merge keys ("<<") are not allowed: use extends'
+                self.problems.append(Problem(where, dotted(path), message))
+            else:
+                children[key] = self.build(child, where, below)
+        return children
+
+    def _line(self, node: yaml.Node) -> Where:
+        return _at(self.where, node.start_mark.line + 1)

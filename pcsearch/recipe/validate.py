@@ -1,0 +1,140 @@
+"""From a tree to a recipe, or to everything that is wrong with it.
+
+A key that fails its own check is taken out (or filled in, when it must be there) and the rest is
+checked on, so that one run tells all mistakes; checks between keys keep quiet about such a key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from pcsearch.recipe.checks import CHECKS, Check
+from pcsearch.recipe.keys import unknown_key
+from pcsearch.recipe.problems import KeyPath, Problem, RecipeError, dotted, in_order, suggest
+from pcsearch.recipe.schema import Recipe
+from pcsearch.recipe.show import show
+from pcsearch.recipe.tree import Tree
+
+STAND_INS: dict[KeyPath, Any] = {
+    ("name",): "recipe",
+    ("datasets",): ["digits"],
+    ("backbones",): ["resnet50"],
+    ("asha",): {"max_epochs": 1_000_000},
+    ("asha", "max_epochs"): 1_000_000,
+}
+"""What a required key is taken to be while the other keys are checked."""
+
+EXAMPLES = {"datasets": "[digits]", "backbones": "[resnet50]", "asha.max_epochs": "9"}
+
+WANTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "bool": "true or false",
+    "string": "text",
+    "model": "a mapping of keys",
+    "dict": "a mapping of keys",
+    "list": "a list",
+    "tuple": "a list",
+}
+"""Families of pydantic's error types → what the key takes."""
+
+BOUNDS = {
+    "greater_than": ("gt", "greater than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+
+ROUNDS = 8
+
+
+def validate(tree: Tree, skip: tuple[Check, ...] = ()) -> Recipe:
+    """The recipe of a tree; RecipeError with all its problems. `skip` leaves checks out."""
+    data = tree.plain()
+    if not isinstance(data, dict):
+        message = f"is {show(data)}, but a recipe is a mapping of keys"
+        raise RecipeError([Problem(tree.where, "", message)])
+    problems: list[Problem] = []
+    healed: set[KeyPath] = set()
+    recipe: Recipe | None = None
+    for _ in range(ROUNDS):
+        try:
+            recipe = Recipe.model_validate(data)
+            break
+        except ValidationError as error:
+            for details in error.errors(include_url=False):
+                path = tuple(details["loc"])
+                if path not in healed:
+                    problems.append(Problem(tree.place(path), dotted(path), explain(details)))
+                healed.add(_heal(data, path))
+    if recipe is not None:
+        problems += _cross_checks(recipe, tree, healed, skip)
+    if problems or recipe is None:
+        raise RecipeError(in_order(problems))
+    return recipe
+
+
+def explain(details: ErrorDetails) -> str:
+    """One of pydantic's errors in the words of a recipe."""
+    kind, value = details["type"], show(details["input"])
+    context = details.get("ctx", {})
+    if kind == "extra_forbidden":
+        return unknown_key(tuple(details["loc"]))
+    if kind == "missing":
+        key = dotted(tuple(details["loc"]))
+        example = EXAMPLES.get(key)
+        return f"missing: every recipe needs it, as in {key}={example}" if example else "missing"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "literal_error":
+        known = tuple(re.findall(r"'([^']*)'", str(context["expected"])))
+        hint = suggest(str(details["input"]), known) if len(known) > 1 else ""
+        hint = hint if hint.startswith(",") else ""
+        one = "one of " if len(known) > 2 else ""
+        return f"is {value}, but must be {one}{', '.join(known)}{hint}"
+    if kind in BOUNDS:
+        name, words = BOUNDS[kind]
+        return f"is {value}, but must be {words} {show(context[name])}"
+    family = kind.split("_")[0]
+    return f"is {value}, but must be {WANTED.get(family, details['msg'])}"
+
+
+def _cross_checks(
+    recipe: Recipe, tree: Tree, healed: set[KeyPath], skip: tuple[Check, ...]
+) -> Iterator[Problem]:
+    for check in CHECKS:
+        if check in skip:
+            continue
+        for finding in check(recipe):
+            if not any(_touches(path, healed) for path in (finding.path, *finding.needs)):
+                place = tree.place(finding.path)
+                yield Problem(place, dotted(finding.path), finding.message)
+
+
+def _touches(path: KeyPath, healed: set[KeyPath]) -> bool:
+    """Whether a healed key is `path`, above it or (except for the root's) below it."""
+    return any(path[: len(other)] == other or other[: len(path)] == path for other in healed)
+
+
+def _heal(data: dict[str, Any], path: KeyPath) -> KeyPath:
+    """Take the mistaken key out of `data`, or stand something in for it; what was changed."""
+    keys = [str(part) for part in path]
+    parent: Any = data
+    for depth, key in enumerate(keys):
+        here = path[: depth + 1]
+        last = depth == len(keys) - 1 or not isinstance(parent.get(key), dict)
+        if not last:
+            parent = parent[key]
+            continue
+        if here in STAND_INS:
+            parent[key] = STAND_INS[here]
+        else:
+            parent.pop(key, None)
+        return here
+    return path

@@ -1,0 +1,132 @@
+"""What a recipe answers: spaces, settings, weights, images; and that it round-trips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pcsearch.recipe import ARMS, Recipe, Space, load_recipe, shipped_recipes
+from pcsearch.recipe.shipped import description
+
+BASE: dict[str, Any] = {
+    "datasets": ["digits", "fieldguide"],
+    "backbones": ["resnet50", "vgg16"],
+    "asha": {"max_epochs": 9, "grace_epochs": 2},
+}
+
+
+def recipe(**sections: Any) -> Recipe:
+    return load_recipe({**BASE, **sections})
+
+
+def test_spaces_of_the_arms_in_the_sampling_order() -> None:
+    found = recipe(
+        search={
+            "head_only_epochs": [0, 1],
+            "lr": 0.1,
+            "weight_decay": [0, 1e-3],
+            "arms": list(ARMS)[1:],
+        }
+    )
+    shared = ["lr", "weight_decay", "head_only_epochs"]
+    own = {
+        "control": [],
+        "pc": ["lambda_over_n"],
+        "label_smoothing": ["label_smoothing"],
+        "entropic": ["lambda"],
+        "jeffreys": ["lambda"],
+    }
+    for arm, extra in own.items():
+        assert list(found.space_for("resnet50", arm)) == [*shared, *extra]
+    assert found.space_for("vgg16", "entropic")["lambda"] == Space.between(0.05, 2.0, log=True)
+    assert found.space_for("vgg16", "jeffreys")["lambda"] == Space.between(1e-4, 0.1, log=True)
+    assert found.space_for("vgg16", "control")["head_only_epochs"] == Space.between(0, 1)
+
+
+def test_exceptions_of_a_backbone() -> None:
+    found = recipe(
+        search={"per_backbone": {"vgg16": {"lr": [0.1, 0.2], "lambda_over_n": 0.1}}},
+        train={"batch_size": 16, "per_backbone": {"vgg16": {"schedule": "poly"}}},
+        backbone_options={"vgg16": {"width": 2}},
+        weights={"vgg16": "a.pth"},
+    )
+    assert found.space_for("vgg16", "pc")["lr"] == Space.between(0.1, 0.2)
+    assert found.space_for("vgg16", "pc")["lambda_over_n"] == Space.fixed(0.1)
+    assert found.space_for("resnet50", "pc")["lambda_over_n"] == Space.between(0.05, 0.15)
+    assert found.train_for("vgg16")["schedule"] == "poly"
+    assert found.train_for("vgg16")["batch_size"] == 16
+    assert found.train_for("resnet50")["schedule"] == "linear"
+    assert (found.weights_for("vgg16"), found.weights_for("resnet50")) == ("a.pth", "imagenet")
+    assert (found.options_for("vgg16"), found.options_for("resnet50")) == ({"width": 2}, {})
+
+
+def test_image_of_a_dataset() -> None:
+    found = recipe(image={"resize": 40, "crop": 32, "per_dataset": {"digits": {"flip": False}}})
+    digits, fieldguide = found.image_for("digits"), found.image_for("fieldguide")
+    assert (digits.flip, digits.resize, digits.crop) == (False, 40, 32)
+    assert fieldguide.flip is True
+
+
+def test_grid_turns_ranges_into_choices() -> None:
+    found = recipe(
+        search={
+            "sampler": "grid",
+            "arms": ["pc", "entropic"],
+            "grid": {"lr": [0.1, 0.2], "lambda_over_n": [0.1], "entropic_lambda": [1, 2]},
+        }
+    )
+    assert found.space_for("vgg16", "pc") == {
+        "lr": Space.of((0.1, 0.2)),
+        "lambda_over_n": Space.of((0.1,)),
+    }
+    assert found.space_for("vgg16", "entropic")["lambda"] == Space.of((1.0, 2.0))
+
+
+def test_space_to_json_rebuilds_it() -> None:
+    for space in (Space.fixed(3), Space.between(1, 2, log=True), Space.of((8, 16))):
+        data = space.to_json()
+        again = Space(**{**data, "choices": tuple(data["choices"]) if data["choices"] else None})
+        assert again == space
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_shipped_recipes_are_valid_described_and_stand_alone(name: str) -> None:
+    file = shipped_recipes()[name]
+    images = Path("x") if name == "my-images" else None
+    found = load_recipe(file, images=images)
+    assert found.name == name
+    assert 20 < len(description(file)) < 100
+    assert "extends" not in file.read_text(encoding="utf-8").splitlines()
+
+
+def test_quickstart_never_mirrors_digits() -> None:
+    found = load_recipe("quickstart")
+    assert not found.image_for("digits").flip
+    assert found.image_for("fieldguide").flip
+
+
+def test_train_section_has_the_settings_of_a_training() -> None:
+    settings_module = pytest.importorskip("pcsearch.train.settings")
+    import dataclasses
+
+    fields = {
+        field.name: field.default for field in dataclasses.fields(settings_module.FitSettings)
+    }
+    ours = recipe(train={"lr": 0.01}).train_for("resnet50")
+    assert set(ours) == set(fields) - {"epochs", "seed", "lambda_", "label_smoothing"}
+    for name, default in fields.items():
+        if name in ours and name != "lr":
+            assert ours[name] == default, name
+
+
+def test_names_agree_with_the_loss() -> None:
+    confusion = pytest.importorskip("pcsearch.confusion")
+    from pcsearch.confusion.pairing import PAIRINGS
+
+    for variant in confusion.VARIANTS:
+        assert recipe(train={"variant": variant}).train.variant == variant
+    for pairing in PAIRINGS:
+        assert recipe(train={"pairing": pairing}).train.pairing == pairing
+    assert {arm.variant for arm in ARMS.values()} - {None} <= set(confusion.VARIANTS)

@@ -1,0 +1,36 @@
+"""How many trials fit, by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from pcsearch.errors import UserError
+from pcsearch.recipe.sections import ResourcesSection
+from pcsearch.search.sizing import size_trials
+
+
+@pytest.mark.parametrize(
+    ("resources", "cpus", "gpus", "gpus_per_trial", "width"),
+    [
+        ({}, 2, 0, 0, 2),
+        ({"cpus_per_trial": 2}, 7, 0, 0, 3),
+        ({"cpus_per_trial": 0.5}, 2, 0, 0, 4),
+        ({"gpus_per_trial": 1}, 16, 4, 1, 4),
+        ({"gpus_per_trial": 0.3}, 16, 0.9, 0.3, 3),
+        ({"gpus_per_trial": 0.5, "cpus_per_trial": 4}, 16, 8, 0.5, 4),
+        ({"gpus_per_trial": "auto"}, 16, 2, 1, 2),
+        ({"gpus_per_trial": "auto"}, 2, 0, 0, 2),
+        ({"max_concurrent": 1}, 2, 0, 0, 1),
+        ({"max_concurrent": 9}, 2, 0, 0, 2),
+    ],
+)
+def test_trials_that_fit(
+    resources: dict, cpus: float, gpus: float, gpus_per_trial: float, width: int
+) -> None:
+    sizing = size_trials(ResourcesSection(**resources), cpus, gpus)
+    assert (sizing.gpus_per_trial, sizing.width) == (gpus_per_trial, width)
+
+
+def test_more_than_there_is_is_refused_with_both_numbers() -> None:
+    with pytest.raises(UserError, match=r"4 GPUs, but there are 2 CPUs and 0 GPUs"):
+        size_trials(ResourcesSection(gpus_per_trial=4), 2, 0)
