@@ -13,13 +13,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pcsearch.data.catalog import open_dataset
 from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipe, load_recipes
 from pcsearch.recipe.schema import Recipe
 from pcsearch.results.store import RunFolder, check_free, check_space, new_run
 from pcsearch.results.summary import Summary, summarise
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.facts import dataset_facts
+from pcsearch.search.facts import data_options, dataset_facts
 from pcsearch.search.journal import FileJournal
 from pcsearch.search.observer import Observer, Silent
 from pcsearch.search.plan import Plan, build_plan
@@ -122,6 +123,8 @@ def run_recipes(
     for run_name in names:
         check_free(runs, run_name)
     for recipe in recipes:
+        for dataset in recipe.datasets:
+            open_dataset(dataset, data_options(recipe))
         _check_networks(recipe)
     if runs.is_dir():
         check_space(runs)

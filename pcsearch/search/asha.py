@@ -54,23 +54,3 @@ class Ladder:
         values = self._values[epoch]
         larger = len(values) - bisect_right(values, value)
         return larger < max(1, (len(values) + 1) // self.reduction_factor)
-
-
-def expected_epochs(
-    trials: int, max_epochs: int, grace_epochs: int, reduction_factor: int
-) -> float:
-    """Epochs that `trials` trials are expected to run when their order is random.
-
-    The k-th arrival at a rung ranks uniformly among k, so it continues with probability
-    `max(1, ⌊k/η⌋)/k`; the expected number that continues is taken as the arrivals at the next rung.
-    """
-    levels = (*rungs(max_epochs, grace_epochs, reduction_factor), max_epochs)
-    arrivals, epochs, previous = float(trials), 0.0, 0
-    for level in levels:
-        epochs += arrivals * (level - previous)
-        previous = level
-        whole = int(arrivals)
-        continuing = sum(max(1, k // reduction_factor) / k for k in range(1, whole + 1))
-        rest = arrivals - whole
-        arrivals = continuing + rest * max(1, (whole + 1) // reduction_factor) / (whole + 1)
-    return epochs

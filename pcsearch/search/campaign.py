@@ -7,6 +7,7 @@ campaign again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
@@ -98,6 +99,9 @@ class Campaign:
             return False
         if epoch <= trial.last_epoch:
             return True
+        if value is not None and not math.isfinite(value):
+            self.fail(trial_id, f"the validation metric is {value} after epoch {epoch}")
+            return False
         decision = self._decide(trial, epoch, value)
         event: Event = {"event": "epoch", "trial": trial_id, "epoch": epoch, "value": value}
         event |= {"decision": decision, "seconds": seconds, "metrics": dict(metrics)}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcsearch.search.asha import Ladder, expected_epochs, rungs
+from pcsearch.search.asha import Ladder, rungs
 
 
 @pytest.mark.parametrize(
@@ -77,18 +77,3 @@ def test_records_are_idempotent_and_other_epochs_are_no_rung() -> None:
     assert ladder.record("b", 1, 99.0) is False
     assert ladder.values(1) == (40.0, 50.0)
     assert ladder.record("b", 2, 1.0) is True
-
-
-def test_expected_epochs_by_hand() -> None:
-    """Three trials, rungs 1 and 3 of 9: 3 reach epoch 1; continuing 1 + 1/2 + 1/3 = 11/6.
-
-    Of 11/6 arrivals at rung 3, one continues for sure and the further 5/6 with probability 1/2.
-    """
-    at_rung_3 = 11 / 6
-    to_the_end = 1 + (5 / 6) * (1 / 2)
-    expected = 3 * 1 + at_rung_3 * 2 + to_the_end * 6
-    assert expected_epochs(3, 9, 1, 3) == pytest.approx(expected)
-
-
-def test_expected_epochs_without_rungs_is_the_full_budget() -> None:
-    assert expected_epochs(5, 4, 4, 2) == 20

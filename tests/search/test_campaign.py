@@ -12,7 +12,14 @@ from pcsearch.search.campaign import Campaign
 from pcsearch.search.journal import MemoryJournal
 from pcsearch.search.state import CampaignState, replay
 from tests.search.driving import (
-    Clock, control_arm, drive, make_plan, pc_arm, run, smooth_curve, study_plan,
+    Clock,
+    control_arm,
+    drive,
+    make_plan,
+    pc_arm,
+    run,
+    smooth_curve,
+    study_plan,
 )  # fmt: skip
 
 
@@ -250,6 +257,16 @@ def test_a_campaign_cut_anywhere_goes_on_to_the_same_end(reports: int) -> None:
                 break
     drive(resumed)
     assert snapshot(resumed.state) == snapshot(whole.state)
+
+
+def test_a_value_that_is_not_finite_fails_the_trial() -> None:
+    campaign = Campaign(make_plan(), MemoryJournal(), Clock())
+    spec = campaign.next_trial()
+    assert spec is not None
+    assert campaign.report(spec.trial, 1, float("nan"), 1.0, {}) is False
+    trial = campaign.state.trials[spec.trial]
+    assert (trial.state, trial.error) == ("FAILED", "the validation metric is nan after epoch 1")
+    assert snapshot(replay(events(campaign))) == snapshot(campaign.state)
 
 
 def test_an_epoch_reported_again_changes_nothing() -> None:

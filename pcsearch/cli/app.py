@@ -1,0 +1,72 @@
+"""The command line: every command in one place, and how mistakes are told."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from pcsearch.cli import plan, recipes, runs, summary, trials, tune
+from pcsearch.cli.options import examples, register
+from pcsearch.errors import UserError
+
+EXIT_MISTAKE, EXIT_INTERRUPTED = 2, 130
+
+app = typer.Typer(
+    name="pcsearch",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from pcsearch import __version__
+
+        typer.echo(f"pcsearch {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog=examples(
+        "pcsearch tune quickstart",
+        "pcsearch tune --images ~/birds",
+        "pcsearch plan cub200 --seconds-per-epoch 60",
+        "pcsearch summary",
+    )
+)
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Fine-tune image backbones with Pairwise Confusion, search its weight λ honestly, and see
+    whether it helped."""
+
+
+register(app, "tune", tune.tune, tune.EPILOG)
+register(app, "plan", plan.plan, plan.EPILOG)
+register(app, "summary", summary.summary, summary.EPILOG)
+register(app, "trials", trials.trials, trials.EPILOG)
+app.add_typer(runs.app, name="runs")
+app.add_typer(recipes.app, name="recipes")
+
+
+def main() -> None:
+    """Run the command line; never returns. A user's mistake is one message and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without λ is no reason to fail
+    try:
+        app()
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(EXIT_MISTAKE)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(EXIT_INTERRUPTED)

@@ -1,0 +1,37 @@
+"""Where output goes: a console for people, bare JSON for scripts, and the view of a campaign."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, TextIO
+
+from rich.console import Console
+
+from pcsearch.cli.live import LiveView
+from pcsearch.cli.plain import PlainLines
+
+PIPED_COLUMNS = 120
+"""Width of tables in a file or a pipe, where no terminal sets one; COLUMNS changes it."""
+
+
+def console(stream: TextIO | None = None) -> Console:
+    """The console on a stream, by default standard output; NO_COLOR and TERM are respected."""
+    stream = stream or sys.stdout
+    piped = not stream.isatty() and "COLUMNS" not in os.environ
+    return Console(file=stream, width=PIPED_COLUMNS if piped else None, highlight=False)
+
+
+def observer(*, plain: bool = False, stream: TextIO | None = None) -> LiveView | PlainLines:
+    """A live view where the terminal can redraw, else plain lines."""
+    stream = stream or sys.stdout
+    terminal = console(stream)
+    if plain or not stream.isatty() or terminal.is_dumb_terminal:
+        return PlainLines(stream)
+    return LiveView(terminal)
+
+
+def write_json(content: Any, *, indent: int | None = None) -> None:
+    """One JSON value on standard output, without colour or wrapping."""
+    sys.stdout.write(json.dumps(content, indent=indent, allow_nan=False) + "\n")

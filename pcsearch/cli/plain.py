@@ -1,0 +1,108 @@
+"""Plain lines: what happens, one line each, for logs and terminals that cannot redraw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TextIO
+
+from pcsearch.cli.progress import label, snapshot, study_progress
+from pcsearch.cli.text import count, duration, percent, strength
+from pcsearch.search.journal import Event
+from pcsearch.search.plan import Plan
+from pcsearch.search.state import CampaignState
+from pcsearch.search.trial import Trial
+
+PROGRESS_SECONDS = 30.0
+
+
+class PlainLines:
+    """An `Observer` that writes to a stream, each line with the campaign's age before it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._said = 0.0
+        self._elapsed = 0.0
+        self._settled: set[str] = set()
+        self._preparing = ""
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        if what != self._preparing and done < total:
+            self._preparing = what
+            self._write(0.0, f"preparing {what}: {total:,}")
+        elif what == self._preparing and done >= total:
+            self._preparing = ""
+            self._write(0.0, f"prepared {what}: {total:,}")
+
+    def started(self, run_folder: Path, plan: Plan, width: int) -> None:
+        self._settled.clear()
+        self._said = self._elapsed = 0.0
+        studies = count(len(plan.studies), "study")
+        at_once = f"{count(width, 'trial')} at once"
+        self._write(0.0, f"{plan.name}: {studies}, {at_once}, in {run_folder}")
+
+    def event(self, event: Event, state: CampaignState) -> None:
+        self._elapsed = state.seconds
+        for line in _lines(event, state):
+            self._write(state.seconds, line)
+        for study in state.plan.studies:
+            if study.id not in self._settled and study_progress(state, study).settled:
+                self._settled.add(study.id)
+                self._write(state.seconds, f"{study.id}: done")
+
+    def tick(self, state: CampaignState, elapsed_seconds: float, width: int) -> None:
+        self._elapsed = elapsed_seconds
+        if elapsed_seconds - self._said < PROGRESS_SECONDS:
+            return
+        self._said = elapsed_seconds
+        now = snapshot(state, elapsed_seconds, width)
+        left = now.remaining_seconds
+        self._write(
+            elapsed_seconds,
+            f"progress: {now.ended} of {count(now.planned, 'trial')} ended, "
+            f"{len(now.running)} running, {count(now.epochs, 'epoch')}, "
+            + ("time left not known yet" if left is None else f"~{duration(left)} left"),
+        )
+
+    def finished(self, status: str) -> None:
+        self._write(self._elapsed, f"campaign {status}")
+
+    def close(self) -> None:
+        """Nothing to restore."""
+
+    def _write(self, seconds: float, line: str) -> None:
+        self._stream.write(f"{duration(seconds):>8}  {line}\n")
+        self._stream.flush()
+
+
+def _lines(event: Event, state: CampaignState) -> list[str]:
+    kind = event["event"]
+    if kind == "epoch" and event["decision"] != "continue":
+        return [_ended(state.trials[event["trial"]], state.plan)]
+    if kind == "failed":
+        return [f"{label(state.trials[event['trial']])}: failed: {event['error']}"]
+    if kind == "chosen":
+        return [_chosen(event)]
+    if kind == "given_up":
+        return [f"{event['study']} {event['arm']}: given up: {event['reason']}"]
+    if kind == "search_closed":
+        return [f"search closed: {event['reason']}"]
+    return []
+
+
+def _ended(trial: Trial, plan: Plan) -> str:
+    how = "stopped early" if trial.state == "PRUNED" else "complete"
+    parts = [f"{how} after {count(trial.last_epoch, 'epoch')}"]
+    if trial.last_value is not None:
+        parts.append(f"validation {percent(trial.last_value)} %")
+    if trial.test is not None:
+        parts.append(f"test {percent(trial.test.get(plan.metric))} %")
+    regulariser = strength(trial.spec.config)
+    return f"{label(trial)}: {', '.join([*parts, *([regulariser] if regulariser else [])])}"
+
+
+def _chosen(event: Event) -> str:
+    score = event["score"]
+    value = "" if score is None else f", validation {percent(score)} %"
+    regulariser = strength(event["config"]) or "no regulariser"
+    edge = f" (at the {event['edge']} end of its range)" if event["edge"] else ""
+    return f"{event['study']} {event['arm']}: chose {regulariser}{edge}{value}"

@@ -1,0 +1,209 @@
+"""What a view shows of a campaign, as plain numbers: `snapshot(state, ...)`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pcsearch.search.estimate import remaining_seconds
+from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
+from pcsearch.search.selection import finalists
+from pcsearch.search.state import ArmState, CampaignState
+from pcsearch.search.trial import Config, Phase, Trial
+
+
+@dataclass(frozen=True)
+class Count:
+    """Trials of a phase: `ended` of `planned`; `done` counts running ones by their epochs."""
+
+    ended: int
+    planned: int
+    done: float
+
+    @property
+    def text(self) -> str:
+        return f"{self.ended}/{self.planned}" if self.planned else "–"
+
+
+@dataclass(frozen=True)
+class Best:
+    """An arm's best fully trained configuration so far, or the one that was chosen."""
+
+    value: float | None
+    config: Config
+    curve: tuple[float, ...]
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class ArmProgress:
+    name: str
+    counts: dict[Phase, Count]
+    best: Best | None
+    settled: bool
+    given_up: str | None
+
+    @property
+    def fraction(self) -> float:
+        return 1.0 if self.settled else fraction(list(self.counts.values()))
+
+
+@dataclass(frozen=True)
+class StudyProgress:
+    id: str
+    arms: tuple[ArmProgress, ...]
+    running: int
+
+    @property
+    def settled(self) -> bool:
+        return all(arm.settled for arm in self.arms)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial that is being trained; `value` in percent is None before it has validated."""
+
+    label: str
+    epoch: int
+    epochs: int
+    value: float | None
+    curve: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A campaign at one moment."""
+
+    name: str
+    elapsed_seconds: float
+    remaining_seconds: float | None
+    budget_seconds: float | None
+    epochs: int
+    complete: int
+    pruned: int
+    failed: int
+    studies: tuple[StudyProgress, ...]
+    running: tuple[Running, ...]
+    last_failure: str | None
+    search_closed: str | None
+
+    @property
+    def ended(self) -> int:
+        return self.complete + self.pruned + self.failed
+
+    @property
+    def counts(self) -> list[Count]:
+        return [c for study in self.studies for arm in study.arms for c in arm.counts.values()]
+
+    @property
+    def planned(self) -> int:
+        return sum(count.planned for count in self.counts)
+
+
+def snapshot(state: CampaignState, elapsed_seconds: float, width: int) -> Snapshot:
+    """The campaign now; `width` is the number of trials at once."""
+    trials = state.trials.values()
+    states = [trial.state for trial in trials]
+    failures = [trial for trial in trials if trial.state == "FAILED"]
+    return Snapshot(
+        name=state.plan.name,
+        elapsed_seconds=elapsed_seconds,
+        remaining_seconds=remaining_seconds(state, width),
+        budget_seconds=state.plan.budget_seconds,
+        epochs=sum(len(trial.epochs) for trial in trials),
+        complete=states.count("COMPLETE"),
+        pruned=states.count("PRUNED"),
+        failed=states.count("FAILED"),
+        studies=tuple(study_progress(state, study) for study in state.plan.studies),
+        running=tuple(_running(trial) for trial in state.live.values()),
+        last_failure=f"{label(failures[-1])}: {failures[-1].error}" if failures else None,
+        search_closed=state.search_closed,
+    )
+
+
+def study_progress(state: CampaignState, study: StudyPlan) -> StudyProgress:
+    """How far a study is."""
+    arms = tuple(_arm(state, arm, state.arms[study.id, arm.name]) for arm in study.arms)
+    running = sum(trial.spec.study == study.id for trial in state.live.values())
+    return StudyProgress(study.id, arms, running)
+
+
+def fraction(counts: list[Count]) -> float:
+    """The share of the planned trials that is done, from 0 to 1."""
+    planned = sum(count.planned for count in counts)
+    return sum(count.done for count in counts) / planned if planned else 0.0
+
+
+def label(trial: Trial) -> str:
+    """`digits/compact_cnn pc search 3`; numbers begin with 0, as in the trial's id."""
+    spec = trial.spec
+    return f"{spec.study} {spec.arm} {spec.phase} {spec.index}"
+
+
+def curve(trial: Trial) -> tuple[float, ...]:
+    """A trial's validation values, in percent; empty in confirm."""
+    return tuple(epoch.value for epoch in trial.epochs if epoch.value is not None)
+
+
+def _arm(state: CampaignState, plan: ArmPlan, arm: ArmState) -> ArmProgress:
+    counts = {
+        phase: _count(arm.trials[phase], planned)
+        for phase, planned in _planned(state, plan, arm).items()
+    }
+    confirmed = len(arm.trials["confirm"]) == len(state.plan.confirm_seeds)
+    settled = (arm.choice is not None and confirmed) or arm.given_up is not None
+    return ArmProgress(
+        name=plan.name,
+        counts=counts,
+        best=_best(state, arm),
+        settled=settled and not any(arm.running(phase) for phase in arm.trials),
+        given_up=arm.given_up,
+    )
+
+
+def _planned(state: CampaignState, arm: ArmPlan, done: ArmState) -> dict[Phase, int]:
+    """Trials of each phase that the arm will have had in the end."""
+    plan = state.plan
+    asked = {phase: len(trials) for phase, trials in done.trials.items()}
+    if done.given_up is not None:
+        return asked
+    search = arm.trials
+    if state.search_closed is not None:
+        search = min(search, max(1, asked["search"]))
+    return {
+        "search": search,
+        "finalists": asked["finalists"] if done.choice else _finalists(plan, search, done),
+        "confirm": len(plan.confirm_seeds),
+    }
+
+
+def _finalists(plan: Plan, search: int, done: ArmState) -> int:
+    over = len(done.trials["search"]) == search and not done.running("search")
+    configs = len(finalists(done, plan.finalist_configs)) if over else plan.finalist_configs
+    return min(configs, search) * plan.finalist_repeats
+
+
+def _count(trials: list[Trial], planned: int) -> Count:
+    ended = sum(trial.state != "RUNNING" for trial in trials)
+    part = sum(t.last_epoch / t.spec.epochs for t in trials if t.state == "RUNNING")
+    return Count(ended, planned, ended + part)
+
+
+def _best(state: CampaignState, arm: ArmState) -> Best | None:
+    if arm.choice is not None:
+        source = state.trials[arm.choice.source]
+        values = curve(source) if arm.choice.score is not None else ()
+        return Best(arm.choice.score, arm.choice.config, values, chosen=True)
+    leading = finalists(arm, 1)
+    if not leading:
+        return None
+    return Best(leading[0].last_value, leading[0].spec.config, curve(leading[0]), chosen=False)
+
+
+def _running(trial: Trial) -> Running:
+    return Running(
+        label=label(trial),
+        epoch=trial.last_epoch,
+        epochs=trial.spec.epochs,
+        value=trial.last_value,
+        curve=curve(trial),
+    )

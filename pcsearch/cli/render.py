@@ -1,0 +1,21 @@
+"""Printing a campaign's summary, for `tune` and `summary`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from pcsearch.results.objects import Summary
+    from pcsearch.search.state import CampaignState
+
+
+def print_summary(console: Console, summary: Summary, state: CampaignState) -> None:
+    """The table of studies and the notes on it."""
+    from pcsearch.results.tables import notes, summary_table
+
+    console.print(summary_table(summary, console.width))
+    for note in notes(summary, state):
+        console.print(Text(note))

@@ -1,0 +1,98 @@
+"""`pcsearch runs`: what has been run."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from pcsearch.cli.options import RUNS, Json, Runs, examples
+from pcsearch.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pcsearch.results.objects import Summary
+    from pcsearch.results.store import RunFolder
+
+app = typer.Typer(no_args_is_help=True, help="What has been run.")
+
+
+@app.command("ls", epilog=examples("pcsearch runs ls", "pcsearch runs ls --runs /data/runs"))
+def list_command(runs: Runs = RUNS, as_json: Json = False) -> None:
+    """List runs, the latest first: status, age, studies and the largest gain."""
+    from pcsearch.cli.console import console, write_json
+    from pcsearch.results.store import list_runs
+
+    rows = [_row(folder, time.time()) for folder in list_runs(runs)]
+    if as_json:
+        write_json(rows, indent=2)
+    elif rows:
+        console().print(_table(rows))
+    else:
+        typer.echo(f"there are no runs under {runs}; start one with: pcsearch tune quickstart")
+
+
+def _row(folder: RunFolder, now: float) -> dict[str, Any]:
+    from pcsearch.results.summary import summarise
+
+    row: dict[str, Any] = {"name": folder.name, "path": str(folder.path)}
+    try:
+        state = folder.state()
+    except UserError as error:  # one damaged run must not hide the others
+        unknown = {"age_seconds": None, "studies": None, "best_gain": None}
+        return row | {"status": "unreadable", **unknown, "error": str(error)}
+    summary = summarise(state, folder.status(state))
+    began = folder.journal.stat().st_mtime - state.seconds
+    return row | {
+        "status": summary.status,
+        "age_seconds": round(max(0.0, now - began)),
+        "studies": [study.id for study in summary.studies],
+        "best_gain": _best_gain(summary),
+        "error": None,
+    }
+
+
+def _best_gain(summary: Summary) -> dict[str, Any] | None:
+    gains: list[dict[str, Any]] = [
+        {"study": study.id, "arm": name, **arm.gain.to_json()}
+        for study in summary.studies
+        for name, arm in study.arms.items()
+        if arm.gain is not None
+    ]
+    return max(gains, key=lambda gain: gain["mean"], default=None)
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from pcsearch.cli.text import NOTHING, age
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("name", overflow="fold")
+    for heading in ("status", "age"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("studies", justify="right", no_wrap=True)
+    table.add_column("best gain")
+    for row in rows:
+        began, studies = row["age_seconds"], row["studies"]
+        table.add_row(
+            row["name"],
+            row["status"],
+            NOTHING if began is None else age(began),
+            NOTHING if studies is None else str(len(studies)),
+            Text(row["error"] or _gain_text(row["best_gain"])),
+        )
+    return table
+
+
+def _gain_text(gain: dict[str, Any] | None) -> str:
+    from pcsearch.cli.text import NOTHING
+
+    if gain is None:
+        return NOTHING
+    interval = "" if gain["low"] is None else f" [{gain['low']:+.1f}, {gain['high']:+.1f}]"
+    return f"{gain['mean']:+.1f}{interval} ({gain['arm']}, {gain['study']})"

@@ -1,0 +1,27 @@
+"""`pcsearch summary`: print a run's table, at any time."""
+
+from __future__ import annotations
+
+from pcsearch.cli.options import RUNS, Json, Run, Runs, examples
+
+EPILOG = examples(
+    "pcsearch summary",
+    "pcsearch summary first-try",
+    "pcsearch summary runs/first-try --json",
+)
+
+
+def summary(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
+    """Print a run's summary table, also while it runs."""
+    from pcsearch.cli.console import console, write_json
+    from pcsearch.cli.render import print_summary
+    from pcsearch.results.store import find_run
+    from pcsearch.results.summary import summarise
+
+    folder = find_run(run, runs)
+    state = folder.state()
+    result = summarise(state, folder.status(state))
+    if as_json:
+        write_json(result.to_json(), indent=2)
+    else:
+        print_summary(console(), result, state)

@@ -1,0 +1,30 @@
+"""`pcsearch trials`: list a run's trials."""
+
+from __future__ import annotations
+
+from pcsearch.cli.options import RUNS, Json, Run, Runs, examples
+
+EPILOG = examples(
+    "pcsearch trials",
+    "pcsearch trials first-try --json | jq 'select(.state == \"FAILED\") | .error'",
+)
+
+
+def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
+    """List a run's trials, their configurations and results.
+
+    With --json one object a line: the trial, its study, phase and arm, its state, configuration,
+    validation top-1 by epoch, seconds and error.
+    """
+    from pcsearch.cli.console import console, write_json
+    from pcsearch.results.store import find_run
+    from pcsearch.results.summary import trial_rows
+
+    rows = trial_rows(find_run(run, runs).state())
+    if as_json:
+        for row in rows:
+            write_json(row)
+        return
+    from pcsearch.results.trials_table import trials_table
+
+    console().print(trials_table(rows))

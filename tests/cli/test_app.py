@@ -1,0 +1,140 @@
+"""The command as a process: how fast it starts, what it says of mistakes, its exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "ray", "optuna", "scipy", "numpy", "sklearn", "yaml")
+COMMANDS: tuple[list[str], ...] = (
+    [],
+    ["tune"],
+    ["plan"],
+    ["summary"],
+    ["trials"],
+    ["runs"],
+    ["runs", "ls"],
+    ["recipes"],
+    ["recipes", "ls"],
+)
+
+
+def pcsearch(
+    *arguments: str, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pcsearch", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_imports_nothing_heavy(command: list[str]) -> None:
+    # Typer itself loads pydantic to describe a command's options.
+    heavy = HEAVY if command else (*HEAVY, "pydantic")
+    script = (
+        "import sys\n"
+        f"sys.argv = ['pcsearch', *{command}, '--help']\n"
+        "from pcsearch.cli.app import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print('HEAVY', [name for name in {heavy} if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Usage:" in done.stdout
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_help_starts_within_half_a_second() -> None:
+    def processor_seconds() -> float:
+        before = os.times()
+        assert pcsearch("--help").returncode == 0
+        after = os.times()
+        return (
+            after.children_user
+            + after.children_system
+            - (before.children_user + before.children_system)
+        )
+
+    # Processor time, the best of three: the machine that runs the tests may be busy.
+    assert min(processor_seconds() for _ in range(3)) < 0.5
+
+
+def test_version() -> None:
+    from pcsearch import __version__
+
+    assert pcsearch("--version").stdout == f"pcsearch {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["sumary"], "Did you mean 'summary'?"),
+        (["tune", "quickstart", "--imges", "x"], "--images"),
+        (["tune"], "--images FOLDER"),
+        (["tune", "quickstat"], 'did you mean "quickstart"?'),
+        (["tune", "quickstart", "search.trails=3"], 'did you mean "trials"?'),
+        (["tune", "--images", "nowhere", "weights=none", "backbones=[compact_cnn]"], "nowhere"),
+        (["summary"], "there are no runs under runs; start one with `pcsearch tune`"),
+        (["summary", "nothing"], 'there is no run "nothing" under runs'),
+        (["trials", "nothing"], 'there is no run "nothing" under runs'),
+        (["plan", "quickstart", "--price-per-hour", "3"], "needs --seconds-per-epoch"),
+        (
+            ["plan", "quickstart", "--seconds-per-epoch", "nan"],
+            "--seconds-per-epoch is nan, but must be 0 or more",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_message_and_exit_code_2(
+    arguments: list[str], says: str, tmp_path: Path
+) -> None:
+    done = pcsearch(*arguments, cwd=tmp_path, COLUMNS="200", TERM="dumb")
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not list(tmp_path.iterdir()), "something was left behind"
+
+
+def test_interrupt_exits_130(tmp_path: Path) -> None:
+    script = (
+        "import sys, pcsearch.api as api\n"
+        "def interrupted(*_, **__): raise KeyboardInterrupt\n"
+        "api.load_recipes = interrupted\n"
+        "sys.argv = ['pcsearch', 'tune', 'quickstart']\n"
+        "from pcsearch.cli.app import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+
+
+def test_examples_stand_on_lines_of_their_own() -> None:
+    lines = [line.strip() for line in pcsearch("tune", "--help").stdout.splitlines()]
+    assert "pcsearch tune quickstart" in lines
+    assert "pcsearch tune --images ~/birds" in lines
+
+
+def test_a_terminal_without_greek_letters_gets_question_marks(tmp_path: Path) -> None:
+    done = pcsearch("--help", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0
+    assert "weight ?" in done.stdout

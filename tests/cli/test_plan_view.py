@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from rich.console import Console
+
+from pcsearch.cli.plan_view import Rates, plan_json, plan_view
+from pcsearch.errors import UserError
+from pcsearch.search.budget import SLACK
+from pcsearch.search.plan import Plan
+from tests.cli.campaigns import arm, plan
+
+NO_RATES = Rates(None, None, 1)
+ONE_TRIAL = plan(("digits/compact_cnn",), (arm("control", 1), arm("pc", 1)))
+
+
+def text_of(one: Plan, rates: Rates, columns: int = 80) -> str:
+    console = Console(width=columns, color_system=None)
+    with console.capture() as capture:
+        console.print(plan_view(one, rates))
+    return capture.get()
+
+
+def test_json_by_hand() -> None:
+    # 2 search trials, 2 finalists retrained twice, 2 × 3 confirm trials, 9 epochs each; confirm
+    # epochs take 1000/800 as long.
+    content = plan_json(ONE_TRIAL, Rates(100.0, 2.0, 4))
+    assert json.loads(json.dumps(content)) == content
+    assert content["trials"] == 12
+    assert content["epochs"] == {"expected": 108, "at_most": 108}
+    assert content["ladder"] == [{"epoch": epoch, "trials": 1.0} for epoch in (1, 3, 9)]
+    hours = SLACK * (54 + 54 * 1.25) * 100 / 3600
+    assert content["hours"]["at_most"] == pytest.approx(hours / 4)
+    assert content["cost"]["at_most"] == pytest.approx(hours * 2)
+    (study,) = content["studies"]
+    assert study["images"] == {"fit": 800, "val": 200, "train": 1000, "test": 300}
+    assert study["trials"] == {"search": 2, "finalists": 4, "confirm": 6}
+    assert study["arms"] == {"control": 1, "pc": 1}
+
+
+def test_json_without_rates() -> None:
+    content = plan_json(ONE_TRIAL, NO_RATES)
+    assert content["hours"] is None
+    assert content["cost"] is None
+    assert content["budget_hours"] is None
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_view_fits_and_says_everything(columns: int) -> None:
+    text = text_of(plan(budget_seconds=7200), Rates(60.0, 1.5, 2), columns)
+    assert max(map(len, text.splitlines())) <= columns
+    for part in (
+        "demo: 2 studies, arms control, pc, at most 52 trials",
+        "fieldguide/compact_cnn",
+        "1,000",
+        "full budget",
+        "2 trials at once",
+        "Cost: about",
+        "fit 2 hours",
+    ):
+        assert part in text
+
+
+def test_view_without_rates_says_how_to_get_hours() -> None:
+    assert "give --seconds-per-epoch" in text_of(plan(), NO_RATES)
+
+
+def test_arm_that_searches_nothing_is_told() -> None:
+    single = plan(arms=(arm("control", borrows="pc"), arm("pc")))
+    assert "control (takes pc's choice)" in text_of(single, NO_RATES)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "price"), [(-1.0, None), (float("inf"), None), (1.0, -2.0), (None, 2.0)]
+)
+def test_rates_are_checked(seconds: float | None, price: float | None) -> None:
+    with pytest.raises(UserError, match=r"--seconds-per-epoch|--price-per-hour"):
+        Rates.checked(seconds, price, 1)

@@ -1,0 +1,133 @@
+"""`summary`, `trials` and `runs ls` on run folders that real campaigns wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pcsearch.cli.app import main
+from pcsearch.results.store import new_run
+from pcsearch.search.journal import FileJournal
+from pcsearch.search.plan import Plan
+from tests.cli.campaigns import drive, plan, silent
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Command:
+    """Run a command line in an empty folder: its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "140")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["pcsearch", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    return run
+
+
+def write_run(name: str, one: Plan, *, until: float = float("inf"), status: str = "") -> None:
+    with (
+        new_run(Path("runs"), name, "name: demo\n", {}) as folder,
+        FileJournal(folder.journal) as journal,
+    ):
+        campaign = drive(one, listener=silent, until=until, journal=journal)
+        if status:
+            campaign.end(status)  # type: ignore[arg-type]
+
+
+def test_summary_of_a_run_by_name_by_folder_and_of_the_latest(command: Command) -> None:
+    write_run("first", plan(), status="complete")
+    write_run("second", plan(("digits/vgg16",)), until=5)
+    old = time.time() - 60
+    os.utime("runs/first/journal.jsonl", (old, old))
+    code, out, _ = command("summary", "first", "--json")
+    assert code == 0
+    content = json.loads(out)
+    assert set(content) == {"campaign", "status", "studies"}
+    assert content["status"] == "complete"
+    assert [study["backbone"] for study in content["studies"]] == ["compact_cnn"] * 2
+    assert json.loads(command("summary", "runs/first", "--json")[1]) == content
+    latest = json.loads(command("summary", "--json")[1])
+    assert latest["studies"][0]["backbone"] == "vgg16"
+    assert latest["status"] == "interrupted", "its process is gone"
+
+
+def test_summary_prints_the_table_and_its_notes(command: Command) -> None:
+    write_run("first", plan(), status="complete")
+    code, out, _ = command("summary")
+    assert code == 0
+    assert "fieldguide" in out
+    assert "control" in out
+    assert "gain" in out
+    assert "\x1b" not in out
+
+
+def test_summary_while_the_campaign_runs(command: Command) -> None:
+    with (
+        new_run(Path("runs"), "live", "name: demo\n", {}) as folder,
+        FileJournal(folder.journal) as journal,
+    ):
+        drive(plan(), listener=silent, until=9, journal=journal)
+        assert json.loads(command("summary", "live", "--json")[1])["status"] == "running"
+        assert "still running" in command("summary", "live")[1]
+
+
+def test_trials_as_json_lines(command: Command) -> None:
+    write_run("first", plan(), status="complete")
+    code, out, _ = command("trials", "first", "--json")
+    assert code == 0
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert len(rows) == sum(row["state"] in ("COMPLETE", "PRUNED") for row in rows)
+    expected = {"trial", "study", "phase", "arm", "state", "config", "epochs", "seconds", "error"}
+    assert all(set(row) == expected for row in rows)
+    confirm = next(row for row in rows if row["phase"] == "confirm")
+    assert confirm["epochs"][0] == [1, None]
+
+
+def test_trials_as_a_table(command: Command) -> None:
+    write_run("first", plan(), status="complete")
+    code, out, _ = command("trials")
+    assert code == 0
+    assert "digits/compact_cnn" in out
+    assert "search-000" in out
+
+
+def test_runs_ls(command: Command) -> None:
+    write_run("first", plan(), status="complete")
+    write_run("second", plan(), until=5)
+    Path("runs/broken").mkdir()
+    Path("runs/broken/journal.jsonl").write_text('{"event": "nonsense"}\n')
+    code, out, _ = command("runs", "ls", "--json")
+    assert code == 0
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert rows["first"]["status"] == "complete"
+    assert rows["first"]["studies"] == ["digits/compact_cnn", "fieldguide/compact_cnn"]
+    assert rows["first"]["best_gain"]["mean"] == 0, "both arms get the same test values"
+    assert rows["first"]["best_gain"]["arm"] == "pc"
+    assert rows["second"]["status"] == "interrupted"
+    assert rows["second"]["best_gain"] is None
+    assert rows["broken"]["status"] == "unreadable"
+    code, out, _ = command("runs", "ls")
+    assert code == 0
+    for word in ("first", "complete", "interrupted", "unreadable", "+0.0"):
+        assert word in out
+
+
+def test_runs_ls_without_runs(command: Command) -> None:
+    code, out, _ = command("runs", "ls", "--runs", "elsewhere")
+    assert code == 0
+    assert out == "there are no runs under elsewhere; start one with: pcsearch tune quickstart\n"
+    assert command("runs", "ls", "--json")[1] == "[]\n"
