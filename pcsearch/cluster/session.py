@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pcsearch.cluster.head import loopback, reachable
 from pcsearch.errors import UserError
 
 _QUIET = {
@@ -46,7 +47,7 @@ def ray_session(address: str | None) -> Iterator[Capacity]:
     A session that is started here listens on loopback only, with token authentication on.
 
     Raises:
-        UserError: nothing answers at the address, or it asks for another token.
+        UserError: the cluster at `address` cannot be joined; found out within seconds.
     """
     for key, value in _QUIET.items():
         os.environ.setdefault(key, value)
@@ -76,36 +77,30 @@ def capacity() -> Capacity:
 
 
 def _start(address: str | None) -> None:
+    logging.getLogger("ray").setLevel(logging.ERROR)
     import ray
 
-    logging.getLogger("ray").setLevel(logging.ERROR)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        if address is None:  # Ray makes the token of a session that it starts by itself
-            ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
-        else:
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
-            ray.init(address=address, **_joining(address), **quiet)
-    except Exception as error:
-        where = f"at {address}" if address else "on this machine"
-        raise UserError(_advice(where, error)) from error
+    if address is None:
+        try:  # "local": never a cluster that happens to run here. Ray makes the token by itself.
+            with loopback():
+                ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+        except Exception as error:
+            raise UserError(f"cannot start Ray on this machine ({_first_line(error)})") from error
+    else:
+        try:
+            with reachable(address) as head:
+                ray.init(head, **quiet)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"cannot join the Ray cluster at {address} ({_first_line(error)}); check that "
+                "`ray status` answers there, and start the campaign on one of its nodes"
+            ) from error
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
-def _joining(address: str) -> dict[str, str]:
-    local = address.startswith(("127.0.0.1", "localhost"))
-    return {"_node_ip_address": "127.0.0.1"} if local else {}
-
-
-def _advice(where: str, error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     text = str(error).strip().splitlines()
-    first = text[0] if text else type(error).__name__
-    if "oken" in str(error) or "nauthenticated" in str(error):
-        return (
-            f"the Ray cluster {where} wants another token ({first}); set RAY_AUTH_TOKEN or "
-            "RAY_AUTH_TOKEN_PATH to the token of its head (by default ~/.ray/auth_token there)"
-        )
-    return (
-        f"cannot reach Ray {where} ({type(error).__name__}: {first}); check the address "
-        "(HOST:PORT of its head, 6379 by default) and that `ray status` answers there"
-    )
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -60,19 +60,18 @@ def _committed_images(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> i
                 images += size * (trial.spec.epochs - trial.last_epoch)
     if done.given_up:
         return images
-    waiting = _waiting_finalists(plan, arm, done) if done.choice is None else 0
+    over = state.search_closed is not None or len(done.trials["search"]) >= arm.trials
+    waiting = _waiting_finalists(plan, arm, done, over) if done.choice is None else 0
     seeds = len(plan.confirm_seeds) - len(done.trials["confirm"])
     images += waiting * study.images.fit * plan.max_epochs
     images += seeds * study.images.train * plan.confirm_epochs
     return images + _first_trial_images(plan, study, arm, done)
 
 
-def _waiting_finalists(plan: Plan, arm: ArmPlan, done: ArmState) -> int:
+def _waiting_finalists(plan: Plan, arm: ArmPlan, done: ArmState, search_over: bool) -> int:
     """Finalist trials still to be asked, if every search trial that may be trained fully is."""
-    search = done.trials["search"]
-    eligible = sum(trial.state in ("COMPLETE", "RUNNING") for trial in search)
-    if len(search) < arm.trials:
-        eligible = arm.trials
+    running = sum(trial.state in ("COMPLETE", "RUNNING") for trial in done.trials["search"])
+    eligible = running if search_over else arm.trials
     configs = 0 if arm.borrows else min(plan.finalist_configs, eligible)
     return max(0, configs * plan.finalist_repeats - len(done.trials["finalists"]))
 
