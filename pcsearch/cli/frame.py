@@ -15,7 +15,7 @@ from pcsearch.search.trial import Phase
 
 _PHASES: tuple[Phase, ...] = ("search", "finalists", "confirm")
 _GAP = "  "
-_BAR, _SHORT_BAR, _BEST, _STRENGTH, _CURVE = 10, 6, 5, 9, 8
+_BAR, _SHORT_BAR, _BEST, _STRENGTH, _CURVE = 10, 6, 5, 10, 8
 _RUNNING_ROWS = 4
 """Rows that running trials get at least, their heading included."""
 

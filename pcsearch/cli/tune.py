@@ -13,7 +13,7 @@ EPILOG = examples(
     "pcsearch tune quickstart",
     "pcsearch tune my.yaml search.trials=30 'search.lr=[0.001, 0.1]' --name first-try",
     "pcsearch tune --images ~/birds",
-    "pcsearch tune cub200 --address ray://head:10001",
+    "pcsearch tune cub200 --address auto",
 )
 
 
@@ -30,7 +30,10 @@ def tune(
     ] = False,
     address: Annotated[
         str | None,
-        typer.Option(help="A running Ray cluster to use; by default, this machine alone."),
+        typer.Option(
+            help="HOST:PORT of the head of a running Ray cluster, or auto for the one that this "
+            "machine belongs to; by default, this machine alone."
+        ),
     ] = None,
 ) -> None:
     """Search λ, confirm it with fresh seeds, print the table.

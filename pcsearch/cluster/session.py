@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pcsearch.cluster.autoscaler import most, running_config
 from pcsearch.cluster.head import loopback, reachable
 from pcsearch.errors import UserError
 
@@ -31,13 +32,6 @@ class Capacity:
 
     cpus: float
     gpus: float
-
-    def width(self, cpus_per_trial: float, gpus_per_trial: float) -> int:
-        """Trials that fit at once."""
-        fits = [self.cpus / cpus_per_trial] if cpus_per_trial > 0 else []
-        if gpus_per_trial > 0:
-            fits.append(self.gpus / gpus_per_trial)
-        return int(min(fits) + 1e-9) if fits else 1
 
 
 @contextlib.contextmanager
@@ -66,13 +60,12 @@ def ray_session(address: str | None) -> Iterator[Capacity]:
 def capacity() -> Capacity:
     """What the cluster has or, where an autoscaler is at work, may come to have."""
     import ray
-    from ray._private.state import state
 
     now = ray.cluster_resources()
-    later = state.get_max_resources_from_cluster_config() or {}
+    config = running_config(ray.get_runtime_context().gcs_address)
     return Capacity(
-        cpus=max(now.get("CPU", 0.0), float(later.get("CPU", 0))),
-        gpus=max(now.get("GPU", 0.0), float(later.get("GPU", 0))),
+        cpus=max(now.get("CPU", 0.0), most(config, "CPU")),
+        gpus=max(now.get("GPU", 0.0), most(config, "GPU")),
     )
 
 

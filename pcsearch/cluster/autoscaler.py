@@ -1,0 +1,58 @@
+"""What an autoscaling cluster may grow to, read from the file that its autoscaler was given."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+_FLAG = "--autoscaling-config="
+
+
+def most(config: Mapping[str, Any], resource: str) -> float:
+    """The head's share of a resource ("CPU", "GPU") and as many workers' as the limits allow.
+
+    Args:
+        config: A cluster file as Ray reads it: `available_node_types`, `head_node_type`,
+            `max_workers` (for all worker types together, 2 where it is left out).
+    """
+    node_types = dict(config.get("available_node_types", {}))
+    head = node_types.pop(config.get("head_node_type"), {})
+    left = int(config.get("max_workers", 2))
+    total = _share(head, resource)
+    for kind in sorted(node_types.values(), key=lambda kind: -_share(kind, resource)):
+        nodes = min(int(kind.get("max_workers", left)), left)
+        total += nodes * _share(kind, resource)
+        left -= nodes
+    return total
+
+
+def running_config(gcs_address: str) -> dict[str, Any]:
+    """The file of the autoscaler of this cluster; empty where none runs on this machine.
+
+    Ray has no question for this that an autoscaler of its own answers (as of 2.60), but the head
+    node's autoscaler carries the file's path in its command line.
+    """
+    import yaml
+
+    port = ":" + gcs_address.rpartition(":")[2]  # one machine, several names for it
+    for arguments in _command_lines():
+        if not any(argument.endswith(port) for argument in arguments):
+            continue
+        for argument in arguments:
+            if argument.startswith(_FLAG):
+                with contextlib.suppress(OSError, yaml.YAMLError):
+                    text = Path(argument.removeprefix(_FLAG)).expanduser().read_text()
+                    return dict(yaml.safe_load(text) or {})
+    return {}
+
+
+def _command_lines() -> Iterator[list[str]]:
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has just ended
+            yield file.read_bytes().decode(errors="replace").split("\0")
+
+
+def _share(node_type: Mapping[str, Any], resource: str) -> float:
+    return float(node_type.get("resources", {}).get(resource, 0))

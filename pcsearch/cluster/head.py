@@ -1,0 +1,113 @@
+"""The head of a Ray cluster: ask it before joining, and keep what is local on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from pcsearch.errors import UserError
+
+_ANSWER_SECONDS = 5.0
+
+
+@contextlib.contextmanager
+def loopback() -> Iterator[None]:
+    """Let Ray take 127.0.0.1 for what it is.
+
+    Otherwise it turns that into the machine's outer address and listens on every interface. The
+    switch is Ray's own, made for systems on which it supports no clusters, and decides that alone.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextlib.contextmanager
+def reachable(address: str) -> Iterator[str]:
+    """Yields the HOST:PORT to join; asks it one question first.
+
+    Ray itself retries for 20 seconds when the token is wrong, and for minutes when nothing answers.
+
+    Raises:
+        UserError: nothing answers there, the token or the Ray version differs, or this machine is
+            not one of the cluster's nodes.
+    """
+    from ray._private import services
+
+    found = _find(address)
+    with loopback() if found.startswith(("127.", "localhost:")) else contextlib.nullcontext():
+        try:
+            head = services.canonicalize_bootstrap_address(found) or found
+        except Exception as error:
+            raise UserError(
+                f"--address {address}: not an address; expected HOST:PORT or auto"
+            ) from error
+        _ask(head)
+        if not services.find_node_ids():
+            raise UserError(
+                f"this machine is not a node of the Ray cluster at {head}; start the campaign on "
+                "one of its nodes, for example its head"
+            )
+        yield head
+
+
+def _find(address: str) -> str:
+    from ray._private import services
+
+    found = address
+    if address == "auto":
+        try:
+            found = str(services.get_ray_address_from_environment(address, None))
+        except ConnectionError as error:
+            raise UserError(
+                "--address auto: no Ray cluster runs on this machine; give HOST:PORT of its head, "
+                "or leave --address out to use this machine alone"
+            ) from error
+    if found.startswith("ray://"):
+        raise UserError(
+            f"--address {found}: a campaign cannot run through Ray Client; start it on a node of "
+            "the cluster, with HOST:PORT of the head (6379 by default) or auto"
+        )
+    return found
+
+
+def _ask(head: str) -> None:
+    import grpc  # type: ignore[import-untyped]
+    import ray
+    from ray._private.authentication.authentication_token_setup import (
+        maybe_enable_token_auth_if_token_available,
+    )
+    from ray._private.gcs_utils import create_gcs_channel
+    from ray.core.generated.gcs_service_pb2 import CheckAliveRequest
+    from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
+    from ray.exceptions import AuthenticationError
+
+    token = (
+        "set RAY_AUTH_TOKEN_PATH (or RAY_AUTH_TOKEN) to the token of its head, by default "
+        "~/.ray/auth_token there"
+    )
+    try:
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        with create_gcs_channel(head) as channel:
+            answer = NodeInfoGcsServiceStub(channel).CheckAlive(
+                CheckAliveRequest(), timeout=_ANSWER_SECONDS
+            )
+    except AuthenticationError as error:
+        raise UserError(f"no token for the Ray cluster at {head}; {token}") from error
+    except grpc.RpcError as error:
+        if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+            raise UserError(f"the Ray cluster at {head} wants another token; {token}") from error
+        raise UserError(
+            f"no Ray head answers at {head}; check the address (HOST:PORT, 6379 by default) and "
+            "that `ray status` answers there"
+        ) from error
+    if answer.ray_version != ray.__version__:
+        raise UserError(
+            f"the cluster at {head} runs Ray {answer.ray_version}, this machine {ray.__version__}; "
+            "install the same version on both"
+        )

@@ -1,0 +1,118 @@
+"""Ray processes on this machine, for tests: start a head, look at processes, end one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+TOKEN = "0123456789abcdef" * 4
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head that was started here."""
+
+    address: str
+    temp_dir: Path
+    environment: Mapping[str, str]
+
+    def alive(self) -> bool:
+        return any("gcs_server" in command for command in commands(str(self.temp_dir)).values())
+
+
+@contextlib.contextmanager
+def running_head(*options: str, port: int | None = None, **environment: str) -> Iterator[Head]:
+    """A head with a token of its own; all that it started is ended afterwards, by pid."""
+    folder = Path(tempfile.mkdtemp(prefix="pcs-"))  # short: Ray's socket paths have a limit
+    port = port or free_port()
+    token = folder / "token"
+    token.write_text(TOKEN)
+    own = clean_environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", f"--port={port}"]
+    command += ["--node-ip-address=127.0.0.1", "--include-dashboard=false", "--disable-usage-stats"]
+    command += [f"--temp-dir={folder / 'ray'}", "--object-store-memory=100000000", *options]
+    try:
+        with (folder / "start.log").open("wb") as log:
+            subprocess.run(
+                command, env=own | environment, stdout=log, stderr=log, check=True, timeout=60
+            )
+        yield Head(f"127.0.0.1:{port}", folder / "ray", own)
+    finally:
+        end_all(str(folder))
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """This process's environment without any of Ray's variables."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    return kept | {"OMP_NUM_THREADS": "1"} | more
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def commands(text: str) -> dict[int, str]:
+    """Processes with this text in their command line, other than this one."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                if text in line:
+                    found[int(folder.name)] = line
+    return found
+
+
+def descendants(pid: int) -> set[int]:
+    """A process and all that came from it, as long as their parents live."""
+    parents = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                parents[int(folder.name)] = int(fields[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def listening(pids: set[int]) -> set[str]:
+    """Addresses (as the kernel writes them, hexadecimal) on which these processes listen."""
+    sockets = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    sockets.add(link.readlink().name)
+    addresses = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
+                addresses.add(fields[1].partition(":")[0])
+    return addresses
+
+
+def end_all(text: str) -> None:
+    """End the processes with this text in their command line."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in commands(text):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        deadline = time.monotonic() + 5
+        while commands(text) and time.monotonic() < deadline:
+            time.sleep(0.1)

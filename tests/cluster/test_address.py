@@ -1,0 +1,113 @@
+"""`pcsearch tune --address` against a head on loopback, with token authentication on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from pcsearch.cluster.head import reachable
+from pcsearch.errors import UserError
+from tests.cluster.heads import Head, clean_environment, free_port, running_head
+
+SMALL = ["quickstart", "datasets=[digits]", "search.trials=2", "asha.max_epochs=2"]
+SMALL += ["confirm.seeds=2", "confirm.epochs=1"]
+STILL_THERE = """
+import sys
+from pcsearch.cluster.session import ray_session
+with ray_session(sys.argv[1]) as capacity:
+    print(capacity.cpus)
+"""
+IN_TIME = 20.0
+"""Seconds for a refusal, start-up of Python and two cores shared with others included."""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    # Ray's switch for one machine alone makes the head listen on 127.0.0.1 and nowhere else.
+    with running_head("--num-cpus=2", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0") as started:
+        yield started
+
+
+def tune(
+    address: str, environment: Mapping[str, str], runs: Path
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pcsearch", "tune", *SMALL, "--address", address]
+    return subprocess.run(
+        [*command, "--plain", "--runs", str(runs), "--name", "joined"],
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+
+
+def test_a_campaign_joins_the_cluster_and_leaves_it_running(head: Head, tmp_path: Path) -> None:
+    done = tune(head.address, head.environment, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+
+    command = [sys.executable, "-m", "pcsearch", "summary", str(tmp_path / "joined"), "--json"]
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    summary = json.loads(printed.stdout)
+    assert summary["status"] == "complete"
+    (study,) = summary["studies"]
+    assert (study["dataset"], study["trials"]["failed"]) == ("digits", 0)
+    assert len(study["arms"]["pc"]["test_top1"]["values"]) == 2
+
+    assert head.alive()
+    ask = [sys.executable, "-c", STILL_THERE, "auto"]
+    environment = {**head.environment, "RAY_ADDRESS": head.address}
+    answer = subprocess.run(ask, env=environment, capture_output=True, text=True, timeout=60)
+    assert answer.stdout.strip() == "2.0", answer.stderr
+
+
+def test_another_token_is_refused_at_once(head: Head, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("f" * 64)
+    began = time.monotonic()
+    done = tune(head.address, {**head.environment, "RAY_AUTH_TOKEN_PATH": str(token)}, tmp_path)
+    assert time.monotonic() - began < IN_TIME
+    assert done.returncode == 2
+    assert "wants another token" in done.stderr
+    assert "RAY_AUTH_TOKEN_PATH" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "joined").exists()
+    assert head.alive()
+
+
+def test_no_token_is_refused_at_once(head: Head, tmp_path: Path) -> None:
+    done = tune(head.address, clean_environment(HOME=str(tmp_path)), tmp_path)
+    assert done.returncode == 2
+    assert "wants another token" in done.stderr
+    assert not (tmp_path / "joined").exists()
+
+
+def test_no_head_is_said_at_once(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    began = time.monotonic()
+    done = tune(address, clean_environment(), tmp_path)
+    assert time.monotonic() - began < IN_TIME
+    assert done.returncode == 2
+    assert f"no Ray head answers at {address}" in done.stderr
+    assert not (tmp_path / "joined").exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("ray://127.0.0.1:10001", "Ray Client"),
+        ("nowhere", "expected HOST:PORT or auto"),
+        ("no-such-host.invalid:6379", "no Ray head answers"),
+    ],
+)
+def test_what_is_no_address_is_said(address: str, message: str) -> None:
+    with pytest.raises(UserError, match=message), reachable(address):
+        pass
