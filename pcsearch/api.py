@@ -119,15 +119,14 @@ def run_recipes(
 
     if name is not None and len(recipes) > 1:
         raise UserError(f"--name names one run, but there are {len(recipes)} recipes; leave it out")
-    names = [name or _free_name(runs, recipe.name) for recipe in recipes]
+    names = [_free_name(runs, recipe.name) if name is None else name for recipe in recipes]
     for run_name in names:
         check_free(runs, run_name)
+    check_space(runs)
     for recipe in recipes:
         for dataset in recipe.datasets:
             open_dataset(dataset, data_options(recipe))
         _check_networks(recipe)
-    if runs.is_dir():
-        check_space(runs)
     plans = [_plan(recipe, observer) for recipe in recipes]
     with ray_session(address) as capacity:
         sizings = [

@@ -31,8 +31,8 @@ def epoch_batches(
       once on each side. A sample may meet itself, a pair of one class.
 
     The last batch may be smaller and is kept; a last batch of one sample joins the one before,
-    since BatchNorm cannot train on a single value. Draws from `generator` (a CPU one) alone: its state
-    decides the result.
+    since BatchNorm cannot train on a single value. Draws from `generator` (a CPU one) alone: its
+    state decides the result.
 
     Raises `UserError` for an unknown pairing, a negative number of samples, or a batch size below
     1 (2 for `two_shuffles`).

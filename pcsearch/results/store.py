@@ -95,15 +95,18 @@ def new_run(runs: Path, name: str, recipe: str, environment: dict[str, Any]) -> 
     """Make a run folder and hold its lock.
 
     Raises:
-        UserError: the name is taken or is no folder name, or the disk is nearly full.
+        UserError: the name is taken or is no folder name, the disk is nearly full, or nothing can
+            be written there.
     """
     folder = RunFolder(runs / check_name(name))
-    runs.mkdir(parents=True, exist_ok=True)
     check_space(runs)
     try:
+        runs.mkdir(parents=True, exist_ok=True)
         folder.path.mkdir()
     except FileExistsError:
         raise UserError(_taken(folder)) from None
+    except OSError as error:
+        raise UserError(_not_writable(runs, error.strerror)) from error
     with FileLock(folder.path / "driver.lock", timeout=0):
         who = {"host": socket.gethostname(), "pid": os.getpid()}
         (folder.path / "recipe.yaml").write_text(recipe)
@@ -132,13 +135,18 @@ def check_name(name: str) -> str:
 
 
 def check_space(runs: Path) -> None:
-    """A campaign that cannot write its journal should not begin."""
-    free = shutil.disk_usage(runs).free
+    """A campaign that cannot write its journal should not begin; `runs` need not be there yet."""
+    existing = next(path for path in (runs, *runs.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise UserError(_not_writable(runs, f"{existing} is a file"))
+    if not os.access(existing, os.W_OK):
+        raise UserError(_not_writable(runs, f"{existing} may not be written"))
+    free = shutil.disk_usage(existing).free
     if free < MINIMUM_FREE_BYTES:
         raise UserError(
             f"the disk that holds {runs} has {free / 2**20:.0f} MiB left, but a campaign needs "
-            f"{MINIMUM_FREE_BYTES / 2**20:.0f} MiB at least; free some, or choose another disk with "
-            "--runs"
+            f"{MINIMUM_FREE_BYTES / 2**20:.0f} MiB at least; free some, or choose another disk "
+            "with --runs"
         )
 
 
@@ -165,6 +173,10 @@ def find_run(run: str | None, runs: Path) -> RunFolder:
     raise UserError(
         f'there is no run "{run}" under {runs}{hint}; `pcsearch runs ls` lists those there are'
     )
+
+
+def _not_writable(runs: Path, reason: str | None) -> str:
+    return f"no run folder can be made in {runs} ({reason}); choose another folder with --runs"
 
 
 def _taken(folder: RunFolder) -> str:

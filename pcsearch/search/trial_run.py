@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,14 @@ import numpy as np
 import torch
 
 from pcsearch.data.batches import EvalBatches, TrainBatches
-from pcsearch.data.catalog import open_dataset
-from pcsearch.data.dataset import Dataset
-from pcsearch.data.prepared import (
-    TestImages,
-    TrainingImages,
-    prepare_test,
-    prepare_training,
-)
+from pcsearch.data.prepared import TrainingImages
 from pcsearch.data.preprocessing import Preprocessing
 from pcsearch.data.splits import split_for
 from pcsearch.errors import TrialError
 from pcsearch.models.backbones import Backbone, build_backbone
-from pcsearch.recipe.load import load_recipe
 from pcsearch.recipe.schema import Recipe
-from pcsearch.search.facts import data_options, preprocessing_for
+from pcsearch.search.facts import preprocessing_for
+from pcsearch.search.opened import stated_recipe, test_images, training_images
 from pcsearch.search.trial import TrialSpec
 from pcsearch.train.evaluate import Evaluation, evaluate
 from pcsearch.train.export import save_weights
@@ -87,13 +79,13 @@ def run_trial(spec: TrialSpec, workplace: Workplace) -> Iterator[TrialReport]:
     A search or finalist trial sees the training images alone. A confirm trial trains on all of
     them and opens the test images when its last epoch is done, once.
     """
-    recipe = _recipe(workplace.recipe)
+    recipe = stated_recipe(workplace.recipe)
     study_dataset, backbone_name = spec.study.split("/", 1)
     torch.set_num_threads(workplace.cpus)
     if workplace.import_path not in sys.path:
         sys.path.append(workplace.import_path)
     device = _device(workplace)
-    training = _training(workplace.recipe, study_dataset, workplace.cache)
+    training = training_images(workplace.recipe, study_dataset, workplace.cache)
     settings = fit_settings(recipe, backbone_name, spec)
     backbone = build_backbone(
         backbone_name,
@@ -230,7 +222,7 @@ def _test_batches(
     settings: FitSettings,
     device: torch.device,
 ) -> EvalBatches:
-    test = _test(workplace.recipe, dataset, workplace.cache)
+    test = test_images(workplace.recipe, dataset, workplace.cache)
     return EvalBatches(
         test.store.images,
         test.labels,
@@ -274,37 +266,3 @@ def _keep_weights(
 
 def _device(workplace: Workplace) -> torch.device:
     return torch.device("cuda" if workplace.gpus > 0 and torch.cuda.is_available() else "cpu")
-
-
-@lru_cache(maxsize=4)
-def _recipe(text: str) -> Recipe:
-    import yaml
-
-    return load_recipe(yaml.safe_load(text))
-
-
-@lru_cache(maxsize=8)
-def _dataset(recipe: str, dataset: str) -> Dataset:
-    return open_dataset(dataset, data_options(_recipe(recipe)))
-
-
-@lru_cache(maxsize=8)
-def _training(recipe: str, dataset: str, cache: str) -> TrainingImages:
-    settings = _recipe(recipe)
-    return prepare_training(
-        _dataset(recipe, dataset),
-        settings.image_for(dataset).resize,
-        folder=Path(cache),
-        on_bad_image=settings.data.on_bad_image,
-    )
-
-
-@lru_cache(maxsize=8)
-def _test(recipe: str, dataset: str, cache: str) -> TestImages:
-    settings = _recipe(recipe)
-    return prepare_test(
-        _dataset(recipe, dataset),
-        settings.image_for(dataset).resize,
-        folder=Path(cache),
-        on_bad_image=settings.data.on_bad_image,
-    )

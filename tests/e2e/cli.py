@@ -1,0 +1,172 @@
+"""The real command line in a process of its own, and what that process left."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+PACKAGE = Path(__file__).resolve().parents[2]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Result:
+    """An ended process."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"exit {self.code}\n--- out\n{self.out}\n--- err\n{self.err}"
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """`python -m pcsearch` with a folder to run in and an image cache of its own."""
+
+    folder: Path
+    cache: Path
+
+    def run(self, *arguments: object, timeout: float = 240) -> Result:
+        """Run a command to its end."""
+        return ended(self.start(*arguments), timeout)
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        """Start a command and leave it running."""
+        return self.start_python("-m", "pcsearch", *(str(argument) for argument in arguments))
+
+    def start_python(self, *arguments: str) -> subprocess.Popen[str]:
+        environment = {key: os.environ[key] for key in os.environ if not key.startswith("RAY_")}
+        environment |= {
+            "PCSEARCH_CACHE": str(self.cache),
+            "PYTHONPATH": str(PACKAGE),
+            "OMP_NUM_THREADS": "1",
+        }
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def summary(self, run: str) -> dict[str, Any]:
+        """`pcsearch summary RUN --json`."""
+        result = self.run("summary", run, "--json", timeout=60)
+        assert result.code == 0, result
+        summary: dict[str, Any] = json.loads(result.out)
+        return summary
+
+    def trials(self, run: str) -> list[dict[str, Any]]:
+        """`pcsearch trials RUN --json`, one object a line."""
+        result = self.run("trials", run, "--json", timeout=60)
+        assert result.code == 0, result
+        return [json.loads(line) for line in result.out.splitlines()]
+
+    def events(self, run: str) -> list[dict[str, Any]]:
+        """The whole lines of a run's journal."""
+        return read_journal(self.folder / "runs" / run / "journal.jsonl")
+
+
+def ended(process: subprocess.Popen[str], timeout: float = 240) -> Result:
+    """Wait for a process; one that hangs is killed."""
+    began = time.monotonic()
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        raise AssertionError(f"no end after {timeout} s:\n{out}\n{err}") from None
+    return Result(process.returncode, out, err, time.monotonic() - began)
+
+
+def overrides(**sections: Mapping[str, object] | object) -> list[str]:
+    """`search={"trials": 2}` and the like as KEY=VALUE arguments."""
+    arguments = []
+    for section, content in sections.items():
+        entries = content if isinstance(content, Mapping) else {"": content}
+        for key, value in entries.items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            arguments.append(f"{section}{'.' if key else ''}{key}={text}")
+    return arguments
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """The events of a journal that may be growing."""
+    if not path.is_file():
+        return []
+    whole = path.read_text().rpartition("\n")[0]
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def wait_for(
+    what: Callable[[], T | None], process: subprocess.Popen[str], seconds: float = 120
+) -> T:
+    """Poll until there is something, while a process runs."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = what()
+        if found:
+            return found
+        if process.poll() is not None:
+            raise AssertionError(f"it ended too early: {ended(process)}")
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(f"nothing after {seconds} s: {ended(process)}")
+
+
+def epoch_events(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [event for event in events if event["event"] == "epoch"]
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process as /proc shows it; `started` tells it from a later one with the same number."""
+
+    pid: int
+    parent: int
+    started: str
+    command: str
+
+    @property
+    def is_alive(self) -> bool:
+        return any(self == other for other in processes())
+
+
+def processes() -> Iterator[Process]:
+    """All processes that are not zombies."""
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            status = (folder / "stat").read_text().rpartition(") ")[2].split()
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+        except OSError:
+            continue
+        if status[0] != "Z":
+            yield Process(int(folder.name), int(status[1]), status[19], command)
+
+
+def descendants(pid: int) -> list[Process]:
+    """The processes below one, however deep."""
+    everyone = list(processes())
+    found = [process for process in everyone if process.parent == pid]
+    for process in found:
+        found += [other for other in everyone if other.parent == process.pid]
+    return found
+
+
+def workers(pid: int) -> list[Process]:
+    """Ray's worker processes below a driver that run a trial."""
+    busy = "ray::ImplicitFunc", "ray::train_trial", "ray::bundle"
+    return [process for process in descendants(pid) if process.command.startswith(busy)]

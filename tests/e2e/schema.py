@@ -1,0 +1,98 @@
+"""The machine-readable face, as JSON schemas: every key stated, none added."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+def exactly(properties: dict[str, Schema]) -> Schema:
+    """An object with these keys and no other."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+COUNT: Schema = {"type": "integer", "minimum": 0}
+NUMBER: Schema = {"type": "number"}
+PERCENT: Schema = {"type": "number", "minimum": 0, "maximum": 100}
+TEXT: Schema = {"type": "string", "minLength": 1}
+CONFIG: Schema = {"type": "object", "additionalProperties": {"type": ["number", "null"]}}
+"""Hyperparameters and seeds are numbers: no text, hence no paths and no names."""
+
+SCORES = exactly(
+    {
+        "mean": PERCENT,
+        "std": or_null({"type": "number", "minimum": 0}),
+        "values": {"type": "array", "items": PERCENT, "minItems": 1},
+        "seeds": {"type": "array", "items": COUNT, "minItems": 1, "uniqueItems": True},
+    }
+)
+GAIN = exactly(
+    {
+        "mean": NUMBER,
+        "low": or_null(NUMBER),
+        "high": or_null(NUMBER),
+        "p_value": or_null({"type": "number", "minimum": 0, "maximum": 1}),
+    }
+)
+ARM = exactly(
+    {
+        "lambda": or_null({"type": "number", "minimum": 0}),
+        "lambda_over_n": or_null({"type": "number", "minimum": 0}),
+        "config": CONFIG,
+        "variant": {"enum": ["euclidean", "norm", "jeffreys", "entropic"]},
+        "val_top1": or_null(PERCENT),
+        "test_top1": or_null(SCORES),
+        "epochs_run": COUNT,
+        "gain": or_null(GAIN),
+    }
+)
+STUDY = exactly(
+    {
+        "dataset": TEXT,
+        "backbone": TEXT,
+        "num_classes": {"type": "integer", "minimum": 2},
+        "arms": {"type": "object", "additionalProperties": ARM, "minProperties": 1},
+        "trials": exactly(dict.fromkeys(("total", "complete", "pruned", "failed"), COUNT)),
+        "epochs": exactly({"run": COUNT, "full_budget": COUNT}),
+        "seconds": {"type": "number", "minimum": 0},
+        "split_hash": TEXT,
+        "published": or_null({"type": "object"}),
+    }
+)
+SUMMARY = exactly(
+    {
+        "campaign": TEXT,
+        "status": {"enum": ["running", "complete", "interrupted", "failed"]},
+        "studies": {"type": "array", "items": STUDY, "minItems": 1},
+    }
+)
+
+EPOCH: Schema = {
+    "type": "array",
+    "prefixItems": [{"type": "integer", "minimum": 1}, or_null(PERCENT)],
+    "items": False,
+    "minItems": 2,
+}
+TRIAL = exactly(
+    {
+        "trial": TEXT,
+        "study": TEXT,
+        "phase": {"enum": ["search", "finalists", "confirm"]},
+        "arm": TEXT,
+        "state": {"enum": ["COMPLETE", "PRUNED", "FAILED", "RUNNING"]},
+        "config": CONFIG,
+        "epochs": {"type": "array", "items": EPOCH},
+        "seconds": {"type": "number", "minimum": 0},
+        "error": or_null(TEXT),
+    }
+)
