@@ -21,11 +21,12 @@ from pcsearch.results.store import RunFolder, check_free, check_space, new_run
 from pcsearch.results.summary import Summary, summarise
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.facts import data_options, dataset_facts
-from pcsearch.search.journal import FileJournal
+from pcsearch.search.journal import Event, FileJournal
 from pcsearch.search.observer import Observer, Silent
 from pcsearch.search.plan import Plan, build_plan
 from pcsearch.search.sizing import Sizing, size_trials
 from pcsearch.search.state import CampaignState, Status
+from pcsearch.search.trial import checkpoint_name
 
 OWN_BACKBONES = ("compact_cnn", "vgg16", "googlenet", "resnet50", "densenet161", "bilinear_cnn")
 _REPORTED = ("pcsearch", "torch", "torchvision", "ray", "optuna", "numpy", "pillow")
@@ -151,7 +152,7 @@ def _run(
                 journal,
                 clock=lambda: time.monotonic() - began,
                 width=sizing.width,
-                listener=observer.event,
+                listener=lambda event, state: _watch(event, state, folder, observer),
             )
             observer.started(folder.path, plan, sizing.width)
             try:
@@ -172,6 +173,13 @@ def _run(
                 folder.write_json("summary.json", summarise(campaign.state).to_json())
                 observer.finished(status)
         return Outcome(folder, campaign.state, summarise(campaign.state))
+
+
+def _watch(event: Event, state: CampaignState, folder: RunFolder, observer: Observer) -> None:
+    """Tell the observer, and remove the checkpoint of a trial that ended."""
+    if event.get("trial") and event["trial"] not in state.live:
+        (folder.checkpoints / checkpoint_name(event["trial"])).unlink(missing_ok=True)
+    observer.event(event, state)
 
 
 def workplace(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing) -> dict[str, Any]:

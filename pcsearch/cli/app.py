@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
 from typing import Annotated
 
@@ -12,7 +14,7 @@ from pcsearch.cli import plan, recipes, runs, summary, trials, tune
 from pcsearch.cli.options import examples, register
 from pcsearch.errors import UserError
 
-EXIT_MISTAKE, EXIT_INTERRUPTED = 2, 130
+EXIT_MISTAKE = 2
 
 app = typer.Typer(
     name="pcsearch",
@@ -67,6 +69,8 @@ def main() -> None:
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(EXIT_MISTAKE)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(EXIT_INTERRUPTED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EPIPE):
+            raise
+        sys.stderr.write(f"error: the output could not be written: {error.strerror}\n")
+        os._exit(1)  # at a usual exit, Python would try to write the rest once more

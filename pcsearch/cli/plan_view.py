@@ -101,6 +101,11 @@ def plan_view(plan: Plan, rates: Rates) -> RenderableType:
         title,
         Text(),
         _images(plan),
+        *(
+            Text(f"{study.id}: {line}")
+            for study in plan.studies
+            for line in study.images.left_out()
+        ),
         Text(),
         _trials(plan),
         Text(),

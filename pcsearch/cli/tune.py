@@ -60,6 +60,9 @@ def tune(
                 break
             if outcome.summary.status == "failed":
                 code = EXIT_FAILED
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        code = EXIT_INTERRUPTED
     finally:
         watcher.close()
     raise typer.Exit(code)

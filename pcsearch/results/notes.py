@@ -63,6 +63,10 @@ def _given_up(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Ite
             yield f"{fmt.label(arm.name)} has no result: {reason}"
 
 
+def _skipped_images(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    yield from plan.images.left_out()
+
+
 def _failed_trials(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     failed = [
         trial
@@ -185,6 +189,7 @@ def _published(study: StudySummary, plan: StudyPlan, state: CampaignState) -> It
 
 _ABOUT_STUDIES: tuple[StudyNotes, ...] = (
     _given_up,
+    _skipped_images,
     _failed_trials,
     _missing_seeds,
     _borrowed,

@@ -72,7 +72,7 @@ def _facts(
         0,
         training.class_names,
     )
-    tested = 0
+    tested, bad = 0, training.store.bad
     if needs_test:
         if dataset.test is None:
             raise UserError(
@@ -86,8 +86,13 @@ def _facts(
             on_bad_image=data.on_bad_image,
             progress=show("test"),
         )
-        tested = len(test.labels)
+        tested, bad = len(test.labels), (*bad, *test.store.bad)
     counts = ImageCounts(
-        fit=len(split.fit), val=len(split.val), train=len(training.labels), test=tested
+        fit=len(split.fit),
+        val=len(split.val),
+        train=len(training.labels),
+        test=tested,
+        skipped=len(bad),
+        first_skipped=bad[0] if bad else None,
     )
     return DatasetFacts(name, dataset.num_classes, counts, split.hash)

@@ -30,12 +30,25 @@ class _Data(BaseModel):
 
 
 class ImageCounts(_Data):
-    """Images: `fit` + `val` = `train`, the official training images; `test` are set apart."""
+    """Images: `fit` + `val` = `train`, the official training images; `test` are set apart.
+
+    `skipped` could not be read and are in none of them; `first_skipped` says which the first was.
+    """
 
     fit: int
     val: int
     train: int
     test: int
+    skipped: int = 0
+    first_skipped: str | None = None
+
+    def left_out(self) -> tuple[str, ...]:
+        """A sentence on the skipped images, if there are any."""
+        if not self.skipped:
+            return ()
+        images = "image was" if self.skipped == 1 else "images were"
+        reason = f"unreadable (data.on_bad_image: skip); the first: {self.first_skipped}"
+        return (f"{self.skipped} {images} left out as {reason}",)
 
 
 class ArmPlan(_Data):

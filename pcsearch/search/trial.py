@@ -44,6 +44,11 @@ class EpochResult:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
+def checkpoint_name(trial_id: str) -> str:
+    """The file name of a trial's checkpoint."""
+    return f"{trial_id.replace('/', '.')}.pt"
+
+
 @dataclass
 class Trial:
     """A trial's history, folded from the journal."""

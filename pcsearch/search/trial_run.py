@@ -25,7 +25,7 @@ from pcsearch.models.backbones import Backbone, build_backbone
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.facts import preprocessing_for
 from pcsearch.search.opened import stated_recipe, test_images, training_images
-from pcsearch.search.trial import TrialSpec
+from pcsearch.search.trial import TrialSpec, checkpoint_name
 from pcsearch.train.evaluate import Evaluation, evaluate
 from pcsearch.train.export import save_weights
 from pcsearch.train.loop import EpochRecord, fit
@@ -112,7 +112,7 @@ def run_trial(spec: TrialSpec, workplace: Workplace) -> Iterator[TrialReport]:
     def measure(module: torch.nn.Module, images: EvalBatches) -> Evaluation:
         return evaluate(module, images, num_classes, device=device, amp=settings.amp)
 
-    checkpoint = Path(workplace.checkpoints) / f"{spec.trial.replace('/', '.')}.pt"
+    checkpoint = Path(workplace.checkpoints) / checkpoint_name(spec.trial)
     started = time.perf_counter()
     for record in fit(
         backbone,
@@ -127,8 +127,6 @@ def run_trial(spec: TrialSpec, workplace: Workplace) -> Iterator[TrialReport]:
             images = _test_batches(workplace, study_dataset, preprocessing, settings, device)
             test = _percent_metrics(measure(backbone.module, images))
             _keep_weights(spec, workplace, recipe, backbone, training)
-        if record.epoch == settings.epochs:
-            checkpoint.unlink(missing_ok=True)
         now = time.perf_counter()
         yield _report(record, recipe.metric, now - started, test)
         started = time.perf_counter()
