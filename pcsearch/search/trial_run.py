@@ -31,7 +31,8 @@ from pcsearch.train.export import save_weights
 from pcsearch.train.loop import EpochRecord, fit
 from pcsearch.train.settings import FitSettings
 
-EVAL_BATCH = 256
+EVAL_BATCH = {"cpu": 32, "cuda": 256}
+"""Images a batch of evaluation; small ones stay in a CPU's cache and are 2.5 times as fast there."""
 
 
 @dataclass(frozen=True)
@@ -201,14 +202,15 @@ def _search_part(
             f"(split {split.hash}, planned {workplace.split_hashes[spec.study]}); were files added "
             "or removed, or does this node hold another copy?"
         )
-    dataset = spec.study.split("/", 1)[0]
+    dataset, backbone = spec.study.split("/", 1)
     validation = EvalBatches(
         training.store.images,
         training.labels,
         split.val,
         preprocessing_for(recipe, dataset),
-        batch_size=EVAL_BATCH,
+        batch_size=EVAL_BATCH[device.type],
         device=device,
+        channels_last=bool(recipe.train_for(backbone)["channels_last"]),
     )
     return split.fit, validation
 
@@ -226,7 +228,7 @@ def _test_batches(
         test.labels,
         None,
         preprocessing,
-        batch_size=EVAL_BATCH,
+        batch_size=EVAL_BATCH[device.type],
         device=device,
         channels_last=settings.channels_last,
     )
