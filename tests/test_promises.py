@@ -60,7 +60,12 @@ def recipe(tmp_path: Path) -> Recipe:
             "asha": {"max_epochs": EPOCHS},
             "finalists": {"configs": 1, "repeats": 1},
             "confirm": {"seeds": 2},
-            "train": {"batch_size": 7, "weight_decay": 0.001, "head_lr_multiplier": 2},
+            "train": {
+                "batch_size": 7,
+                "weight_decay": 0.001,
+                "head_lr_multiplier": 2,
+                "channels_last": False,  # as the loop it is compared with
+            },
         }
     )
 

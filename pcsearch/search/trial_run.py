@@ -32,7 +32,7 @@ from pcsearch.train.loop import EpochRecord, fit
 from pcsearch.train.settings import FitSettings
 
 EVAL_BATCH = {"cpu": 32, "cuda": 256}
-"""Images a batch of evaluation; small ones stay in a CPU's cache and are 2.5 times as fast there."""
+"""Images a batch of evaluation; small ones stay in a CPU's cache: 2.5 times as fast there."""
 
 
 @dataclass(frozen=True)
