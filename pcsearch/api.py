@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import itertools
-import os
-import platform
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pcsearch.data.catalog import open_dataset
 from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipe, load_recipes
+from pcsearch.recipe.paths import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
+from pcsearch.results.environment import environment
 from pcsearch.results.store import RunFolder, check_free, check_space, new_run
 from pcsearch.results.summary import Summary, summarise
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.facts import data_options, dataset_facts
 from pcsearch.search.journal import Event, FileJournal
+from pcsearch.search.networks import check_networks
 from pcsearch.search.observer import Observer, Silent
 from pcsearch.search.plan import Plan, build_plan
 from pcsearch.search.sizing import Sizing, size_trials
 from pcsearch.search.state import CampaignState, Status
 from pcsearch.search.trial import checkpoint_name
-
-OWN_BACKBONES = ("compact_cnn", "vgg16", "googlenet", "resnet50", "densenet161", "bilinear_cnn")
-_REPORTED = ("pcsearch", "torch", "torchvision", "ray", "optuna", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ def tune(
     """
     overrides = [] if images is None else [f"data.images={images}"]
     if isinstance(recipe, Recipe):
-        recipe = load_recipe(_parsed(recipe.dump_yaml()), overrides)
+        recipe = load_recipe(recipe.to_mapping(), overrides)
     else:
         recipe = load_recipe(recipe, overrides)
     (outcome,) = run_recipes(
@@ -115,19 +111,19 @@ def run_recipes(
     observer: Observer,
 ) -> Iterator[Outcome]:
     """Prepare every recipe, then run them in turn on one Ray session."""
-    recipes = [_with_absolute_paths(recipe) for recipe in recipes]
     from pcsearch.cluster.session import ray_session
 
+    recipes = [with_absolute_paths(recipe) for recipe in recipes]
     if name is not None and len(recipes) > 1:
         raise UserError(f"--name names one run, but there are {len(recipes)} recipes; leave it out")
-    names = [_free_name(runs, recipe.name) if name is None else name for recipe in recipes]
+    names = [name] if name is not None else _free_names(runs, recipes)
     for run_name in names:
         check_free(runs, run_name)
     check_space(runs)
     for recipe in recipes:
         for dataset in recipe.datasets:
             open_dataset(dataset, data_options(recipe))
-        _check_networks(recipe)
+        check_networks(recipe)
     plans = [_plan(recipe, observer) for recipe in recipes]
     with ray_session(address) as capacity:
         sizings = [
@@ -196,18 +192,6 @@ def workplace(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing) -> 
     }
 
 
-def environment() -> dict[str, Any]:
-    """Versions and machine, stored with every run."""
-    return {
-        "command": sys.argv,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "versions": {package: _version(package) for package in _REPORTED},
-    }
-
-
 def _plan(recipe: Recipe, observer: Observer) -> Plan:
     needs_test = recipe.confirm.seeds > 0
     return build_plan(
@@ -215,62 +199,18 @@ def _plan(recipe: Recipe, observer: Observer) -> Plan:
     )
 
 
-def _with_absolute_paths(recipe: Recipe) -> Recipe:
-    """The recipe as any process may read it, wherever that process was started."""
-
-    def absolute(path: str) -> str:
-        return str(Path(path).expanduser().absolute())
-
-    def weights(value: str) -> str:
-        return value if value in ("imagenet", "none") else absolute(value)
-
-    content = recipe.to_mapping()
-    stated = recipe.weights
-    content["weights"] = (
-        weights(stated)
-        if isinstance(stated, str)
-        else {backbone: weights(value) for backbone, value in stated.items()}
-    )
-    for key in ("root", "images"):
-        if content["data"][key] is not None:
-            content["data"][key] = absolute(content["data"][key])
-    return load_recipe(content)
-
-
-def _check_networks(recipe: Recipe) -> None:
-    """Backbones and weights, before anything starts; plain cases need not load torch here."""
-    for backbone in recipe.backbones:
-        weights = recipe.weights_for(backbone)
-        plain = backbone in OWN_BACKBONES and weights == "none"
-        if plain and not recipe.options_for(backbone):
-            continue
-        from pcsearch.models.backbones import build_backbone
-
-        build_backbone(backbone, 2, weights=weights, options=recipe.options_for(backbone))
-
-
-def _free_name(runs: Path, recipe: str) -> str:
-    """`quickstart-20261123-141500`, with a number behind it when that is taken."""
-    stem = f"{recipe}-{time.strftime('%Y%m%d-%H%M%S')}"
-    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-    return next(name for name in names if not (runs / name).exists())
+def _free_names(runs: Path, recipes: Sequence[Recipe]) -> list[str]:
+    """Names such as `quickstart-20261123-141500`, numbered where one would be taken twice."""
+    names: list[str] = []
+    for recipe in recipes:
+        stem = f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        numbered = (f"{stem}-{number}" for number in itertools.count(2))
+        candidates = itertools.chain([stem], numbered)
+        names.append(next(c for c in candidates if c not in names and not (runs / c).exists()))
+    return names
 
 
 def _cache_folder() -> Path:
     from pcsearch.data.cache import default_cache_folder
 
     return default_cache_folder()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _parsed(text: str) -> Mapping[str, Any]:
-    import yaml
-
-    parsed: Mapping[str, Any] = yaml.safe_load(text)
-    return parsed
