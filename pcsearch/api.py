@@ -126,9 +126,7 @@ def run_recipes(
         check_networks(recipe)
     plans = [_plan(recipe, observer) for recipe in recipes]
     with ray_session(address) as capacity:
-        sizings = [
-            size_trials(recipe.resources, capacity.cpus, capacity.gpus) for recipe in recipes
-        ]
+        sizings = [size_trials(recipe.resources, capacity) for recipe in recipes]
         for recipe, plan, sizing, run_name in zip(recipes, plans, sizings, names, strict=True):
             yield _run(recipe, plan, sizing, runs, run_name, observer)
 
@@ -141,7 +139,7 @@ def _run(
 
     with new_run(runs, name, recipe.dump_yaml(), environment()) as folder:
         began = time.monotonic()
-        status: Status = "interrupted"
+        status: Status = "failed"
         with FileJournal(folder.journal) as journal:
             campaign = Campaign(
                 plan,
@@ -162,13 +160,24 @@ def _run(
                             campaign.state, time.monotonic() - began, sizing.width
                         ),
                     )
-                if complete:
-                    status = "failed" if campaign.state.failed_studies() else "complete"
+                status = _status(campaign, complete)
+            except KeyboardInterrupt:
+                status = "interrupted"
+                raise
             finally:
-                campaign.end(status)
-                folder.write_json("summary.json", summarise(campaign.state).to_json())
-                observer.finished(status)
+                try:
+                    campaign.end(status)
+                    whole = status != "interrupted" and campaign.done
+                    folder.finish(summarise(campaign.state).to_json(), whole=whole)
+                finally:
+                    observer.finished(status)
         return Outcome(folder, campaign.state, summarise(campaign.state))
+
+
+def _status(campaign: Campaign, complete: bool) -> Status:
+    if not complete:
+        return "interrupted"
+    return "failed" if campaign.state.failed_studies() else "complete"
 
 
 def _watch(event: Event, state: CampaignState, folder: RunFolder, observer: Observer) -> None:

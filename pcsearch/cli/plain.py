@@ -7,6 +7,7 @@ from typing import TextIO
 
 from pcsearch.cli.progress import label, snapshot, study_progress
 from pcsearch.cli.text import count, duration, percent, strength
+from pcsearch.results.formatting import first_line
 from pcsearch.search.journal import Event
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState
@@ -79,11 +80,11 @@ def _lines(event: Event, state: CampaignState) -> list[str]:
     if kind == "epoch" and event["decision"] != "continue":
         return [_ended(state.trials[event["trial"]], state.plan)]
     if kind == "failed":
-        return [f"{label(state.trials[event['trial']])}: failed: {event['error']}"]
+        return [f"{label(state.trials[event['trial']])}: failed: {first_line(event['error'])}"]
     if kind == "chosen":
         return [_chosen(event)]
     if kind == "given_up":
-        return [f"{event['study']} {event['arm']}: given up: {event['reason']}"]
+        return [f"{event['study']} {event['arm']}: given up: {first_line(event['reason'])}"]
     if kind == "search_closed":
         return [f"search closed: {event['reason']}"]
     return []

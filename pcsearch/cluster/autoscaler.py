@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pcsearch.cluster.capacity import Capacity, Node
+
 _FLAG = "--autoscaling-config="
 
 
-def most(config: Mapping[str, Any], resource: str) -> float:
-    """The head's share of a resource ("CPU", "GPU") and as many workers' as the limits allow.
+def largest(config: Mapping[str, Any]) -> Capacity:
+    """What a cluster may grow to.
 
     Args:
         config: A cluster file as Ray reads it: `available_node_types`, `head_node_type`,
@@ -19,13 +21,13 @@ def most(config: Mapping[str, Any], resource: str) -> float:
     """
     node_types = dict(config.get("available_node_types", {}))
     head = node_types.pop(config.get("head_node_type"), {})
-    left = int(config.get("max_workers", 2))
-    total = _share(head, resource)
-    for kind in sorted(node_types.values(), key=lambda kind: -_share(kind, resource)):
-        nodes = min(int(kind.get("max_workers", left)), left)
-        total += nodes * _share(kind, resource)
-        left -= nodes
-    return total
+    limit = int(config.get("max_workers", 2))
+    addable = [
+        _node(kind)
+        for kind in node_types.values()
+        for _ in range(min(int(kind.get("max_workers", limit)), limit))
+    ]
+    return Capacity((_node(head),), tuple(addable), limit)
 
 
 def running_config(gcs_address: str) -> dict[str, Any]:
@@ -54,5 +56,6 @@ def _command_lines() -> Iterator[list[str]]:
             yield file.read_bytes().decode(errors="replace").split("\0")
 
 
-def _share(node_type: Mapping[str, Any], resource: str) -> float:
-    return float(node_type.get("resources", {}).get(resource, 0))
+def _node(node_type: Mapping[str, Any]) -> Node:
+    resources = node_type.get("resources", {})
+    return Node(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)))

@@ -6,9 +6,9 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from pcsearch.cluster.autoscaler import most, running_config
+from pcsearch.cluster.autoscaler import largest, running_config
+from pcsearch.cluster.capacity import Capacity, Node
 from pcsearch.cluster.head import loopback, reachable
 from pcsearch.errors import UserError
 
@@ -20,18 +20,9 @@ _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: one clean way out
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # a reset that times out drops its trial silently
-    "TUNE_MAX_PENDING_TRIALS_PG": "1",
     "TUNE_WARN_THRESHOLD_S": "1000000",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
-
-
-@dataclass(frozen=True)
-class Capacity:
-    """CPUs and GPUs: those there are now, or those an autoscaler may bring it up to."""
-
-    cpus: float
-    gpus: float
 
 
 @contextlib.contextmanager
@@ -58,15 +49,14 @@ def ray_session(address: str | None) -> Iterator[Capacity]:
 
 
 def capacity() -> Capacity:
-    """What the cluster has or, where an autoscaler is at work, may come to have."""
+    """The nodes of the cluster or, where an autoscaler is at work, those it may come to have."""
     import ray
 
-    now = ray.cluster_resources()
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     config = running_config(ray.get_runtime_context().gcs_address)
-    return Capacity(
-        cpus=max(now.get("CPU", 0.0), most(config, "CPU")),
-        gpus=max(now.get("GPU", 0.0), most(config, "GPU")),
-    )
+    if config:
+        return largest(config)
+    return Capacity(tuple(Node(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive))
 
 
 def _start(address: str | None) -> None:

@@ -87,7 +87,7 @@ def _missing_seeds(study: StudySummary, plan: StudyPlan, state: CampaignState) -
         confirm = state.arms[plan.id, name].trials["confirm"]
         failed = sum(trial.state == "FAILED" for trial in confirm)
         done = len(arm.test_top1.seeds) if arm.test_top1 else 0
-        if failed == planned:
+        if planned and failed == planned:
             yield f"{fmt.label(name)} has no test result: all {planned} confirm trials failed."
         elif failed:
             yield (
@@ -145,6 +145,8 @@ def _edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterat
     for arm in plan.arms:
         choice = state.arms[plan.id, arm.name].choice
         key = ARMS[arm.name].search_key if arm.name in ARMS else None
+        if key is not None and state.plan.sampler == "grid":
+            key = f"grid.{key}"
         if choice is None or choice.edge is None or arm.parameter is None or key is None:
             continue
         value = float(choice.config[arm.parameter])
@@ -157,6 +159,8 @@ def _edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterat
 
 def _advice(arm: ArmPlan, key: str, edge: str) -> str:
     low, high = _ends(arm.space[arm.parameter or ""])
+    if key.startswith("grid."):
+        return f"a better one may lie beyond it. Add values to search.{key}."
     if edge == "high":
         upper = min(2 * high, 0.9) if arm.parameter == "label_smoothing" else 2 * high
         return (

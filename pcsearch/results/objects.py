@@ -105,7 +105,7 @@ class StudySummary:
             "dataset": self.dataset,
             "backbone": self.backbone,
             "num_classes": self.num_classes,
-            "arms": {name: arm.to_json() for name, arm in self.arms.items()},
+            "arms": {"control": None} | {name: arm.to_json() for name, arm in self.arms.items()},
             "trials": asdict(self.trials),
             "epochs": asdict(self.epochs),
             "seconds": self.seconds,

@@ -43,17 +43,15 @@ def paired_gain(treated: Mapping[int, float], control: Mapping[int, float]) -> G
 
     The difference of each common seed counts once, so what both arms owe to the seed cancels:
     mean ± t(0.975, n − 1) · s / √n over the n differences, s their sample standard deviation. When
-    all differences are equal, s is 0 and t has no value: the interval is then the point itself,
-    and the p-value 0 if the difference is not zero, else 1.
+    all differences are equal, which a few seeds and few test images make a common accident, s is 0
+    and t has no value: then there is no interval and no p-value, as with a single seed.
     """
     differences = [value - control[seed] for seed, value in treated.items() if seed in control]
     if not differences:
         return None
     mean, deviation = mean_std(differences)
-    if deviation is None:
+    if not deviation:
         return Gain(mean, None, None, None)
-    if deviation == 0:
-        return Gain(mean, mean, mean, 0.0 if mean else 1.0)
     # scipy.special starts in a third of the time of scipy.stats and holds the same distribution.
     from scipy.special import stdtr, stdtrit
 

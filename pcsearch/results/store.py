@@ -59,7 +59,10 @@ class RunFolder:
         """The campaign as its journal tells it, also while it runs."""
         if not self.journal.is_file():
             raise UserError(f"{self.path} has no journal.jsonl: nothing was started there")
-        return replay(read_events(self.journal))
+        try:
+            return replay(read_events(self.journal))
+        except (KeyError, TypeError, ValueError, StopIteration) as error:
+            raise UserError(f"{self.journal} is damaged: {error!r}") from error
 
     def status(self, state: CampaignState | None = None) -> Status:
         """`running` only while a process holds the lock; one that vanished was interrupted."""
@@ -77,8 +80,11 @@ class RunFolder:
         except (Timeout, OSError):
             return True
 
-    def recipe_text(self) -> str:
-        return (self.path / "recipe.yaml").read_text()
+    def finish(self, summary: object, *, whole: bool) -> None:
+        """Write the final summary; a campaign that ran to its end needs no checkpoints."""
+        self.write_json("summary.json", summary)
+        if whole:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def write_json(self, name: str, content: object) -> None:
         """Write a file whole or not at all."""
@@ -114,7 +120,6 @@ def new_run(runs: Path, name: str, recipe: str, environment: dict[str, Any]) -> 
         folder.checkpoints.mkdir()
         folder.weights.mkdir()
         yield folder
-    shutil.rmtree(folder.checkpoints, ignore_errors=True)
 
 
 def check_free(runs: Path, name: str) -> None:

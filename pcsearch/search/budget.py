@@ -6,6 +6,9 @@ for the remaining time on the screen.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
 from pcsearch.search.state import ArmState, CampaignState
 
@@ -28,18 +31,22 @@ def seconds_per_image(state: CampaignState) -> dict[str, float]:
 def committed_seconds(state: CampaignState, width: int) -> float | None:
     """Wall seconds of the work that follows even if no further search trial is asked.
 
-    Running trials are counted to their full budget. None while nothing has been measured.
+    Running trials are counted to their full budget. Trials cannot be cut up, and an arm's
+    finalists and confirm trials follow each other, so this is the larger of all work shared by
+    `width` slots and the longest chain of one arm. None while nothing has been measured.
     """
     rates = seconds_per_image(state)
     if not rates:
         return None
     fallback = max(rates.values())
-    total = 0.0
+    total = longest = 0.0
     for study in state.plan.studies:
         rate = rates.get(study.id, fallback)
         for arm in study.arms:
-            total += rate * _committed_images(state, study, arm)
-    return SLACK * total / max(1, width)
+            work = _committed(state, study, arm)
+            total += rate * work.images
+            longest = max(longest, rate * work.chain(max(1, width)))
+    return SLACK * max(total / max(1, width), longest)
 
 
 def full_trial_seconds(state: CampaignState, study: StudyPlan) -> float:
@@ -49,23 +56,51 @@ def full_trial_seconds(state: CampaignState, study: StudyPlan) -> float:
     return SLACK * rate * study.images.fit * state.plan.max_epochs
 
 
-def _committed_images(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> int:
-    """Images that the arm's running and certain trials still train on, counted once an epoch."""
+@dataclass(frozen=True)
+class _Work:
+    """An arm's certain trials, by phase: how many, and the images that one trains on in all."""
+
+    running: tuple[int, ...]
+    search: int
+    finalists: int
+    confirm: int
+    search_images: int
+    confirm_images: int
+
+    @property
+    def images(self) -> int:
+        retrained = self.search + self.finalists
+        own = retrained * self.search_images + self.confirm * self.confirm_images
+        return sum(self.running) + own
+
+    def chain(self, width: int) -> int:
+        """Images along the arm's longest line of trials that wait for each other."""
+        first = max((*self.running, self.search * self.search_images), default=0)
+        finalists = math.ceil(self.finalists / width) * self.search_images
+        return first + finalists + math.ceil(self.confirm / width) * self.confirm_images
+
+
+def _committed(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> _Work:
     plan, done = state.plan, state.arms[study.id, arm.name]
-    images = 0
-    for trials in done.trials.values():
-        for trial in trials:
-            if trial.state == "RUNNING":
-                size = study.images.train if trial.spec.phase == "confirm" else study.images.fit
-                images += size * (trial.spec.epochs - trial.last_epoch)
-    if done.given_up:
-        return images
+    size = {"search": study.images.fit, "finalists": study.images.fit}
+    running = tuple(
+        size.get(trial.spec.phase, study.images.train) * (trial.spec.epochs - trial.last_epoch)
+        for trials in done.trials.values()
+        for trial in trials
+        if trial.state == "RUNNING"
+    )
     over = state.search_closed is not None or len(done.trials["search"]) >= arm.trials
-    waiting = _waiting_finalists(plan, arm, done, over) if done.choice is None else 0
-    seeds = len(plan.confirm_seeds) - len(done.trials["confirm"])
-    images += waiting * study.images.fit * plan.max_epochs
-    images += seeds * study.images.train * plan.confirm_epochs
-    return images + _first_trial_images(plan, study, arm, done)
+    undecided = done.choice is None and done.given_up is None
+    confirm = len(plan.confirm_seeds) - len(done.trials["confirm"])
+    return _Work(
+        running=running,
+        # An arm that has not begun still gets one trial, whatever the budget.
+        search=int(undecided and arm.borrows is None and not done.trials["search"]),
+        finalists=_waiting_finalists(plan, arm, done, over) if undecided else 0,
+        confirm=0 if done.given_up else confirm,
+        search_images=study.images.fit * plan.max_epochs,
+        confirm_images=study.images.train * plan.confirm_epochs,
+    )
 
 
 def _waiting_finalists(plan: Plan, arm: ArmPlan, done: ArmState, search_over: bool) -> int:
@@ -74,10 +109,3 @@ def _waiting_finalists(plan: Plan, arm: ArmPlan, done: ArmState, search_over: bo
     eligible = running if search_over else arm.trials
     configs = 0 if arm.borrows else min(plan.finalist_configs, eligible)
     return max(0, configs * plan.finalist_repeats - len(done.trials["finalists"]))
-
-
-def _first_trial_images(plan: Plan, study: StudyPlan, arm: ArmPlan, done: ArmState) -> int:
-    """An arm that has not begun still gets one trial, whatever the budget."""
-    if arm.borrows or done.trials["search"]:
-        return 0
-    return study.images.fit * plan.max_epochs

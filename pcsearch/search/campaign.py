@@ -245,9 +245,7 @@ class Campaign:
         choice = choose(arm, state, plan.finalist_configs, plan.finalist_repeats)
         place = {"study": study.id, "arm": arm.name}
         if choice is None:
-            errors = [trial.error for trial in state.trials["search"] if trial.error]
-            reason = f"every search trial failed; the first: {errors[0]}" if errors else "no trials"
-            self._record({"event": "given_up", **place, "reason": reason})
+            self._record({"event": "given_up", **place, "reason": _why_nothing(state)})
         else:
             self._record({"event": "chosen", **place, **vars(choice)})
 
@@ -260,3 +258,13 @@ class Campaign:
             config = configs.without_regulariser(lender.choice.config)
             choice = {"config": config, "source": lender.choice.source, "edge": None}
             self._record({"event": "chosen", **place, **choice, "score": None, "values": ()})
+
+
+def _why_nothing(state: ArmState) -> str:
+    """Why an arm has no fully trained trial to choose."""
+    search = state.trials["search"]
+    errors = [trial.error for trial in search if trial.state == "FAILED"]
+    stopped = sum(trial.state == "PRUNED" for trial in search)
+    also = f", {stopped} stopped early against one that failed later" if stopped else ""
+    first = f"; the first failure: {errors[0]}" if errors else ""
+    return f"no search trial was trained to the end: {len(errors)} failed{also}{first}"

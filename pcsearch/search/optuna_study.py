@@ -13,15 +13,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pcsearch.recipe.space import Space
+from pcsearch.recipe.space import SHARED, Space
 from pcsearch.search.plan import SHARED_KEYS, ArmPlan, Plan, derive_seed
 from pcsearch.search.trial import Trial
 
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
-
-WHOLE_NUMBERS = ("batch_size", "head_only_epochs")
 
 
 def propose(
@@ -113,7 +111,7 @@ def _distribution(key: str, space: Space) -> BaseDistribution:
         return CategoricalDistribution((space.value,))
     if space.low is None or space.high is None:
         raise ValueError(f"{key}: a range needs low and high")
-    if key in WHOLE_NUMBERS:
+    if key in SHARED and SHARED[key].whole:
         return IntDistribution(int(space.low), int(space.high), log=space.log)
     return FloatDistribution(float(space.low), float(space.high), log=space.log)
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from pcsearch.recipe.arms import ARMS
-from pcsearch.recipe.space import Space
+from pcsearch.recipe.space import SHARED, Space
 
 if TYPE_CHECKING:
     from pcsearch.recipe.schema import Recipe
 
 JOURNAL_SCHEMA = 1
-SHARED_KEYS = ("lr", "weight_decay", "batch_size", "head_lr_multiplier", "head_only_epochs")
+SHARED_KEYS = tuple(SHARED)
 """Hyperparameters that every arm has, in the order in which they are sampled."""
 
 

@@ -83,7 +83,8 @@ def _scores(trial: Trial, arm: ArmState) -> list[float]:
 
 def _rank(values: Sequence[float], trial: Trial) -> tuple[float, float, float, int]:
     strength = float(trial.spec.config.get("lambda") or 0.0)
-    return (-len(values), -fmean(values), strength, trial.spec.index)
+    score = round(fmean(values), 9)  # equal counts of hits may differ in the last bit of a mean
+    return (-len(values), -score, strength, trial.spec.index)
 
 
 def _last(trial: Trial) -> float:

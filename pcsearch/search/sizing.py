@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pcsearch.cluster.capacity import Capacity
 from pcsearch.errors import UserError
 from pcsearch.recipe.sections import ResourcesSection
 
@@ -17,26 +18,22 @@ class Sizing:
     width: int
 
 
-def size_trials(resources: ResourcesSection, cpus: float, gpus: float) -> Sizing:
-    """Fit a recipe's demands to a cluster with `cpus` and `gpus`.
+def size_trials(resources: ResourcesSection, capacity: Capacity) -> Sizing:
+    """Fit a recipe's demands to a cluster.
 
     Raises:
-        UserError: not a single trial fits.
+        UserError: not a single trial fits on any of its nodes.
     """
     wanted = resources.gpus_per_trial
-    gpus_per_trial = float(min(1, int(gpus))) if wanted == "auto" else wanted
-    fits = [cpus / resources.cpus_per_trial]
-    if gpus_per_trial > 0:
-        fits.append(gpus / gpus_per_trial)
-    most = int(min(fits) + 1e-9)  # 0.3 of a GPU fits three times in 0.9
+    cpus = resources.cpus_per_trial
+    gpus = float(min(1, int(capacity.gpus))) if wanted == "auto" else wanted
+    most = capacity.fits(cpus, gpus)
     if most < 1:
         raise UserError(
-            f"resources: a trial needs {resources.cpus_per_trial:g} CPUs and {gpus_per_trial:g} "
-            f"GPUs, but there are {cpus:g} CPUs and {gpus:g} GPUs; lower resources.cpus_per_trial "
-            "or resources.gpus_per_trial (0 trains on the CPU), or join a larger cluster with "
-            "--address"
+            f"resources: a trial needs {cpus:g} CPUs and {gpus:g} GPUs on one machine, but there "
+            f"are {capacity.cpus:g} CPUs and {capacity.gpus:g} GPUs in all, and no machine has "
+            "that many; lower resources.cpus_per_trial or resources.gpus_per_trial (0 trains on "
+            "the CPU), or join a larger cluster with --address"
         )
     limit = resources.max_concurrent
-    return Sizing(
-        resources.cpus_per_trial, gpus_per_trial, most if limit == "auto" else min(most, limit)
-    )
+    return Sizing(cpus, gpus, most if limit == "auto" else min(most, limit))

@@ -19,7 +19,7 @@ import torch
 from pcsearch.data.batches import EvalBatches, TrainBatches
 from pcsearch.data.prepared import TrainingImages
 from pcsearch.data.preprocessing import Preprocessing
-from pcsearch.data.splits import split_for
+from pcsearch.data.splits import Split, split_for
 from pcsearch.errors import TrialError
 from pcsearch.models.backbones import Backbone, build_backbone
 from pcsearch.recipe.schema import Recipe
@@ -46,8 +46,8 @@ class Workplace:
         weights: Folder for the weights that are kept.
         cpus: Threads a trial may use.
         gpus: GPUs a trial was given, 0 for the CPU.
-        split_hashes: Study id → hash of its train-validation split, to be sure that a worker sees
-            the images that were planned with.
+        split_hashes: Study id → hash of its train-validation split: a worker that finds other
+            counts or labels than were planned with must not train on them.
         import_path: The driver's folder, where a backbone of the user's own (`module:function`)
             is imported from.
     """
@@ -82,6 +82,7 @@ def run_trial(spec: TrialSpec, workplace: Workplace) -> Iterator[TrialReport]:
     """
     recipe = stated_recipe(workplace.recipe)
     study_dataset, backbone_name = spec.study.split("/", 1)
+    _check_shared(workplace)
     torch.set_num_threads(workplace.cpus)
     if workplace.import_path not in sys.path:
         sys.path.append(workplace.import_path)
@@ -184,24 +185,16 @@ def _search_part(
     workplace: Workplace,
 ) -> tuple[np.ndarray[Any, np.dtype[np.int64]], EvalBatches | None]:
     """The training indices and the validation batches; all indices and none in confirm."""
-    repeat = spec.config["split"]
-    if repeat is None:
-        return np.arange(len(training.labels)), None
-    data = recipe.data
-    split = split_for(
-        training.labels,
-        training.given_val,
-        data.val_fraction,
-        data.split_seed,
-        repeat,
-        training.class_names,
-    )
-    if repeat == 0 and split.hash != workplace.split_hashes[spec.study]:
+    planned, found = workplace.split_hashes[spec.study], _split(recipe, training, 0).hash
+    if found != planned:
         raise TrialError(
             f"the training images of {spec.study} differ from those the campaign was planned with "
-            f"(split {split.hash}, planned {workplace.split_hashes[spec.study]}); were files added "
-            "or removed, or does this node hold another copy?"
+            f"(split {found}, planned {planned}); were files added or removed, or does this node "
+            "hold another copy?"
         )
+    if spec.config["split"] is None:
+        return np.arange(len(training.labels)), None
+    split = _split(recipe, training, spec.config["split"])
     dataset, backbone = spec.study.split("/", 1)
     validation = EvalBatches(
         training.store.images,
@@ -213,6 +206,18 @@ def _search_part(
         channels_last=bool(recipe.train_for(backbone)["channels_last"]),
     )
     return split.fit, validation
+
+
+def _split(recipe: Recipe, training: TrainingImages, repeat: int) -> Split:
+    data = recipe.data
+    return split_for(
+        training.labels,
+        training.given_val,
+        data.val_fraction,
+        data.split_seed,
+        repeat,
+        training.class_names,
+    )
 
 
 def _test_batches(
@@ -265,4 +270,21 @@ def _keep_weights(
 
 
 def _device(workplace: Workplace) -> torch.device:
-    return torch.device("cuda" if workplace.gpus > 0 and torch.cuda.is_available() else "cpu")
+    if not workplace.gpus:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise TrialError(
+            "the trial was given a GPU that this PyTorch cannot use: install a build for the "
+            "machine's driver (`python -c 'import torch; torch.cuda.init()'` says what is wrong), "
+            "or set resources.gpus_per_trial=0"
+        )
+    return torch.device("cuda")
+
+
+def _check_shared(workplace: Workplace) -> None:
+    folder = Path(workplace.checkpoints)
+    if not folder.is_dir():
+        raise TrialError(
+            f"this node does not see the run folder {folder.parent}; with several nodes, put it "
+            "on storage that all of them share, with --runs"
+        )

@@ -13,7 +13,7 @@ import json
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType
 from typing import Any
 
@@ -45,6 +45,7 @@ class CampaignSearcher(_NotStored, Searcher):  # type: ignore[misc]
         super().__init__()
         self._campaign = campaign
         self._names: dict[str, str] = {}
+        self._ids: dict[str, str] = {}
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -58,6 +59,7 @@ class CampaignSearcher(_NotStored, Searcher):  # type: ignore[misc]
         spec = self._campaign.next_trial()
         if spec is not None:
             self._names[trial_id] = spec.trial
+            self._ids[spec.trial] = trial_id
             return {"spec": json.dumps(vars(spec))}
         return Searcher.FINISHED if self._campaign.done else None
 
@@ -68,6 +70,12 @@ class CampaignSearcher(_NotStored, Searcher):  # type: ignore[misc]
         # happens here. What is left are workers that died once too often.
         reason = "its worker died" if error else "its worker ended before its last epoch"
         self._campaign.fail(self._names[trial_id], f"{reason}; Ray's logs say more")
+
+    def reconcile(self, ended: Iterable[str]) -> None:
+        """Fail what the campaign believes to be running, but Tune has ended."""
+        live = {self._ids[name]: name for name in self._campaign.state.live}
+        for trial_id in live.keys() & set(ended):
+            self._campaign.fail(live[trial_id], "its worker could not be made ready")
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the only record."""
@@ -102,12 +110,20 @@ class CampaignScheduler(_NotStored, FIFOScheduler):  # type: ignore[misc]
 
 
 class _Ticker(_NotStored, Callback):  # type: ignore[misc]
-    """Repaints once a loop, about ten times a second."""
+    """Runs once a loop, about ten times a second: repaints, and finds trials that Tune dropped."""
 
-    def __init__(self, tick: Callable[[], None]) -> None:
+    def __init__(
+        self, tick: Callable[[], None], searcher: CampaignSearcher, interrupted: threading.Event
+    ) -> None:
         self._tick = tick
+        self._searcher = searcher
+        self._interrupted = interrupted
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
+        # A worker that cannot be reset for its next trial ends that trial without any hook.
+        if not self._interrupted.is_set():
+            ended = (RayTrial.TERMINATED, RayTrial.ERROR)
+            self._searcher.reconcile(t.trial_id for t in trials if t.status in ended)
         self._tick()
 
 
@@ -146,10 +162,11 @@ def run_campaign(
         tune.with_parameters(train_trial, workplace=workplace), PlacementGroupFactory([bundle])
     )
     with tempfile.TemporaryDirectory(prefix="pcsearch-tune-") as scratch, _ctrl_c() as interrupted:
+        searcher = CampaignSearcher(campaign)
         tuner = Tuner(
             trainable,
             tune_config=TuneConfig(
-                search_alg=CampaignSearcher(campaign),
+                search_alg=searcher,
                 scheduler=CampaignScheduler(campaign),
                 num_samples=-1,
                 max_concurrent_trials=campaign.width,
@@ -162,7 +179,7 @@ def run_campaign(
                 stop=_Interrupt(interrupted),
                 verbose=0,
                 failure_config=FailureConfig(max_failures=WORKER_RETRIES),
-                callbacks=[_Ticker(tick)],
+                callbacks=[_Ticker(tick, searcher, interrupted)],
             ),
         )
         tuner.fit()

@@ -34,7 +34,9 @@ def test_json_by_hand() -> None:
     assert content["hours"]["at_most"] == pytest.approx(hours / 4)
     assert content["cost"]["at_most"] == pytest.approx(hours * 2)
     (study,) = content["studies"]
-    assert study["images"] == {"fit": 800, "val": 200, "train": 1000, "test": 300}
+    assert study["images"] == {
+        "fit": 800, "val": 200, "train": 1000, "test": 300, "skipped": 0, "first_skipped": None,
+    }  # fmt: skip
     assert study["trials"] == {"search": 2, "finalists": 4, "confirm": 6}
     assert study["arms"] == {"control": 1, "pc": 1}
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pcsearch.cluster.autoscaler import most
+from pcsearch.cluster.autoscaler import largest
 from tests.cluster.heads import free_port, running_head
 
 HEAD_ID = "f" * 51 + "00000"
@@ -58,10 +58,11 @@ def test_the_most_respects_every_limit() -> None:
         "cpu": {"resources": {"CPU": 16}},
     }
     config = {"head_node_type": "head", "available_node_types": types, "max_workers": 6}
-    assert most(config, "GPU") == 2 * 8 + 4 * 1
-    assert most(config, "CPU") == 4 + 2 * 96 + 4 * 16
-    assert most(config | {"max_workers": 1}, "GPU") == 8
-    assert most({}, "CPU") == 0
+    assert largest(config).gpus == 2 * 8 + 4 * 1
+    assert largest(config).cpus == 4 + 2 * 96 + 4 * 16
+    assert largest(config).fits(8, 1) == 2 * 8 + 4
+    assert largest(config | {"max_workers": 1}).gpus == 8
+    assert largest({}).cpus == 0
 
 
 def _cluster(gcs_address: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import pcsearch
-from pcsearch.cluster.autoscaler import most
+from pcsearch.cluster.autoscaler import largest
 
 FILE = Path(__file__).resolve().parents[2] / "cluster.yaml"
 SHARED = ("/shared/data", "/shared/runs")
@@ -53,7 +53,7 @@ def test_workers_come_from_none_on_spot_with_gpus(
         assert 0 < kind["max_workers"] <= cluster["max_workers"]
         assert kind["resources"]["GPU"] >= 1
         assert kind["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
-    assert most(cluster, "GPU") == 8
+    assert largest(cluster).gpus == 8
 
 
 def test_it_grows_and_shrinks_sanely(cluster: dict[str, Any]) -> None:

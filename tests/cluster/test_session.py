@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from pcsearch.cluster.session import Capacity
 from tests.cluster.heads import clean_environment, descendants, end_all, listening
 
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}  # 127.0.0.1, alone and inside IPv6
@@ -75,16 +74,6 @@ def test_it_listens_on_loopback_prints_nothing_and_leaves_nothing(way: str, tmp_
         assert (tmp_path / ".ray" / "auth_token").stat().st_size > 0
         assert _until(lambda: not any(_lives(pid) for pid in pids), seconds=10)
         assert folder.startswith("/")
-
-
-@pytest.mark.parametrize(
-    ("cpus", "gpus", "cpus_per_trial", "gpus_per_trial", "trials"),
-    [(2, 0, 1, 0, 2), (3, 0, 2, 0, 1), (8, 2, 1, 0.25, 8), (16, 2, 1, 0.25, 8), (4, 0, 1, 1, 0)],
-)
-def test_the_width_is_what_fits(
-    cpus: float, gpus: float, cpus_per_trial: float, gpus_per_trial: float, trials: int
-) -> None:
-    assert Capacity(cpus, gpus).width(cpus_per_trial, gpus_per_trial) == trials
 
 
 def _lives(pid: int) -> bool:

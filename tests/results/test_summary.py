@@ -61,7 +61,12 @@ STUDY = closed(
         "dataset": TEXT,
         "backbone": TEXT,
         "num_classes": COUNT,
-        "arms": {"type": "object", "additionalProperties": ARM},
+        "arms": {
+            "type": "object",
+            "properties": {"control": {"oneOf": [{"type": "null"}, ARM]}},
+            "required": ["control"],
+            "additionalProperties": ARM,
+        },
         "trials": closed(dict.fromkeys(("total", "complete", "pruned", "failed"), COUNT)),
         "epochs": closed({"run": COUNT, "full_budget": COUNT}),
         "seconds": NUMBER,
@@ -218,7 +223,8 @@ def test_before_any_choice_everything_unknown_is_null() -> None:
 
 def test_without_a_control_there_is_no_gain() -> None:
     arms = checked_json(STATES["without control"]())["studies"][0]["arms"]
-    assert list(arms) == ["pc"]
+    assert list(arms) == ["control", "pc"]
+    assert arms["control"] is None
     assert arms["pc"]["gain"] is None
     assert arms["pc"]["test_top1"] is not None
 

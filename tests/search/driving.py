@@ -71,23 +71,32 @@ def drive(
     order_seed: int | None = None,
     fails: Mapping[str, int] | None = None,
     most_epochs: int | None = None,
+    in_parallel: bool = False,
 ) -> None:
     """Run a campaign to its end, `campaign.width` trials at once, one epoch at a time.
 
     Args:
         order_seed: None takes the running trials in turn; else which one reports next is random.
         fails: Trial id → the epoch in which it fails.
+        in_parallel: An epoch of every running trial takes the same `seconds_per_epoch`, so a slot
+            without a trial is time lost; otherwise the work is shared without loss.
         most_epochs: Stop (as a killed driver would) after that many reports.
     """
     clock = campaign._clock
+    assert isinstance(clock, Clock)
     rng = random.Random(order_seed)
     live: list[tuple[TrialSpec, int]] = []
+    ready: dict[str, float] = {}
     reports = 0
     while not campaign.done or live:
         while len(live) < campaign.width and (spec := campaign.next_trial()) is not None:
             live.append((spec, 0))
+            ready[spec.trial] = clock.now + seconds_per_epoch
         spec, epoch = live.pop(0 if order_seed is None else rng.randrange(len(live)))
-        if isinstance(clock, Clock):
+        if in_parallel:  # the queue is in the order in which epochs end
+            clock.now = ready[spec.trial]
+            ready[spec.trial] += seconds_per_epoch
+        else:
             clock.now += seconds_per_epoch / campaign.width
         if (fails or {}).get(spec.trial) == epoch + 1:
             campaign.fail(spec.trial, "loss became nan")

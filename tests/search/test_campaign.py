@@ -218,6 +218,33 @@ def test_a_time_budget_closes_the_search_and_keeps_the_rest() -> None:
     assert generous.state.search_closed is None
 
 
+@pytest.mark.parametrize(("width", "budget"), [(1, 250), (2, 140), (8, 55), (16, 45), (32, 40)])
+def test_the_budget_holds_at_any_width(width: int, budget: float) -> None:
+    plan = make_plan(finalist_configs=3, finalist_repeats=2, budget_seconds=budget)
+    campaign = run(plan, width=width, in_parallel=True)
+    assert campaign.done
+    assert campaign.state.seconds <= budget
+
+
+def test_several_finalists_scores_tie_although_their_last_bits_differ() -> None:
+    """100/3 + 200/3 + 0 and its permutations are one score; then the smaller λ wins."""
+    thirds = {0: 100 / 3, 1: 200 / 3, 2: 0.1}
+
+    def curve(spec, epoch):
+        if epoch < 9:
+            return 50.0
+        rank = spec.index if spec.phase == "search" else int(spec.source[-1])
+        return thirds[(rank + (spec.config["split"] or 0)) % 3]
+
+    arms = (pc_arm(trials=3),)
+    plan = make_plan(
+        studies=(study_plan(arms=arms),), grace_epochs=9, finalist_configs=3, finalist_repeats=2
+    )
+    arm = run(plan, curve).state.arms["digits/compact_cnn", "pc"]
+    assert arm.choice is not None
+    assert arm.choice.config["lambda"] == min(t.spec.config["lambda"] for t in arm.trials["search"])
+
+
 @given(
     width=st.integers(1, 5),
     order_seed=st.integers(0, 99),

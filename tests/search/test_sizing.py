@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pcsearch.cluster.capacity import Capacity, Node
 from pcsearch.errors import UserError
 from pcsearch.recipe.sections import ResourcesSection
 from pcsearch.search.sizing import size_trials
@@ -27,10 +28,24 @@ from pcsearch.search.sizing import size_trials
 def test_trials_that_fit(
     resources: dict, cpus: float, gpus: float, gpus_per_trial: float, width: int
 ) -> None:
-    sizing = size_trials(ResourcesSection(**resources), cpus, gpus)
+    sizing = size_trials(ResourcesSection(**resources), Capacity((Node(cpus, gpus),)))
     assert (sizing.gpus_per_trial, sizing.width) == (gpus_per_trial, width)
 
 
 def test_more_than_there_is_is_refused_with_both_numbers() -> None:
-    with pytest.raises(UserError, match=r"4 GPUs, but there are 2 CPUs and 0 GPUs"):
-        size_trials(ResourcesSection(gpus_per_trial=4), 2, 0)
+    with pytest.raises(UserError, match=r"4 GPUs on one machine, but there are 2 CPUs and 0 GPUs"):
+        size_trials(ResourcesSection(gpus_per_trial=4), Capacity((Node(2, 0),)))
+
+
+def test_a_trial_never_spans_two_machines() -> None:
+    two = Capacity((Node(4, 1), Node(4, 1)))
+    assert size_trials(ResourcesSection(cpus_per_trial=3, gpus_per_trial=1), two).width == 2
+    for demand in ({"cpus_per_trial": 6}, {"gpus_per_trial": 2}):
+        with pytest.raises(UserError, match="on one machine"):
+            size_trials(ResourcesSection(**demand), two)
+
+
+def test_machines_that_may_be_added_count_up_to_their_limit() -> None:
+    grows = Capacity((Node(0, 0),), (Node(4, 1),) * 5 + (Node(96, 8),) * 2, most_added=3)
+    assert size_trials(ResourcesSection(gpus_per_trial=1), grows).width == 8 + 8 + 1
+    assert size_trials(ResourcesSection(gpus_per_trial="auto"), grows).gpus_per_trial == 1
