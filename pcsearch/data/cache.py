@@ -66,7 +66,8 @@ def ensure_store(
 
     Images are warped to a square by Pillow's antialiased bilinear filter: the very pixels of
     torchvision's Resize((resize, resize)). One process builds, others wait for it; a crash
-    leaves nothing that a later call would take for a store; a damaged store is built again.
+    leaves nothing that a later call would take for a store; a damaged store is built again, and so
+    is one that lacks an image that can be read now.
 
     Args:
         images: what to decode.
@@ -82,13 +83,13 @@ def ensure_store(
     if len(images) == 0:
         raise UserError("there are no images to decode.")
     path = folder / f"{_store_key(images, resize)}.npy"
-    store = _open(path, images, resize)
+    store = _open_current(path, images, resize)
     if store is None:
         needed_bytes = len(images) * resize * resize * 3
         with disk_errors(folder, needed_bytes):
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
-                store = _open(path, images, resize)
+                store = _open_current(path, images, resize)
                 if store is None:
                     _build(images, resize, path, on_bad_image, workers, progress)
                     store = _open(path, images, resize)
@@ -149,6 +150,24 @@ def _open(path: Path, source: ImageSource, resize: int) -> ImageStore | None:
     if images.shape != (len(kept), resize, resize, 3) or images.dtype != np.uint8:
         return None
     return ImageStore(path, images, kept.astype(np.int64), meta.bad)
+
+
+def _open_current(path: Path, source: ImageSource, resize: int) -> ImageStore | None:
+    """The same, unless an image that it lacks can be read now (its permissions were changed, say,
+    which leaves its size and time as they were)."""
+    store = _open(path, source, resize)
+    if store is None:
+        return None
+    lacking = np.setdiff1d(np.arange(len(source)), store.kept)
+    return None if any(_reads(source, int(index)) for index in lacking) else store
+
+
+def _reads(source: ImageSource, index: int) -> bool:
+    try:
+        source.image(index)
+    except OSError:
+        return False
+    return True
 
 
 def _store_key(images: ImageSource, resize: int) -> str:

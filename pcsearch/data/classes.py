@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from pcsearch.data.dataset import Int64Array
 from pcsearch.errors import UserError, did_you_mean
 
+_Key = TypeVar("_Key", int, str)
 _NUMBER_PREFIX = re.compile(r"^\d+[._ -]+(?=\D)")
 
 
@@ -24,16 +26,19 @@ def choose_classes(
         names: all class names.
         chosen: numbers or names, None for all. A name may leave out a leading number
             ("Crested Auklet" for "007.Crested_Auklet"); case, spaces and hyphens do not matter.
-        numbers: the dataset's own class numbers; 1, 2, ... if not given.
+        numbers: the dataset's own class numbers. If not given: the names themselves where all
+            are decimal ("1" to "12", "007"), else 1, 2, ...
 
-    Raises UserError for an unknown or repeated class and for fewer than two classes.
+    Raises UserError for an unknown, ambiguous or repeated class and for fewer than two classes.
     """
     if chosen is None:
         return list(range(len(names)))
-    own_numbers = list(numbers) if numbers is not None else list(range(1, len(names) + 1))
-    by_number = {number: position for position, number in enumerate(own_numbers)}
-    by_name = {_plain(_NUMBER_PREFIX.sub("", name)): i for i, name in enumerate(names)}
-    by_name |= {_plain(name): i for i, name in enumerate(names)}
+    by_number = _positions(_own_numbers(names) if numbers is None else numbers)
+    by_name = (
+        _positions(names),
+        _positions(_plain(name) for name in names),
+        _positions(_plain(_NUMBER_PREFIX.sub("", name)) for name in names),
+    )
     positions: list[int] = []
     for choice in chosen:
         position = _find(choice, by_number, by_name, names)
@@ -54,24 +59,49 @@ def rows_of(labels: Int64Array, positions: Sequence[int]) -> tuple[Int64Array, I
 
 
 def _find(
-    choice: int | str, by_number: dict[int, int], by_name: dict[str, int], names: Sequence[str]
+    choice: int | str,
+    by_number: dict[int, list[int]],
+    by_name: Sequence[dict[str, list[int]]],
+    names: Sequence[str],
 ) -> int:
     if isinstance(choice, str):
-        if (position := by_name.get(_plain(choice))) is not None:
-            return position
+        exact, whole, short = by_name
+        for found in (exact.get(choice), whole.get(_plain(choice)), short.get(_plain(choice))):
+            if found:
+                return _only(choice, found, names)
         if not choice.strip().isdecimal():
-            hint = did_you_mean(_plain(choice), by_name)
+            hint = did_you_mean(_plain(choice), [*whole, *short])
             raise UserError(
                 f"data.classes: no class is called {choice!r}{hint or '.'} "
                 f"There are {len(names)} classes, {names[0]!r} to {names[-1]!r}."
             )
-    if (position := by_number.get(int(choice))) is not None:
-        return position
+    if found := by_number.get(int(choice)):
+        return _only(choice, found, names)
     numbers = sorted(by_number)
     raise UserError(
         f"data.classes: no class has the number {choice}; "
         f"the numbers are {numbers[0]} to {numbers[-1]}."
     )
+
+
+def _only(choice: int | str, positions: Sequence[int], names: Sequence[str]) -> int:
+    if len(positions) > 1:
+        meant = " or ".join(repr(names[position]) for position in positions[:5])
+        raise UserError(f"data.classes: {choice!r} could mean {meant}; give the whole name.")
+    return positions[0]
+
+
+def _own_numbers(names: Sequence[str]) -> list[int]:
+    if all(name.isdecimal() for name in names):
+        return [int(name) for name in names]
+    return list(range(1, len(names) + 1))
+
+
+def _positions(keys: Iterable[_Key]) -> dict[_Key, list[int]]:
+    positions: dict[_Key, list[int]] = {}
+    for position, key in enumerate(keys):
+        positions.setdefault(key, []).append(position)
+    return positions
 
 
 def _plain(name: str) -> str:

@@ -9,8 +9,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
-    | {".ppm", ".pgm", ".pnm"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".avif"}
+    | {".heic", ".heif", ".hif", ".jxl", ".svg"}
+    | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"}
 )
+"""Endings of image files, also of such as Pillow cannot read: they are told, not passed over."""
+
 _ORIENTATION = 0x0112
 
 
@@ -19,6 +23,10 @@ def read_image(path: Path) -> Image.Image:
 
     Raises OSError, with the reason, whatever is wrong with the file.
     """
+    suffix = path.suffix.lower()
+    if suffix in EXTENSIONS and suffix not in Image.registered_extensions():
+        # Pillow would take a camera's raw file for a TIFF and give its thumbnail
+        raise OSError(f"{suffix} files are not supported: convert it to JPEG or PNG")
     try:
         with Image.open(path) as image:
             image.load()

@@ -21,7 +21,8 @@ class FileImages:
     Attributes:
         root: the folder.
         names: the files' paths relative to it, with forward slashes.
-        key: fingerprint of names, sizes and modification times; see `of`.
+        key: fingerprint of the folder's real path and of the files' names, sizes and modification
+            times; see `of`.
     """
 
     root: Path
@@ -31,7 +32,7 @@ class FileImages:
     @staticmethod
     def of(root: Path, names: Sequence[str]) -> FileImages:
         """The source of these files. A missing file is no error here, but when it is read."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(f"{root.resolve()}\n".encode("utf-8", "surrogateescape"))
         for name in names:
             digest.update(f"{name}\0{_stamp(root / name)}\n".encode("utf-8", "surrogateescape"))
         return FileImages(root, tuple(names), digest.hexdigest())

@@ -55,10 +55,12 @@ def split_for(
 ) -> Split:
     """The split of one repeat.
 
-    Repeat 0 is the given validation part where there is one, else stratified by
-    (split_seed, 0). Repeat r >= 1 is stratified over all images by (split_seed, r).
+    With a given validation part, every repeat has that split, so finalists vary by their seed
+    alone: the part may keep groups apart (one animal, one place, one session), and dealing the
+    images anew would put near copies on both sides. Else repeat r is stratified over all images
+    by (split_seed, r).
     """
-    if repeat > 0 or given_val is None:
+    if given_val is None:
         return stratified_split(labels, val_fraction, (split_seed, repeat), class_names)
     aside = np.zeros(len(labels), dtype=bool)
     aside[given_val] = True

@@ -11,7 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pcsearch.recipe.show import show
 from pcsearch.recipe.space import DIMENSIONS, LARGEST_WHOLE, parse_space
 
-NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NAME_LENGTH = 100
 BACKBONE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -59,10 +60,14 @@ def _at_least_one(value: object) -> object:
 
 
 def _folder_name(value: object) -> object:
-    if not isinstance(value, str) or not NAME.fullmatch(value) or value in (".", ".."):
+    if not isinstance(value, str) or not NAME.fullmatch(value):
         raise ValueError(
-            f"is {show(value)}, but must be made of letters, digits, '.', '_' and '-' "
-            "(it names a folder)"
+            f"is {show(value)}, but must be made of letters, digits, '.', '_' and '-', the first "
+            "a letter or a digit (it names a folder)"
+        )
+    if len(value) > NAME_LENGTH:
+        raise ValueError(
+            f"has {len(value)} characters, but must have at most {NAME_LENGTH} (it names a folder)"
         )
     return value
 
@@ -73,6 +78,11 @@ def _path(value: object) -> object:
     text = _text(value)
     if not isinstance(text, str) or not text or "\0" in text:
         raise ValueError(f"is {show(value)}, but must be a path")
+    return expanded(text)
+
+
+def expanded(text: str) -> Path:
+    """The path of a text that may begin with `~`, the user's own folder."""
     return Path(text).expanduser() if text.startswith(("~/", "~\\")) or text == "~" else Path(text)
 
 

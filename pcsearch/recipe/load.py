@@ -8,13 +8,15 @@ from pathlib import Path
 
 from pcsearch.errors import UserError, did_you_mean
 from pcsearch.recipe import yaml_core
-from pcsearch.recipe.checks import Check, check_images_given
-from pcsearch.recipe.overrides import apply_overrides, split_arguments, useless
+from pcsearch.recipe.checks import check_images_given, check_weights
+from pcsearch.recipe.effect import without_effect
+from pcsearch.recipe.fields import NAME, NAME_LENGTH
+from pcsearch.recipe.finding import Check
+from pcsearch.recipe.overrides import apply_overrides, split_arguments
 from pcsearch.recipe.problems import Problem, RecipeError, Where
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.shipped import shipped_recipes
 from pcsearch.recipe.show import show
-from pcsearch.recipe.space import SHARED
 from pcsearch.recipe.tree import Tree, from_plain, from_yaml, merge
 from pcsearch.recipe.validate import validate
 
@@ -64,11 +66,12 @@ def load_recipe(
     `images_needed=False` admits a recipe whose image folder is yet to be given.
     """
     if isinstance(source, Mapping):
-        tree = _extended(from_plain(source, Where("recipe")), Path(), ())
+        tree, files = _extended(from_plain(source, Where("recipe")), Path(), ())
         name = "recipe"
     else:
         file = find_recipe(str(source))
-        tree, name = _read(file, ()), file.stem
+        tree, files = _read(file, ())
+        name = file.stem
     if isinstance(tree.value, dict) and "name" not in tree.value:
         tree = merge(Tree({"name": Tree(_folder_name(name), tree.where)}, tree.where), tree)
     problems: list[Problem] = []
@@ -85,10 +88,19 @@ def load_recipe(
         recipe = validate(tree, skip)
     except RecipeError as error:
         raise RecipeError([*problems, *error.problems]) from None
-    problems += useless(tree, [name for name in SHARED if getattr(recipe.search, name)])
+    problems += without_effect(recipe, tree, files)
     if problems:
         raise RecipeError(problems)
     return recipe
+
+
+def parse_recipe(text: str) -> Recipe:
+    """The recipe that `Recipe.dump_yaml` wrote, on this machine or another one.
+
+    Whether its files exist here is not asked.
+    """
+    tree = from_yaml(text, Where("recipe")) or Tree(None, Where("recipe"))
+    return validate(tree, (check_images_given, check_weights))
 
 
 def find_recipe(source: str) -> Path:
@@ -114,8 +126,11 @@ def find_recipe(source: str) -> Path:
     raise UserError(f"{source}: {what}{near or ' (pcsearch recipes ls lists the shipped ones)'}")
 
 
-def _read(file: Path, chain: tuple[Path, ...]) -> Tree:
-    """The tree of a file with all that it extends; `chain` are the files that led to it."""
+def _read(file: Path, chain: tuple[Path, ...]) -> tuple[Tree, tuple[str, ...]]:
+    """The tree of a file with all that it extends, and the sources of both, the nearest first.
+
+    `chain` are the files that led to it.
+    """
     where = Where(shown(file), 1)
     try:
         size = file.stat().st_size
@@ -138,19 +153,20 @@ def _read(file: Path, chain: tuple[Path, ...]) -> Tree:
     return _extended(tree, file.parent, (*chain, file.resolve()))
 
 
-def _extended(tree: Tree, folder: Path, chain: tuple[Path, ...]) -> Tree:
+def _extended(tree: Tree, folder: Path, chain: tuple[Path, ...]) -> tuple[Tree, tuple[str, ...]]:
     """The tree laid over the recipe that its `extends` names, which is not passed on."""
+    own = (tree.where.source,)
     if not isinstance(tree.value, dict):
         message = f"is {show(tree.plain())}, but a recipe is a mapping of keys"
         raise RecipeError([Problem(tree.where, "", message)])
     if "extends" not in tree.value:
-        return tree
+        return tree, own
     named = tree.value["extends"]
     rest = {key: child for key, child in tree.value.items() if key != "extends"}
-    base = _read(_base_file(named, folder, chain), chain)
+    base, farther = _read(_base_file(named, folder, chain), chain)
     if isinstance(base.value, dict):
         base = Tree({key: c for key, c in base.value.items() if key != "name"}, base.where)
-    return merge(base, Tree(rest, tree.where))
+    return merge(base, Tree(rest, tree.where)), (*own, *farther)
 
 
 def _base_file(named: Tree, folder: Path, chain: tuple[Path, ...]) -> Path:
@@ -182,5 +198,5 @@ def shown(file: Path) -> str:
 
 
 def _folder_name(stem: str) -> str:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem)[:100].strip("-")
-    return name if name.strip(".") else "recipe"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-")[:NAME_LENGTH].rstrip("-")
+    return name if NAME.fullmatch(name) else "recipe"

@@ -62,17 +62,6 @@ def parse_override(text: str) -> tuple[KeyPath, Tree]:
     return path, _value(written.strip(), where)
 
 
-def useless(tree: Tree, searched: Sequence[str]) -> list[Problem]:
-    """Overrides of `train` keys that take no effect, because `search` sets them in every trial."""
-    problems = []
-    for name in searched:
-        where = tree.place(("train", name))
-        if name in where.source and where.source.startswith(OVERRIDE):
-            message = f"has no effect, because search.{name} sets it: give search.{name} instead"
-            problems.append(Problem(where, f"train.{name}", message))
-    return problems
-
-
 def _value(written: str, where: Where) -> Tree:
     try:
         node = yaml_core.compose(written)

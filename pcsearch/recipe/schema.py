@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from pcsearch.recipe import yaml_core
 from pcsearch.recipe.arms import Arm
-from pcsearch.recipe.fields import FolderName, OrEmpty, Section, SomeNames, SparseSection
+from pcsearch.recipe.fields import FolderName, OrEmpty, Section, SomeNames, SparseSection, expanded
 from pcsearch.recipe.searching import SearchSection
 from pcsearch.recipe.sections import (
     AshaSection,
@@ -36,7 +36,10 @@ def _weights(value: object) -> object:
             f"is {show(value)}, but must be imagenet, none, a path to a state dict, "
             "or a mapping from backbones to these"
         )
-    return dict(zip(value, entries, strict=True)) if isinstance(value, dict) else entries[0]
+    paths = [
+        str(expanded(str(entry))) if str(entry).startswith("~") else entry for entry in entries
+    ]
+    return dict(zip(value, paths, strict=True)) if isinstance(value, dict) else paths[0]
 
 
 class Recipe(Section):

@@ -14,7 +14,6 @@ from pcsearch.recipe.fields import (
     Section,
     Seed,
     SparseSection,
-    Whole,
     searched,
     searched_or_null,
 )
@@ -81,7 +80,7 @@ class SearchSection(SpaceValues):
     control: Literal["matched", "single", "none"] = "matched"
     sampler: Literal["tpe", "gp", "random", "grid", "qmc"] = "tpe"
     grid: Annotated[dict[str, tuple[Number, ...]] | None, BeforeValidator(_grid)] = None
-    startup_trials: Whole | None = None
+    startup_trials: Count | None = None
     seed: Seed = 0
     evaluate_on: Annotated[Literal["validation"], BeforeValidator(_validation_only)] = "validation"
     per_backbone: Annotated[dict[str, SpaceExceptions], OrEmpty] = Field(default_factory=dict)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from pcsearch.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pcsearch.recipe.fields import (
     Count,
     FilePath,
@@ -22,9 +23,6 @@ from pcsearch.recipe.fields import (
 )
 from pcsearch.recipe.show import show
 from pcsearch.recipe.space import to_number
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 UnitInterval = Annotated[NonNegative, Field(le=1)]
 Side = Annotated[Count, Field(ge=8, le=4096)]

@@ -35,15 +35,25 @@ class Tree:
         """Where `path` was written, or else the nearest place above it."""
         tree = self
         for part in path:
-            below: Tree | None = None
-            if isinstance(tree.value, dict):
-                below = tree.value.get(str(part))
-            elif isinstance(tree.value, list) and isinstance(part, int):
-                below = tree.value[part] if part < len(tree.value) else None
+            below = tree._below(part)
             if below is None:
                 break
             tree = below
         return tree.where
+
+    def at(self, path: KeyPath) -> Tree | None:
+        """What was written at `path` itself."""
+        tree: Tree | None = self
+        for part in path:
+            tree = tree._below(part) if tree else None
+        return tree
+
+    def _below(self, part: str | int) -> Tree | None:
+        if isinstance(self.value, dict):
+            return self.value.get(str(part))
+        if isinstance(self.value, list) and isinstance(part, int) and part < len(self.value):
+            return self.value[part]
+        return None
 
 
 def is_space(path: KeyPath) -> bool:

@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from pcsearch.recipe.checks import CHECKS, Check
+from pcsearch.recipe.checks import CHECKS
+from pcsearch.recipe.finding import Check
 from pcsearch.recipe.keys import unknown_key
 from pcsearch.recipe.problems import KeyPath, Problem, RecipeError, dotted, in_order, suggest
 from pcsearch.recipe.schema import Recipe

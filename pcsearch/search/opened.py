@@ -5,12 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-import yaml
-
 from pcsearch.data.catalog import open_dataset
 from pcsearch.data.dataset import Dataset
 from pcsearch.data.prepared import TestImages, TrainingImages, prepare_test, prepare_training
-from pcsearch.recipe.load import load_recipe
+from pcsearch.recipe.load import parse_recipe
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.facts import data_options
 
@@ -18,7 +16,7 @@ from pcsearch.search.facts import data_options
 @lru_cache(maxsize=4)
 def stated_recipe(text: str) -> Recipe:
     """The resolved recipe, from its YAML text."""
-    return load_recipe(yaml.safe_load(text))
+    return parse_recipe(text)
 
 
 @lru_cache(maxsize=8)

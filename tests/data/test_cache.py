@@ -13,7 +13,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, Resize
 
 from pcsearch.data import cache_build
-from pcsearch.data.cache import default_cache_folder, ensure_store
+from pcsearch.data.cache import OnBadImage, default_cache_folder, ensure_store
 from pcsearch.data.sources import ArrayImages, FileImages
 from pcsearch.errors import UserError
 
@@ -122,6 +122,24 @@ def test_skipped_images_leave_no_gap(tmp_path: Path) -> None:
     assert again.kept.tolist() == [0, 2, 4]
     with pytest.raises(UserError, match="2 of 5"):
         ensure_store(images, 8, folder=tmp_path / "cache", on_bad_image="fail")
+
+
+@pytest.mark.parametrize("then", ["skip", "fail"])
+def test_skipped_image_that_reads_now_comes_back(tmp_path: Path, then: OnBadImage) -> None:
+    images = files_in(tmp_path / "images")
+    file = Path(images.name(2))
+    whole, times = file.read_bytes(), file.stat()
+    file.write_bytes(b"x" * len(whole))
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    first = ensure_store(images, 8, folder=tmp_path / "cache", on_bad_image="skip")
+    assert first.kept.tolist() == [0, 1, 3, 4]
+    file.write_bytes(whole)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    second = ensure_store(images, 8, folder=tmp_path / "cache", on_bad_image=then)
+    assert second.path == first.path
+    assert second.kept.tolist() == [0, 1, 2, 3, 4]
+    assert second.bad == ()
+    assert (first.images == second.images[first.kept]).all()  # what is mapped stays as it was
 
 
 def test_nothing_readable_is_an_error_even_under_skip(tmp_path: Path) -> None:

@@ -33,6 +33,31 @@ def test_names_that_are_digits_win_over_numbers() -> None:
     assert choose_classes(["10", "20", "30"], ("20", "30")) == [1, 2]
 
 
+def test_decimal_names_are_the_numbers() -> None:
+    folders = sorted(str(month) for month in range(1, 13))
+    assert folders[:3] == ["1", "10", "11"]
+    for chosen in ((1, 2, 3), ("1", "2", "3")):
+        positions = choose_classes(folders, chosen)
+        assert {folders[position] for position in positions} == {"1", "2", "3"}
+    assert choose_classes(["007", "010", "100"], (10, "7")) == [0, 1]
+    with pytest.raises(UserError, match="no class has the number 13; the numbers are 1 to 12"):
+        choose_classes(folders, (1, 13))
+
+
+def test_ambiguous_classes_are_refused() -> None:
+    twins = ["001.Foo", "002.Foo", "003.Bar"]
+    message = r"'foo' could mean '001.Foo' or '002.Foo'; give the whole name"
+    with pytest.raises(UserError, match=message):
+        choose_classes(twins, ("foo", "Bar"))
+    assert choose_classes(twins, ("001.foo", "Bar")) == [0, 2]
+    with pytest.raises(UserError, match="1 could mean '01' or '1'"):
+        choose_classes(["01", "1", "2"], (1, 2))
+    assert choose_classes(["01", "1", "2"], ("1", 2)) == [1, 2]
+    assert choose_classes(["Foo", "foo", "bar"], ("foo", "bar")) == [1, 2]
+    with pytest.raises(UserError, match="could mean"):
+        choose_classes(["Foo", "foo", "bar"], ("FOO", "bar"))
+
+
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [

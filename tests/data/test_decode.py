@@ -110,3 +110,11 @@ def test_truncated_files_are_refused(tmp_path: Path, suffix: str) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no such file"):
         read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("name", ["a.heic", "b.CR2", "c.svg"])
+def test_formats_that_cannot_be_read_say_so(tmp_path: Path, name: str) -> None:
+    noise(9, 9, 0).save(tmp_path / name, format="TIFF")
+    suffix = Path(name).suffix.lower()
+    with pytest.raises(OSError, match=f"{suffix} files are not supported: convert it to JPEG"):
+        read_image(tmp_path / name)

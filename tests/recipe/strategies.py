@@ -28,7 +28,7 @@ RECIPES = st.fixed_dictionaries(
         ),
     },
     optional={
-        "name": st.from_regex(r"[A-Za-z0-9_-]{1,9}", fullmatch=True),
+        "name": st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True),
         "weights": st.one_of(TEXT.map(lambda t: f"./{t}"), st.just({"vgg16": "1e-4"})),
         "metric": st.sampled_from(["top1", "mean_class_top1"]),
         "data": st.fixed_dictionaries(
@@ -54,7 +54,7 @@ RECIPES = st.fixed_dictionaries(
                 "label_smoothing": SPACES,
                 "per_backbone": st.builds(lambda s: {"vgg16": {"lr": s}}, st.none() | SPACES),
                 "arms": st.lists(st.sampled_from(list(ARMS)[1:]), unique=True),
-                "startup_trials": st.none() | st.integers(0, 20),
+                "startup_trials": st.none() | st.integers(1, 20),
             },
         ),
         "train": st.fixed_dictionaries(

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from pcsearch.cluster.capacity import Capacity, Node
 from pcsearch.recipe import ARMS, Recipe, Space, load_recipe, shipped_recipes
 from pcsearch.recipe.shipped import description
+from pcsearch.search.sizing import size_trials
 
 BASE: dict[str, Any] = {
     "datasets": ["digits", "fieldguide"],
@@ -101,6 +103,29 @@ def test_shipped_recipes_are_valid_described_and_stand_alone(name: str) -> None:
     assert "extends" not in file.read_text(encoding="utf-8").splitlines()
 
 
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_shipped_recipes_fit_one_node_of_the_cluster(name: str) -> None:
+    resources = load_recipe(name, images_needed=False).resources
+    on_gpus = resources.gpus_per_trial == "auto" or resources.gpus_per_trial > 0
+    sizing = size_trials(resources, Capacity((Node(4, 1),)))
+    assert sizing.width >= 1
+    assert (sizing.gpus_per_trial > 0) == on_gpus
+
+
+def test_bilinear_recipe_trains_in_two_stages() -> None:
+    found = load_recipe("cub200-bilinear")
+    train = found.train_for("bilinear_cnn")
+    assert 0 < train["head_only_epochs"] < found.asha.grace_epochs < found.asha.max_epochs
+    assert train["head_only_lr"] > found.space_for("bilinear_cnn", "pc")["lr"].highest
+    assert (found.image.resize, found.image.crop) == (512, 448)
+
+
+def test_weights_in_the_own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert recipe(weights="~/a.pth").weights == str(tmp_path / "a.pth")
+    assert recipe(weights={"vgg16": "~/a.pth"}).weights_for("vgg16") == str(tmp_path / "a.pth")
+
+
 def test_quickstart_never_mirrors_digits() -> None:
     found = load_recipe("quickstart")
     assert not found.image_for("digits").flip
@@ -117,7 +142,7 @@ def test_train_section_has_the_settings_of_a_training() -> None:
     ours = recipe(train={"lr": 0.01}).train_for("resnet50")
     assert set(ours) == set(fields) - {"epochs", "seed", "lambda_", "label_smoothing"}
     for name, default in fields.items():
-        if name in ours and name != "lr":
+        if name in ours and name not in ("lr", "channels_last"):  # recipes have their own defaults
             assert ours[name] == default, name
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from pcsearch.recipe import ARMS, load_recipe, shipped_recipes
+from pcsearch.recipe.load import parse_recipe
 from tests.recipe.strategies import RECIPES
 
 
@@ -32,3 +33,35 @@ def test_round_trip_of_the_shipped_recipes(tmp_path: Path) -> None:
         first = load_recipe(shipped, images=tmp_path if name == "my-images" else None)
         (tmp_path / f"{name}.yaml").write_text(first.dump_yaml(), encoding="utf-8")
         assert load_recipe(tmp_path / f"{name}.yaml") == first
+
+
+@pytest.mark.parametrize("name", ["2024-05-01", "on", "0x1F", "010", "1e-4", "1_000", "yes"])
+def test_words_that_other_yaml_readers_take_for_values(name: str) -> None:
+    first = load_recipe(
+        {
+            "name": name,
+            "datasets": ["images", "digits"],
+            "backbones": ["resnet50"],
+            "weights": "./0o17",
+            "data": {"images": "1:30", "classes": ["yes", "no", "~", "on", "12:30:00", 7]},
+            "asha": {"max_epochs": 3},
+        }
+    )
+    assert parse_recipe(first.dump_yaml()) == first
+
+
+def test_what_was_validated_here_is_read_where_its_files_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "imagenett").touch()
+    monkeypatch.chdir(tmp_path)
+    first = load_recipe("cub200", ["weights=imagenett"])
+    (tmp_path / "imagenett").unlink()
+    assert parse_recipe(first.dump_yaml()) == first
+
+
+@pytest.mark.parametrize("weights", ["./~/a.pth", "~a.pth", "a~", "./~"])
+def test_weights_with_a_tilde_of_their_own(weights: str) -> None:
+    first = load_recipe("cub200", [f"weights={weights}"])
+    assert first.weights == weights
+    assert parse_recipe(first.dump_yaml()) == first

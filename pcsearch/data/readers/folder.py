@@ -26,14 +26,15 @@ def read(options: DataOptions) -> Dataset:
     `given_val`. Without test/, a share `test_fraction` of every class in train/ is held out by
     `split_seed`. Every class ends with at least one image to fit on, one to validate on and
     one to test on; UserError, naming folder or classes, if it cannot, or if the parts differ
-    in their classes or share files.
+    in their classes (the chosen ones, where some are) or share files.
     """
     if options.images is None:
         raise UserError("dataset images: say which folder by --images DIR or data.images.")
     root = options.images.expanduser()
     parts = find_parts(root)
-    names = _class_names(root, parts)
+    names = _class_names(root, parts["train"])
     chosen = [names[i] for i in choose_classes(names, options.classes)]
+    _check_classes(root, parts, chosen, only_chosen=options.classes is not None)
     files: _Files = {what: _listed(part, chosen) for what, part in parts.items()}
     _check_counts(root, files, chosen)
     if "test" not in files:
@@ -63,8 +64,8 @@ def _dataset(root: Path, files: _Files, class_names: tuple[str, ...]) -> Dataset
     )
 
 
-def _class_names(root: Path, parts: dict[str, FolderPart]) -> list[str]:
-    train = parts["train"]
+def _class_names(root: Path, train: FolderPart) -> list[str]:
+    """All class folders to train on, at least two of them with images."""
     names = [name for name, files in train.classes.items() if files]
     where = root / train.folder
     if not names:
@@ -74,14 +75,24 @@ def _class_names(root: Path, parts: dict[str, FolderPart]) -> list[str]:
     if len(names) == 1:
         hint = f" Did you mean {where / names[0]}?" if _holds_classes(train, names[0]) else ""
         raise UserError(f"{where} has one class only, {names[0]}; at least two are needed.{hint}")
+    return list(train.classes)
+
+
+def _check_classes(
+    root: Path, parts: dict[str, FolderPart], chosen: Sequence[str], *, only_chosen: bool
+) -> None:
+    """Every chosen class has images in every part; no part has a class that train lacks."""
+    train = parts["train"]
+    where = root / train.folder
+    wanted = {name for name in chosen if train.classes[name]}
     for part in parts.values():
         in_part = {name for name, files in part.classes.items() if files}
-        _refuse_difference(root / part.folder, where, sorted(in_part - set(names)))
-        _refuse_difference(where, root / part.folder, sorted(set(names) - in_part))
-    empty = [name for name in train.classes if name not in names]
-    if empty:
-        raise UserError(f"{where / empty[0]} holds no images: add some or remove the folder.")
-    return names
+        strangers = (in_part & set(chosen) if only_chosen else in_part) - wanted
+        _refuse_difference(root / part.folder, where, sorted(strangers))
+        _refuse_difference(where, root / part.folder, sorted(wanted - in_part))
+    for name in chosen:
+        if name not in wanted:
+            raise UserError(f"{where / name} holds no images: add some or remove the folder.")
 
 
 def _refuse_difference(there: Path, absent_from: Path, names: list[str]) -> None:

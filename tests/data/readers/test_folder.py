@@ -10,6 +10,7 @@ import pytest
 
 from pcsearch.data.catalog import DataOptions, open_dataset
 from pcsearch.data.dataset import Dataset, Part
+from pcsearch.data.prepared import prepare_training
 from pcsearch.errors import UserError
 
 from ..image_files import noise, save_classes
@@ -110,7 +111,10 @@ def test_key_follows_the_files(tmp_path: Path) -> None:
     first = read(tmp_path / "one").train.images.key
     assert read(tmp_path / "one").train.images.key == first
     shutil.copytree(tmp_path / "one", tmp_path / "copy")
-    assert read(tmp_path / "copy").train.images.key == first  # times are copied too
+    # names, sizes and times are copied too, but the pixels need not be the same
+    assert read(tmp_path / "copy").train.images.key != first
+    (tmp_path / "link").symlink_to(tmp_path / "one")
+    assert read(tmp_path / "link").train.images.key == first
     path = Path(names(read(tmp_path / "one").train)[0])
     os.utime(path, ns=(0, 0))
     assert read(tmp_path / "one").train.images.key != first
@@ -171,6 +175,37 @@ def test_classes_must_agree(tmp_path: Path, part: str) -> None:
     refuse(tmp_path, f"d: in .*{part}, but without images in .*train")
     (tmp_path / "train" / "d").mkdir()
     refuse(tmp_path, f"d: in .*{part}, but without images in .*train")
+
+
+def test_only_the_chosen_classes_must_agree(tmp_path: Path) -> None:
+    save_classes(tmp_path / "train", {"a": 3, "b": 3, "c": 3})
+    save_classes(tmp_path / "test", {"a": 1, "b": 1, "d": 1}, seed=1)
+    (tmp_path / "train" / "e").mkdir()
+    dataset = read(tmp_path, classes=("a", "b"))
+    assert dataset.class_names == ("a", "b")
+    assert dataset.test is not None
+    assert dataset.test.labels.tolist() == [0, 1]
+    with pytest.raises(UserError, match=r"^c: in .*train, but without images in .*test"):
+        read(tmp_path, classes=("a", "c"))
+    with pytest.raises(UserError, match="e holds no images"):
+        read(tmp_path, classes=("a", "e"))
+
+
+def test_folders_named_by_numbers(tmp_path: Path) -> None:
+    save_classes(tmp_path, {str(month): 3 for month in range(1, 13)})
+    assert read(tmp_path, classes=(1, 2, 3)).class_names == ("1", "2", "3")
+
+
+def test_images_in_unreadable_formats_are_named(tmp_path: Path) -> None:
+    save_classes(tmp_path / "images" / "train", COUNTS)
+    save_classes(tmp_path / "images" / "test", COUNTS, seed=1)
+    (tmp_path / "images" / "train" / "gull" / "phone.HEIC").write_bytes(b"x")
+    dataset = read(tmp_path / "images")
+    with pytest.raises(UserError, match=r"phone.HEIC \(.heic files are not supported: convert"):
+        prepare_training(dataset, 8, tmp_path / "cache")
+    skipped = prepare_training(dataset, 8, tmp_path / "cache", on_bad_image="skip")
+    assert len(skipped.labels) == sum(COUNTS.values())
+    assert len(skipped.store.bad) == 1
 
 
 def test_doubtful_layouts(tmp_path: Path) -> None:
