@@ -1,4 +1,4 @@
-"""The precision in which confusion is computed."""
+"""The precision in which losses and measures are computed."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from pcsearch.models.backbones import (
     known_backbones,
 )
 from pcsearch.models.loading import LoadReport
-from pcsearch.models.weights import check_weights
 
 __all__ = [
     "Backbone",
@@ -18,6 +17,5 @@ __all__ = [
     "build_backbone",
     "check_backbone",
     "check_options",
-    "check_weights",
     "known_backbones",
 ]

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from pcsearch.errors import UserError
 
-WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+")
-"""Prefixes left in a state dict by data parallelism and by `torch.compile`."""
+WRAPPERS = tuple(
+    re.compile(pattern)
+    for pattern in (r"^", r"^(?:module\.|_orig_mod\.)+", r"^(?:module\.|_orig_mod\.|model\.)+")
+)
+"""Prefixes left in a state dict by data parallelism, `torch.compile` and Lightning; the first is
+none, for networks that call a layer of theirs so."""
+
+PARTS = tuple(
+    re.compile(rf"^(?:module\.|_orig_mod\.|model\.)*{part}\.(?:module\.|_orig_mod\.)*")
+    for part in ("backbone", "encoder", "network")
+)
+"""What larger programs call the network within theirs: a guess, taken only if it explains most."""
 
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 """The published DenseNet files write `norm.1.weight` for what is now `norm1.weight`."""
 
-Renaming = Callable[[str], str]
+MOST_MISSING = 0.1
+"""Share of a body's tensors that a file may lack: a layer or an auxiliary head, not a depth."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +60,13 @@ def load_state(
     may have been saved from.
 
     Raises:
-        UserError: no tensor outside the head has a namesake, or one has another shape.
+        UserError: no tensor outside the head has a namesake, one has another shape, or more than
+            `MOST_MISSING` of them have none (ResNet-50's file for a ResNet-101): such a body would
+            be random in part, and its training say nothing of the weights.
     """
     own = {key: tensor.shape for key, tensor in module.state_dict().items()}
-    named = _best_naming(state, set(own) - set(head), trunk)
+    body = set(own) - set(head)
+    named = _best_naming(state, body, trunk)
     if not any(key in own and key not in head for key in named):
         raise UserError(
             f"weights: {source} fits no layer of this network: the file begins with "
@@ -65,29 +79,49 @@ def load_state(
                 f"weights: {source} is of another network: {key} is {list(named[key].shape)} in "
                 f"the file but {list(own[key])} here; give weights of this network"
             )
+    # Files older than the batch counter lack it; nothing that we do depends on it.
+    missing = tuple(
+        key for key in own if key not in named and not key.endswith("num_batches_tracked")
+    )
+    _check_missing([key for key in missing if key in body], body, source)
     misfits = set(head) if wrong else set()
     kept = OrderedDict((k, v) for k, v in named.items() if k in own and k not in misfits)
     _copy(module, kept)
     dropped = tuple(key for key in named if key not in kept)
-    missing = tuple(
-        # Files older than the batch counter lack it; nothing that we do depends on it.
-        key
-        for key in own
-        if key not in named and not key.endswith("num_batches_tracked")
-    )
     return LoadReport(source, dropped, missing)
 
 
-def _best_naming(state: Mapping[str, Tensor], own: set[str], trunk: str) -> dict[str, Tensor]:
-    """`state` under the renaming that gives the most names the network knows."""
-    renamings: tuple[Renaming, ...] = (
-        lambda key: key,
-        lambda key: WRAPPERS.sub("", key),
-        lambda key: OLD_DENSENET.sub(r"\1\2", WRAPPERS.sub("", key)),
-        lambda key: trunk + OLD_DENSENET.sub(r"\1\2", WRAPPERS.sub("", key)),
-    )
-    candidates = [{rename(key): value for key, value in state.items()} for rename in renamings]
-    return max(candidates, key=lambda named: sum(key in own for key in named))
+def _check_missing(missing: list[str], body: Collection[str], source: str) -> None:
+    tensors = [key for key in body if not key.endswith("num_batches_tracked")]
+    if len(missing) > MOST_MISSING * len(tensors):
+        raise UserError(
+            f"weights: {source} lacks {len(missing)} of the {len(tensors)} tensors of this "
+            f"network's body: {_first(missing)}; give weights of this very network, or choose the "
+            "backbone that they are of"
+        )
+
+
+def _best_naming(state: Mapping[str, Tensor], body: set[str], trunk: str) -> dict[str, Tensor]:
+    """`state` under the renaming that gives the most names the network's body knows."""
+
+    def known(named: Mapping[str, Tensor]) -> int:
+        return sum(key in body for key in named)
+
+    certain = _readings(state, WRAPPERS, trunk)
+    guessed = _readings(state, PARTS, trunk)
+    return max([*certain, *(g for g in guessed if known(g) > len(body) / 2)], key=known)
+
+
+def _readings(
+    state: Mapping[str, Tensor], prefixes: Sequence[re.Pattern[str]], trunk: str
+) -> Iterator[dict[str, Tensor]]:
+    """`state` with each prefix taken off; then with new names; then those put under `trunk`."""
+    for prefix in prefixes:
+        bare = {prefix.sub("", key): value for key, value in state.items()}
+        yield bare
+        new = {OLD_DENSENET.sub(r"\1\2", key): value for key, value in bare.items()}
+        yield new
+        yield {trunk + key: value for key, value in new.items()}
 
 
 def _copy(module: nn.Module, kept: OrderedDict[str, Tensor]) -> None:

@@ -18,11 +18,6 @@ NESTED_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
 """Entries under which training programs keep the state dict in a larger checkpoint."""
 
 
-def check_weights(path: str | Path) -> None:
-    """Raise `UserError` unless `path` is a readable state dict."""
-    read_state_dict(path)
-
-
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Name to tensor, on the CPU, with the names as they are in the file.
 
@@ -56,12 +51,17 @@ def _read(file: Path) -> object:
             "unpickled, or is no PyTorch file at all; save `model.state_dict()` with torch.save "
             "or safetensors"
         ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "it ends early"
-        raise UserError(
-            f"weights: {file} cannot be read as a state dict ({reason}): it is damaged or of "
-            "another kind; copy or download it again"
-        ) from error
+    except (OSError, EOFError, RuntimeError, SafetensorError) as error:
+        raise _unreadable(file, str(error).strip() or "it ends early") from error
+    except Exception as error:  # what is no pickle at all fails anywhere in the unpickler
+        raise _unreadable(file, f"{type(error).__name__}: {error}") from error
+
+
+def _unreadable(file: Path, reason: str) -> UserError:
+    return UserError(
+        f"weights: {file} cannot be read as a state dict ({reason.splitlines()[0]}): it is damaged "
+        "or of another kind; copy or download it again"
+    )
 
 
 def _as_state_dict(content: object, file: Path) -> dict[str, Tensor]:

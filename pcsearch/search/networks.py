@@ -2,25 +2,146 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pcsearch.errors import UserError
 from pcsearch.recipe.schema import Recipe
 
-_OURS = ("compact_cnn", "vgg16", "googlenet", "resnet50", "densenet161", "bilinear_cnn")
+if TYPE_CHECKING:
+    from pcsearch.models import Backbone
+
+ENOUGH_PIXELS = {
+    "compact_cnn": 1,
+    "vgg16": 32,
+    "googlenet": 32,
+    "resnet50": 32,
+    "densenet161": 32,
+    "bilinear_cnn": 32,
+}
+"""Crops from which on these networks, with their own start values, are known to work."""
+
+_TRIED_CLASSES = 3  # unlike the two images of a try, so that their places cannot be exchanged
 
 
-def check_networks(recipe: Recipe) -> None:
-    """Build every network once, with its weights and options, so that mistakes show up early.
+@dataclass(frozen=True)
+class NetworkReport:
+    """Where the tensors of one backbone come from.
 
-    One of ours without weights or options cannot be wrong, and need not load torch here.
+    Attributes:
+        backbone: As the recipe names it.
+        weights: `none`, `imagenet: FILE` or the path.
+        dropped: The file's tensors that are not used.
+        missing: The network's tensors that the file lacks; they start at random.
+        head: The network's tensors that make the logits.
+    """
+
+    backbone: str
+    weights: str
+    dropped: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    head: tuple[str, ...] = ()
+
+    def sentences(self) -> tuple[str, ...]:
+        """For a person, what of the file is used and what starts anew; nothing without a file."""
+        if self.weights == "none":
+            return ()
+        head = f"{self.backbone}: the head ({_tensors(self.head)})"
+        body = [name for name in self.missing if name not in self.head]
+        rest = "everything else comes" if not body else "the rest of the body comes"
+        if any(name in self.head for name in self.missing):
+            start = f"{head} starts anew"
+        elif any(name in self.head for name in self.dropped):
+            start = f"{head} starts anew unless the file's has as many classes as the dataset"
+        else:
+            start = f"{head} is taken from the file where the numbers of classes agree"
+        lines = [f"{start}; {rest} from {self.weights}"]
+        if body:
+            lines.append(
+                f"{self.backbone}: {_tensors(body)} of the body {_verb(body, 'is', 'are')} not in "
+                f"{self.weights} and {_verb(body, 'starts', 'start')} anew: {_first(body)}"
+            )
+        unused = [name for name in self.dropped if name not in self.head]
+        if unused:
+            lines.append(
+                f"{self.backbone}: {_tensors(unused)} of {self.weights} "
+                f"{_verb(unused, 'has', 'have')} no place in this network and "
+                f"{_verb(unused, 'is', 'are')} not used: {_first(unused)}"
+            )
+        return tuple(lines)
+
+
+def check_networks(recipe: Recipe) -> tuple[NetworkReport, ...]:
+    """Build every network once, with its weights and options, and try it on images of each crop.
+
+    One of ours without weights or options cannot be wrong on images that are large enough; it has
+    no report and needs no torch here.
 
     Raises:
-        UserError: an unknown backbone or option; weights that are missing or do not fit.
+        UserError: an unknown backbone or option; weights that are missing or do not fit; a network
+            that does not take the recipe's images.
     """
-    for backbone in recipe.backbones:
-        weights = recipe.weights_for(backbone)
-        plain = backbone in _OURS and weights == "none"
-        if plain and not recipe.options_for(backbone):
-            continue
-        from pcsearch.models.backbones import build_backbone
+    crops: dict[int, list[str]] = {}
+    for dataset in recipe.datasets:
+        crops.setdefault(recipe.image_for(dataset).crop, []).append(dataset)
+    return tuple(
+        _checked(recipe, backbone, crops)
+        for backbone in recipe.backbones
+        if not _is_plain(recipe, backbone, min(crops))
+    )
 
-        # The head is replaced in any case: 2 classes will do.
-        build_backbone(backbone, 2, weights=weights, options=recipe.options_for(backbone))
+
+def _is_plain(recipe: Recipe, backbone: str, crop: int) -> bool:
+    return (
+        backbone in ENOUGH_PIXELS
+        and crop >= ENOUGH_PIXELS[backbone]
+        and recipe.weights_for(backbone) == "none"
+        and not recipe.options_for(backbone)
+    )
+
+
+def _checked(recipe: Recipe, name: str, crops: dict[int, list[str]]) -> NetworkReport:
+    from pcsearch.models import build_backbone
+
+    # The head is replaced in any case: the number of classes does not matter.
+    backbone = build_backbone(
+        name,
+        _TRIED_CLASSES,
+        weights=recipe.weights_for(name),
+        options=recipe.options_for(name),
+    )
+    for crop, datasets in crops.items():
+        _try_images(name, backbone, crop, datasets, aux=bool(recipe.options_for(name).get("aux")))
+    loading = backbone.loading
+    return NetworkReport(
+        name, loading.source, loading.dropped, loading.missing, backbone.head_names
+    )
+
+
+def _try_images(
+    name: str, backbone: Backbone, crop: int, datasets: Collection[str], *, aux: bool
+) -> None:
+    from pcsearch.models.trying import failed_pass
+
+    # Auxiliary heads work in training only, and some need larger images than the network itself.
+    for training in (False, True) if aux else (False,):
+        failure = failed_pass(backbone.module, _TRIED_CLASSES, crop, training=training)
+        if failure is not None:
+            raise UserError(
+                f"{name} fails on images of {crop} x {crop} pixels (image.crop of "
+                f"{', '.join(datasets)}){' in training' if training else ''}: {failure}; choose "
+                "an image.crop that it takes, or another backbone"
+            )
+
+
+def _tensors(names: Collection[str]) -> str:
+    return "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
+
+
+def _verb(names: Collection[str], one: str, several: str) -> str:
+    return one if len(names) == 1 else several
+
+
+def _first(names: Collection[str], count: int = 3) -> str:
+    return ", ".join(list(names)[:count]) + (", ..." if len(names) > count else "")

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pcsearch.confusion.precision import at_least_float32
 from pcsearch.errors import TrialError
-from pcsearch.train.precision import autocast, wide
+from pcsearch.train.precision import autocast
 from pcsearch.train.records import Evaluation
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def evaluate(
         for images, labels in batches:
             with autocast(device, amp):
                 logits = module(images)
-            parts.append(_per_image(wide(logits), labels, num_classes))
+            parts.append(_per_image(at_least_float32(logits), labels, num_classes))
     if not parts:
         raise ValueError("there are no images to evaluate on")
     labels, predicted, in_top5, nll, confidence = (
@@ -103,10 +104,12 @@ def _calibration_error_percent(confidence: Tensor, correct: Tensor) -> float:
 
 @contextmanager
 def _evaluation_mode(module: nn.Module) -> Iterator[None]:
-    training = [layer for layer in module.modules() if layer.training]
+    modes = [(layer, layer.training) for layer in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        for layer in training:
-            layer.training = True
+        # through train(), not the attribute: traced networks exchange their graph in it
+        for layer, was in modes:  # parents before their children, whose modes may be others
+            if layer.training != was:
+                layer.train(was)

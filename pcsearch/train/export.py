@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
-from pcsearch.errors import UserError
 from pcsearch.train.atomic import replacing
 
 if TYPE_CHECKING:
@@ -24,8 +21,8 @@ def save_weights(path: Path, backbone: Backbone, metadata: Mapping[str, Any]) ->
     """Write the network's state dict to `path` as safetensors, atomically.
 
     Each value of `metadata` (class names, preprocessing, λ, ...) is stored as JSON under its key,
-    so it must be what JSON can hold; tuples come back as lists. Tensors that share memory are
-    written once each.
+    so it must be what JSON can hold. Tensors that share memory are written once each. The file can
+    be given as a backbone's weights.
 
     Raises:
         TypeError: for a value that is no JSON.
@@ -40,21 +37,3 @@ def save_weights(path: Path, backbone: Backbone, metadata: Mapping[str, Any]) ->
     }
     with replacing(path) as written:
         save_file(tensors, written, metadata={**texts, **_FORMAT})
-
-
-def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The state dict (on the CPU) and the metadata of a file that `save_weights` wrote.
-
-    Raises:
-        UserError: when there is no such file, or it is another kind of file.
-    """
-    if not path.is_file():
-        raise UserError(f"there is no weights file {path}")
-    try:
-        with safe_open(path, framework="pt") as stored:
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-            texts: dict[str, str] = stored.metadata() or {}
-        metadata = {key: json.loads(text) for key, text in texts.items() if key != "format"}
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is no weights file of this program: {error}") from error
-    return tensors, metadata

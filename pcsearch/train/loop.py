@@ -58,9 +58,11 @@ def fit(
         UserError: a loss variant that does not exist, a network with nothing to train.
     """
     device = torch.device(device)
-    module = backbone.module.to(device)
-    if settings.channels_last:
-        module.to(memory_format=torch.channels_last)
+    module = backbone.module
+    with explained(settings, "placing"):
+        module.to(device)
+        if settings.channels_last:
+            module.to(memory_format=torch.channels_last)
     identity = identity_of(settings, module, len(batches))
     saved = load_checkpoint(checkpoint, identity) if checkpoint is not None else None
     records: list[EpochRecord] = []
@@ -83,9 +85,9 @@ def fit(
             for epoch in range(max(stage.epochs.start, done + 1), stage.epochs.stop):
                 start = time.perf_counter()
                 set_training_mode(backbone, stage.head_only)
-                with explained(settings):
-                    with _seeded(settings.seed, epoch, device):
-                        means = trainer.train(batches.epoch(epoch), epoch)
+                with explained(settings), _seeded(settings.seed, epoch, device):
+                    means = trainer.train(batches.epoch(epoch), epoch)
+                with explained(settings, "evaluating"):
                     validation = evaluate(module) if evaluate is not None else None
                 records.append(_record(epoch, means, validation, time.perf_counter() - start))
                 if checkpoint is not None:

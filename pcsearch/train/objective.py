@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pcsearch.confusion import PairwiseConfusionLoss
-from pcsearch.train.precision import wide
+from pcsearch.confusion.precision import at_least_float32
 from pcsearch.train.settings import FitSettings
 
 AUXILIARY_WEIGHT = 0.3  # GoogLeNet's own weight for its auxiliary classifiers
@@ -37,9 +37,9 @@ class Objective:
         auxiliaries: Sequence[Tensor] = ()
         if not isinstance(output, Tensor):
             output, auxiliaries = output
-        loss: Tensor = self._criterion(wide(output), labels)
+        loss: Tensor = self._criterion(at_least_float32(output), labels)
         for logits in auxiliaries:
             loss = loss + AUXILIARY_WEIGHT * F.cross_entropy(
-                wide(logits), labels, label_smoothing=self._label_smoothing
+                at_least_float32(logits), labels, label_smoothing=self._label_smoothing
             )
         return loss, output.detach()

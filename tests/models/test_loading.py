@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from pcsearch.errors import UserError
 from pcsearch.models import build_backbone
+from pcsearch.models.loading import load_state
 
 HEAD = ("classifier.1.weight", "classifier.1.bias")
 NAME = "squeezenet1_1"
@@ -38,7 +39,20 @@ def test_same_classes_load_whole(tmp_path: Path) -> None:
     assert (report.source, report.dropped, report.missing) == (str(tmp_path / "w.pth"), (), ())
 
 
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "module.",
+        "_orig_mod.",
+        "module._orig_mod.",
+        "model.",
+        "model._orig_mod.",
+        "backbone.",
+        "model.backbone.",
+        "module.encoder.",
+        "network._orig_mod.",
+    ],
+)
 def test_wrappers_prefixes(tmp_path: Path, prefix: str) -> None:
     state = state_of(NAME, 5)
     path = saved({prefix + key: value for key, value in state.items()}, tmp_path)
@@ -140,3 +154,64 @@ def test_safetensors_of_a_network_that_reads_a_format_version(tmp_path: Path) ->
     save_file({k: v.contiguous() for k, v in state.items()}, tmp_path / "w.safetensors")
     backbone = build_backbone("mnasnet0_5", 5, weights=str(tmp_path / "w.safetensors"))
     assert_same(backbone.module, state)
+
+
+def test_a_lightning_checkpoint_with_more_in_it(tmp_path: Path) -> None:
+    state = state_of(NAME, 5)
+    stored = {f"model.{key}": value for key, value in state.items()} | {"loss.w": torch.ones(2)}
+    torch.save({"state_dict": stored, "epoch": 3}, tmp_path / "w.ckpt")
+    backbone = build_backbone(NAME, 5, weights=str(tmp_path / "w.ckpt"))
+    assert_same(backbone.module, state)
+    assert (backbone.loading.dropped, backbone.loading.missing) == (("loss.w",), ())
+
+
+class Wrapping(nn.Module):
+    """A network whose own names begin as a wrapper's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+        self.head = nn.Linear(4, 2)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_network_that_has_a_wrappers_name_in_it(prefix: str) -> None:
+    own, other = Wrapping(), Wrapping()
+    state = {prefix + key: value for key, value in other.state_dict().items()}
+    report = load_state(own, state, head=("head.weight", "head.bias"), source="w")
+    assert (report.dropped, report.missing) == ((), ())
+    assert_same(own, dict(other.state_dict()))
+
+
+def test_a_part_that_explains_little_is_not_guessed(tmp_path: Path) -> None:
+    """Two of 50 tensors have their names under `encoder.`: another network's, by chance."""
+    names = ("features.0.weight", "features.0.bias")
+    state = {f"encoder.{key}": state_of(NAME, 5)[key] for key in names}
+    with pytest.raises(UserError, match="fits no layer"):
+        build_backbone(NAME, 5, weights=saved(state, tmp_path))
+
+
+def without(state: dict[str, Tensor], share: float) -> tuple[dict[str, Tensor], list[str]]:
+    """`state` less the last `share` of its body's tensors, and these tensors' names."""
+    body = [key for key in state if key not in HEAD]
+    gone = body[len(body) - int(share * len(body)) :]
+    return {key: value for key, value in state.items() if key not in gone}, gone
+
+
+def test_up_to_a_tenth_of_the_body_may_be_missing(tmp_path: Path) -> None:
+    kept, gone = without(state_of(NAME, 5), 0.1)
+    assert gone
+    backbone = build_backbone(NAME, 5, weights=saved(kept, tmp_path))
+    assert list(backbone.loading.missing) == gone
+
+
+def test_more_of_the_body_missing_is_another_network(tmp_path: Path) -> None:
+    kept, gone = without(state_of(NAME, 5), 0.2)
+    with pytest.raises(UserError, match=rf"lacks {len(gone)} of the 50 .*: {gone[0]}, .*choose"):
+        build_backbone(NAME, 5, weights=saved(kept, tmp_path))
+
+
+def test_a_shallower_network_of_the_same_names(tmp_path: Path) -> None:
+    path = saved(state_of("resnet50", 5), tmp_path)
+    with pytest.raises(UserError, match=r"lacks 255 of .*layer3\.6\.conv1\.weight"):
+        build_backbone("resnet101", 5, weights=path)

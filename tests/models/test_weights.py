@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import string
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pcsearch.errors import UserError
-from pcsearch.models import check_weights
 from pcsearch.models.weights import read_state_dict
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
@@ -22,7 +23,6 @@ def saved(content: object, folder: Path, name: str = "w.pth", **how: object) -> 
 
 
 def assert_is_state(path: Path) -> None:
-    check_weights(path)
     read = read_state_dict(path)
     assert list(read) == list(STATE)
     assert all(torch.equal(read[key], STATE[key]) for key in STATE)
@@ -46,7 +46,7 @@ def test_safetensors(tmp_path: Path) -> None:
 
 def test_a_whole_module_is_not_unpickled(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"never unpickled.*model\.state_dict\(\)"):
-        check_weights(saved(nn.Linear(2, 2), tmp_path))
+        read_state_dict(saved(nn.Linear(2, 2), tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_whole_module_is_not_unpickled(tmp_path: Path) -> None:
 )
 def test_other_contents(tmp_path: Path, content: object, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        check_weights(saved(content, tmp_path))
+        read_state_dict(saved(content, tmp_path))
 
 
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
@@ -69,7 +69,27 @@ def test_other_contents(tmp_path: Path, content: object, message: str) -> None:
 def test_other_files(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=name):
-        check_weights(tmp_path / name)
+        read_state_dict(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "text", ["this is not a state dict", "Name,Class\nDuck,1\n", "}", "jjjj", "G"]
+)
+def test_texts(tmp_path: Path, text: str) -> None:
+    (tmp_path / "w.pth").write_text(text)
+    with pytest.raises(UserError, match=r"w\.pth.*state dict"):
+        read_state_dict(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_short_random_files(tmp_path: Path, seed: int) -> None:
+    """Bytes, printable texts, and texts of a pickle's own instructions."""
+    draw = random.Random(seed)
+    alphabet = (bytes(range(256)), string.printable.encode(), b"().]}auesjhqrtRbcKXIN0129\x80\n")
+    content = bytes(draw.choices(alphabet[seed % 3], k=draw.randrange(1, 60)))
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(UserError, match=r"w\.pth"):
+        read_state_dict(tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
@@ -82,11 +102,11 @@ def test_truncated_files(tmp_path: Path, name: str, share: float) -> None:
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(UserError, match=name):
-        check_weights(tmp_path / name)
+        read_state_dict(tmp_path / name)
 
 
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no such file.*`imagenet` or `none`"):
-        check_weights(tmp_path / "absent.pth")
+        read_state_dict(tmp_path / "absent.pth")
     with pytest.raises(UserError, match="a folder"):
-        check_weights(tmp_path)
+        read_state_dict(tmp_path)

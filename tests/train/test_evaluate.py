@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pcsearch.errors import TrialError
+from pcsearch.models import build_backbone
 from pcsearch.train.evaluate import Evaluation, evaluate
 
 from .helpers import perceptron, seeded
@@ -130,3 +131,18 @@ def test_modes_and_statistics_are_left_alone() -> None:
     assert evaluate(module, data, 3, "cpu") == first  # type: ignore[arg-type] # dropout is off
     assert [layer.training for layer in module] == [True, True, False, True, True, True]
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+
+
+def test_a_traced_network_trains_by_its_training_graph_again() -> None:
+    """Feature extractors have two graphs, one a mode, which may differ (in dropout, say)."""
+    module = build_backbone(
+        "bilinear_cnn", 3, options={"features": "squeezenet1_1", "channels": 4}
+    ).module
+    traced = module.get_submodule("trunk.layers")
+    module.train()
+    traced.get_submodule("features.3").eval()
+    modes = [layer.training for layer in module.modules()]
+    data = [(torch.zeros(2, 3, 32, 32), torch.tensor([0, 1]))]
+    evaluate(module, data, 3, "cpu")  # type: ignore[arg-type]
+    assert [layer.training for layer in module.modules()] == modes
+    assert traced.graph is traced.train_graph

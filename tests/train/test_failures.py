@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor, nn
 
 from pcsearch.errors import TrialError, UserError
-from pcsearch.train.failures import explained
+from pcsearch.train.failures import Doing, explained
 
-from .helpers import settings
+from .helpers import MemoryBatches, perceptron, settings, train
 
 
 def test_out_of_memory_says_what_to_lower() -> None:
@@ -19,6 +22,19 @@ def test_out_of_memory_says_what_to_lower() -> None:
 def test_no_memory_on_the_cpu() -> None:
     with pytest.raises(TrialError, match=r"train\.accumulation_steps"), explained(settings()):
         torch.empty(1 << 50, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("doing", "advice"),
+    [
+        ("placing", r"network itself: .*gpus_per_trial.*smaller backbone \("),
+        ("evaluating", r"an evaluation.*gpus_per_trial.*smaller backbone or image\.crop \("),
+    ],
+)
+def test_out_of_memory_outside_training_is_not_the_batch_size(doing: Doing, advice: str) -> None:
+    with pytest.raises(TrialError, match=advice) as caught, explained(settings(), doing):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+    assert "batch_size" not in str(caught.value)
 
 
 def test_a_network_that_cannot_be_compiled() -> None:
@@ -35,3 +51,25 @@ def test_everything_else_passes_through(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, explained(settings()):
         raise error
     assert caught.value is error
+
+
+class NoRoom(nn.Flatten):
+    """As a network is that does not fit onto its device: a failure to move."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> NoRoom:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+
+def test_a_network_that_does_not_fit_onto_the_device_is_explained() -> None:
+    backbone = perceptron()
+    backbone.module[0] = NoRoom()
+    with pytest.raises(TrialError, match="out of memory for the network itself"):
+        next(train(backbone, MemoryBatches(), settings()))
+
+
+def test_no_memory_for_the_evaluation_is_explained() -> None:
+    def evaluate(module: nn.Module) -> None:
+        torch.empty(1 << 50, dtype=torch.float64)
+
+    with pytest.raises(TrialError, match="out of memory for an evaluation"):
+        next(train(perceptron(), MemoryBatches(), settings(), evaluate=evaluate))

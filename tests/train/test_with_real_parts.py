@@ -94,3 +94,54 @@ def test_bilinear_classifier_first(digits: tuple[np.ndarray, np.ndarray]) -> Non
     assert "head.weight" in alone
     assert together > alone
     assert any("running_mean" in name for name in together)
+
+
+def test_bilinear_with_a_torchvision_trunk() -> None:
+    """Random images of 64 pixels: the body moves in the second stage, and not before."""
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (16, 72, 72, 3), dtype=np.uint8)
+    labels = np.arange(16, dtype=np.int64) % 4
+    preprocessing = Preprocessing(crop=64, flip=True, mean=(0.5,) * 3, std=(0.25,) * 3)
+    chosen = FitSettings(epochs=3, seed=0, lr=0.01, batch_size=8, lambda_=0.2, head_only_epochs=1)
+    batches = TrainBatches(
+        images,
+        labels,
+        np.arange(16),
+        preprocessing,
+        batch_size=8,
+        pairing=chosen.pairing,
+        seed=0,
+        device="cpu",
+    )
+    test = EvalBatches(images, labels, None, preprocessing, batch_size=16, device="cpu")
+    options = {"features": "squeezenet1_1", "channels": 64}
+    backbone = build_backbone("bilinear_cnn", 4, options=options)
+
+    def body() -> list[torch.Tensor]:
+        return [p.detach().clone() for p in backbone.body_parameters()]
+
+    def head() -> list[torch.Tensor]:
+        return [p.detach().clone() for p in backbone.head_parameters()]
+
+    bodies, heads = [body()], [head()]
+    for record in fit(
+        backbone,
+        batches,
+        chosen,
+        device="cpu",
+        evaluate=lambda module: evaluate(module, test, 4, "cpu"),
+    ):
+        assert np.isfinite(record.train_loss)
+        bodies.append(body())
+        heads.append(head())
+    assert _same(bodies[0], bodies[1])
+    assert not _same(heads[0], heads[1])
+    for before, after in ((1, 2), (2, 3)):
+        assert not any(
+            torch.equal(*pair) for pair in zip(bodies[before], bodies[after], strict=True)
+        )
+        assert not _same(heads[before], heads[after])
+
+
+def _same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    return all(torch.equal(*pair) for pair in zip(one, other, strict=True))
