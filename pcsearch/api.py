@@ -120,58 +120,67 @@ def run_recipes(
     for run_name in names:
         check_free(runs, run_name)
     check_space(runs)
-    for recipe in recipes:
-        for dataset in recipe.datasets:
-            open_dataset(dataset, data_options(recipe))
-        check_networks(recipe)
+    weights = [_check(recipe, observer) for recipe in recipes]
     plans = [_plan(recipe, observer) for recipe in recipes]
     with ray_session(address) as capacity:
         sizings = [size_trials(recipe.resources, capacity) for recipe in recipes]
-        for recipe, plan, sizing, run_name in zip(recipes, plans, sizings, names, strict=True):
-            yield _run(recipe, plan, sizing, runs, run_name, observer)
+        jobs = zip(recipes, plans, sizings, names, weights, strict=True)
+        for recipe, plan, sizing, run_name, sources in jobs:
+            with new_run(runs, run_name, recipe.dump_yaml(), environment(sources)) as folder:
+                outcome = _run(recipe, plan, sizing, folder, observer)
+            yield outcome
+
+
+def _check(recipe: Recipe, observer: Observer) -> list[str]:
+    """Open every dataset and try every network; says where the weights come from."""
+    for dataset in recipe.datasets:
+        open_dataset(dataset, data_options(recipe))
+    sources = [line for report in check_networks(recipe) for line in report.sentences()]
+    for line in sources:
+        observer.noted(line)
+    return sources
 
 
 def _run(
-    recipe: Recipe, plan: Plan, sizing: Sizing, runs: Path, name: str, observer: Observer
+    recipe: Recipe, plan: Plan, sizing: Sizing, folder: RunFolder, observer: Observer
 ) -> Outcome:
     from pcsearch.cluster.quiet import stderr_to_file
     from pcsearch.search.tune_run import run_campaign
 
-    with new_run(runs, name, recipe.dump_yaml(), environment()) as folder:
-        began = time.monotonic()
-        status: Status = "failed"
-        with FileJournal(folder.journal) as journal:
-            campaign = Campaign(
-                plan,
-                journal,
-                clock=lambda: time.monotonic() - began,
-                width=sizing.width,
-                listener=lambda event, state: _watch(event, state, folder, observer),
-            )
-            observer.started(folder.path, plan, sizing.width)
+    began = time.monotonic()
+    status: Status = "failed"
+    with FileJournal(folder.journal) as journal:
+        campaign = Campaign(
+            plan,
+            journal,
+            clock=lambda: time.monotonic() - began,
+            width=sizing.width,
+            listener=lambda event, state: _watch(event, state, folder, observer),
+        )
+        observer.started(folder.path, plan, sizing.width)
+        try:
+            with stderr_to_file(folder.path / "driver.log"):
+                complete = run_campaign(
+                    campaign,
+                    workplace(recipe, plan, folder, sizing),
+                    cpus_per_trial=sizing.cpus_per_trial,
+                    gpus_per_trial=sizing.gpus_per_trial,
+                    tick=lambda: observer.tick(
+                        campaign.state, time.monotonic() - began, sizing.width
+                    ),
+                )
+            status = _status(campaign, complete)
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
+        finally:
             try:
-                with stderr_to_file(folder.path / "driver.log"):
-                    complete = run_campaign(
-                        campaign,
-                        workplace(recipe, plan, folder, sizing),
-                        cpus_per_trial=sizing.cpus_per_trial,
-                        gpus_per_trial=sizing.gpus_per_trial,
-                        tick=lambda: observer.tick(
-                            campaign.state, time.monotonic() - began, sizing.width
-                        ),
-                    )
-                status = _status(campaign, complete)
-            except KeyboardInterrupt:
-                status = "interrupted"
-                raise
+                campaign.end(status)
+                whole = status != "interrupted" and campaign.done
+                folder.finish(summarise(campaign.state).to_json(), whole=whole)
             finally:
-                try:
-                    campaign.end(status)
-                    whole = status != "interrupted" and campaign.done
-                    folder.finish(summarise(campaign.state).to_json(), whole=whole)
-                finally:
-                    observer.finished(status)
-        return Outcome(folder, campaign.state, summarise(campaign.state))
+                observer.finished(status)
+    return Outcome(folder, campaign.state, summarise(campaign.state))
 
 
 def _status(campaign: Campaign, complete: bool) -> Status:

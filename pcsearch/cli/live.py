@@ -45,6 +45,10 @@ class LiveView:
         waiting = Text("starting workers" if done >= total else "", "dim")
         self._paint(Group(line, waiting))
 
+    def noted(self, line: str) -> None:
+        self.close()  # the line stays above the region that follows
+        self._console.print(Text(line))
+
     def started(self, run_folder: Path, plan: Plan, width: int) -> None:
         self._run_folder = str(run_folder)
         self._state = None

@@ -34,6 +34,9 @@ class PlainLines:
             self._preparing = ""
             self._write(0.0, f"prepared {what}: {total:,}")
 
+    def noted(self, line: str) -> None:
+        self._write(0.0, line)
+
     def started(self, run_folder: Path, plan: Plan, width: int) -> None:
         self._settled.clear()
         self._said = self._elapsed = 0.0

@@ -6,20 +6,22 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
 _REPORTED = ("pcsearch", "torch", "torchvision", "ray", "optuna", "numpy", "pillow")
 
 
-def environment() -> dict[str, Any]:
-    """Versions and machine, stored with every run."""
+def environment(weights: Sequence[str]) -> dict[str, Any]:
+    """Versions, machine and where each network's weights came from, stored with every run."""
     return {
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
+        "weights": list(weights),
         "versions": {package: _version(package) for package in _REPORTED},
     }
 

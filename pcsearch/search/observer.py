@@ -16,6 +16,9 @@ class Observer(Protocol):
     def preparing(self, what: str, done: int, total: int) -> None:
         """Images of `what` made ready so far."""
 
+    def noted(self, line: str) -> None:
+        """Something a person should know before the campaign starts."""
+
     def started(self, run_folder: Path, plan: Plan, width: int) -> None:
         """The run folder exists and trials are about to be asked, `width` at once."""
 
@@ -33,6 +36,8 @@ class Silent:
     """Watches nothing."""
 
     def preparing(self, what: str, done: int, total: int) -> None: ...
+
+    def noted(self, line: str) -> None: ...
 
     def started(self, run_folder: Path, plan: Plan, width: int) -> None: ...
 
