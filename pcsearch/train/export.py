@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from pcsearch.train.atomic import replacing
 
@@ -36,4 +36,4 @@ def save_weights(path: Path, backbone: Backbone, metadata: Mapping[str, Any]) ->
         for name, tensor in backbone.module.state_dict().items()
     }
     with replacing(path) as written:
-        save_file(tensors, written, metadata={**texts, **_FORMAT})
+        written.write_bytes(save(tensors, metadata={**texts, **_FORMAT}))  # save_file makes it 0600
