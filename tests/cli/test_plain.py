@@ -64,9 +64,7 @@ def test_progress_each_half_minute() -> None:
 def test_failures_and_arms_given_up_are_told() -> None:
     text = "\n".join(lines_of(plan(), fails=lambda spec: spec.arm == "pc"))
     assert "digits/compact_cnn pc search 0: failed: loss became nan at epoch 1" in text
-    assert (
-        "digits/compact_cnn pc: given up: no search trial was trained to the end: " in text
-    )
+    assert "digits/compact_cnn pc: given up: no search trial was trained to the end: " in text
 
 
 def test_cached_images_are_not_announced() -> None:
