@@ -99,6 +99,8 @@ def plan_all(
 ) -> list[Plan]:
     """The plans of recipes, without starting anything (images are decoded into the cache)."""
     recipes = load_recipes(sources, overrides, images)
+    for recipe in recipes:
+        check_networks(recipe, download=False)
     return [_plan(recipe, observer or Silent()) for recipe in recipes]
 
 

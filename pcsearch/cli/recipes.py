@@ -126,6 +126,7 @@ def validate_recipes(
     """
     from pcsearch.recipe.load import load_recipe
     from pcsearch.recipe.overrides import split_arguments
+    from pcsearch.search.networks import check_networks
 
     sources, overrides = split_arguments(arguments)
     if not sources:
@@ -134,6 +135,7 @@ def validate_recipes(
     for source in sources:
         try:
             recipe = load_recipe(source, overrides, images=images, images_needed=False)
+            check_networks(recipe, download=False)
         except UserError as error:
             problems += str(error).splitlines()
         else:

@@ -55,7 +55,10 @@ def tune(
             print_summary(console(), outcome.summary, outcome.state)
             if outcome.summary.status == "interrupted":
                 folder = outcome.folder
-                typer.echo(f"interrupted; what was run until then is kept in {folder.path}")
+                typer.echo(
+                    f"interrupted; what was run until then is kept in {folder.path}. It cannot be "
+                    "resumed yet: to try again, run the command once more (with another --name)"
+                )
                 code = EXIT_INTERRUPTED
                 break
             if outcome.summary.status == "failed":

@@ -33,8 +33,9 @@ def check_datasets(recipe: Recipe) -> Iterator[Finding]:
         message = "is given, but datasets does not name images: add it, as in datasets=[images]"
         yield Finding(("data", "images"), message, (("datasets",),))
     for name in recipe.image.per_dataset:
-        if name not in recipe.datasets:
-            yield _stranger(("image", "per_dataset", name), name, recipe.datasets, "datasets")
+        if name not in known:  # one that exists, but is not in use, may come from what is extended
+            message = f"unknown dataset {show(name)}{suggest(name, known)}"
+            yield Finding(("image", "per_dataset", name), message)
 
 
 def check_images_given(recipe: Recipe) -> Iterator[Finding]:

@@ -118,7 +118,10 @@ def find_recipe(source: str) -> Path:
     if folder:
         inside = sorted(file.name for s in SUFFIXES for file in path.glob(f"*{s}"))
         hint = f", such as {path / inside[0]}" if inside else ""
-        raise UserError(f"{source}: is a folder: name the recipe file in it{hint}")
+        raise UserError(
+            f"{source}: is a folder: name the recipe file in it{hint}; for a folder of images, "
+            f"write --images {source}"
+        )
     if exists:
         raise UserError(f"{source}: is not a regular file")
     near = did_you_mean(path.stem if path.suffix in SUFFIXES else path.name, shipped)

@@ -19,6 +19,7 @@ class Cells:
     strength: str
     fraction: str
     validation: str
+    control_validation: str
     treated: str
     control: str
     gain: str
@@ -45,6 +46,7 @@ def cells(study: StudySummary) -> Cells:
         strength=fmt.strength(arm) if arm else fmt.ABSENT,
         fraction=fmt.fraction(arm) if arm else fmt.ABSENT,
         validation=fmt.percent(arm.val_top1 if arm else None),
+        control_validation=fmt.percent(control.val_top1 if control else None),
         treated=fmt.scores(arm.test_top1 if arm else None),
         control=fmt.scores(control.test_top1 if control else None),
         gain=fmt.points(gain.mean) if gain else fmt.ABSENT,

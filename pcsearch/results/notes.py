@@ -15,6 +15,9 @@ from pcsearch.results.stats import Gain
 from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.state import CampaignState
 
+FEW_TEST_IMAGES = 200
+"""Below this, the choice of test images matters more than the training seeds do."""
+
 StudyNotes = Callable[[StudySummary, StudyPlan, CampaignState], Iterator[str]]
 
 
@@ -39,7 +42,7 @@ def _campaign(summary: Summary, state: CampaignState) -> Iterator[str]:
     if summary.status == "running":
         yield "The campaign is still running: choices and numbers may change."
     if summary.status == "interrupted":
-        yield "The campaign was interrupted: what follows is partial."
+        yield "The campaign was interrupted: what the table shows is partial."
     if state.plan.metric != "top1":
         yield 'Accuracies are mean per-class top-1 (metric: mean_class_top1), not plain "top-1".'
     if state.search_closed is not None:
@@ -65,6 +68,15 @@ def _given_up(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Ite
 
 def _skipped_images(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     yield from plan.images.left_out()
+
+
+def _few_test_images(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    images = plan.images.test
+    if state.plan.confirm_seeds and 0 < images < FEW_TEST_IMAGES:
+        yield (
+            f"There are only {images} test images: one is {100 / images:.1f} points, and other "
+            "images of the same classes may give another gain."
+        )
 
 
 def _failed_trials(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
@@ -150,10 +162,13 @@ def _edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterat
         if choice is None or choice.edge is None or arm.parameter is None or key is None:
             continue
         value = float(choice.config[arm.parameter])
+        search = state.arms[plan.id, arm.name].trials["search"]
+        whole = sum(trial.state == "COMPLETE" for trial in search)
+        of = f"of {len(search)} values tried, {whole} fully trained"
         symbol = {"lambda_over_n": "λ/N", "lambda": "λ"}.get(arm.parameter, "smoothing")
         yield (
             f"{fmt.label(arm.name)}'s best {symbol}, {fmt.significant(value)}, is at the "
-            f"{choice.edge} end of what was searched: {_advice(arm, key, choice.edge)}"
+            f"{choice.edge} end of what was searched ({of}): {_advice(arm, key, choice.edge)}"
         )
 
 
@@ -194,6 +209,7 @@ def _published(study: StudySummary, plan: StudyPlan, state: CampaignState) -> It
 _ABOUT_STUDIES: tuple[StudyNotes, ...] = (
     _given_up,
     _skipped_images,
+    _few_test_images,
     _failed_trials,
     _missing_seeds,
     _borrowed,

@@ -55,7 +55,11 @@ def _one_line(treated: str) -> list[Column]:
         Column("N", lambda c: c.classes, right=True),
         Column(_best(treated), lambda c: c.strength, right=True),
         Column("λ/N", lambda c: c.fraction, right=True),
-        Column("val\ntop-1", lambda c: c.validation, right=True),
+        Column(
+            f"val top-1\n{treated}, control",
+            lambda c: f"{c.validation}, {c.control_validation}",
+            right=True,
+        ),
         Column(f"{treated}\ntest top-1", lambda c: c.treated, right=True),
         Column("control\ntest top-1", lambda c: c.control, right=True),
         Column("gain\n[95 % interval]", lambda c: f"{c.gain} {c.interval}", coloured=True),
@@ -70,7 +74,11 @@ def _two_lines(treated: str) -> list[Column]:
         Column("dataset\nbackbone", lambda c: f"{c.dataset}\n{c.backbone}"),
         Column("\nN", lambda c: c.classes, right=True),
         Column(f"{_best(treated)}\nλ/N", lambda c: f"{c.strength}\n{c.fraction}", right=True),
-        Column("val\ntop-1", lambda c: c.validation, right=True),
+        Column(
+            f"val top-1\n{treated}, control",
+            lambda c: f"{c.validation}\n{c.control_validation}",
+            right=True,
+        ),
         Column(
             f"test top-1\n{treated}, control", lambda c: f"{c.treated}\n{c.control}", right=True
         ),
@@ -84,7 +92,11 @@ def _three_lines(treated: str) -> list[Column]:
     return [
         Column("dataset\nbackbone", lambda c: f"{c.dataset}\n{c.backbone}\nN = {c.classes}"),
         Column(f"{_best(treated)}\nλ/N", lambda c: f"{c.strength}\n{c.fraction}", right=True),
-        Column("val\ntop-1", lambda c: c.validation, right=True),
+        Column(
+            f"val top-1\n{treated}\ncontrol",
+            lambda c: f"{c.validation}\n{c.control_validation}",
+            right=True,
+        ),
         Column(
             f"test top-1\n{treated}\ncontrol", lambda c: f"{c.treated}\n{c.control}", right=True
         ),
@@ -120,7 +132,7 @@ def _block(study: Cells, treated: str) -> RenderableType:
     heading = f"{study.dataset} · {study.backbone} · N = {study.classes}"
     body = Text.assemble(
         f"{_best(treated)} {study.strength}, λ/N {study.fraction}\n",
-        f"val top-1: {study.validation}\n",
+        f"val top-1: {study.validation}, control {study.control_validation}\n",
         f"test top-1: {treated} {study.treated}\n",
         f"test top-1: control {study.control}\n",
         "gain: ",
@@ -143,7 +155,7 @@ def _legend(summary: Summary, treated: str) -> str:
     if seeds and min(seeds) == max(seeds):
         over = f"{seeds[0]} confirm seed{'s' if seeds[0] > 1 else ''}"
     parts = [
-        f"Accuracies in percent. val: {treated}'s score in its own selection, hence optimistic.",
+        "Accuracies in percent. val: what each arm was chosen by, hence optimistic.",
         f"test: mean ± std over {over}.",
     ]
     if any("control" in study.arms for study in summary.studies):

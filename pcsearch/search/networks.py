@@ -72,11 +72,16 @@ class NetworkReport:
         return tuple(lines)
 
 
-def check_networks(recipe: Recipe) -> tuple[NetworkReport, ...]:
+def check_networks(recipe: Recipe, *, download: bool = True) -> tuple[NetworkReport, ...]:
     """Build every network once, with its weights and options, and try it on images of each crop.
 
     One of ours without weights or options cannot be wrong on images that are large enough; it has
     no report and needs no torch here.
+
+    Args:
+        recipe: The recipe whose backbones are checked.
+        download: Whether ImageNet weights are loaded, and fetched where they are not there yet;
+            otherwise such a network is checked as if it had none.
 
     Raises:
         UserError: an unknown backbone or option; weights that are missing or do not fit; a network
@@ -86,7 +91,7 @@ def check_networks(recipe: Recipe) -> tuple[NetworkReport, ...]:
     for dataset in recipe.datasets:
         crops.setdefault(recipe.image_for(dataset).crop, []).append(dataset)
     return tuple(
-        _checked(recipe, backbone, crops)
+        _checked(recipe, backbone, crops, download)
         for backbone in recipe.backbones
         if not _is_plain(recipe, backbone, min(crops))
     )
@@ -101,14 +106,17 @@ def _is_plain(recipe: Recipe, backbone: str, crop: int) -> bool:
     )
 
 
-def _checked(recipe: Recipe, name: str, crops: dict[int, list[str]]) -> NetworkReport:
+def _checked(
+    recipe: Recipe, name: str, crops: dict[int, list[str]], download: bool
+) -> NetworkReport:
     from pcsearch.models import build_backbone
 
     # The head is replaced in any case: the number of classes does not matter.
+    weights = recipe.weights_for(name)
     backbone = build_backbone(
         name,
         _TRIED_CLASSES,
-        weights=recipe.weights_for(name),
+        weights="none" if weights == "imagenet" and not download else weights,
         options=recipe.options_for(name),
     )
     for crop, datasets in crops.items():

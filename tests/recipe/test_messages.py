@@ -66,7 +66,7 @@ IN_A_FILE = [
     ("train: {head_only_epochs: 2, warmup_epochs: 0.5}", "3: asha.grace_epochs is 1, but must exceed train.head_only_epochs + train.warmup_epochs (2 + 0.5)"),
     ("image: {crop: 300}", "4: image.crop is 300, but must be at most image.resize (256)"),
     ("image: {per_dataset: {digits: {resize: 40}}}", "4: image.per_dataset.digits has crop 224, but it must be at most resize (40)"),
-    ("image: {per_dataset: {digit: {flip: no}}}", '4: image.per_dataset.digit: "digit" is not among datasets, did you mean "digits"?'),
+    ("image: {per_dataset: {digit: {flip: no}}}", '4: image.per_dataset.digit: unknown dataset "digit", did you mean "digits"?'),
     ("image: {mean: [0.5]}", "4: image.mean is [0.5], but must be three numbers: red, green, blue"),
     ("image: {std: [0.5, 0, 1]}", "4: image.std is 0, but must be greater than 0"),
     ("data: {images: /x}", "4: data.images is given, but datasets does not name images: add it, as in datasets=[images]"),

@@ -23,6 +23,12 @@ def recipe(**sections: Any) -> Recipe:
     return load_recipe({**BASE, **sections})
 
 
+def test_a_shipped_recipe_can_be_cut_down_to_either_of_its_datasets() -> None:
+    for dataset in ("digits", "fieldguide"):
+        recipe = load_recipe("quickstart", [f"datasets=[{dataset}]"])
+        assert recipe.datasets == (dataset,)
+
+
 def test_spaces_of_the_arms_in_the_sampling_order() -> None:
     found = recipe(
         search={

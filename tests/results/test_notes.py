@@ -57,6 +57,13 @@ def test_one_seed_is_no_evidence() -> None:
     assert "no evidence either way" in only(written(campaign_plan(seeds=1)), "against control")
 
 
+def test_few_test_images_are_said_with_what_one_is_worth() -> None:
+    study = study_plan()
+    images = study.images.model_copy(update={"test": 40})
+    plan = campaign_plan(study.model_copy(update={"images": images}))
+    assert "only 40 test images: one is 2.5 points" in only(written(plan), "test images:")
+
+
 def test_without_confirm_there_is_no_test_number() -> None:
     lines = written(campaign_plan(seeds=0))
     assert "confirm.seeds: 0" in only(lines, "test images")

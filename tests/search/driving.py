@@ -40,7 +40,7 @@ def study_plan(name: str = "digits", arms: tuple[ArmPlan, ...] | None = None) ->
         dataset=name,
         backbone="compact_cnn",
         num_classes=10,
-        images=ImageCounts(fit=80, val=20, train=100, test=50),
+        images=ImageCounts(fit=80, val=20, train=100, test=300),
         split_hash="0123456789abcdef",
         arms=arms or (control_arm(), pc_arm()),
     )
