@@ -64,11 +64,11 @@ def check_trials(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(("search", "startup_trials"), message, (("search", "trials"),))
     if search.sampler != "grid" or not search.grid or not set(search.grid) <= set(DIMENSIONS):
         return
-    sizes = {
+    sizes = [
         (_points(recipe, backbone, name), name)
         for backbone in recipe.backbones
         for name in _searching(recipe)
-    }
+    ]
     points, name = max(sizes, default=(0, ""), key=lambda size: size[0])
     if points > trials:
         message = f"is {trials}, but the grid has {points} points for {name}"

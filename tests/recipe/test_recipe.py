@@ -161,3 +161,13 @@ def test_names_agree_with_the_loss() -> None:
     for pairing in PAIRINGS:
         assert recipe(train={"pairing": pairing}).train.pairing == pairing
     assert {arm.variant for arm in ARMS.values()} - {None} <= set(confusion.VARIANTS)
+
+
+def test_every_key_is_documented() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "recipes.md").read_text()
+    content = load_recipe("quickstart").to_mapping()
+    keys = set(content) | {
+        key for part in content.values() if isinstance(part, dict) for key in part
+    }
+    missing = {key for key in keys if key not in text} - {"digits"}
+    assert missing == set()
