@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 CONFIDENCE = 0.95
+ROUNDING = 1e-9
+"""Points of accuracy: differences that spread less than this are equal."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def paired_gain(treated: Mapping[int, float], control: Mapping[int, float]) -> G
     if not differences:
         return None
     mean, deviation = mean_std(differences)
-    if not deviation:
+    if deviation is None or deviation < ROUNDING:
         return Gain(mean, None, None, None)
     # scipy.special starts in a third of the time of scipy.stats and holds the same distribution.
     from scipy.special import stdtr, stdtrit

@@ -90,6 +90,16 @@ def test_equal_differences_give_no_interval(difference: float) -> None:
     assert paired_gain(treated, control) == Gain(difference, None, None, None)
 
 
+def test_differences_that_are_equal_but_for_rounding_give_no_interval_either() -> None:
+    """One image of 359 more in each of two trainings: the differences differ in the last bit."""
+    control = {1: 100 * 331 / 359, 2: 100 * 337 / 359}
+    treated = {1: 100 * 332 / 359, 2: 100 * 338 / 359}
+    assert treated[1] - control[1] != treated[2] - control[2]
+    gain = paired_gain(treated, control)
+    assert gain is not None
+    assert (gain.low, gain.high, gain.p_value) == (None, None, None)
+
+
 def test_reading_results_starts_nothing_heavy() -> None:
     code = (
         "import sys; import pcsearch.results.summary, pcsearch.results.tables;"
