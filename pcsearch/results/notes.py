@@ -129,8 +129,8 @@ def _verdicts(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Ite
 def _verdict(gain: Gain) -> str:
     if gain.includes_zero is None or gain.p_value is None:
         return (
-            "a single pair of trainings, or pairs that all differ by the same, give no interval, so "
-            "this is no evidence either way."
+            "a single pair of trainings, or pairs that all differ by the same, give no interval, "
+            "so this is no evidence either way."
         )
     if gain.includes_zero:
         return "the interval includes zero, so this is no evidence either way."
