@@ -39,17 +39,22 @@ class Part:
         labels: [n] class numbers from 0.
         boxes: [n, 4] x, y, width, height of the object in pixels of the image as it is stored,
             or None where the dataset has none.
+        groups: [n] numbers; images of one group (one specimen, one burst, one video) must not be
+            split between training and validation. None where the dataset states none.
     """
 
     images: ImageSource
     labels: Int64Array
     boxes: Float32Array | None = None
+    groups: Int64Array | None = None
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
             raise ValueError(f"{len(self.images)} images, but {len(self.labels)} labels")
         if self.boxes is not None and self.boxes.shape != (len(self.labels), 4):
             raise ValueError(f"boxes are {self.boxes.shape}, not ({len(self.labels)}, 4)")
+        if self.groups is not None and len(self.groups) != len(self.labels):
+            raise ValueError(f"{len(self.groups)} groups, but {len(self.labels)} labels")
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Dataset:
         train: the official training images, and the validation images where some are given.
         test: the test images, None if there are none.
         given_val: the indices into `train` that the dataset sets aside for validation, or None.
+        ancestors: for each class, the names of those above it in the dataset's class hierarchy,
+            the nearest first; None where there is no hierarchy.
     """
 
     id: str
@@ -69,6 +76,7 @@ class Dataset:
     train: Part
     test: Part | None
     given_val: Int64Array | None = None
+    ancestors: tuple[tuple[str, ...], ...] | None = None
 
     @property
     def num_classes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,16 +16,23 @@ class DataOptions:
     Attributes:
         root: the folder that holds the downloaded datasets.
         images: the folder of the dataset `images`.
+        manifest: the CSV or Parquet file of the dataset `manifest`.
         classes: which classes to use, None for all: integers are the dataset's own numbers
             (from 1, as CUB-200-2011 writes them; digits have their own), strings are names.
         test_fraction: the share of a class held out as test images where no test part is given.
         split_seed: the seed of that held-out part.
+        levels: dataset id → the level of its class hierarchy to use, for example
+            {"aircraft": "family"}; the finest where it is left out.
+        instance: which of the random instances of `imagenet_random`, a seed from 0.
         fieldguide: what the drawn dataset `fieldguide` looks like.
     """
 
     root: Path = Path("data")
     images: Path | None = None
+    manifest: Path | None = None
     classes: tuple[int | str, ...] | None = None
     test_fraction: float = 0.2
     split_seed: int = 0
+    levels: Mapping[str, str] = field(default_factory=dict)
+    instance: int = 0
     fieldguide: FieldguideOptions = field(default_factory=FieldguideOptions)

@@ -9,6 +9,21 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
+class ColorJitter:
+    """How far colours vary in training: a factor is drawn from [1 - x, 1 + x] for each image.
+
+    Attributes:
+        brightness: x of the factor on all values.
+        contrast: x of the factor on the distance from the image's mean grey.
+        saturation: x of the factor on the distance from each pixel's grey.
+    """
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+
+
+@dataclass(frozen=True)
 class Preprocessing:
     """Crop, mirror and normalise.
 
@@ -17,9 +32,13 @@ class Preprocessing:
         flip: mirror half of the training images left to right.
         mean: of each channel, for values in [0, 1].
         std: of each channel, for values in [0, 1].
+        jitter: of colours, in training only.
+        erasing: the probability that a rectangle of a training image is set to the mean.
     """
 
     crop: int
     flip: bool = True
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    jitter: ColorJitter = ColorJitter()
+    erasing: float = 0.0

@@ -13,6 +13,8 @@ from PIL import Image
 from pcsearch.data.dataset import UInt8Array
 from pcsearch.data.decode import read_image
 
+_MISSING = "missing"
+
 
 @dataclass(frozen=True)
 class FileImages:
@@ -23,19 +25,25 @@ class FileImages:
         names: the files' paths relative to it, with forward slashes.
         key: fingerprint of the folder's real path and of the files' names, sizes and modification
             times; see `of`.
+        missing: the files that were not there, by their position in `names`.
     """
 
     root: Path
     names: tuple[str, ...]
     key: str
+    missing: tuple[int, ...] = ()
 
     @staticmethod
     def of(root: Path, names: Sequence[str]) -> FileImages:
         """The source of these files. A missing file is no error here, but when it is read."""
         digest = hashlib.sha256(f"{root.resolve()}\n".encode("utf-8", "surrogateescape"))
-        for name in names:
-            digest.update(f"{name}\0{_stamp(root / name)}\n".encode("utf-8", "surrogateescape"))
-        return FileImages(root, tuple(names), digest.hexdigest())
+        missing = []
+        for index, name in enumerate(names):
+            stamp = _stamp(root / name)
+            if stamp == _MISSING:
+                missing.append(index)
+            digest.update(f"{name}\0{stamp}\n".encode("utf-8", "surrogateescape"))
+        return FileImages(root, tuple(names), digest.hexdigest(), tuple(missing))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -84,5 +92,5 @@ def _stamp(path: Path) -> str:
     try:
         status = path.stat()
     except OSError:
-        return "missing"
+        return _MISSING
     return f"{status.st_size} {status.st_mtime_ns}"

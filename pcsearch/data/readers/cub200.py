@@ -5,23 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from pcsearch.data.classes import choose_classes, rows_of
-from pcsearch.data.dataset import Dataset, Float32Array, Part
+from pcsearch.data.dataset import Dataset, Float32Array
+from pcsearch.data.entry import Archive, CatalogEntry
 from pcsearch.data.options import DataOptions
+from pcsearch.data.readers.official import Listing, assemble, dataset_folder
 from pcsearch.data.readers.text_tables import read_table
-from pcsearch.data.sources import FileImages
 from pcsearch.errors import UserError
 
-FOLDER = "CUB_200_2011"
-HOMEPAGE = "https://www.vision.caltech.edu/datasets/cub_200_2011/"
-_TABLES = (
+_NEEDED = (
     "images.txt",
     "classes.txt",
     "image_class_labels.txt",
     "train_test_split.txt",
     "bounding_boxes.txt",
+    "images/",
 )
 
 
@@ -30,7 +28,7 @@ def read(options: DataOptions) -> Dataset:
 
     Raises UserError if files are missing or disagree, or `data.classes` is wrong.
     """
-    folder = _folder(options.root)
+    folder = dataset_folder(ENTRY, options.root, _NEEDED)
     names = read_table(folder / "images.txt")
     class_names = read_table(folder / "classes.txt")
     label_of = read_table(folder / "image_class_labels.txt", keys=names)
@@ -45,49 +43,20 @@ def read(options: DataOptions) -> Dataset:
     train = np.array([is_train[image] == "1" for image in names])
     boxes = _boxes(folder, [box_of[image] for image in names])
     files = [f"images/{name}" for name in names.values()]
-    titles = list(class_names.values())
-    chosen = choose_classes(titles, options.classes, [int(number) for number in class_names])
 
-    def part(of_part: npt.NDArray[np.bool_], what: str) -> Part:
-        rows = np.flatnonzero(of_part)
-        of_chosen, renumbered = rows_of(labels[rows], chosen)
-        rows = rows[of_chosen]
-        for position in sorted(set(chosen) - set(labels[rows].tolist())):
-            raise UserError(f"class {titles[position]} has no {what} images in {folder}.")
-        return Part(FileImages.of(folder, [files[row] for row in rows]), renumbered, boxes[rows])
+    def part(in_train: bool) -> Listing:
+        rows = np.flatnonzero(train == in_train)
+        return Listing([files[row] for row in rows], labels[rows], boxes[rows])
 
-    _check_folders(folder, {files[i].rsplit("/", 1)[0] for i in rows_of(labels, chosen)[0]})
-    return Dataset(
-        "cub200",
-        tuple(titles[position] for position in chosen),
-        part(train, "training"),
-        part(~train, "test"),
+    return assemble(
+        ENTRY.id,
+        folder,
+        list(class_names.values()),
+        part(True),
+        part(False),
+        options,
+        numbers=[int(number) for number in class_names],
     )
-
-
-def _folder(root: Path) -> Path:
-    for folder in (root / FOLDER, root):
-        missing = [name for name in _TABLES if not (folder / name).is_file()]
-        if not missing and not (folder / "images").is_dir():
-            missing = ["images/"]
-        if not missing:
-            return folder
-        if len(missing) < len(_TABLES):
-            break
-    raise UserError(
-        f"CUB-200-2011 is not complete at {folder if folder != root else root / FOLDER}: "
-        f"{', '.join(missing)} missing. Download CUB_200_2011.tgz (1.2 GB) from {HOMEPAGE} "
-        f"and unpack it in {root}, or set data.root to the folder that holds {FOLDER}."
-    )
-
-
-def _check_folders(folder: Path, wanted: set[str]) -> None:
-    missing = sorted(name for name in wanted if not (folder / name).is_dir())
-    if missing:
-        raise UserError(
-            f"{folder} lacks {len(missing)} of {len(wanted)} image folders ({missing[0]}, ...): "
-            "unpack the whole archive, or choose the classes that are there by data.classes."
-        )
 
 
 def _boxes(folder: Path, texts: list[str]) -> Float32Array:
@@ -99,3 +68,28 @@ def _boxes(folder: Path, texts: list[str]) -> Float32Array:
             f"{folder / 'bounding_boxes.txt'}: every line must hold an image number and "
             "x, y, width, height."
         ) from error
+
+
+ENTRY = CatalogEntry(
+    id="cub200",
+    title="Caltech-UCSD Birds-200-2011",
+    classes=200,
+    reader=read,
+    description="11,788 photographs of 200 bird species with boxes; official split: 5,994 "
+    "train, 5,794 test.",
+    citation="C. Wah, S. Branson, P. Welinder, P. Perona, S. Belongie. The Caltech-UCSD "
+    "Birds-200-2011 Dataset. Technical Report CNS-TR-2011-001, Caltech, 2011.",
+    terms="non-commercial research and education; the photographs belong to their authors",
+    homepage="https://www.vision.caltech.edu/datasets/cub_200_2011/",
+    images={"train": 5994, "test": 5794},
+    folder="CUB_200_2011",
+    archives=(
+        Archive(
+            file="CUB_200_2011.tgz",
+            urls=("https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",),
+            size_bytes=1_150_585_339,
+            checksum="md5:97eceeb196236b17998738112f37df78",
+        ),
+    ),
+    samples_per_class=29.97,
+)

@@ -6,6 +6,7 @@ import numpy as np
 
 from pcsearch.data.classes import choose_classes, rows_of
 from pcsearch.data.dataset import Dataset, Int64Array, Part
+from pcsearch.data.entry import CatalogEntry
 from pcsearch.data.options import DataOptions
 from pcsearch.data.sources import ArrayImages
 from pcsearch.data.splits import stratified_split
@@ -34,3 +35,18 @@ def read(options: DataOptions) -> Dataset:
         return Part(ArrayImages(pixels[rows[of_chosen]], "digit"), renumbered)
 
     return Dataset("digits", tuple(names[i] for i in chosen), part(split.fit), part(split.val))
+
+
+ENTRY = CatalogEntry(
+    id="digits",
+    title="Optical recognition of handwritten digits",
+    classes=10,
+    reader=read,
+    description="1,797 scanned digits of 8 x 8 pixels, part of scikit-learn; test images "
+    "are a fixed stratified 20 % (seed 0).",
+    citation="E. Alpaydin, C. Kaynak. Optical Recognition of Handwritten Digits. UCI Machine "
+    "Learning Repository, 1998. doi:10.24432/C50P49",
+    terms="CC BY 4.0",
+    homepage="",
+    images={"train": 1437, "test": 360},
+)

@@ -12,6 +12,7 @@ from PIL import Image
 from pcsearch.data import fieldguide
 from pcsearch.data.classes import choose_classes
 from pcsearch.data.dataset import Dataset, Part
+from pcsearch.data.entry import CatalogEntry
 from pcsearch.data.fieldguide.options import FieldguideOptions
 from pcsearch.data.options import DataOptions
 
@@ -78,3 +79,16 @@ def read(options: DataOptions) -> Dataset:
         return Part(FieldguideImages(guide, pictures), labels)
 
     return Dataset("fieldguide", tuple(names[i] for i in chosen), part(train), part(test))
+
+
+ENTRY = CatalogEntry(
+    id="fieldguide",
+    title="Procedural field guide",
+    classes=None,
+    reader=read,
+    description="look-alike bird species drawn from a seed, each image with a box; the "
+    "first 60 % of a species' images train, the others test.",
+    citation="",
+    terms="part of this package, under its licence",
+    homepage="",
+)

@@ -9,6 +9,7 @@ import numpy as np
 
 from pcsearch.data.classes import choose_classes
 from pcsearch.data.dataset import Dataset, Int64Array, Part
+from pcsearch.data.entry import CatalogEntry
 from pcsearch.data.options import DataOptions
 from pcsearch.data.readers.folder_layout import FolderPart, find_parts
 from pcsearch.data.sources import FileImages
@@ -143,3 +144,16 @@ def _refuse_shared_files(root: Path, parts: dict[str, list[str]]) -> None:
                     f"{root / path} is the very same file as {root / first_path}: images to "
                     "train on, to validate on and to test on must differ. Remove the link."
                 )
+
+
+ENTRY = CatalogEntry(
+    id="images",
+    title="Your own images",
+    classes=None,
+    reader=read,
+    description="a folder with one sub-folder a class, optionally within train/, val/, "
+    "test/; a stratified test part is held out where none is given.",
+    citation="",
+    terms="yours",
+    homepage="",
+)

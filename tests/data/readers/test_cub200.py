@@ -73,7 +73,7 @@ def test_classes_by_their_own_numbers(root: Path) -> None:
 
 
 def test_nothing_there_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"CUB_200_2011\.tgz .*https://.*unpack it in .*data\.root"):
+    with pytest.raises(UserError, match=r"data get cub200 --root .*https://.*data\.root"):
         read(tmp_path)
 
 
