@@ -5,13 +5,46 @@ from __future__ import annotations
 from pcsearch.data.dataset import Dataset
 from pcsearch.data.entry import CatalogEntry
 from pcsearch.data.options import DataOptions
-from pcsearch.data.readers import cub200, digits, fieldguide, folder
+from pcsearch.data.readers import (
+    aircraft,
+    cars,
+    cifar,
+    cub200,
+    digits,
+    dogs,
+    fieldguide,
+    flowers102,
+    folder,
+    imagenet,
+    imagenet_subsets,
+    manifest,
+    nabirds,
+    svhn,
+)
+from pcsearch.data.readers.official import level_of
 from pcsearch.errors import UserError, did_you_mean
 
 __all__ = ["DATASETS", "CatalogEntry", "DataOptions", "open_dataset"]
 
-_READERS = (digits, fieldguide, cub200, folder)
-DATASETS: dict[str, CatalogEntry] = {reader.ENTRY.id: reader.ENTRY for reader in _READERS}
+_ENTRIES = (
+    digits.ENTRY,
+    fieldguide.ENTRY,
+    cub200.ENTRY,
+    cars.ENTRY,
+    aircraft.ENTRY,
+    nabirds.ENTRY,
+    flowers102.ENTRY,
+    dogs.ENTRY,
+    cifar.CIFAR10_ENTRY,
+    cifar.CIFAR100_ENTRY,
+    svhn.ENTRY,
+    imagenet.ENTRY,
+    imagenet_subsets.DOGS_ENTRY,
+    imagenet_subsets.RANDOM_ENTRY,
+    folder.ENTRY,
+    manifest.ENTRY,
+)
+DATASETS: dict[str, CatalogEntry] = {entry.id: entry for entry in _ENTRIES}
 """Every dataset, in the order in which they are listed."""
 
 
@@ -26,4 +59,5 @@ def open_dataset(dataset_id: str, options: DataOptions) -> Dataset:
             f'unknown dataset "{dataset_id}"{did_you_mean(dataset_id, DATASETS)} '
             f"(known: {', '.join(DATASETS)})"
         )
+    level_of(entry, options)  # refused for a dataset that has none, too
     return entry.reader(options)

@@ -18,7 +18,8 @@ class DataOptions:
         images: the folder of the dataset `images`.
         manifest: the CSV or Parquet file of the dataset `manifest`.
         classes: which classes to use, None for all: integers are the dataset's own numbers
-            (from 1, as CUB-200-2011 writes them; digits have their own), strings are names.
+            (from 1, as CUB-200-2011 writes them; from 0 for digits, CIFAR, SVHN and ImageNet),
+            strings are names.
         test_fraction: the share of a class held out as test images where no test part is given.
         split_seed: the seed of that held-out part.
         levels: dataset id → the level of its class hierarchy to use, for example

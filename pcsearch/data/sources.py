@@ -1,19 +1,26 @@
-"""The image sources that several readers share: files on disk and arrays in memory."""
+"""The image sources that several readers share: files, arrays, and big files that hold many."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from pcsearch.data.dataset import UInt8Array
+from pcsearch.data.dataset import Int64Array, UInt8Array
 from pcsearch.data.decode import read_image
+from pcsearch.errors import UserError
 
 _MISSING = "missing"
+_CHUNK_FILES = 1024
+_STAT_THREADS = 8  # a shared file system answers many questions at once, but each of them late
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,7 @@ class FileImages:
 
     Attributes:
         root: the folder.
-        names: the files' paths relative to it, with forward slashes.
+        names: the files' paths relative to it, with forward slashes, or absolute.
         key: fingerprint of the folder's real path and of the files' names, sizes and modification
             times; see `of`.
         missing: the files that were not there, by their position in `names`.
@@ -37,12 +44,16 @@ class FileImages:
     def of(root: Path, names: Sequence[str]) -> FileImages:
         """The source of these files. A missing file is no error here, but when it is read."""
         digest = hashlib.sha256(f"{root.resolve()}\n".encode("utf-8", "surrogateescape"))
-        missing = []
-        for index, name in enumerate(names):
-            stamp = _stamp(root / name)
-            if stamp == _MISSING:
-                missing.append(index)
-            digest.update(f"{name}\0{stamp}\n".encode("utf-8", "surrogateescape"))
+        missing: list[int] = []
+        chunks = [names[i : i + _CHUNK_FILES] for i in range(0, len(names), _CHUNK_FILES)]
+        with ThreadPoolExecutor(min(_STAT_THREADS, max(1, len(chunks)))) as pool:
+            for number, stamps in enumerate(pool.map(partial(_stamps, str(root)), chunks)):
+                lines = [
+                    f"{name}\0{stamp}\n" for name, stamp in zip(chunks[number], stamps, strict=True)
+                ]
+                digest.update("".join(lines).encode("utf-8", "surrogateescape"))
+                start = number * _CHUNK_FILES
+                missing += [start + i for i, stamp in enumerate(stamps) if stamp == _MISSING]
         return FileImages(root, tuple(names), digest.hexdigest(), tuple(missing))
 
     def __len__(self) -> int:
@@ -88,9 +99,97 @@ class ArrayImages:
         return Image.fromarray(self.pixels[index]).convert("RGB")
 
 
-def _stamp(path: Path) -> str:
+class _Held:
+    """Pixels that are in memory or not; a copy or a pickle of it starts without them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.pixels: UInt8Array | None = None
+
+    def __reduce__(self) -> tuple[type[_Held], tuple[()]]:
+        return _Held, ()
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedImages:
+    """Images inside a few big files, which are read at the first image that is asked for.
+
+    Opening it and pickling it cost nothing: no pixels are hashed, nor do they travel.
+
+    Attributes:
+        files: the files.
+        load: reads all their images, uint8 [all, height, width, 3]; a function of a module, for
+            it is pickled. UserError says what is wrong with the files.
+        rows: [n] which of these images are the source's.
+        total: how many there are in all, as they were counted when the labels were read.
+        title: what messages call an image, followed by its number in the files.
+        key: fingerprint of the files' real paths, sizes and modification times and of `rows`.
+    """
+
+    files: tuple[Path, ...]
+    load: Callable[[Sequence[Path]], UInt8Array]
+    rows: Int64Array
+    total: int
+    title: str
+    key: str
+    _held: _Held = field(default_factory=_Held, init=False, repr=False)
+
+    @staticmethod
+    def of(
+        files: Sequence[Path],
+        load: Callable[[Sequence[Path]], UInt8Array],
+        rows: Int64Array,
+        total: int,
+        title: str,
+    ) -> LoadedImages:
+        """The source of these rows. See the attributes."""
+        digest = hashlib.sha256(f"{total}\n".encode())
+        for file in files:
+            line = f"{file.resolve()}\0{_stamp(str(file))}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))
+        digest.update(rows.astype("<i8").tobytes())
+        return LoadedImages(tuple(files), load, rows, total, title, digest.hexdigest())
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def name(self, index: int) -> str:
+        """For example `cifar-10-batches-py, training image 17`."""
+        return f"{self.title} {self.rows[index]}"
+
+    def image(self, index: int) -> Image.Image:
+        """Image `index` as RGB.
+
+        Raises:
+            UserError: the files cannot be read any more, so no image of theirs can.
+        """
+        return Image.fromarray(np.ascontiguousarray(self._pixels()[self.rows[index]]))
+
+    def drop(self) -> None:
+        """Let the pixels go; the next image reads them again."""
+        with self._held.lock:
+            self._held.pixels = None
+
+    def _pixels(self) -> UInt8Array:
+        with self._held.lock:
+            if self._held.pixels is None:
+                pixels = self.load(self.files)
+                if len(pixels) != self.total:
+                    raise UserError(
+                        f"{self.files[0].parent} has changed while it was in use: it held "
+                        f"{self.total} images and holds {len(pixels)} now. Start again."
+                    )
+                self._held.pixels = pixels
+            return self._held.pixels
+
+
+def _stamps(root: str, names: Sequence[str]) -> list[str]:
+    return [_stamp(os.path.join(root, name)) for name in names]  # noqa: PTH118 (twice as fast)
+
+
+def _stamp(path: str) -> str:
     try:
-        status = path.stat()
-    except OSError:
+        status = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):  # ValueError: a zero byte within the name
         return _MISSING
     return f"{status.st_size} {status.st_mtime_ns}"

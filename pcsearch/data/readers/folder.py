@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pcsearch.data.classes import choose_classes
-from pcsearch.data.dataset import Dataset, Int64Array, Part
+from pcsearch.data.dataset import Dataset
 from pcsearch.data.entry import CatalogEntry
 from pcsearch.data.options import DataOptions
 from pcsearch.data.readers.folder_layout import FolderPart, find_parts
-from pcsearch.data.sources import FileImages
-from pcsearch.data.splits import hold_out_test
+from pcsearch.data.readers.own_images import OwnPart, own_dataset
 from pcsearch.errors import UserError
-
-_Files = dict[str, tuple[list[str], Int64Array]]  # part → its files and their labels
-_USES = (("validate", "val"), ("test", "test"))
 
 
 def read(options: DataOptions) -> Dataset:
@@ -25,9 +21,10 @@ def read(options: DataOptions) -> Dataset:
 
     Images in val/ come after those of train/ in the training part, their indices in
     `given_val`. Without test/, a share `test_fraction` of every class in train/ is held out by
-    `split_seed`. Every class ends with at least one image to fit on, one to validate on and
-    one to test on; UserError, naming folder or classes, if it cannot, or if the parts differ
-    in their classes (the chosen ones, where some are) or share files.
+    `split_seed`; copies of one file stay together. Every class ends with at least one image to
+    fit on, one to validate on and one to test on; UserError, naming folder or classes, if it
+    cannot, or if the parts differ in their classes (the chosen ones, where some are) or share
+    files.
     """
     if options.images is None:
         raise UserError("dataset images: say which folder by --images DIR or data.images.")
@@ -36,33 +33,9 @@ def read(options: DataOptions) -> Dataset:
     names = _class_names(root, parts["train"])
     chosen = [names[i] for i in choose_classes(names, options.classes)]
     _check_classes(root, parts, chosen, only_chosen=options.classes is not None)
-    files: _Files = {what: _listed(part, chosen) for what, part in parts.items()}
-    _check_counts(root, files, chosen)
-    if "test" not in files:
-        paths, labels = files["train"]
-        keep = 1 if "val" in files else 2
-        aside = hold_out_test(labels, options.test_fraction, options.split_seed, keep, chosen)
-        files["test"] = ([paths[i] for i in np.flatnonzero(aside)], labels[aside])
-        files["train"] = ([paths[i] for i in np.flatnonzero(~aside)], labels[~aside])
-    _refuse_shared_files(root, {what: paths for what, (paths, _) in files.items()})
-    return _dataset(root, files, tuple(chosen))
-
-
-def _dataset(root: Path, files: _Files, class_names: tuple[str, ...]) -> Dataset:
-    paths, labels = files["train"]
-    given_val = None
-    if "val" in files:
-        val_paths, val_labels = files["val"]
-        given_val = np.arange(len(paths), len(paths) + len(val_paths), dtype=np.int64)
-        paths, labels = paths + val_paths, np.concatenate([labels, val_labels])
-    test_paths, test_labels = files["test"]
-    return Dataset(
-        "images",
-        class_names,
-        Part(FileImages.of(root, paths), labels),
-        Part(FileImages.of(root, test_paths), test_labels),
-        given_val,
-    )
+    files = {what: _listed(part, chosen) for what, part in parts.items()}
+    _refuse_shared_files(root, {what: part.files for what, part in files.items()})
+    return own_dataset("images", root, files, chosen, options, where=str(root))
 
 
 def _class_names(root: Path, train: FolderPart) -> list[str]:
@@ -109,27 +82,13 @@ def _holds_classes(part: FolderPart, name: str) -> bool:
     return depth >= 2
 
 
-def _listed(part: FolderPart, names: Sequence[str]) -> tuple[list[str], Int64Array]:
-    paths = [path for name in names for path in part.classes[name]]
+def _listed(part: FolderPart, names: Sequence[str]) -> OwnPart:
+    files = [path for name in names for path in part.classes[name]]
     counts = [len(part.classes[name]) for name in names]
-    return paths, np.repeat(np.arange(len(names)), counts).astype(np.int64)
+    return OwnPart(files, np.repeat(np.arange(len(names), dtype=np.int64), counts))
 
 
-def _check_counts(root: Path, files: _Files, names: list[str]) -> None:
-    """Every class must leave an image for each use that has no folder of its own."""
-    uses = ["train on", *(f"{use} on" for use, part in _USES if part not in files)]
-    counts = np.bincount(files["train"][1], minlength=len(names))
-    small = [
-        f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < len(uses)
-    ]
-    if small:
-        raise UserError(
-            f"too few images to split in {root}: {', '.join(small[:10])}. Every class needs one "
-            f"to {', one to '.join(uses)}: add images, or remove or leave out the class."
-        )
-
-
-def _refuse_shared_files(root: Path, parts: dict[str, list[str]]) -> None:
+def _refuse_shared_files(root: Path, parts: Mapping[str, Sequence[str]]) -> None:
     """A file (or a link to it) in two parts would make validation or test meaningless."""
     owner: dict[tuple[int, int], tuple[str, str]] = {}
     for what, paths in parts.items():

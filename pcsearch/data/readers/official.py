@@ -13,7 +13,7 @@ from pcsearch.data.dataset import Dataset, Float32Array, Int64Array, Part
 from pcsearch.data.entry import CatalogEntry
 from pcsearch.data.options import DataOptions
 from pcsearch.data.sources import FileImages
-from pcsearch.errors import UserError
+from pcsearch.errors import UserError, did_you_mean
 
 _FEW_MISSING = 10
 
@@ -35,20 +35,44 @@ class Listing:
     groups: Int64Array | None = None
 
 
-def dataset_folder(entry: CatalogEntry, root: Path, needed: Sequence[str]) -> Path:
+def level_of(entry: CatalogEntry, options: DataOptions) -> str:
+    """The level of the class hierarchy to read, empty for a dataset that has none.
+
+    Raises:
+        UserError: `options.levels` asks for a level that the dataset does not have.
+    """
+    wanted = options.levels.get(entry.id)
+    if wanted is None:
+        return entry.levels[0] if entry.levels else ""
+    if not entry.levels:
+        raise UserError(f"data.levels: {entry.id} has no class hierarchy; leave it out.")
+    if wanted not in entry.levels:
+        raise UserError(
+            f'data.levels: {entry.id} has no level "{wanted}"{did_you_mean(wanted, entry.levels)} '
+            f"(its levels: {', '.join(entry.levels)})"
+        )
+    return wanted
+
+
+def dataset_folder(
+    entry: CatalogEntry, root: Path, needed: Sequence[str | tuple[str, ...]]
+) -> Path:
     """The dataset's folder: `root / entry.folder`, or `root` itself where it is that folder.
 
     Args:
         entry: the dataset.
         root: what the user gave as data.root.
-        needed: files, and folders with a "/" at their end, that must be there.
+        needed: files, and folders with a "/" at their end, that must be there; of a tuple any
+            one, as `find_place` finds it.
 
     Raises:
         UserError: naming what is missing and what to do about it.
     """
     candidates = (root / entry.folder, root)
+    alternatives = [(places,) if isinstance(places, str) else places for places in needed]
     missing = {
-        folder: [name for name in needed if not _is_there(folder, name)] for folder in candidates
+        folder: [places[0] for places in alternatives if find_place(folder, places) is None]
+        for folder in candidates
     }
     for folder in candidates:
         if not missing[folder]:
@@ -57,7 +81,7 @@ def dataset_folder(entry: CatalogEntry, root: Path, needed: Sequence[str]) -> Pa
         if len(missing[folder]) < len(needed) or (folder != root and folder.is_dir()):
             raise UserError(
                 f"{entry.title} is not complete at {folder}: {', '.join(missing[folder])} missing. "
-                f"{how_to_get(entry, root)}"
+                f"{how_to_get(entry, root)}."
             )
     raise UserError(
         f"{entry.title} is not at {root / entry.folder}. {how_to_get(entry, root)}. "
@@ -65,12 +89,17 @@ def dataset_folder(entry: CatalogEntry, root: Path, needed: Sequence[str]) -> Pa
     )
 
 
+def find_place(folder: Path, places: Sequence[str]) -> str | None:
+    """The first of several places where a file (or, with a "/" at its end, a folder) lies."""
+    return next((place for place in places if _is_there(folder, place)), None)
+
+
 def how_to_get(entry: CatalogEntry, root: Path) -> str:
-    """What to do when a dataset, or a part of it, is not there."""
+    """What to do when a dataset, or a part of it, is not there; no full stop at its end."""
     if entry.archives and not entry.by_hand:
         command = f"pcsearch data get {entry.id} --root {root}"
         return f"`{command}` downloads it from {entry.homepage}"
-    return f"{entry.by_hand} (`pcsearch data info {entry.id}` says more.)"
+    return f"{entry.by_hand.rstrip('.')} (`pcsearch data info {entry.id}` says more)"
 
 
 def labels_of_numbers(numbers: Sequence[int], classes: int, where: Path) -> Int64Array:
@@ -89,6 +118,16 @@ def labels_of_numbers(numbers: Sequence[int], classes: int, where: Path) -> Int6
         f"{where}: class numbers go from {least} to {most}, but there are {classes} classes; "
         "unpack the dataset again."
     )
+
+
+def boxes_of_corners(corners: Int64Array) -> Float32Array:
+    """Boxes [n, 4] (x, y, width, height) of first and last pixels counted from 1.
+
+    Args:
+        corners: [n, 4] x1, y1, x2, y2, the last pixel within the box, as MATLAB users write it.
+    """
+    first, last = corners[:, :2], corners[:, 2:]
+    return np.concatenate([first - 1, last - first + 1], axis=1).astype(np.float32)
 
 
 def assemble(
@@ -117,13 +156,14 @@ def assemble(
         ancestors: of each class, see `Dataset`.
 
     Raises:
-        UserError: a class without images in a part, folders or many images that are missing, a
-            mistake in `options.classes`.
+        UserError: a class without images in a part, an image in both parts, folders or many
+            images that are missing, a mistake in `options.classes`.
     """
     chosen = choose_classes(class_names, options.classes, numbers)
     rows_train, train_part = _part(folder, class_names, chosen, train, "training")
     test_part = None
     if test is not None:
+        _refuse_shared(folder, train, test)
         _, test_part = _part(folder, class_names, chosen, test, "test")
     if given_val is not None:
         given_val = np.flatnonzero(np.isin(rows_train, given_val)).astype(np.int64)
@@ -156,6 +196,16 @@ def _part(
         None if listing.boxes is None else listing.boxes[rows],
         None if listing.groups is None else listing.groups[rows],
     )
+
+
+def _refuse_shared(folder: Path, train: Listing, test: Listing) -> None:
+    """A damaged list must not bring test images into training."""
+    shared = set(train.files).intersection(test.files)
+    if shared:
+        raise UserError(
+            f"{folder}: {len(shared)} images are listed as training and as test images "
+            f"({min(shared)}, ...); unpack the dataset again."
+        )
 
 
 def _is_there(folder: Path, name: str) -> bool:

@@ -241,3 +241,57 @@ def test_spaces_and_non_ascii_names(tmp_path: Path) -> None:
     dataset = read(tmp_path / "my birds é")
     assert dataset.class_names == ("grèbe huppé", "蒼鷺")
     assert dataset.train.images.image(0).size == (24, 20)
+
+
+def save_copies(folder: Path) -> list[set[str]]:
+    """Of two classes with nine images each, some are copies; returns which belong together."""
+    save_classes(folder, {"a": 9, "b": 9})
+    together = [{"a/00.jpg", "a/03.jpg", "a/05.jpg"}, {"b/01.jpg", "b/02.jpg"}]
+    for names in together:
+        first, *others = sorted(names)
+        for name in others:
+            (folder / name).write_bytes((folder / first).read_bytes())
+    return together
+
+
+def test_copies_of_a_file_stay_on_one_side(tmp_path: Path) -> None:
+    together = save_copies(tmp_path)
+    sides = set()
+    for seed in range(12):
+        dataset = read(tmp_path, split_seed=seed)
+        test = {str(Path(name).relative_to(tmp_path)) for name in names(dataset.test)}
+        train = [str(Path(name).relative_to(tmp_path)) for name in names(dataset.train)]
+        groups = dataset.train.groups
+        for number, copies in enumerate(together):
+            assert copies <= test or not copies & test
+            sides.add((number, copies <= test))
+            if not copies & test:
+                assert groups is not None
+                assert len({groups[train.index(name)] for name in copies}) == 1
+        if groups is not None:
+            assert len(set(groups.tolist())) == len(train) - sum(
+                len(copies) - 1 for copies in together if not copies & test
+            )
+    assert {(1, True), (1, False)} <= sides
+
+
+def test_without_copies_there_are_no_groups(tmp_path: Path) -> None:
+    save_classes(tmp_path, COUNTS)
+    dataset = read(tmp_path)
+    assert dataset.train.groups is None
+    assert dataset.test is not None
+    assert dataset.test.groups is None
+
+
+def test_copies_where_parts_are_given(tmp_path: Path) -> None:
+    save_copies(tmp_path / "train")
+    save_classes(tmp_path / "val", {"a": 2, "b": 2}, seed=1)
+    shutil.copytree(tmp_path / "train", tmp_path / "test")  # told by verify, no error here
+    dataset = read(tmp_path)
+    assert dataset.train.groups is not None
+    groups = dataset.train.groups.tolist()
+    assert [groups.index(group) for group in groups] == [
+        *(0, 1, 2, 0, 4, 0, 6, 7, 8),
+        *(9, 10, 10, 12, 13, 14, 15, 16, 17),
+        *(18, 19, 20, 21),
+    ]

@@ -1,0 +1,195 @@
+"""Where ImageNet's class folders, tables and validation images lie, in the forms people have."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pcsearch.data.readers.matlab import read_mat
+from pcsearch.data.readers.text_tables import read_table
+from pcsearch.errors import UserError
+
+FOLDERS = ("imagenet", "ILSVRC2012", "ILSVRC")
+_IMAGES_IN = (".", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
+_WNID = re.compile(r"n\d{8}")
+_ENDINGS = (".jpeg", ".jpg", ".png")
+_NAMES = ("LOC_synset_mapping.txt", "synset_words.txt")
+_SOLUTION = "LOC_val_solution.csv"
+_DEVKIT = ("ILSVRC2012_devkit_t12/data", "devkit/data")
+_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+_NUMBER = re.compile(r"_val_(\d{8})\.")
+
+
+@dataclass(frozen=True)
+class ImageNetFolder:
+    """ImageNet as it lies on disk.
+
+    Attributes:
+        images: the folder that holds train/ and val/.
+        tables: that folder and those above it within the root, where the tables of class names
+            and validation labels may lie.
+        wnids: the WordNet ids of the class folders in train/, sorted.
+    """
+
+    images: Path
+    tables: tuple[Path, ...]
+    wnids: tuple[str, ...]
+
+    def table(self, *names: str) -> Path | None:
+        """The first of these files that is there."""
+        for folder in self.tables:
+            for name in names:
+                if (folder / name).is_file():
+                    return folder / name
+        return None
+
+
+def find_imagenet(root: Path) -> ImageNetFolder | None:
+    """ImageNet in `root`, or in a folder of it that has a usual name; None if it is not there.
+
+    Raises:
+        UserError: it is there, but not unpacked, or without its validation images.
+    """
+    for base in (*(root / name for name in FOLDERS), root):
+        for inner in _IMAGES_IN:
+            images = base / inner if inner != "." else base
+            if not (images / "train").is_dir():
+                continue
+            names = _names_in(images / "train")
+            wnids = tuple(name for name in names if _WNID.fullmatch(name))
+            if not wnids:
+                _refuse_archives(images / "train", names)
+                continue
+            if not (images / "val").is_dir():
+                raise UserError(
+                    f"{images} holds train/, but no val/: unpack ILSVRC2012_img_val.tar in "
+                    f"{images / 'val'}; its images are the test part."
+                )
+            above = images.relative_to(root).parts
+            tables = (images, *images.parents[: len(above)])
+            return ImageNetFolder(images, tables, wnids)
+    return None
+
+
+def class_names(found: ImageNetFolder) -> dict[str, str]:
+    """WordNet id → the first of the class's names; the id itself where no table is there.
+
+    Of the classes that share a name (crane, the bird and the machine), each has its id added.
+    """
+    words: dict[str, str] = {}
+    if path := found.table(*_NAMES):
+        words = read_table(path)
+    elif path := found.table(*(f"{folder}/meta.mat" for folder in _DEVKIT)):
+        synsets = read_mat(path)
+        pairs = zip(synsets.texts("synsets.WNID"), synsets.texts("synsets.words"), strict=True)
+        words = dict(pairs)
+    first = {wnid: words.get(wnid, wnid).split(",")[0].strip() for wnid in found.wnids}
+    counts: dict[str, int] = {}
+    for name in first.values():
+        counts[name] = counts.get(name, 0) + 1
+    return {wnid: name if counts[name] == 1 else f"{name} ({wnid})" for wnid, name in first.items()}
+
+
+def training_files(found: ImageNetFolder, wnids: Sequence[str]) -> list[list[str]]:
+    """The training images of each class, relative to `found.images`, sorted."""
+    return [_images_in(found.images, f"train/{wnid}") for wnid in wnids]
+
+
+def validation_files(found: ImageNetFolder, wnids: Sequence[str]) -> list[list[str]]:
+    """The official validation images of each class, relative to `found.images`, sorted.
+
+    They lie in class folders, or all in one with a table beside them: Kaggle's
+    LOC_val_solution.csv or the development kit's ground truth.
+
+    Raises:
+        UserError: no table is there, or it does not fit.
+    """
+    folder = found.images / "val"
+    if any((folder / wnid).is_dir() for wnid in wnids):
+        return [_images_in(found.images, f"val/{wnid}") for wnid in wnids]
+    files = _images_in(found.images, "val")
+    if not files:
+        raise UserError(
+            f"{folder} holds no images of {wnids[0]}: unpack ILSVRC2012_img_val.tar in it."
+        )
+    if path := found.table(_SOLUTION):
+        wnid_of = _kaggle_labels(path, files)
+    elif path := found.table(*(f"{folder}/{_TRUTH}" for folder in _DEVKIT)):
+        wnid_of = _devkit_labels(path, files)
+    else:
+        raise UserError(
+            f"{folder} holds images, but not of which class they are: put {_SOLUTION} or the "
+            f"development kit's folder {_DEVKIT[0].partition('/')[0]} in {found.images}, or sort "
+            "the images into folders named by WordNet id."
+        )
+    by_class: dict[str, list[str]] = {wnid: [] for wnid in wnids}
+    for file, wnid in zip(files, wnid_of, strict=True):
+        if wnid in by_class:
+            by_class[wnid].append(file)
+    return list(by_class.values())
+
+
+def _kaggle_labels(path: Path, files: Sequence[str]) -> list[str]:
+    """`ImageId,PredictionString` lines; a prediction begins with the WordNet id."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            wnid_of = {row[0]: row[1].split()[0] for row in csv.reader(file) if row}
+    except (OSError, UnicodeDecodeError, csv.Error, IndexError) as error:
+        raise UserError(f"{path} cannot be read ({error}): get it again.") from error
+    stems = [Path(file).stem for file in files]
+    unknown = [stem for stem in stems if stem not in wnid_of]
+    if unknown:
+        raise UserError(f"{path} has no line for {unknown[0]} and {len(unknown) - 1} more images.")
+    return [wnid_of[stem] for stem in stems]
+
+
+def _devkit_labels(path: Path, files: Sequence[str]) -> list[str]:
+    """Line k holds the number of the class of ILSVRC2012_val_k; meta.mat tells its id."""
+    synsets = read_mat(path.parent / "meta.mat")
+    ids = synsets.numbers("synsets.ILSVRC2012_ID").tolist()
+    wnid_of = dict(zip(ids, synsets.texts("synsets.WNID"), strict=True))
+    try:
+        lines = [int(line) for line in path.read_text(encoding="ascii").split()]
+        return [wnid_of[lines[_image_number(file) - 1]] for file in files]
+    except (OSError, ValueError, LookupError) as error:
+        raise UserError(
+            f"{path} does not fit the {len(files)} images of the validation folder ({error}): "
+            "unpack the development kit and the images again."
+        ) from error
+
+
+def _image_number(file: str) -> int:
+    match = _NUMBER.search(file)
+    if match is None or match[1] == "0" * 8:
+        raise ValueError(f"{file} has no number")
+    return int(match[1])
+
+
+def _images_in(root: Path, folder: str) -> list[str]:
+    names = _names_in(root / folder)
+    return [
+        f"{folder}/{name}"
+        for name in names
+        if name.lower().endswith(_ENDINGS) and not name.startswith(".")
+    ]
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}.") from error
+
+
+def _refuse_archives(folder: Path, names: Sequence[str]) -> None:
+    if archive := next((name for name in names if _WNID.fullmatch(name.removesuffix(".tar"))), ""):
+        raise UserError(
+            f"{folder} holds {archive} and such, one archive a class: unpack each in a folder of "
+            f"its name, for example {folder / archive.removesuffix('.tar')}."
+        )

@@ -1,0 +1,202 @@
+"""The rows of a manifest: a CSV or Parquet file that lists images, one a row."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pcsearch.errors import UserError, did_you_mean
+
+BOX_COLUMNS = ("x", "y", "w", "h")
+_REQUIRED = ("path", "label")
+_KNOWN = (*_REQUIRED, "split", "group", *BOX_COLUMNS)
+_DELIMITERS = (",", ";", "\t")
+_NOT_TEXT = {
+    b"PK\x03\x04": "an Excel workbook or another zip file",
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+}
+
+
+@dataclass(frozen=True)
+class ManifestTable:
+    """What a manifest's columns hold.
+
+    Attributes:
+        file: the manifest.
+        columns: of each column that is known and there, its name and n cells without spaces
+            around them (paths as they are); empty cells are "".
+        lines: [n] where each row begins: the line of a CSV file, the row of a Parquet file, both
+            from 1.
+        unit: what `lines` counts, "line" or "row".
+    """
+
+    file: Path
+    columns: dict[str, list[str]]
+    lines: Sequence[int]
+    unit: str
+
+    def where(self, row: int) -> str:
+        """For example `birds.csv, line 5`."""
+        return f"{self.file}, {self.unit} {self.lines[row]}"
+
+
+def read_manifest(path: Path) -> ManifestTable:
+    """The manifest's rows in their order.
+
+    CSV: UTF-8 with or without a byte order mark, any line ends, fields quoted where needed,
+    separated by commas, semicolons or tabs; blank lines are passed over. Column names may be
+    written in capitals; columns with other names are ignored.
+
+    Raises:
+        UserError: the file cannot be read, lacks a column, has no rows, or a row has too few or
+            too many cells or an empty path or label; the message names the line.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+            content = b"" if start == b"PAR1" else start + file.read()
+    except OSError as error:
+        raise UserError(
+            f"manifest {path} cannot be read: {error.strerror}; check data.manifest."
+        ) from error
+    table = _parquet(path) if start == b"PAR1" else _csv(path, content)
+    if not table.lines:
+        raise UserError(f"{path} lists no images: it has a header, but no rows.")
+    for name in _REQUIRED:
+        if "" in table.columns[name]:
+            raise UserError(
+                f"{table.where(table.columns[name].index(''))}: the {name} is empty; fill it in, "
+                "or remove the row."
+            )
+    return table
+
+
+def _csv(path: Path, content: bytes) -> ManifestTable:
+    text = _text(path, content)
+    header, delimiter = _header(path, text)
+    where = _positions(path, header)
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    for line, cells in _rows(path, text, delimiter):
+        if len(cells) != len(header):
+            raise UserError(
+                f"{path}, line {line}: {len(cells)} cells, but the header names {len(header)} "
+                f"columns. Write a cell that holds {delimiter!r} in double quotes."
+            )
+        rows.append(cells)
+        lines.append(line)
+    columns = {name: _column((cells[i] for cells in rows), name) for name, i in where.items()}
+    return ManifestTable(path, columns, lines, "line")
+
+
+def _text(path: Path, content: bytes) -> str:
+    for mark, kind in _NOT_TEXT.items():
+        if content.startswith(mark):
+            raise UserError(f"{path} is {kind}: save it as CSV in UTF-8, or as Parquet.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line}: not UTF-8 text; save the file as UTF-8.") from error
+
+
+def _header(path: Path, text: str) -> tuple[list[str], str]:
+    """The column names, as they are written, and the delimiter that finds most known ones."""
+    first = next((line for line in io.StringIO(text, newline="") if line.strip(" \r\n")), "")
+    if not first:
+        raise UserError(f"{path} is empty: its first line must name the columns path and label.")
+    best: tuple[int, list[str], str] = (-1, [], ",")
+    for delimiter in _DELIMITERS:
+        header = next(csv.reader([first], delimiter=delimiter), [])
+        known = sum(_plain(name) in _KNOWN for name in header)
+        if known > best[0]:
+            best = (known, header, delimiter)
+    return best[1], best[2]
+
+
+def _rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows below the header that are not blank, each with the line where it begins."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    header_passed = False
+    line = 1
+    try:
+        for cells in reader:
+            if "".join(cells).strip():
+                if header_passed:
+                    yield line, cells
+                header_passed = True
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(
+            f"{path}, line {line}: {error}. Is a double quote missing, or one too many?"
+        ) from error
+
+
+def _parquet(path: Path) -> ManifestTable:
+    try:
+        import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise UserError(
+            f"{path} is a Parquet file, and reading it takes pyarrow: `pip install pyarrow`, or "
+            "save the manifest as CSV."
+        ) from error
+    try:
+        with parquet.ParquetFile(path) as file:
+            where = _positions(path, file.schema_arrow.names)
+            names = file.schema_arrow.names
+            wanted = {name: names[position] for name, position in where.items()}
+            table = file.read(columns=list(wanted.values()))
+        columns = {
+            name: _column(map(_cell, table[written].to_pylist()), name)
+            for name, written in wanted.items()
+        }
+    except UserError:
+        raise
+    except Exception as error:  # pyarrow's errors derive from several built-in ones
+        raise UserError(f"{path} cannot be read as Parquet: {error}") from error
+    return ManifestTable(path, columns, range(1, table.num_rows + 1), "row")
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value:  # NaN is how pandas writes an empty cell
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _positions(path: Path, header: Sequence[str]) -> dict[str, int]:
+    """Column name → its position, of those that are known."""
+    plain = [_plain(name) for name in header]
+    written = ", ".join(name.strip() for name in header)
+    for name in _KNOWN:
+        if plain.count(name) > 1:
+            raise UserError(f"{path} has several columns named {name}: keep one of them.")
+    for name in _REQUIRED:
+        if name not in plain:
+            hint = did_you_mean(name, [other for other in plain if other not in _KNOWN])
+            raise UserError(
+                f"{path} has no column {name}{hint} (its first line names: {written}). The "
+                "columns are path and label and, where wanted, split, group and x, y, w, h."
+            )
+    boxes = [name for name in BOX_COLUMNS if name in plain]
+    if boxes and len(boxes) < len(BOX_COLUMNS):
+        raise UserError(
+            f"{path} has {', '.join(boxes)}, but a box takes all of {', '.join(BOX_COLUMNS)} "
+            "(pixels): add the others, or rename these."
+        )
+    return {name: plain.index(name) for name in _KNOWN if name in plain}
+
+
+def _column(cells: Iterable[str], name: str) -> list[str]:
+    if name == "path":  # a file's name may begin or end with spaces
+        return [cell if cell.strip() else "" for cell in cells]
+    return [cell.strip() for cell in cells]
+
+
+def _plain(name: str) -> str:
+    return name.strip().casefold()

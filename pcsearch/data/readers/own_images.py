@@ -1,0 +1,128 @@
+"""From a person's own lists of images to a dataset: held-out test part, copies kept together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pcsearch.data.dataset import Dataset, Float32Array, Int64Array, Part
+from pcsearch.data.options import DataOptions
+from pcsearch.data.readers.same_bytes import merge_groups, same_bytes_groups
+from pcsearch.data.sources import FileImages
+from pcsearch.data.splits import hold_out_test
+from pcsearch.errors import UserError
+
+_USES = (("validate", "val"), ("test", "test"))
+
+
+@dataclass(frozen=True)
+class OwnPart:
+    """Images that a person lists for one use.
+
+    Attributes:
+        files: n paths relative to the dataset's folder, or absolute.
+        labels: [n] class numbers from 0.
+        boxes: [n, 4] x, y, width, height in pixels, or None.
+        groups: [n] group numbers as the person states them, or None.
+    """
+
+    files: Sequence[str]
+    labels: Int64Array
+    boxes: Float32Array | None = None
+    groups: Int64Array | None = None
+
+    def only(self, rows: npt.NDArray[np.bool_]) -> OwnPart:
+        """The images where the mask [n] is set."""
+        return OwnPart(
+            [self.files[row] for row in np.flatnonzero(rows).tolist()],
+            self.labels[rows],
+            None if self.boxes is None else self.boxes[rows],
+            None if self.groups is None else self.groups[rows],
+        )
+
+
+def own_dataset(
+    dataset_id: str,
+    root: Path,
+    parts: Mapping[str, OwnPart],
+    class_names: Sequence[str],
+    options: DataOptions,
+    *,
+    where: str,
+) -> Dataset:
+    """The dataset of the parts `train` and, where they are given, `val` and `test`.
+
+    Without `test`, a share of `train` is held out. Training images that are copies of one file
+    are a group, together with those of the groups that they belong to: they are held out, or
+    set aside for validation, all or none.
+
+    Args:
+        dataset_id: the catalogue's id.
+        root: what the files are relative to.
+        parts: by name.
+        class_names: N names.
+        options: its `test_fraction` and `split_seed`.
+        where: what messages call the place of the lists.
+
+    Raises:
+        UserError: a class has too few images for its uses.
+    """
+    _check_counts(parts, class_names, where)
+    train, val, test = parts["train"], parts.get("val"), parts.get("test")
+    copies = same_bytes_groups(root, train.files)
+    train = replace(train, groups=merge_groups(train.groups, copies))
+    if test is None:
+        keep = 1 if val is not None else 2
+        aside = hold_out_test(
+            train.labels,
+            options.test_fraction,
+            options.split_seed,
+            keep,
+            class_names,
+            groups=train.groups,
+        )
+        train, test = train.only(~aside), train.only(aside)
+    given_val = None
+    if val is not None:
+        given_val = np.arange(len(train.files), len(train.files) + len(val.files), dtype=np.int64)
+        train = _joined(train, val)
+    return Dataset(dataset_id, tuple(class_names), _part(root, train), _part(root, test), given_val)
+
+
+def _check_counts(parts: Mapping[str, OwnPart], names: Sequence[str], where: str) -> None:
+    """Every class must leave an image for each use that has no list of its own."""
+    uses = ["train on", *(f"{use} on" for use, part in _USES if part not in parts)]
+    counts = np.bincount(parts["train"].labels, minlength=len(names))
+    small = [
+        f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < len(uses)
+    ]
+    if small:
+        raise UserError(
+            f"too few images to split in {where}: {', '.join(small[:10])}. Every class needs one "
+            f"to {', one to '.join(uses)}: add images, or remove or leave out the class."
+        )
+
+
+def _joined(one: OwnPart, other: OwnPart) -> OwnPart:
+    boxes = groups = None
+    if one.boxes is not None and other.boxes is not None:
+        boxes = np.concatenate([one.boxes, other.boxes])
+    if one.groups is not None:
+        free = int(one.groups.max(initial=-1)) + 1
+        more = other.groups
+        if more is None:
+            more = np.arange(free, free + len(other.files), dtype=np.int64)
+        groups = np.concatenate([one.groups, more])
+    labels = np.concatenate([one.labels, other.labels])
+    return OwnPart([*one.files, *other.files], labels, boxes, groups)
+
+
+def _part(root: Path, part: OwnPart) -> Part:
+    groups = part.groups
+    if groups is not None and len(np.unique(groups)) == len(groups):
+        groups = None  # nothing is kept together
+    return Part(FileImages.of(root, part.files), part.labels, part.boxes, groups)
