@@ -10,7 +10,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class ColorJitter:
-    """How far colours vary in training: a factor is drawn from [1 - x, 1 + x] for each image.
+    """How far colours vary in training: factors from [1 - x, 1 + x] are drawn for each image.
+
+    As in torchvision's ColorJitter, but in this order and with one clamp at the end.
 
     Attributes:
         brightness: x of the factor on all values.

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import hashlib
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -161,7 +164,7 @@ def test_memory_mapped_images_are_not_copied(tmp_path: object) -> None:
     np.save(path, random_images(6, 8))
     mapped = np.load(path, mmap_mode="r")
     batches = train(mapped)
-    assert np.shares_memory(batches._windows, mapped)
+    assert np.shares_memory(batches._supply._feed._windows, mapped)
     assert torch.equal(by_image(batches, 2)[3], by_image(train(np.load(path)), 2)[3])
 
 
@@ -194,3 +197,91 @@ def test_evaluation_of_some_rows_in_order() -> None:
     assert batch[1].tolist() == [4, 0, 5]
     expected = torch.from_numpy(images[rows, 1:6, 1:6]).permute(0, 3, 1, 2).float()
     torch.testing.assert_close(batch[0], expected, rtol=0, atol=1e-4)
+
+
+def markers(number: int, side: int) -> np.ndarray:
+    """Images whose pixels say where they are: (image, line, column)."""
+    images = np.empty((number, side, side, 3), np.uint8)
+    images[..., 0] = np.arange(number)[:, None, None] * 30 + 5
+    images[..., 1] = np.arange(side)[:, None] * 20 + 3
+    images[..., 2] = np.arange(side) * 20 + 7
+    return images
+
+
+def places(batches: TrainBatches, epoch: int) -> dict[int, list[tuple[int, int, bool]]]:
+    """(top, left, mirrored) of each crop of `markers`, by image."""
+    found: dict[int, list[tuple[int, int, bool]]] = {}
+    for crops, labels in batches.epoch(epoch):
+        for crop, label in zip(crops.round().int().tolist(), labels.tolist(), strict=True):
+            (_, (top, *_), (first, *_, last)) = (crop[0], crop[1][0], crop[2][0])
+            left = (min(first, last) - 7) // 20
+            found.setdefault(label, []).append(((top - 3) // 20, left, first > last))
+    return found
+
+
+N, Y = False, True
+FROZEN = {
+    (0, 1): [(4, 1, N), (0, 0, Y), (1, 1, Y), (2, 3, N), (3, 0, Y), (2, 2, N), (2, 0, N)],
+    (0, 2): [(0, 0, Y), (3, 2, N), (0, 1, Y), (1, 4, N), (3, 3, Y), (4, 0, Y), (2, 1, Y)],
+    (2**40 + 5, 31): [(0, 1, N), (0, 2, Y), (4, 3, Y), (1, 0, N), (4, 2, Y), (1, 3, N), (0, 4, Y)],
+}
+FROZEN_PIXELS = "63a02f28aaf7b5f227eba24ce0c0c46cbfc439a0a3aabe49686281662dc81052"
+
+
+@pytest.mark.parametrize(("seed", "epoch"), FROZEN)
+def test_crops_are_those_of_the_first_version(seed: int, epoch: int) -> None:
+    preprocessing = Preprocessing(8, True, RAW.mean, RAW.std)
+    found = places(train(markers(7, 12), preprocessing, seed=seed, batch_size=3), epoch)
+    expected = {row: [place] for row, place in enumerate(FROZEN[seed, epoch])}
+    assert dict(sorted(found.items())) == expected
+
+
+def test_second_crops_and_order_are_those_of_the_first_version() -> None:
+    preprocessing = Preprocessing(8, True, RAW.mean, RAW.std)
+    some = train(
+        markers(7, 12), preprocessing, seed=11, batch_size=3, pairing="two_shuffles",
+        indices=np.array([1, 4, 6]),
+    )  # fmt: skip
+    assert places(some, 4) == {
+        1: [(3, 1, N), (2, 0, N)],
+        4: [(0, 3, N), (2, 2, Y)],
+        6: [(3, 4, N), (2, 2, N)],
+    }
+    batches = train(markers(7, 12), preprocessing, seed=5, batch_size=3)
+    assert [labels.tolist() for _, labels in batches.epoch(3)] == [[4, 3, 6], [0, 5, 1, 2]]
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_pixels_are_those_of_the_first_version(channels_last: bool) -> None:
+    batches = train(
+        markers(7, 12), Preprocessing(8), seed=5, batch_size=3, channels_last=channels_last
+    )
+    seen = by_image(batches, 3)
+    pixels = (np.ascontiguousarray(seen[row].numpy()).astype("<f4").tobytes() for row in range(7))
+    assert hashlib.sha256(b"".join(pixels)).hexdigest() == FROZEN_PIXELS
+
+
+def test_nothing_to_train_on_gives_no_batch() -> None:
+    batches = train(random_images(3, 8), indices=np.array([], dtype=np.int64))
+    assert list(batches.epoch(1)) == []
+    assert len(batches) == batches.num_images == 0
+
+
+def test_delivered_batches_are_the_callers_own() -> None:
+    images = random_images(8, 8)
+    kept = images.copy()
+    batches = train(images, indices=np.arange(8))
+    first, again = list(batches.epoch(1)), list(batches.epoch(1))
+    for crops, labels in first:
+        crops.zero_()
+        labels.zero_()
+    assert all((crops != 0).any() for crops, _ in again)
+    assert sorted(torch.cat([labels for _, labels in batches.epoch(1)]).tolist()) == [*range(8)]
+    assert (images == kept).all()
+
+
+def test_the_cpu_needs_no_thread() -> None:
+    batches = train(random_images(8, 8))
+    before = threading.active_count()
+    for _ in batches.epoch(1):
+        assert threading.active_count() == before
