@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pcsearch.data.catalog import open_dataset
+from pcsearch.data.dataset import Dataset
 from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipe, load_recipes
 from pcsearch.recipe.paths import with_absolute_paths
@@ -18,10 +18,11 @@ from pcsearch.results.environment import environment
 from pcsearch.results.store import RunFolder, check_free, check_space, new_run
 from pcsearch.results.summary import Summary, summarise
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.facts import data_options, dataset_facts
+from pcsearch.search.facts import PreparedDataset, open_datasets, prepare_datasets
 from pcsearch.search.journal import Event, FileJournal
 from pcsearch.search.networks import check_networks
 from pcsearch.search.observer import Observer, Silent
+from pcsearch.search.opened import hand_over
 from pcsearch.search.plan import Plan, build_plan
 from pcsearch.search.sizing import Sizing, size_trials
 from pcsearch.search.state import CampaignState, Status
@@ -99,9 +100,13 @@ def plan_all(
 ) -> list[Plan]:
     """The plans of recipes, without starting anything (images are decoded into the cache)."""
     recipes = load_recipes(sources, overrides, images)
+    datasets = [open_datasets(recipe) for recipe in recipes]
     for recipe in recipes:
         check_networks(recipe, download=False)
-    return [_plan(recipe, observer or Silent()) for recipe in recipes]
+    return [
+        _plan(recipe, _prepare(recipe, opened, observer or Silent()))
+        for recipe, opened in zip(recipes, datasets, strict=True)
+    ]
 
 
 def run_recipes(
@@ -122,21 +127,29 @@ def run_recipes(
     for run_name in names:
         check_free(runs, run_name)
     check_space(runs)
-    weights = [_check(recipe, observer) for recipe in recipes]
-    plans = [_plan(recipe, observer) for recipe in recipes]
-    with ray_session(address) as capacity:
-        sizings = [size_trials(recipe.resources, capacity) for recipe in recipes]
-        jobs = zip(recipes, plans, sizings, names, weights, strict=True)
-        for recipe, plan, sizing, run_name, sources in jobs:
+    opened = [open_datasets(recipe) for recipe in recipes]
+    with ray_session(address) as capacity:  # Ray starts in the background
+        if address is not None:
+            capacity()  # a wrong address is told before images are decoded for minutes
+        weights = [_check_networks(recipe, observer) for recipe in recipes]
+        prepared = [
+            _prepare(recipe, datasets, observer)
+            for recipe, datasets in zip(recipes, opened, strict=True)
+        ]
+        import pcsearch.search.tune_run  # noqa: F401  a second, while Ray is still starting
+
+        sizings = [size_trials(recipe.resources, capacity()) for recipe in recipes]
+        jobs = zip(recipes, prepared, sizings, names, weights, strict=True)
+        for recipe, datasets, sizing, run_name, sources in jobs:
             with new_run(runs, run_name, recipe.dump_yaml(), environment(sources)) as folder:
-                outcome = _run(recipe, plan, sizing, folder, observer)
+                for dataset in datasets:
+                    hand_over(dataset, folder.data)
+                outcome = _run(recipe, _plan(recipe, datasets), sizing, folder, observer)
             yield outcome
 
 
-def _check(recipe: Recipe, observer: Observer) -> list[str]:
-    """Open every dataset and try every network; says where the weights come from."""
-    for dataset in recipe.datasets:
-        open_dataset(dataset, data_options(recipe))
+def _check_networks(recipe: Recipe, observer: Observer) -> list[str]:
+    """Try every network; says where the weights come from."""
     sources = [line for report in check_networks(recipe) for line in report.sentences()]
     for line in sources:
         observer.noted(line)
@@ -203,6 +216,7 @@ def workplace(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing) -> 
     return {
         "recipe": recipe.dump_yaml(),
         "cache": str(_cache_folder()),
+        "data": str(folder.data.resolve()),
         "checkpoints": str(folder.checkpoints.resolve()),
         "weights": str(folder.weights.resolve()),
         "cpus": max(1, int(sizing.cpus_per_trial)),
@@ -212,11 +226,15 @@ def workplace(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing) -> 
     }
 
 
-def _plan(recipe: Recipe, observer: Observer) -> Plan:
+def _prepare(
+    recipe: Recipe, datasets: Mapping[str, Dataset], observer: Observer
+) -> tuple[PreparedDataset, ...]:
     needs_test = recipe.confirm.seeds > 0
-    return build_plan(
-        recipe, dataset_facts(recipe, _cache_folder(), observer.preparing, needs_test)
-    )
+    return prepare_datasets(recipe, datasets, _cache_folder(), observer.preparing, needs_test)
+
+
+def _plan(recipe: Recipe, prepared: Sequence[PreparedDataset]) -> Plan:
+    return build_plan(recipe, [dataset.facts for dataset in prepared])
 
 
 def _free_names(runs: Path, recipes: Sequence[Recipe]) -> list[str]:

@@ -25,7 +25,14 @@ from pcsearch.models import build_backbone
 from pcsearch.recipe.load import load_recipe
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.configs import confirm_config, finalist_config, search_config
-from pcsearch.search.facts import data_options, dataset_facts, preprocessing_for
+from pcsearch.search.facts import (
+    data_options,
+    dataset_facts,
+    open_datasets,
+    prepare_datasets,
+    preprocessing_for,
+)
+from pcsearch.search.opened import hand_over
 from pcsearch.search.plan import Plan, build_plan
 from pcsearch.search.trial import TrialSpec
 from pcsearch.search.trial_run import Workplace, run_trial
@@ -77,11 +84,12 @@ def plan(recipe: Recipe, tmp_path: Path) -> Plan:
 
 @pytest.fixture
 def workplace(recipe: Recipe, plan: Plan, tmp_path: Path) -> Workplace:
-    for name in ("checkpoints", "weights"):
+    for name in ("data", "checkpoints", "weights"):
         (tmp_path / name).mkdir()
     return Workplace(
         recipe=recipe.dump_yaml(),
         cache=str(tmp_path / "cache"),
+        data=str(tmp_path / "data"),
         checkpoints=str(tmp_path / "checkpoints"),
         weights=str(tmp_path / "weights"),
         cpus=1,
@@ -149,7 +157,7 @@ def test_search_works_without_the_test_images(
 def test_search_opens_neither_test_images_nor_their_cache(
     plan: Plan, workplace: Workplace, tmp_path: Path, opened: list[str]
 ) -> None:
-    stores = set((tmp_path / "cache").glob("*.npy"))
+    stores = {file.with_suffix(".npy") for file in (tmp_path / "cache").glob("*.json")}
     assert len(stores) == 2  # training and test images, decoded apart
 
     def touched() -> tuple[set[Path], list[str]]:
@@ -164,6 +172,26 @@ def test_search_opens_neither_test_images_nor_their_cache(
     list(run_trial(trial(plan, "confirm"), workplace))
     of_all, _ = touched()
     assert of_all == stores  # so the recorder does see what is opened
+
+
+def test_search_opens_nothing_of_the_test_part_that_was_handed_over(
+    recipe: Recipe, plan: Plan, workplace: Workplace, tmp_path: Path, opened: list[str]
+) -> None:
+    cache, folder = tmp_path / "cache", Path(workplace.data)
+    (prepared,) = prepare_datasets(recipe, open_datasets(recipe), cache, lambda *_: None)
+    hand_over(prepared, folder)
+    assert prepared.test is not None
+    of_test = {folder / "images.test.npz", prepared.test.store.path}
+
+    def touched() -> set[Path]:
+        return of_test & {Path(path) for path in opened[before:]}
+
+    before = len(opened)
+    for phase in ("search", "finalists"):
+        list(run_trial(trial(plan, phase), workplace))
+    assert touched() == set()
+    list(run_trial(trial(plan, "confirm"), workplace))
+    assert touched() == of_test  # so the recorder does see what is opened
 
 
 def test_only_the_last_epoch_of_confirm_is_measured_on_test_images(

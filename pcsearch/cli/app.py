@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from pcsearch.cli import plan, recipes, runs, summary, trials, tune
+from pcsearch.cli.data import app as data
 from pcsearch.cli.options import examples, register
 from pcsearch.errors import UserError
 
@@ -55,6 +56,7 @@ register(app, "tune", tune.tune, tune.EPILOG)
 register(app, "plan", plan.plan, plan.EPILOG)
 register(app, "summary", summary.summary, summary.EPILOG)
 register(app, "trials", trials.trials, trials.EPILOG)
+app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 app.add_typer(recipes.app, name="recipes")
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 
-from pcsearch.cli.live import LiveView
-from pcsearch.cli.plain import PlainLines
+if TYPE_CHECKING:
+    from pcsearch.cli.live import LiveView
+    from pcsearch.cli.plain import PlainLines
 
 PIPED_COLUMNS = 120
 """Width of tables in a file or a pipe, where no terminal sets one; COLUMNS changes it."""
@@ -25,6 +26,10 @@ def console(stream: TextIO | None = None) -> Console:
 
 def observer(*, plain: bool = False, stream: TextIO | None = None) -> LiveView | PlainLines:
     """A live view where the terminal can redraw, else plain lines."""
+    # here, because they bring the recipe's models along, which most commands do without
+    from pcsearch.cli.live import LiveView
+    from pcsearch.cli.plain import PlainLines
+
     stream = stream or sys.stdout
     terminal = console(stream)
     if plain or not stream.isatty() or terminal.is_dumb_terminal:

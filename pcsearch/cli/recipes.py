@@ -149,4 +149,6 @@ def _summary(recipe: Recipe) -> str:
     text = f"{recipe.name}: {studies} {'study' if studies == 1 else 'studies'}"
     if "images" in recipe.datasets and recipe.data.images is None:
         text += ", to be run with --images FOLDER"
+    if "manifest" in recipe.datasets and recipe.data.manifest is None:
+        text += ", to be run with data.manifest=FILE"
     return text

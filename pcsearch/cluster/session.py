@@ -5,7 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 
 from pcsearch.cluster.autoscaler import largest, running_config
 from pcsearch.cluster.capacity import Capacity, Node
@@ -26,26 +31,60 @@ _QUIET = {
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None) -> Iterator[Capacity]:
+def ray_session(address: str | None) -> Iterator[Callable[[], Capacity]]:
     """Start Ray on this machine, or join the one at `address`; leave or end it afterwards.
 
-    A session that is started here listens on loopback only, with token authentication on.
+    That takes seconds, mostly of waiting, and happens in the background: the function that is
+    yielded waits for its end and gives the capacity. A session that is started here listens on
+    loopback only, with token authentication on.
 
     Raises:
-        UserError: the cluster at `address` cannot be joined; found out within seconds.
+        UserError: from the yielded function, if the cluster at `address` cannot be joined; found
+            out within seconds.
     """
     for key, value in _QUIET.items():
         os.environ.setdefault(key, value)
+    with ThreadPoolExecutor(1, thread_name_prefix="ray-start") as background, _sigterm():
+        starting = background.submit(_join, address)
+
+        def wait() -> Capacity:
+            starting.result()
+            return capacity()
+
+        try:
+            yield wait
+        finally:
+            if starting.exception() is None and starting.result():
+                import ray
+
+                ray.shutdown()
+
+
+def _join(address: str | None) -> bool:
+    """Whether the session was started, or joined, here, and so is ours to leave."""
     import ray
 
     if ray.is_initialized():  # a program that uses the Python API may have its own
-        yield capacity()
-        return
+        return False
     _start(address)
+    return True
+
+
+@contextlib.contextmanager
+def _sigterm() -> Iterator[None]:
+    """End in an orderly way on SIGTERM, as Ray sees to itself when started in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        sys.exit(number)
+
+    previous = signal.signal(signal.SIGTERM, handle)
     try:
-        yield capacity()
+        yield
     finally:
-        ray.shutdown()
+        signal.signal(signal.SIGTERM, previous)
 
 
 def capacity() -> Capacity:

@@ -2,5 +2,5 @@
 
 `catalog.open_dataset` reads a dataset, `prepared.prepare_training` decodes its images once,
 `splits.split_for` sets validation images aside, `batches.TrainBatches` feeds the training loop.
-Only `batches` and `pixels` import torch.
+Only `batches` imports torch.
 """

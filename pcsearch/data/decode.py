@@ -35,6 +35,13 @@ def read_image(path: Path) -> Image.Image:
         raise
     except FileNotFoundError as error:
         raise OSError("no such file") from error
+    except IsADirectoryError as error:
+        raise OSError("a folder, not a file") from error
+    except PermissionError as error:
+        raise OSError("you have no permission to read it") from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise OSError(f"too big, over {limit:,} pixels: make it smaller") from error
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception
         raise OSError(_reason(path, error)) from error
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pcsearch.data.cache import ImageStore, OnBadImage, Progress, ensure_store
-from pcsearch.data.dataset import Dataset, Int64Array
+from pcsearch.data.cache import Aspect, ImageStore, OnBadImage, Progress, ensure_store
+from pcsearch.data.dataset import Dataset, Int64Array, Part
+from pcsearch.data.sources import LoadedImages
 from pcsearch.errors import UserError
 
 
@@ -24,12 +25,14 @@ class TrainingImages:
         store: m decoded images.
         labels: [m] their classes.
         given_val: the rows that the dataset sets aside for validation, or None.
+        groups: [m] the dataset's groups, or None; see `Part`.
         class_names: N names.
     """
 
     store: ImageStore
     labels: Int64Array
     given_val: Int64Array | None
+    groups: Int64Array | None
     class_names: tuple[str, ...]
 
 
@@ -49,16 +52,17 @@ def prepare_training(
     folder: Path,
     on_bad_image: OnBadImage = "fail",
     progress: Progress | None = None,
+    *,
+    aspect: Aspect = "warp",
 ) -> TrainingImages:
     """Decode the training images (see `ensure_store` for arguments and errors)."""
     part = dataset.train
-    store = ensure_store(
-        part.images, resize, folder=folder, on_bad_image=on_bad_image, progress=progress
-    )
+    store = _decoded(part, resize, aspect, folder, on_bad_image, progress)
     given_val = dataset.given_val
     if given_val is not None:
         given_val = np.flatnonzero(np.isin(store.kept, given_val)).astype(np.int64)
-    return TrainingImages(store, part.labels[store.kept], given_val, dataset.class_names)
+    groups = None if part.groups is None else part.groups[store.kept]
+    return TrainingImages(store, part.labels[store.kept], given_val, groups, dataset.class_names)
 
 
 def prepare_test(
@@ -67,6 +71,8 @@ def prepare_test(
     folder: Path,
     on_bad_image: OnBadImage = "fail",
     progress: Progress | None = None,
+    *,
+    aspect: Aspect = "warp",
 ) -> TestImages:
     """Decode the test images (see `ensure_store` for arguments and errors).
 
@@ -75,12 +81,31 @@ def prepare_test(
     part = dataset.test
     if part is None:
         raise UserError(f"dataset {dataset.id} has no test images.")
-    store = ensure_store(
-        part.images, resize, folder=folder, on_bad_image=on_bad_image, progress=progress
-    )
+    store = _decoded(part, resize, aspect, folder, on_bad_image, progress)
     labels = part.labels[store.kept]
     lost = sorted(set(part.labels.tolist()) - set(labels.tolist()))
     if lost:
         names = ", ".join(dataset.class_names[label] for label in lost[:10])
         raise UserError(f"no test image of these classes can be read: {names}. Add some.")
     return TestImages(store, labels)
+
+
+def _decoded(
+    part: Part,
+    resize: int,
+    aspect: Aspect,
+    folder: Path,
+    on_bad_image: OnBadImage,
+    progress: Progress | None,
+) -> ImageStore:
+    store = ensure_store(
+        part.images,
+        resize,
+        aspect=aspect,
+        folder=folder,
+        on_bad_image=on_bad_image,
+        progress=progress,
+    )
+    if isinstance(part.images, LoadedImages):
+        part.images.drop()  # the store has them now, mapped and shared
+    return store

@@ -1,4 +1,8 @@
-"""Stratified splits: which training images validate, repeatably and with a stored hash."""
+"""Stratified splits: which training images validate, repeatably and with a stored hash.
+
+Groups (one specimen, one burst) are never divided. Twins (near-duplicates of each other) are kept
+together wherever their class can still be split.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pcsearch.data.dataset import Int64Array
+from pcsearch.data.split_units import set_units_aside, units_of
 from pcsearch.errors import UserError
 
 _HELD_OUT_TEST = 0x7E57
@@ -35,13 +40,28 @@ def stratified_split(
     val_fraction: float,
     seed: int | Sequence[int],
     class_names: Sequence[str] | None = None,
+    *,
+    groups: Int64Array | None = None,
+    twins: Int64Array | None = None,
 ) -> Split:
     """Set round(val_fraction * n) of every class's n images aside, at least 1, at most n - 1.
 
-    Raises UserError for a fraction outside (0, 1) and for a class with fewer than two images;
-    with `class_names`, a class without any image counts too and messages use its name.
+    Args:
+        labels: [m] classes.
+        val_fraction: the share to set aside.
+        seed: decides which.
+        class_names: with them, a class without any image counts too and messages use its name.
+        groups: [m] numbers; images of one group stay on one side. A class's share then misses
+            its number by at most half its largest group, unless groups span several classes.
+        twins: [m] numbers; likewise, but where a class would have no image on one side its
+            twins are divided.
+
+    Raises:
+        UserError: a fraction outside (0, 1), a class with fewer than two images or two groups.
     """
-    aside = _stratified_mask(labels, val_fraction, seed, keep=1, class_names=class_names)
+    aside = _stratified_mask(
+        labels, val_fraction, seed, keep=1, class_names=class_names, groups=groups, twins=twins
+    )
     return _split(labels, aside)
 
 
@@ -52,22 +72,29 @@ def split_for(
     split_seed: int,
     repeat: int,
     class_names: Sequence[str] | None = None,
+    *,
+    groups: Int64Array | None = None,
+    twins: Int64Array | None = None,
 ) -> Split:
     """The split of one repeat.
 
     With a given validation part, every repeat has that split, so finalists vary by their seed
     alone: the part may keep groups apart (one animal, one place, one session), and dealing the
     images anew would put near copies on both sides. Else repeat r is stratified over all images
-    by (split_seed, r).
+    by (split_seed, r), see `stratified_split`. A given part is never changed: UserError if it
+    divides a group; its twins are as they are.
     """
     if given_val is None:
-        return stratified_split(labels, val_fraction, (split_seed, repeat), class_names)
+        seed = (split_seed, repeat)
+        return stratified_split(labels, val_fraction, seed, class_names, groups=groups, twins=twins)
     aside = np.zeros(len(labels), dtype=bool)
     aside[given_val] = True
     classes = _num_classes(labels, class_names)
     for part, mask in (("training", ~aside), ("validation", aside)):
         counts = np.bincount(labels[mask], minlength=classes)
         _refuse(counts, 1, f"no usable {part} images", class_names)
+    if groups is not None:
+        _refuse_divided(groups, aside)
     return _split(labels, aside)
 
 
@@ -77,14 +104,18 @@ def hold_out_test(
     split_seed: int,
     keep: int,
     class_names: Sequence[str],
+    *,
+    groups: Int64Array | None = None,
 ) -> npt.NDArray[np.bool_]:
     """A mask [n] of images to set aside as the test part, stratified by class.
 
-    At least one image of a class is set aside, at least `keep` remain; UserError naming the
-    classes that are too small for that.
+    At least one image of a class is set aside, at least `keep` remain, and `keep` groups where
+    groups are given; UserError naming the classes that are too small for that.
     """
     seed = (split_seed, _HELD_OUT_TEST)
-    return _stratified_mask(labels, test_fraction, seed, keep=keep, class_names=class_names)
+    return _stratified_mask(
+        labels, test_fraction, seed, keep=keep, class_names=class_names, groups=groups
+    )
 
 
 def _stratified_mask(
@@ -94,18 +125,53 @@ def _stratified_mask(
     *,
     keep: int,
     class_names: Sequence[str] | None,
+    groups: Int64Array | None = None,
+    twins: Int64Array | None = None,
 ) -> npt.NDArray[np.bool_]:
     if not 0.0 < fraction < 1.0:
         raise UserError(f"a split fraction must lie between 0 and 1, not {fraction}.")
     counts = np.bincount(labels, minlength=_num_classes(labels, class_names))
     _refuse(counts, keep + 1, f"too few images to split (at least {keep + 1})", class_names)
     rng = np.random.default_rng(seed)
-    aside = np.zeros(len(labels), dtype=bool)
-    for label, count in enumerate(counts):
-        number = int(np.clip(round(fraction * int(count)), 1, count - keep))
-        rows = np.flatnonzero(labels == label)
-        aside[rng.permutation(rows)[:number]] = True
-    return aside
+    orders = [rng.permutation(np.flatnonzero(labels == label)) for label in range(len(counts))]
+    wanted = [int(np.clip(round(fraction * int(n)), 1, n - keep)) for n in counts]
+    divided = np.zeros(len(counts), dtype=bool)  # the classes whose twins are single images
+    while True:
+        loose = None if twins is None else np.where(divided[labels], -1, twins)
+        units = units_of(len(labels), groups, loose)
+        aside, stuck = set_units_aside(labels, units, orders, wanted, keep)
+        if stuck is None:
+            return aside
+        if twins is None or divided[stuck]:
+            raise UserError(_one_group(stuck, labels, groups, keep, class_names))
+        divided[stuck] = True
+
+
+def _one_group(
+    label: int,
+    labels: Int64Array,
+    groups: Int64Array | None,
+    keep: int,
+    class_names: Sequence[str] | None,
+) -> str:
+    name = class_names[label] if class_names else f"class {label}"
+    own = np.zeros(0) if groups is None else groups[labels == label]
+    number = len(np.unique(own))
+    return (
+        f"{name} cannot be split: its {len(own)} images are {number} "
+        f"{'group' if number == 1 else 'groups'}, which must not be divided, and "
+        f"{keep + 1} are needed. Add images of other groups, or leave the class out."
+    )
+
+
+def _refuse_divided(groups: Int64Array, aside: npt.NDArray[np.bool_]) -> None:
+    divided = np.intersect1d(groups[aside], groups[~aside])
+    if len(divided):
+        more = f" and {len(divided) - 1} more" if len(divided) > 1 else ""
+        raise UserError(
+            f"the given validation part divides group {divided[0]}{more}: images of one group "
+            "must be all in it or all outside. Move them, or give them different groups."
+        )
 
 
 def _refuse(

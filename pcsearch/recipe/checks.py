@@ -14,6 +14,9 @@ from pcsearch.recipe.search_checks import check_arms, check_grid, check_trials
 from pcsearch.recipe.show import show
 from pcsearch.recipe.training_checks import check_stages, check_training
 
+OWN_DATA = ("images", "manifest")
+"""Datasets of the user's own, each with a key of its name under `data` that says where it is."""
+
 
 def dataset_ids() -> tuple[str, ...]:
     """The ids of the datasets that the package can read."""
@@ -23,26 +26,47 @@ def dataset_ids() -> tuple[str, ...]:
 
 
 def check_datasets(recipe: Recipe) -> Iterator[Finding]:
-    """Every dataset is known, and `data.images` goes with the dataset `images`."""
+    """Every dataset is known; `data.images` and `data.manifest` go with theirs."""
     known = dataset_ids()
     for index, dataset in enumerate(recipe.datasets):
         if dataset not in known:
             message = f"unknown dataset {show(dataset)}{suggest(dataset, known)}"
             yield Finding(("datasets", index), message)
-    if recipe.data.images is not None and "images" not in recipe.datasets:
-        message = "is given, but datasets does not name images: add it, as in datasets=[images]"
-        yield Finding(("data", "images"), message, (("datasets",),))
+    for own in OWN_DATA:
+        if getattr(recipe.data, own) is not None and own not in recipe.datasets:
+            message = f"is given, but datasets does not name {own}: add it, as in datasets=[{own}]"
+            yield Finding(("data", own), message, (("datasets",),))
     for name in recipe.image.per_dataset:
         if name not in known:  # one that exists, but is not in use, may come from what is extended
             message = f"unknown dataset {show(name)}{suggest(name, known)}"
             yield Finding(("image", "per_dataset", name), message)
 
 
+def check_levels(recipe: Recipe) -> Iterator[Finding]:
+    """Every chosen level is one of its dataset's."""
+    from pcsearch.data.catalog import DATASETS
+
+    for name, level in recipe.data.levels.items():
+        entry = DATASETS.get(name)
+        if entry is None:
+            message = f"unknown dataset {show(name)}{suggest(name, tuple(DATASETS))}"
+            yield Finding(("data", "levels", name), message)
+        elif not entry.levels:
+            message = f"is given, but {name} has no class hierarchy: take it out"
+            yield Finding(("data", "levels", name), message)
+        elif level not in entry.levels:
+            message = f"is {show(level)}, but must be one of {', '.join(entry.levels)}"
+            yield Finding(("data", "levels", name), message)
+
+
 def check_images_given(recipe: Recipe) -> Iterator[Finding]:
-    """The dataset `images` needs a folder."""
+    """The datasets `images` and `manifest` need a folder and a file."""
     if "images" in recipe.datasets and recipe.data.images is None:
         message = "dataset images needs a folder: give --images FOLDER, or data.images=FOLDER"
         yield Finding(("datasets",), message, (("data", "images"),))
+    if "manifest" in recipe.datasets and recipe.data.manifest is None:
+        message = "dataset manifest needs a CSV or Parquet file: give data.manifest=FILE"
+        yield Finding(("datasets",), message, (("data", "manifest"),))
 
 
 def check_backbones(recipe: Recipe) -> Iterator[Finding]:
@@ -95,6 +119,7 @@ def check_sizes(recipe: Recipe) -> Iterator[Finding]:
 
 CHECKS: tuple[Check, ...] = (
     check_datasets,
+    check_levels,
     check_images_given,
     check_backbones,
     check_weights,

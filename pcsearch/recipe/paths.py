@@ -24,7 +24,7 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
         if isinstance(stated, str)
         else {backbone: weights(value) for backbone, value in stated.items()}
     )
-    for key in ("root", "images"):
+    for key in ("root", "images", "manifest"):
         if content["data"][key] is not None:
             content["data"][key] = absolute(content["data"][key])
     return load_recipe(content)

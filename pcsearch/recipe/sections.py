@@ -81,12 +81,36 @@ class DataSection(Section):
 
     root: FilePath = Path("data")
     images: FilePath | None = None
+    manifest: FilePath | None = None
+    levels: Annotated[dict[str, str], OrEmpty] = Field(default_factory=dict)
+    instance: Seed = 0
     classes: Annotated[Literal["all"] | tuple[int | str, ...], BeforeValidator(_classes)] = "all"
     val_fraction: Fraction = 0.2
     test_fraction: Fraction = 0.2
     split_seed: Seed = 0
+    near_duplicates: Literal["together", "ignore"] = "together"
     on_bad_image: Literal["fail", "skip"] = "fail"
     fieldguide: Annotated[FieldguideSection, OrEmpty] = Field(default_factory=FieldguideSection)
+
+
+class ColorJitterSection(Section):
+    """How far colours vary in training; a single number stands for all three."""
+
+    brightness: UnitInterval = 0.0
+    contrast: UnitInterval = 0.0
+    saturation: UnitInterval = 0.0
+
+
+def _jitter(value: object) -> object:
+    number = to_number(value)
+    if number is None:
+        return {} if value is None else value
+    if not 0 <= number <= 1:
+        raise ValueError(f"is {show(value)}, but must be at least 0 and at most 1")
+    return dict.fromkeys(ColorJitterSection.model_fields, number)
+
+
+Jitter = Annotated[ColorJitterSection, BeforeValidator(_jitter)]
 
 
 class ImageSize(SparseSection):
@@ -94,15 +118,25 @@ class ImageSize(SparseSection):
 
     resize: Side = 256
     crop: Side = 224
+    aspect: Literal["warp", "keep"] = "warp"
     flip: bool = True
+    color_jitter: Jitter = Field(default_factory=ColorJitterSection)
+    random_erasing: UnitInterval = 0.0
 
 
 class ImageSection(Section):
-    """Images are warped to a square of `resize` pixels, cropped to `crop`, normalised."""
+    """Images become squares of `resize` pixels, are cropped to `crop` and normalised.
+
+    `aspect: warp` squeezes them into the square; `keep` scales the shorter side and cuts the rest
+    of the longer one off.
+    """
 
     resize: Side = 256
     crop: Side = 224
+    aspect: Literal["warp", "keep"] = "warp"
     flip: bool = True
+    color_jitter: Jitter = Field(default_factory=ColorJitterSection)
+    random_erasing: UnitInterval = 0.0
     mean: Channels = IMAGENET_MEAN
     std: Deviations = IMAGENET_STD
     per_dataset: Annotated[dict[str, ImageSize], OrEmpty] = Field(default_factory=dict)
@@ -153,12 +187,14 @@ def _gpus(value: object) -> object:
 class ResourcesSection(Section):
     """What one trial takes, and how many run at once.
 
-    `gpus_per_trial: auto` is one GPU where there are any, else none.
+    `gpus_per_trial: auto` is one GPU where there are any, else none. `residency` says where the
+    decoded images lie while a GPU trains.
     """
 
     cpus_per_trial: Positive = 1.0
     gpus_per_trial: Annotated[Literal["auto"] | float, BeforeValidator(_gpus)] = 0.0
     max_concurrent: Annotated[Literal["auto"] | Count, BeforeValidator(_concurrency)] = "auto"
+    residency: Literal["auto", "device", "host"] = "auto"
 
 
 class BudgetSection(Section):

@@ -30,6 +30,14 @@ def published_iou(dataset: str, backbone: str, num_classes: int) -> Published | 
     return _entry("mean_iou", dataset, backbone, num_classes)
 
 
+def published_backbones(dataset: str) -> tuple[str, ...]:
+    """The backbones for which the paper has any number on that dataset, in its order."""
+    tables = (_data()[measure].get(dataset, {}) for measure in ("top1_percent", "mean_iou"))
+    return tuple(
+        dict.fromkeys(name for table in tables for name in table.get("baseline_and_pc", ()))
+    )
+
+
 def _entry(
     measure: Literal["top1_percent", "mean_iou"], dataset: str, backbone: str, num_classes: int
 ) -> Published | None:

@@ -6,6 +6,7 @@ runs/NAME/
   journal.jsonl       every decision and every epoch, append-only
   summary.json        the final summary, once the campaign ended
   weights/            one safetensors file a study: its PC arm, first confirm seed
+  data/               labels of the images, and which decoded ones they belong to
   checkpoints/        of running trials
   driver.lock         held by the process that runs the campaign
 """
@@ -46,6 +47,10 @@ class RunFolder:
     @property
     def journal(self) -> Path:
         return self.path / "journal.jsonl"
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data"
 
     @property
     def checkpoints(self) -> Path:
@@ -117,6 +122,7 @@ def new_run(runs: Path, name: str, recipe: str, environment: dict[str, Any]) -> 
         who = {"host": socket.gethostname(), "pid": os.getpid()}
         (folder.path / "recipe.yaml").write_text(recipe)
         folder.write_json("environment.json", environment | who)
+        folder.data.mkdir()
         folder.checkpoints.mkdir()
         folder.weights.mkdir()
         yield folder

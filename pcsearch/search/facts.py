@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pcsearch.data.catalog import open_dataset
+from pcsearch.data.dataset import Dataset
 from pcsearch.data.fieldguide.options import FieldguideOptions
 from pcsearch.data.options import DataOptions
-from pcsearch.data.prepared import prepare_test, prepare_training
-from pcsearch.data.preprocessing import Preprocessing
-from pcsearch.data.splits import split_for
+from pcsearch.data.prepared import TestImages, TrainingImages, prepare_test, prepare_training
+from pcsearch.data.preprocessing import ColorJitter, Preprocessing
+from pcsearch.data.splits import Split, split_for
 from pcsearch.errors import UserError
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.plan import DatasetFacts, ImageCounts
 
 Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A dataset's decoded images, and what a plan must know of them."""
+
+    facts: DatasetFacts
+    training: TrainingImages
+    test: TestImages | None
 
 
 def data_options(recipe: Recipe) -> DataOptions:
@@ -24,55 +35,92 @@ def data_options(recipe: Recipe) -> DataOptions:
     return DataOptions(
         root=Path(data.root),
         images=None if data.images is None else Path(data.images),
+        manifest=None if data.manifest is None else Path(data.manifest),
         classes=None if data.classes == "all" else tuple(data.classes),
         test_fraction=data.test_fraction,
         split_seed=data.split_seed,
+        levels=dict(data.levels),
+        instance=data.instance,
         fieldguide=FieldguideOptions(**data.fieldguide.model_dump()),
     )
 
 
 def preprocessing_for(recipe: Recipe, dataset: str) -> Preprocessing:
-    """The recipe's crop, flip and normalisation for a dataset."""
+    """The recipe's crop, augmentation and normalisation for a dataset."""
     image = recipe.image_for(dataset)
-    return Preprocessing(crop=image.crop, flip=image.flip, mean=image.mean, std=image.std)
+    return Preprocessing(
+        crop=image.crop,
+        flip=image.flip,
+        mean=image.mean,
+        std=image.std,
+        jitter=ColorJitter(**image.color_jitter.model_dump()),
+        erasing=image.random_erasing,
+    )
+
+
+def split_of(recipe: Recipe, training: TrainingImages, repeat: int) -> Split:
+    """The train-validation split of one repeat, as the recipe asks for it."""
+    data = recipe.data
+    return split_for(
+        training.labels,
+        training.given_val,
+        data.val_fraction,
+        data.split_seed,
+        repeat,
+        training.class_names,
+        groups=training.groups,
+        twins=training.store.twins if data.near_duplicates == "together" else None,
+    )
+
+
+def open_datasets(recipe: Recipe) -> dict[str, Dataset]:
+    """Every dataset of the recipe by id, listed but not decoded.
+
+    Most of a user's mistakes with images show up here: missing folders, annotations that do not
+    fit, classes without images.
+    """
+    return {name: open_dataset(name, data_options(recipe)) for name in recipe.datasets}
+
+
+def prepare_datasets(
+    recipe: Recipe,
+    datasets: Mapping[str, Dataset],
+    cache: Path,
+    progress: Progress,
+    needs_test: bool = True,
+) -> tuple[PreparedDataset, ...]:
+    """Decode every dataset's images into the cache, before anything is started.
+
+    Raises:
+        UserError: files that do not decode, classes that cannot be split, no room, no test images.
+    """
+    return tuple(
+        _prepared(recipe, dataset, cache, progress, needs_test) for dataset in datasets.values()
+    )
 
 
 def dataset_facts(
     recipe: Recipe, cache: Path, progress: Progress, needs_test: bool = True
 ) -> tuple[DatasetFacts, ...]:
-    """Open every dataset of a recipe and decode its images into the cache.
-
-    All of a user's mistakes with images show up here, before anything is started: missing folders,
-    classes that cannot be split, files that do not decode.
-    """
-    return tuple(_facts(recipe, name, cache, progress, needs_test) for name in recipe.datasets)
+    """Open and decode every dataset of a recipe, and say what its plan must know."""
+    prepared = prepare_datasets(recipe, open_datasets(recipe), cache, progress, needs_test)
+    return tuple(dataset.facts for dataset in prepared)
 
 
-def _facts(
-    recipe: Recipe, name: str, cache: Path, progress: Progress, needs_test: bool
-) -> DatasetFacts:
-    dataset = open_dataset(name, data_options(recipe))
-    image, data = recipe.image_for(name), recipe.data
+def _prepared(
+    recipe: Recipe, dataset: Dataset, cache: Path, progress: Progress, needs_test: bool
+) -> PreparedDataset:
+    name = dataset.id
+    image, bad_images = recipe.image_for(name), recipe.data.on_bad_image
 
     def show(part: str) -> Callable[[int, int], None]:
         return lambda done, total: progress(f"{name} {part} images", done, total)
 
     training = prepare_training(
-        dataset,
-        image.resize,
-        folder=cache,
-        on_bad_image=data.on_bad_image,
-        progress=show("training"),
+        dataset, image.resize, cache, bad_images, show("training"), aspect=image.aspect
     )
-    split = split_for(
-        training.labels,
-        training.given_val,
-        data.val_fraction,
-        data.split_seed,
-        0,
-        training.class_names,
-    )
-    tested, bad = 0, training.store.bad
+    split = split_of(recipe, training, 0)
+    test, bad = None, training.store.bad
     if needs_test:
         if dataset.test is None:
             raise UserError(
@@ -80,19 +128,16 @@ def _facts(
                 "confirm.seeds=0 to search only"
             )
         test = prepare_test(
-            dataset,
-            image.resize,
-            folder=cache,
-            on_bad_image=data.on_bad_image,
-            progress=show("test"),
+            dataset, image.resize, cache, bad_images, show("test"), aspect=image.aspect
         )
-        tested, bad = len(test.labels), (*bad, *test.store.bad)
+        bad = (*bad, *test.store.bad)
     counts = ImageCounts(
         fit=len(split.fit),
         val=len(split.val),
         train=len(training.labels),
-        test=tested,
+        test=0 if test is None else len(test.labels),
         skipped=len(bad),
         first_skipped=bad[0] if bad else None,
     )
-    return DatasetFacts(name, dataset.num_classes, counts, split.hash)
+    facts = DatasetFacts(name, dataset.num_classes, counts, split.hash)
+    return PreparedDataset(facts, training, test)

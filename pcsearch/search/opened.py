@@ -1,4 +1,4 @@
-"""What the trials of a process share, opened once: recipe, datasets, decoded images."""
+"""What the trials of a process share, opened once: recipe, labels, decoded images."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 from pcsearch.data.catalog import open_dataset
 from pcsearch.data.dataset import Dataset
 from pcsearch.data.prepared import TestImages, TrainingImages, prepare_test, prepare_training
+from pcsearch.data.prepared_file import load_test, load_training, save_test, save_training
 from pcsearch.recipe.load import parse_recipe
 from pcsearch.recipe.schema import Recipe
-from pcsearch.search.facts import data_options
+from pcsearch.search.facts import PreparedDataset, data_options
 
 
 @lru_cache(maxsize=4)
@@ -19,30 +20,60 @@ def stated_recipe(text: str) -> Recipe:
     return parse_recipe(text)
 
 
+def hand_over(prepared: PreparedDataset, folder: Path) -> None:
+    """Leave labels and the names of decoded images in `folder`, for the workers to open."""
+    save_training(_training_file(folder, prepared.facts.dataset), prepared.training)
+    if prepared.test is not None:
+        save_test(_test_file(folder, prepared.facts.dataset), prepared.test)
+
+
 @lru_cache(maxsize=8)
-def training_images(recipe: str, dataset: str, cache: str) -> TrainingImages:
-    """The decoded training images of one of the recipe's datasets."""
+def training_images(recipe: str, dataset: str, cache: str, folder: str) -> TrainingImages:
+    """The decoded training images of one of the recipe's datasets.
+
+    As handed over in `folder`, or from the dataset itself on a node that has not decoded it yet.
+    """
+    file = _training_file(Path(folder), dataset)
+    handed = load_training(file, Path(cache)) if file.exists() else None
+    if handed is not None:
+        return handed
     settings = stated_recipe(recipe)
+    image = settings.image_for(dataset)
     return prepare_training(
         _dataset(recipe, dataset),
-        settings.image_for(dataset).resize,
-        folder=Path(cache),
-        on_bad_image=settings.data.on_bad_image,
+        image.resize,
+        Path(cache),
+        settings.data.on_bad_image,
+        aspect=image.aspect,
     )
 
 
 @lru_cache(maxsize=8)
-def test_images(recipe: str, dataset: str, cache: str) -> TestImages:
+def test_images(recipe: str, dataset: str, cache: str, folder: str) -> TestImages:
     """The decoded test images. Confirm trials ask for them after their last epoch, nobody else."""
+    file = _test_file(Path(folder), dataset)
+    handed = load_test(file, Path(cache)) if file.exists() else None
+    if handed is not None:
+        return handed
     settings = stated_recipe(recipe)
+    image = settings.image_for(dataset)
     return prepare_test(
         _dataset(recipe, dataset),
-        settings.image_for(dataset).resize,
-        folder=Path(cache),
-        on_bad_image=settings.data.on_bad_image,
+        image.resize,
+        Path(cache),
+        settings.data.on_bad_image,
+        aspect=image.aspect,
     )
 
 
 @lru_cache(maxsize=8)
 def _dataset(recipe: str, dataset: str) -> Dataset:
     return open_dataset(dataset, data_options(stated_recipe(recipe)))
+
+
+def _training_file(folder: Path, dataset: str) -> Path:
+    return folder / f"{dataset}.train.npz"
+
+
+def _test_file(folder: Path, dataset: str) -> Path:
+    return folder / f"{dataset}.test.npz"

@@ -18,12 +18,10 @@ import torch
 
 from pcsearch.data.batches import EvalBatches, TrainBatches
 from pcsearch.data.prepared import TrainingImages
-from pcsearch.data.preprocessing import Preprocessing
-from pcsearch.data.splits import Split, split_for
 from pcsearch.errors import TrialError
 from pcsearch.models.backbones import Backbone, build_backbone
 from pcsearch.recipe.schema import Recipe
-from pcsearch.search.facts import preprocessing_for
+from pcsearch.search.facts import preprocessing_for, split_of
 from pcsearch.search.opened import stated_recipe, test_images, training_images
 from pcsearch.search.trial import TrialSpec, checkpoint_name
 from pcsearch.train.evaluate import Evaluation, evaluate
@@ -42,6 +40,7 @@ class Workplace:
     Attributes:
         recipe: The resolved recipe, as YAML.
         cache: Folder of decoded images on this node.
+        data: Folder of the files with labels that the driver handed over.
         checkpoints: Folder for checkpoints, a file a trial.
         weights: Folder for the weights that are kept.
         cpus: Threads a trial may use.
@@ -54,6 +53,7 @@ class Workplace:
 
     recipe: str
     cache: str
+    data: str
     checkpoints: str
     weights: str
     cpus: int
@@ -87,7 +87,7 @@ def run_trial(spec: TrialSpec, workplace: Workplace) -> Iterator[TrialReport]:
     if workplace.import_path not in sys.path:
         sys.path.append(workplace.import_path)
     device = _device(workplace)
-    training = training_images(workplace.recipe, study_dataset, workplace.cache)
+    training = training_images(workplace.recipe, study_dataset, workplace.cache, workplace.data)
     settings = fit_settings(recipe, backbone_name, spec)
     backbone = build_backbone(
         backbone_name,
@@ -97,17 +97,17 @@ def run_trial(spec: TrialSpec, workplace: Workplace) -> Iterator[TrialReport]:
         seed=settings.seed,
     )
     fit_indices, validation = _search_part(spec, recipe, training, device, workplace)
-    preprocessing = preprocessing_for(recipe, study_dataset)
     batches = TrainBatches(
         training.store.images,
         training.labels,
         fit_indices,
-        preprocessing,
+        preprocessing_for(recipe, study_dataset),
         batch_size=settings.batch_size,
         pairing=settings.pairing,
         seed=settings.seed,
         device=device,
         channels_last=settings.channels_last,
+        residency=recipe.resources.residency,
     )
     num_classes = len(training.class_names)
 
@@ -126,7 +126,7 @@ def run_trial(spec: TrialSpec, workplace: Workplace) -> Iterator[TrialReport]:
     ):
         test = None
         if spec.phase == "confirm" and record.epoch == settings.epochs:
-            images = _test_batches(workplace, study_dataset, preprocessing, settings, device)
+            images = _test_batches(workplace, study_dataset, recipe, settings, device)
             test = _percent_metrics(measure(backbone.module, images))
             _keep_weights(spec, workplace, recipe, backbone, training)
         now = time.perf_counter()
@@ -185,7 +185,7 @@ def _search_part(
     workplace: Workplace,
 ) -> tuple[np.ndarray[Any, np.dtype[np.int64]], EvalBatches | None]:
     """The training indices and the validation batches; all indices and none in confirm."""
-    planned, found = workplace.split_hashes[spec.study], _split(recipe, training, 0).hash
+    planned, found = workplace.split_hashes[spec.study], split_of(recipe, training, 0).hash
     if found != planned:
         raise TrialError(
             f"the training images of {spec.study} differ from those the campaign was planned with "
@@ -194,7 +194,7 @@ def _search_part(
         )
     if spec.config["split"] is None:
         return np.arange(len(training.labels)), None
-    split = _split(recipe, training, spec.config["split"])
+    split = split_of(recipe, training, spec.config["split"])
     dataset, backbone = spec.study.split("/", 1)
     validation = EvalBatches(
         training.store.images,
@@ -204,38 +204,28 @@ def _search_part(
         batch_size=EVAL_BATCH[device.type],
         device=device,
         channels_last=bool(recipe.train_for(backbone)["channels_last"]),
+        residency=recipe.resources.residency,
     )
     return split.fit, validation
-
-
-def _split(recipe: Recipe, training: TrainingImages, repeat: int) -> Split:
-    data = recipe.data
-    return split_for(
-        training.labels,
-        training.given_val,
-        data.val_fraction,
-        data.split_seed,
-        repeat,
-        training.class_names,
-    )
 
 
 def _test_batches(
     workplace: Workplace,
     dataset: str,
-    preprocessing: Preprocessing,
+    recipe: Recipe,
     settings: FitSettings,
     device: torch.device,
 ) -> EvalBatches:
-    test = test_images(workplace.recipe, dataset, workplace.cache)
+    test = test_images(workplace.recipe, dataset, workplace.cache, workplace.data)
     return EvalBatches(
         test.store.images,
         test.labels,
         None,
-        preprocessing,
+        preprocessing_for(recipe, dataset),
         batch_size=EVAL_BATCH[device.type],
         device=device,
         channels_last=settings.channels_last,
+        residency=recipe.resources.residency,
     )
 
 
@@ -257,6 +247,7 @@ def _keep_weights(
         "class_names": list(training.class_names),
         "preprocessing": {
             "resize": image.resize,
+            "aspect": image.aspect,
             "crop": image.crop,
             "mean": list(image.mean),
             "std": list(image.std),
@@ -278,6 +269,9 @@ def _device(workplace: Workplace) -> torch.device:
             "machine's driver (`python -c 'import torch; torch.cuda.init()'` says what is wrong), "
             "or set resources.gpus_per_trial=0"
         )
+    if workplace.gpus < 1:
+        # its neighbours on the GPU keep their share, and images are copied there as this one allows
+        torch.cuda.set_per_process_memory_fraction(workplace.gpus)
     return torch.device("cuda")
 
 

@@ -20,6 +20,8 @@ COMMANDS: tuple[list[str], ...] = (
     ["runs", "ls"],
     ["recipes"],
     ["recipes", "ls"],
+    ["data"],
+    ["data", "get"],
 )
 
 

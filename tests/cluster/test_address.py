@@ -20,7 +20,8 @@ SMALL += ["confirm.seeds=2", "confirm.epochs=1"]
 STILL_THERE = """
 import sys
 from pcsearch.cluster.session import ray_session
-with ray_session(sys.argv[1]) as capacity:
+with ray_session(sys.argv[1]) as session:
+    capacity = session()
     print(capacity.cpus)
 """
 IN_TIME = 20.0

@@ -19,7 +19,8 @@ PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeP
 ASK = """
 import json, sys
 from pcsearch.cluster.session import ray_session
-with ray_session(sys.argv[1]) as capacity:
+with ray_session(sys.argv[1]) as session:
+    capacity = session()
     import ray
     print(json.dumps([capacity.cpus, capacity.gpus, ray.cluster_resources().get("CPU", 0)]))
 """

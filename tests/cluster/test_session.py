@@ -18,8 +18,10 @@ SESSION = """
 import sys
 from pcsearch.cluster.session import ray_session
 try:
-    with ray_session(None):
+    with ray_session(None) as capacity:
         import ray
+
+        capacity()
 
         @ray.remote(num_cpus=0)
         class Worker:

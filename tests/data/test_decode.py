@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.datasets.folder import default_loader
 
 from pcsearch.data.decode import read_image
 
@@ -118,3 +120,48 @@ def test_formats_that_cannot_be_read_say_so(tmp_path: Path, name: str) -> None:
     suffix = Path(name).suffix.lower()
     with pytest.raises(OSError, match=f"{suffix} files are not supported: convert it to JPEG"):
         read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [
+        *[("1", ".png"), ("L", ".jpg"), ("L", ".tif"), ("LA", ".png"), ("P", ".gif")],
+        *[("P", ".bmp"), ("RGBA", ".webp"), ("RGBX", ".tif"), ("CMYK", ".jpg"), ("CMYK", ".tif")],
+        *[("YCbCr", ".tif"), ("RGB", ".ppm"), ("RGB", ".jp2"), ("F", ".tif")],
+    ],
+)
+def test_pixels_are_those_of_torchvisions_image_folders(
+    tmp_path: Path, mode: str, suffix: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    noise(23, 31, 5).convert(mode).save(path)
+    assert (np.asarray(read_image(path)) == np.asarray(default_loader(path))).all()
+
+
+def test_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").mkdir()
+    with pytest.raises(OSError, match="a folder, not a file"):
+        read_image(tmp_path / "x.jpg")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_file_without_permission(tmp_path: Path) -> None:
+    noise(9, 9, 0).save(tmp_path / "x.jpg")
+    (tmp_path / "x.jpg").chmod(0)
+    with pytest.raises(OSError, match="no permission to read it"):
+        read_image(tmp_path / "x.jpg")
+
+
+def test_decompression_bomb(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("1", (20_000, 10_000)).save(path)
+    with pytest.raises(OSError, match=r"too big, over 178,956,970 pixels"):
+        read_image(path)
+
+
+def test_missing_end_of_jpeg_within_a_small_distance(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    noise(64, 64, 1).save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(OSError, match="truncated"):
+        read_image(path)

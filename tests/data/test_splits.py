@@ -101,3 +101,148 @@ def test_held_out_test_leaves_enough_to_split_again(counts: list[int], fraction:
     for label in range(len(counts)):
         assert (labels[aside] == label).sum() >= 1
         assert (labels[~aside] == label).sum() >= 2
+
+
+@given(COUNTS, st.floats(0.01, 0.99), st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
+def test_groups_of_one_image_change_nothing(counts: list[int], fraction: float, seed: int) -> None:
+    labels = shuffled_labels(counts)
+    rng = np.random.default_rng(seed)
+    alone = rng.permutation(len(labels)).astype(np.int64)
+    plain = stratified_split(labels, fraction, seed)
+    for more in ({"groups": alone}, {"twins": alone}, {"groups": alone, "twins": alone}):
+        split = stratified_split(labels, fraction, seed, **more)
+        assert split.val.tolist() == plain.val.tolist()
+        assert split.hash == plain.hash
+
+
+@given(COUNTS, st.floats(0.01, 0.99), st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
+def test_without_groups_the_first_of_each_permutation_are_set_aside(
+    counts: list[int], fraction: float, seed: int
+) -> None:
+    labels = shuffled_labels(counts)
+    rng = np.random.default_rng(seed)
+    expected: list[int] = []
+    for label, count in enumerate(counts):
+        number = min(max(round(fraction * count), 1), count - 1)
+        expected += rng.permutation(np.flatnonzero(labels == label))[:number].tolist()
+    assert stratified_split(labels, fraction, seed).val.tolist() == sorted(expected)
+
+
+def grouped(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of 1 to 5 classes and groups of 1 to 6 images within them, at least two a class."""
+    rng = np.random.default_rng(seed)
+    labels, groups = [], []
+    for label in range(int(rng.integers(1, 6))):
+        for _ in range(int(rng.integers(2, 9))):
+            size = int(rng.integers(1, 7))
+            labels += [label] * size
+            groups += [len(set(groups)) + 100] * size
+    order = rng.permutation(len(labels))
+    return np.array(labels)[order], np.array(groups)[order]
+
+
+@given(st.integers(0, 2**32), st.floats(0.05, 0.95))
+@settings(max_examples=80, deadline=None)
+def test_groups_stay_whole_and_sizes_near(seed: int, fraction: float) -> None:
+    labels, groups = grouped(seed)
+    split = stratified_split(labels, fraction, seed, groups=groups)
+    assert not set(groups[split.fit]) & set(groups[split.val])
+    for label in np.unique(labels):
+        sizes = np.unique(groups[labels == label], return_counts=True)[1]
+        count = int(sizes.sum())
+        wanted = min(max(round(fraction * count), 1), count - 1)
+        chosen = int((labels[split.val] == label).sum())
+        assert 0 < chosen < count
+        assert abs(chosen - wanted) <= sizes.max()
+        if len(sizes) > 2 and sizes.max() <= wanted and wanted + sizes.max() < count:
+            assert abs(chosen - wanted) <= sizes.max() / 2
+    assert stratified_split(labels, fraction, seed, groups=groups).hash == split.hash
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=30, deadline=None)
+def test_names_of_groups_do_not_matter(seed: int) -> None:
+    labels, groups = grouped(seed)
+    renamed = np.random.default_rng(seed).permutation(int(groups.max()) + 1)[groups]
+    one = stratified_split(labels, 0.3, seed, groups=groups)
+    assert stratified_split(labels, 0.3, seed, groups=renamed).hash == one.hash
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=50, deadline=None)
+def test_groups_across_classes_stay_whole(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = shuffled_labels([20, 20, 20], seed)
+    groups = rng.integers(0, 25, 60)
+    split = stratified_split(labels, 0.25, seed, groups=groups)
+    assert not set(groups[split.fit]) & set(groups[split.val])
+    for label in range(3):
+        assert 0 < (labels[split.val] == label).sum() < 20
+
+
+def test_class_of_one_group_is_named() -> None:
+    labels = np.repeat([0, 1], 4)
+    groups = np.array([0, 0, 1, 1, 7, 7, 7, 7])
+    with pytest.raises(UserError, match=r"tern cannot be split: its 4 images are 1 group,"):
+        stratified_split(labels, 0.2, 0, ["gull", "tern"], groups=groups)
+
+
+def test_twins_stay_together_where_the_class_can_be_split() -> None:
+    labels = np.repeat([0, 1], 6)
+    twins = np.array([0, 0, 0, 3, 4, 5, 6, 6, 6, 6, 6, 6])
+    for seed in range(20):
+        split = stratified_split(labels, 0.3, seed, twins=twins)
+        assert len({int(i in split.val) for i in (0, 1, 2)}) == 1
+        assert (labels[split.val] == 1).sum() == 2, "a class of twins alone is divided"
+
+
+def test_twins_link_groups() -> None:
+    labels = np.zeros(8, dtype=np.int64)
+    groups = np.array([0, 0, 1, 1, 2, 2, 3, 3])
+    twins = np.array([0, 1, 1, 3, 4, 5, 6, 7])  # images 1 and 2 are one picture
+    for seed in range(20):
+        val = set(stratified_split(labels, 0.5, seed, groups=groups, twins=twins).val.tolist())
+        assert len({0, 1, 2, 3} & val) in (0, 4)
+        assert len(val) == 4
+
+
+def test_twins_give_way_where_groups_do_not() -> None:
+    labels = np.zeros(4, dtype=np.int64)
+    groups, twins = np.array([0, 0, 1, 1]), np.zeros(4, dtype=np.int64)
+    split = stratified_split(labels, 0.5, 0, groups=groups, twins=twins)
+    assert split.val.tolist() in ([0, 1], [2, 3])
+
+
+def test_given_validation_keeps_twins_and_refuses_to_divide_groups() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    given_val = np.array([0, 3])
+    apart = np.array([0, 0, 1, 2, 3, 3])
+    assert split_for(labels, given_val, 0.2, 0, 0, twins=apart).val.tolist() == [0, 3]
+    with pytest.raises(UserError, match="divides group 0"):
+        split_for(labels, given_val, 0.2, 0, 0, groups=apart)
+    whole = np.array([0, 1, 1, 2, 3, 3])
+    assert split_for(labels, given_val, 0.2, 0, 0, groups=whole).val.tolist() == [0, 3]
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
+def test_held_out_groups_leave_enough_groups_to_split_again(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 5, 12)
+    labels = np.repeat(np.arange(12) % 3, sizes)
+    groups = np.repeat(np.arange(12), sizes)
+    aside = hold_out_test(labels, 0.3, 0, 2, ["a", "b", "c"], groups=groups)
+    assert not set(groups[aside]) & set(groups[~aside])
+    rest = stratified_split(labels[~aside], 0.5, seed, groups=groups[~aside])
+    assert set(labels[~aside][rest.fit]) == set(labels[~aside][rest.val]) == {0, 1, 2}
+    assert set(labels[aside]) == {0, 1, 2}
+
+
+def test_many_images_with_twins_are_split_quickly() -> None:
+    labels = np.arange(100_000) % 1000
+    twins = np.arange(100_000)
+    twins[::10] = twins[::10] // 2000 * 2000
+    split = stratified_split(labels, 0.2, 0, twins=twins)
+    assert 0.1 < len(split.val) / 100_000 < 0.3

@@ -92,6 +92,7 @@ def run_alone(spec: dict[str, Any], pcsearch: CommandLine, folder: Path) -> list
     workplace = Workplace(
         recipe=(run / "recipe.yaml").read_text(),
         cache=str(pcsearch.cache),
+        data=str(run / "data"),
         checkpoints=str(folder),
         weights=str(folder),
         cpus=1,

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from pcsearch.cluster.capacity import Capacity, Node
+from pcsearch.errors import UserError
 from pcsearch.recipe import ARMS, Recipe, Space, load_recipe, shipped_recipes
 from pcsearch.recipe.shipped import description
 from pcsearch.search.sizing import size_trials
 
+OWN = {"my-images": ["data.images=x"], "my-manifest": ["data.manifest=x.csv"]}
 BASE: dict[str, Any] = {
     "datasets": ["digits", "fieldguide"],
     "backbones": ["resnet50", "vgg16"],
@@ -70,6 +72,31 @@ def test_exceptions_of_a_backbone() -> None:
     assert (found.options_for("vgg16"), found.options_for("resnet50")) == ({"width": 2}, {})
 
 
+@pytest.mark.parametrize(
+    ("data", "image", "message"),
+    [
+        ({"levels": {"cub200": "family"}}, {}, "cub200 has no class hierarchy"),
+        ({"levels": {"aircraft": "familly"}}, {}, "must be one of variant, family, manufacturer"),
+        ({"levels": {"aircrafts": "family"}}, {}, 'did you mean "aircraft"'),
+        ({"manifest": "x.csv"}, {}, r"datasets does not name manifest: .*datasets=\[manifest\]"),
+        ({}, {"color_jitter": 2}, "image.color_jitter is 2, but must be at least 0 and at most 1"),
+        ({}, {"color_jitter": {"hue": 0.1}}, "color_jitter.hue: unknown key"),
+        ({}, {"random_erasing": 1.5}, "image.random_erasing is 1.5, but must be at most 1"),
+        ({}, {"aspect": "keeep"}, 'warp, keep.*did you mean "keep"|warp, keep'),
+    ],
+)
+def test_mistakes_with_data_and_image(data: Any, image: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        recipe(data=data, image=image)
+
+
+def test_one_number_stands_for_all_three_jitters() -> None:
+    found = recipe(image={"color_jitter": 0.4, "per_dataset": {"digits": {"color_jitter": {}}}})
+    assert set(found.image_for("fieldguide").color_jitter.model_dump().values()) == {0.4}
+    assert set(found.image_for("digits").color_jitter.model_dump().values()) == {0.0}
+    assert load_recipe(found.to_mapping()) == found
+
+
 def test_image_of_a_dataset() -> None:
     found = recipe(image={"resize": 40, "crop": 32, "per_dataset": {"digits": {"flip": False}}})
     digits, fieldguide = found.image_for("digits"), found.image_for("fieldguide")
@@ -100,13 +127,11 @@ def test_space_to_json_rebuilds_it() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))
-def test_shipped_recipes_are_valid_described_and_stand_alone(name: str) -> None:
+def test_shipped_recipes_are_valid_and_described(name: str) -> None:
     file = shipped_recipes()[name]
-    images = Path("x") if name == "my-images" else None
-    found = load_recipe(file, images=images)
+    found = load_recipe(file, OWN.get(name, ()))
     assert found.name == name
     assert 20 < len(description(file)) < 100
-    assert "extends" not in file.read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))

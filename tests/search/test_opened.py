@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+
 from pcsearch.recipe import load_recipe
-from pcsearch.search.opened import stated_recipe
+from pcsearch.search import opened
+from pcsearch.search.facts import open_datasets, prepare_datasets
+from pcsearch.search.opened import hand_over, stated_recipe, training_images
 
 
 def test_recipe_text_is_read_as_it_was_written() -> None:
@@ -11,3 +17,34 @@ def test_recipe_text_is_read_as_it_was_written() -> None:
     recipe = load_recipe("cub200", [f"{key}={value}" for key, value in words.items()])
     assert recipe.data.classes == ("yes", "no", "on", "1:30")
     assert stated_recipe(recipe.dump_yaml()) == recipe
+
+
+def test_workers_open_what_was_handed_over_and_fall_back_on_the_dataset(tmp_path: Path) -> None:
+    recipe = load_recipe(
+        {
+            "datasets": ["digits"],
+            "backbones": ["compact_cnn"],
+            "weights": "none",
+            "asha": {"max_epochs": 1},
+            "image": {"resize": 12, "crop": 8},
+        }
+    )
+    cache = tmp_path / "cache"
+    (prepared,) = prepare_datasets(recipe, open_datasets(recipe), cache, lambda *_: None)
+    hand_over(prepared, tmp_path)
+    text = recipe.dump_yaml()
+    handed = training_images(text, "digits", str(cache), str(tmp_path))
+    assert handed.store.path == prepared.training.store.path
+    assert np.array_equal(handed.labels, prepared.training.labels)
+    assert opened.test_images(text, "digits", str(cache), str(tmp_path)).labels.shape == (359,)
+
+    # another node: the same files, but nothing decoded yet
+    other = str(tmp_path / "other")
+    decoded = training_images(text, "digits", other, str(tmp_path))
+    assert decoded.store.path.parent == tmp_path / "other"
+    assert np.array_equal(decoded.labels, handed.labels)
+    assert np.array_equal(decoded.store.images, handed.store.images)
+
+    # nothing was handed over at all
+    bare = training_images(text, "digits", other, str(tmp_path / "nothing"))
+    assert np.array_equal(bare.labels, handed.labels)

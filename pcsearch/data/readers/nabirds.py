@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pcsearch.data.dataset import Dataset
-from pcsearch.data.entry import CatalogEntry
+from pcsearch.data.entry import Archive, CatalogEntry
 from pcsearch.data.options import DataOptions
 from pcsearch.data.readers.official import Listing, assemble, dataset_folder, level_of
 from pcsearch.data.readers.text_tables import read_boxes, read_table
@@ -120,6 +120,7 @@ ENTRY = CatalogEntry(
     homepage="https://dl.allaboutbirds.org/nabirds",
     images={"train": 23929, "test": 24633},
     folder="nabirds",
+    archives=(Archive("nabirds.tar.gz", ()),),
     by_hand="Fill in the form at https://dl.allaboutbirds.org/nabirds, download nabirds.tar.gz "
     "and unpack it in data.root, so that nabirds/images.txt and nabirds/images/ are there",
     samples_per_class=43.5,

@@ -1,4 +1,4 @@
-"""Writing big files safely: room checked first, whole or not at all, clear messages."""
+"""Writing big files safely: whole or not at all, with clear messages."""
 
 from __future__ import annotations
 
@@ -14,13 +14,6 @@ from pcsearch.errors import UserError
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def check_room(folder: Path, needed_bytes: int) -> None:
-    """UserError if the disk of `folder` has less room than that, stating both."""
-    free_bytes = shutil.disk_usage(folder).free
-    if free_bytes < needed_bytes:
-        raise UserError(_full_message(folder, needed_bytes, free_bytes))
-
-
 @contextlib.contextmanager
 def disk_errors(folder: Path, needed_bytes: int) -> Iterator[None]:
     """Turn what the file system refuses while writing to `folder` into a UserError."""
@@ -28,12 +21,21 @@ def disk_errors(folder: Path, needed_bytes: int) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            free_bytes = shutil.disk_usage(folder).free if folder.is_dir() else 0
-            raise UserError(_full_message(folder, needed_bytes, free_bytes)) from error
+            raise no_room(folder, needed_bytes, quota=error.errno == errno.EDQUOT) from error
         raise UserError(
             f"the image cache cannot be written in {folder}: {error.strerror or error}. "
             "Make that folder writable or set PCSEARCH_CACHE to another one."
         ) from error
+
+
+def no_room(folder: Path, needed_bytes: int, quota: bool = False) -> UserError:
+    """The error that says how much room is needed in `folder` and how much there is."""
+    free_bytes = shutil.disk_usage(folder).free if folder.is_dir() else 0
+    free = "more than your disk quota allows" if quota else f"{readable(free_bytes)} free"
+    return UserError(
+        f"not enough room in {folder} for the image cache: {readable(needed_bytes)} needed, "
+        f"{free}. Free some, lower image.resize, or set PCSEARCH_CACHE to a folder on another disk."
+    )
 
 
 def write_at(file: int, data: memoryview, offset: int) -> None:
@@ -62,13 +64,6 @@ def replace_all(moves: Mapping[Path, Path]) -> None:
         os.close(folder)
 
 
-def _full_message(folder: Path, needed_bytes: int, free_bytes: int) -> str:
-    return (
-        f"not enough room in {folder} for the image cache: {_readable(needed_bytes)} needed, "
-        f"{_readable(free_bytes)} free. Free some, lower image.resize, or set PCSEARCH_CACHE "
-        "to a folder on another disk."
-    )
-
-
-def _readable(number: int) -> str:
+def readable(number: int) -> str:
+    """Bytes as people read them, and exactly."""
     return f"{number / 1e6:,.1f} MB ({number:,} bytes)"

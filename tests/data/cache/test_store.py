@@ -2,22 +2,20 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import threading
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from torchvision.transforms import InterpolationMode, Resize
+from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
-from pcsearch.data import cache_build
-from pcsearch.data.cache import OnBadImage, default_cache_folder, ensure_store
+from pcsearch.data.cache import OnBadImage, ensure_store, open_store
 from pcsearch.data.sources import ArrayImages, FileImages
 from pcsearch.errors import UserError
 
-from .image_files import CountedImages, leftovers, noise
+from ..image_files import CountedImages, leftovers, noise
 
 
 def files_in(folder: Path, count: int = 5) -> FileImages:
@@ -171,58 +169,9 @@ def test_damaged_store_is_built_again(tmp_path: Path, damage: str) -> None:
     again = ensure_store(source, 8, folder=tmp_path / "cache")
     assert (again.images == expected).all()
     assert len((tmp_path / "log").read_text().split()) == 12
-    assert leftovers(tmp_path / "cache") == sorted([store.path.name, meta.name])
-
-
-_BUILD = """
-import os, sys
-from pathlib import Path
-from pcsearch.data import cache_build
-from pcsearch.data.cache import ensure_store
-from data.image_files import CountedImages
-
-class Mortal(CountedImages):
-    def image(self, index):
-        if index == 30:
-            os.kill(os.getpid(), 9)
-        return super().image(index)
-
-source = (Mortal if sys.argv[2] == "dies" else CountedImages)(Path(sys.argv[1]) / "log", 400)
-store = ensure_store(source, 8, folder=Path(sys.argv[1]) / "cache")
-print(store.images.sum())
-"""
-
-
-def start_builder(folder: Path, fate: str) -> subprocess.Popen[str]:
-    # No main guard in that script: decoding must not need one.
-    tests = Path(__file__).resolve().parents[1]
-    path = os.pathsep.join([str(tests.parent), str(tests)])
-    return subprocess.Popen(
-        [sys.executable, "-c", _BUILD, str(folder), fate],
-        env={**os.environ, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    assert leftovers(tmp_path / "cache") == sorted(
+        [store.path.name, meta.name, store.path.with_suffix(".twins.npy").name]
     )
-
-
-def test_killed_builder_leaves_no_store(tmp_path: Path) -> None:
-    builder = start_builder(tmp_path, "dies")
-    builder.communicate()
-    assert builder.returncode == -9
-    assert [name for name in leftovers(tmp_path / "cache") if not name.endswith(".tmp")] == []
-    source = CountedImages(tmp_path / "log", 400)
-    store = ensure_store(source, 8, folder=tmp_path / "cache")
-    assert (store.images[399] == np.asarray(noise(9, 9, 399).resize((8, 8), 2))).all()
-    assert [name for name in leftovers(tmp_path / "cache") if name.endswith(".tmp")] == []
-
-
-def test_one_process_builds_and_the_others_wait(tmp_path: Path) -> None:
-    builders = [start_builder(tmp_path, "lives") for _ in range(3)]
-    outputs = [builder.communicate() for builder in builders]
-    assert [builder.returncode for builder in builders] == [0, 0, 0], outputs
-    assert len({out for out, _ in outputs}) == 1
-    assert sorted(map(int, (tmp_path / "log").read_text().split())) == list(range(400))
 
 
 def test_threads_of_one_process_build_once(tmp_path: Path) -> None:
@@ -253,14 +202,118 @@ def test_no_images(tmp_path: Path) -> None:
         ensure_store(FileImages.of(tmp_path, []), 8, folder=tmp_path)
 
 
-def test_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PCSEARCH_CACHE", str(tmp_path))
-    assert default_cache_folder() == tmp_path
-    monkeypatch.delenv("PCSEARCH_CACHE")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert default_cache_folder() == tmp_path / ".cache" / "pcsearch"
+def test_near_duplicates_share_a_number(tmp_path: Path) -> None:
+    images = files_in(tmp_path / "images")
+    for name in ("1.jpg", "3.jpg"):
+        (tmp_path / "images" / name).write_bytes((tmp_path / "images" / "0.jpg").read_bytes())
+    (tmp_path / "images" / "2.jpg").write_bytes(b"")
+    images = FileImages.of(images.root, images.names)
+    store = ensure_store(images, 32, folder=tmp_path / "cache", on_bad_image="skip")
+    assert store.twins.dtype == np.int64
+    assert store.twins.tolist() == [0, 0, 0, 3]  # rows of the store, not of the source
+    opened = open_store(store.path)
+    assert opened is not None
+    assert opened.twins.tolist() == [0, 0, 0, 3]
 
 
-def test_header_is_as_long_for_any_number_of_rows() -> None:
-    lengths = {len(cache_build._header(rows, 8)) for rows in (1, 999, 10**7)}
-    assert lengths == {128}
+def test_opened_store_is_the_one_that_was_built(tmp_path: Path) -> None:
+    images = spoil(files_in(tmp_path / "images"))
+    built = ensure_store(images, 8, folder=tmp_path / "cache", on_bad_image="skip")
+    opened = open_store(built.path)
+    assert opened is not None
+    assert isinstance(opened.images, np.memmap)
+    assert (opened.images == built.images).all()
+    assert opened.kept.tolist() == [0, 2, 4]
+    assert opened.bad == built.bad
+    assert open_store(tmp_path / "cache" / "other.npy") is None
+    assert open_store(tmp_path / "none" / "other.npy") is None
+
+
+def test_aspects_have_stores_of_their_own(tmp_path: Path) -> None:
+    images = files_in(tmp_path / "images")
+    warp, keep = (
+        ensure_store(images, 16, aspect=aspect, folder=tmp_path / "cache")
+        for aspect in ("warp", "keep")
+    )
+    transform = Compose([Resize(16), CenterCrop(16)])
+    for index in range(len(images)):
+        expected = np.asarray(transform(images.image(index)))
+        assert (keep.images[index] == expected).all()
+    assert warp.path != keep.path
+    assert (warp.images != keep.images).any()
+
+
+@pytest.mark.parametrize("position", [0.0, 0.3, 0.999])
+def test_flipped_bit_is_found_and_built_again(tmp_path: Path, position: float) -> None:
+    """As a failing disk does it: neither size nor time tell of it."""
+    source = CountedImages(tmp_path / "log", size=6)
+    store = ensure_store(source, 8, folder=tmp_path / "cache")
+    expected, times = store.images.copy(), store.path.stat()
+    del store
+    [path] = (tmp_path / "cache").glob("*[0-9a-f].npy")
+    content = bytearray(path.read_bytes())
+    content[128 + int(position * 6 * 192)] ^= 4
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    again = ensure_store(source, 8, folder=tmp_path / "cache")
+    assert (again.images == expected).all()
+    assert len((tmp_path / "log").read_text().split()) == 12
+
+
+def test_flipped_bit_in_the_near_duplicates(tmp_path: Path) -> None:
+    source = CountedImages(tmp_path / "log", size=6)
+    store = ensure_store(source, 8, folder=tmp_path / "cache")
+    twins = store.path.with_suffix(".twins.npy")
+    content = bytearray(twins.read_bytes())
+    content[-1] ^= 1
+    twins.write_bytes(content)
+    assert open_store(store.path) is None
+    assert ensure_store(source, 8, folder=tmp_path / "cache").twins.tolist() == store.twins.tolist()
+
+
+def test_touched_file_is_checked_in_full_and_kept(tmp_path: Path) -> None:
+    source = CountedImages(tmp_path / "log", size=6)
+    store = ensure_store(source, 8, folder=tmp_path / "cache")
+    os.utime(store.path, (1, 1))
+    assert open_store(store.path) is None  # it may not be the file that was checked
+    ensure_store(source, 8, folder=tmp_path / "cache")
+    assert len((tmp_path / "log").read_text().split()) == 6
+    assert open_store(store.path) is not None
+
+
+def test_symlinked_cache_and_read_only_images(tmp_path: Path) -> None:
+    images = files_in(tmp_path / "images")
+    for path in [*images.root.iterdir(), images.root]:
+        path.chmod(path.stat().st_mode & 0o555)
+    (tmp_path / "far").mkdir()
+    (tmp_path / "cache").symlink_to(tmp_path / "far")
+    store = ensure_store(images, 8, folder=tmp_path / "cache" / "decoded")
+    assert (tmp_path / "far" / "decoded" / store.path.name).exists()
+    assert open_store(store.path) is not None
+    images.root.chmod(0o755)
+
+
+def test_bad_images_are_told_in_one_message(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = files_in(tmp_path / "images", 12)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 900)  # Pillow warns of some, refuses others
+    (tmp_path / "images" / "3.jpg").unlink()
+    (tmp_path / "images" / "3.jpg").mkdir()
+    images = FileImages.of(images.root, images.names)
+    store = ensure_store(images, 8, folder=tmp_path / "cache", on_bad_image="skip")
+    reasons = [reason.rsplit("(")[-1] for reason in store.bad]
+    too_big = "too big, over 1,800 pixels: make it smaller)"
+    assert reasons == [too_big] * 3 + ["a folder, not a file)"] + [too_big] * 5
+    assert not recwarn.list
+
+
+def test_opening_copies_no_pixels(tmp_path: Path) -> None:
+    pixels = np.zeros((600, 4, 4), dtype=np.uint8)
+    path = ensure_store(ArrayImages(pixels, "square"), 200, folder=tmp_path).path  # 72 MB
+    tracemalloc.start()
+    store = open_store(path)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert store is not None
+    assert peak_bytes < 10**6

@@ -1,0 +1,1 @@
+"""What `benchmarks/data_path.py` measures, a file a measurement."""

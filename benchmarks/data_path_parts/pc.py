@@ -1,0 +1,118 @@
+"""Time of a step with Pairwise Confusion ÷ time of the step with plain cross-entropy.
+
+Both are `EpochTrainer.train` on the same batches in memory, with the same network and the same
+optimizer: only the objective differs, so neither side can have the better place in memory. A block
+is a few steps (one by default). Blocks run as plain, PC, PC, plain: linear drift cancels within
+such a foursome, whose ratio counts once. Foursomes of plain against plain run in between: their
+median says what the machine's noise alone makes of a ratio of 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from data_path_parts.figures import Figure, quartiles
+from data_path_parts.timing import Times, median, median_interval, on_cores, synchroniser, timed
+from pcsearch.models.backbones import build_backbone
+from pcsearch.train.epoch import EpochTrainer
+from pcsearch.train.optimizer import build_optimizer
+from pcsearch.train.settings import FitSettings
+from pcsearch.train.stages import stages_of
+
+WARMUPS = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backbone", default="squeezenet1_1")
+    parser.add_argument("--crop", type=int, default=112)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--classes", type=int, default=50)
+    parser.add_argument("--block", type=int, default=1, help="steps timed at once")
+    parser.add_argument("--foursomes", type=int, default=100)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--threads", type=int, default=1)
+
+
+def measure(options: argparse.Namespace, scratch: Path) -> list[Figure]:
+    torch.set_num_threads(options.threads)
+    cores = on_cores(options.threads) if options.device == "cpu" else contextlib.nullcontext()
+    with cores:
+        return _measure(options)
+
+
+def _measure(options: argparse.Namespace) -> list[Figure]:
+    plain, confused = _blocks(options)
+    wait = synchroniser(options.device)
+    for run in (plain, confused) * WARMUPS:
+        timed(run, Times(), wait)
+    wall: dict[str, list[float]] = {"PC": [], "noise": []}
+    cpu: dict[str, list[float]] = {"PC": [], "noise": []}
+    pairs = (("PC", confused), ("noise", plain))
+    for _, (name, other) in itertools.product(range(options.foursomes), pairs):
+        spent = Times()
+        for run in (plain, other, other, plain):
+            timed(run, spent, wait)
+        for sink, t in ((wall, spent.wall), (cpu, spent.cpu)):
+            sink[name].append((t[1] + t[2]) / (t[0] + t[3]))
+    title = f"{options.backbone} {options.crop} {options.device}"
+    return [
+        _figure(f"step with PC ÷ without, {title}, {of}", times)
+        for of, times in (
+            ("wall", wall),
+            ("CPU time", cpu),
+        )
+    ]
+
+
+def _figure(name: str, foursomes: dict[str, list[float]]) -> Figure:
+    low, high = median_interval(foursomes["PC"])
+    note = f"95 % of median {low:.4f} to {high:.4f}; plain ÷ plain {median(foursomes['noise']):.4f}"
+    return Figure(
+        name,
+        median(foursomes["PC"]),
+        wanted=1.01,
+        at_least=False,
+        spread=quartiles(foursomes["PC"]),
+        note=note,
+        details={"foursomes": foursomes},
+    )
+
+
+def _blocks(options: argparse.Namespace) -> tuple[Callable[[], object], Callable[[], object]]:
+    """A block of steps without, and one with, Pairwise Confusion."""
+    device = torch.device(options.device)
+    backbone = build_backbone(options.backbone, options.classes, seed=options.seed)
+    backbone.module.to(device).to(memory_format=torch.channels_last).train()
+    generator = torch.Generator().manual_seed(options.seed)
+    shape = (options.batch, 3, options.crop, options.crop)
+    images = torch.randn(shape, generator=generator).to(device)
+    labels = torch.randint(options.classes, (options.batch,), generator=generator).to(device)
+    batch = (images.contiguous(memory_format=torch.channels_last), labels)
+
+    def settings(lambda_: float) -> FitSettings:
+        # so small a learning rate keeps the weights, and the cost of a step, as they are
+        return FitSettings(
+            epochs=1,
+            seed=0,
+            lr=1e-6,
+            batch_size=options.batch,
+            lambda_=lambda_,
+            schedule="constant",
+            channels_last=True,
+        )
+
+    optimizer = build_optimizer(backbone, settings(0.0))
+
+    def block(lambda_: float) -> Callable[[], object]:
+        chosen = settings(lambda_)
+        (stage,) = stages_of(chosen, options.block)
+        trainer = EpochTrainer(backbone.module, optimizer, stage, chosen, options.block, device)
+        return lambda: trainer.train([batch] * options.block, 1)
+
+    return block(0.0), block(0.1 * options.classes)

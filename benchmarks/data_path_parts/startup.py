@@ -1,0 +1,73 @@
+"""Seconds from the start of `pcsearch tune` until the first training step of any worker.
+
+The process is started as from a shell, with decoded images in the cache and no Ray running. The
+first step is stamped by the benchmark's own backbone (see `timed_network`), in the worker, by the
+same clock. Such a backbone makes the driver import torch to try it, as weights from a file do too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+from data_path_parts.campaigns import Campaign, birds_recipe, timed_squeezenet, tune
+from data_path_parts.figures import Figure, figure_of
+from data_path_parts.gap import read_stamps
+from data_path_parts.photos import find_photos
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--repeats", type=int, default=7)
+
+
+def measure(options: argparse.Namespace, scratch: Path) -> list[Figure]:
+    photos = find_photos(options.data, scratch, options.seed)
+    log = scratch / "startup.log"
+    recipe = birds_recipe(
+        photos, trials=2, epochs=1, seed=options.seed, network=timed_squeezenet(photos, log)
+    )
+    runs = []
+    for _ in range(options.repeats + 1):  # the first one decodes the images and does not count
+        log.unlink(missing_ok=True)
+        campaign = tune(recipe, scratch / "startup", scratch / "cache")
+        runs.append(_milestones(campaign, log))
+    runs = runs[1:]
+    parts = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    for name, seconds in parts.items():
+        print(f"  {seconds:6.2f} s  until {name}")
+    return [
+        figure_of(
+            "start of pcsearch tune until the first step",
+            [run["the first training step"] for run in runs],
+            wanted=8.0,
+            at_least=False,
+            unit="s",
+            note=f"median of {len(runs)} starts, warm image cache",
+            details={"milestones": runs},
+        )
+    ]
+
+
+def _milestones(campaign: Campaign, log: Path) -> dict[str, float]:
+    """Seconds since the process was started."""
+    start = campaign.ended.started
+    processes = read_stamps(log)
+    workers = {pid: s for pid, s in processes.items() if any(e == "first_step" for e, _ in s)}
+    drivers = [stamps for pid, stamps in processes.items() if pid not in workers]
+    if not workers or not drivers:
+        raise SystemExit("the log lacks the driver's or the workers' time stamps")
+    first = min(workers.values(), key=lambda stamps: _at(stamps, "first_step"))
+    folder_made = (campaign.folder / "environment.json").stat().st_mtime
+    return {
+        "the driver imports torch": _at(drivers[0], "imported") - start,
+        "the driver has tried the network": drivers[0][-1][1] - start,
+        "Ray is up and the run folder made": folder_made - campaign.ended.started_unix,
+        "a worker imports the network": _at(first, "imported") - start,
+        "a worker builds the network": _at(first, "asked") - start,
+        "the first training step": _at(first, "first_step") - start,
+    }
+
+
+def _at(stamps: list[tuple[str, float]], event: str) -> float:
+    return next(at for name, at in stamps if name == event)

@@ -1,0 +1,1 @@
+"""`pcsearch data`: datasets and the cache of decoded images."""

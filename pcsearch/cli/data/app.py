@@ -1,0 +1,146 @@
+"""`pcsearch data`: which datasets there are, getting, checking and preparing them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pcsearch.cli.data import cache, prepare, verify
+from pcsearch.cli.data.options import ROOT, Root
+from pcsearch.cli.options import Json, examples, register
+from pcsearch.errors import UserError
+
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="List, get, check and prepare datasets; look after the cache of decoded images.",
+)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="A dataset's id, as data ls lists them.")]
+
+
+def list_datasets(root: Root = ROOT, as_json: Json = False) -> None:
+    """List the datasets: classes, images, whether they are here, and their terms.
+
+    Only a dataset's folder is looked for; what is in it is checked by data info and data verify.
+    """
+    from pcsearch.cli.console import console, write_json
+    from pcsearch.cli.data.view import datasets_table, entry_json
+    from pcsearch.data.catalog import DATASETS
+    from pcsearch.data.download.places import presence
+
+    rows = [(entry, presence(entry, root)) for entry in DATASETS.values()]
+    if as_json:
+        write_json([entry_json(entry, place) for entry, place in rows], indent=2)
+        return
+    console().print(datasets_table(rows))
+    typer.echo("More of one: pcsearch data info ID   Download it: pcsearch data get ID")
+
+
+def info(dataset: Id, root: Root = ROOT, as_json: Json = False) -> None:
+    """Say everything about a dataset: images, levels, sources, checksums, terms, citation.
+
+    It is opened where it is there, which lists its images without decoding them.
+    """
+    from pcsearch.cli.console import console, write_json
+    from pcsearch.cli.data.options import find_entry
+    from pcsearch.cli.data.view import entry_json, entry_view
+    from pcsearch.data.download.places import presence
+    from pcsearch.data.options import DataOptions
+
+    entry = find_entry(dataset)
+    place = presence(entry, root)
+    state = ""
+    if entry.folder:
+        try:
+            found = entry.reader(DataOptions(root=root))
+            state = f"here, complete: it opens with {found.num_classes:,} classes"
+        except UserError as error:
+            state = "not here"
+            if place.there:
+                state = f"not complete: {str(error).partition('. ')[0]}"
+    if as_json:
+        write_json(entry_json(entry, place) | {"state": state}, indent=2)
+        return
+    console().print(entry_view(entry, place, state))
+
+
+def get(
+    datasets: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="Datasets, as data ls lists them.")
+    ],
+    root: Root = ROOT,
+    keep_archives: Annotated[
+        bool,
+        typer.Option("--keep-archives", help="Keep downloaded archives; else they are removed."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Download datasets, check and unpack them.
+
+    What is there already is not fetched again, and neither is an archive that you fetched in
+    another way and put in the root. An interrupted download goes on where it ended: run the same
+    command again. Where an account or a form is needed, it says what to fetch and where to put it.
+    """
+    from rich.text import Text
+
+    from pcsearch.cli.console import console, write_json
+    from pcsearch.cli.data.options import find_entry
+    from pcsearch.cli.data.progress import watch
+    from pcsearch.cli.data.view import got_json, got_lines
+    from pcsearch.data.download import Got
+    from pcsearch.data.download import get as get_one
+
+    terminal = console()
+    entries = [find_entry(dataset) for dataset in dict.fromkeys(datasets)]
+    done: list[Got] = []
+    problems = []
+    try:
+        for entry in entries:
+            try:
+                with watch(sys.stderr) as progress:
+                    got = get_one(entry, root, progress, keep_archives=keep_archives)
+            except UserError as error:
+                problems.append(str(error))
+                continue
+            done.append(got)
+            if not as_json:
+                for line in got_lines(entry, got):
+                    terminal.print(Text(line), soft_wrap=not terminal.is_terminal)
+    except KeyboardInterrupt:
+        typer.echo("interrupted: the same command goes on from here", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    if as_json:
+        write_json([got_json(got) for got in done], indent=2)
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+register(
+    app,
+    "ls",
+    list_datasets,
+    examples("pcsearch data ls", "pcsearch data ls --json | jq -r '.[] | select(.here).id'"),
+)
+register(
+    app,
+    "info",
+    info,
+    examples("pcsearch data info cub200", "pcsearch data info cub200 --root /data --json"),
+)
+register(
+    app,
+    "get",
+    get,
+    examples(
+        "pcsearch data get cub200",
+        "pcsearch data get aircraft flowers102 --root /data",
+        "pcsearch data get dogs --keep-archives",
+    ),
+)
+register(app, "verify", verify.verify, verify.EPILOG)
+register(app, "prepare", prepare.prepare, prepare.EPILOG)
+app.add_typer(cache.app, name="cache")

@@ -1,0 +1,81 @@
+"""Arguments that several `pcsearch data` commands share, and what they mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pcsearch.errors import UserError
+
+if TYPE_CHECKING:
+    from pcsearch.data.entry import CatalogEntry
+    from pcsearch.data.options import DataOptions
+
+ROOT = Path("data")
+Root = Annotated[
+    Path, typer.Option("--root", metavar="DIR", help="The folder that holds the datasets.")
+]
+OwnImages = Annotated[
+    Path | None,
+    typer.Option(
+        "--images", metavar="DIR", help="A folder of your own images, one sub-folder a class."
+    ),
+]
+Manifest = Annotated[
+    Path | None,
+    typer.Option("--manifest", metavar="FILE", help="A CSV or Parquet file that lists images."),
+]
+Level = Annotated[
+    str | None,
+    typer.Option(
+        "--level",
+        help="The level of the class hierarchy, as data info lists them; else the finest.",
+    ),
+]
+
+
+def find_entry(dataset: str) -> CatalogEntry:
+    """The catalogue's entry; UserError, with a near miss, for an unknown id."""
+    from pcsearch.data.catalog import DATASETS
+    from pcsearch.errors import did_you_mean
+
+    entry = DATASETS.get(dataset)
+    if entry is None:
+        raise UserError(
+            f'unknown dataset "{dataset}"{did_you_mean(dataset, DATASETS)} '
+            f"(known: {', '.join(DATASETS)})"
+        )
+    return entry
+
+
+def chosen_dataset(
+    dataset: str | None,
+    root: Path,
+    images: Path | None,
+    manifest: Path | None,
+    level: str | None = None,
+) -> tuple[CatalogEntry, DataOptions]:
+    """Which dataset is meant; --images and --manifest alone say that, too."""
+    from pcsearch.data.options import DataOptions
+
+    own = {"images": images, "manifest": manifest}
+    given = [name for name, path in own.items() if path is not None]
+    if len(given) == 2:
+        raise UserError("--images and --manifest are two datasets: give one of them")
+    if dataset is None:
+        if not given:
+            raise UserError(
+                "no dataset is given: name one that pcsearch data ls lists, or give --images DIR "
+                "or --manifest FILE"
+            )
+        dataset = given[0]
+    entry = find_entry(dataset)
+    if given and given[0] != entry.id:
+        raise UserError(f"--{given[0]} belongs to the dataset {given[0]}, not to {entry.id}")
+    if level is not None and level not in entry.levels:
+        levels = ", ".join(entry.levels) or "it has none"
+        raise UserError(f"--level {level}: no such level of {entry.id} (levels: {levels})")
+    levels_chosen = {} if level is None else {entry.id: level}
+    return entry, DataOptions(root=root, images=images, manifest=manifest, levels=levels_chosen)

@@ -1,0 +1,119 @@
+"""`pcsearch data prepare`: decode images before a run needs them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from pcsearch.cli.data.options import ROOT, Level, Manifest, OwnImages, Root
+from pcsearch.cli.options import Json, examples
+from pcsearch.errors import UserError
+
+RESIZE = 256
+EXIT_INTERRUPTED = 130
+EPILOG = examples(
+    "pcsearch data prepare cub200",
+    "pcsearch data prepare --images ~/birds --resize 128 --aspect keep",
+    "pcsearch data prepare --recipe cub200 image.resize=448",
+)
+
+
+Arguments = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[ID | KEY=VALUE...]",
+        help="A dataset's id; with --recipe, overrides of the recipe's keys.",
+        show_default=False,
+    ),
+]
+Recipe = Annotated[
+    str | None,
+    typer.Option("--recipe", metavar="RECIPE", help="Decode just what this recipe needs."),
+]
+Resize = Annotated[
+    int | None,
+    typer.Option("--resize", metavar="N", min=1, help=f"Side in pixels; default {RESIZE}."),
+]
+Aspect = Annotated[
+    Literal["warp", "keep"] | None,
+    typer.Option(
+        "--aspect",
+        help="Squeeze images into the square (warp, the default), or scale the shorter side "
+        "and cut the rest off (keep).",
+    ),
+]
+OnBadImage = Annotated[
+    Literal["fail", "skip"] | None,
+    typer.Option("--on-bad-image", help="Stop at unreadable images (the default), or skip."),
+]
+
+
+def prepare(
+    arguments: Arguments = None,
+    recipe: Recipe = None,
+    resize: Resize = None,
+    aspect: Aspect = None,
+    on_bad_image: OnBadImage = None,
+    root: Root = ROOT,
+    images: OwnImages = None,
+    manifest: Manifest = None,
+    level: Level = None,
+    as_json: Json = False,
+) -> None:
+    """Decode a dataset's images into the cache, where later runs find them.
+
+    A run does so by itself; this does it beforehand, on a machine without a GPU, say. Give the
+    size and aspect that the recipe will ask for, or the recipe.
+    """
+    from pcsearch.cli.console import console, write_json
+    from pcsearch.cli.data.options import chosen_dataset
+    from pcsearch.cli.data.prepared import (
+        dataset_images,
+        prepared_json,
+        prepared_view,
+        recipe_images,
+    )
+    from pcsearch.cli.data.progress import watch
+
+    given = arguments or []
+    options = {
+        "--resize": resize,
+        "--aspect": aspect,
+        "--on-bad-image": on_bad_image,
+        "--root": None if root == ROOT else root,
+        "--manifest": manifest,
+        "--level": level,
+    }
+    _check(recipe, given, [name for name, value in options.items() if value is not None])
+    try:
+        with watch(sys.stderr) as progress:
+            if recipe is not None:
+                rows = recipe_images(recipe, given, images, progress)
+            else:
+                entry, chosen = chosen_dataset(
+                    given[0] if given else None, root, images, manifest, level
+                )
+                size = (resize or RESIZE, aspect or "warp")
+                rows = dataset_images(entry, chosen, *size, on_bad_image or "fail", progress)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; nothing half decoded is left", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    if as_json:
+        write_json([prepared_json(row) for row in rows], indent=2)
+    else:
+        console().print(prepared_view(rows))
+
+
+def _check(recipe: str | None, arguments: list[str], options: list[str]) -> None:
+    """A recipe says all that the options say."""
+    if recipe is not None and options:
+        raise UserError(
+            f"{', '.join(options)} cannot be given with --recipe: the recipe says it, or an "
+            "override of its keys, such as image.resize=448"
+        )
+    if recipe is None and any("=" in argument for argument in arguments):
+        raise UserError("overrides (KEY=VALUE) need a recipe: give --recipe RECIPE")
+    if recipe is None and len(arguments) > 1:
+        raise UserError("one dataset at a time: give one id")

@@ -1,0 +1,156 @@
+"""What `pcsearch data prepare` decodes, and how it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from pcsearch.cli.data.progress import Watch
+from pcsearch.cli.text import count
+from pcsearch.data.cache import Aspect, ImageStore, OnBadImage, default_cache_folder
+from pcsearch.data.catalog import open_dataset
+from pcsearch.data.download.room import readable
+from pcsearch.data.entry import CatalogEntry
+from pcsearch.data.options import DataOptions
+from pcsearch.data.prepared import prepare_test, prepare_training
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A part of a dataset in the cache.
+
+    Attributes:
+        dataset: its id.
+        part: `training` or `test`.
+        images: how many were decoded.
+        skipped: the unreadable ones, each with the reason.
+        resize: their side in pixels.
+        bytes: what they take.
+        path: the file.
+        built: whether it was decoded now; otherwise it was there.
+    """
+
+    dataset: str
+    part: str
+    images: int
+    skipped: tuple[str, ...]
+    resize: int
+    bytes: int
+    path: Path
+    built: bool
+
+
+class _Building:
+    """Passes progress on, and knows which parts had any: the others were there."""
+
+    def __init__(self, progress: Watch) -> None:
+        self._progress = progress
+        self.built: set[str] = set()
+
+    def counted(self, what: str, done: int, total: int) -> None:
+        self.built.add(what)
+        self._progress.counted(f"decoding {what}", done, total)
+
+    def of(self, what: str) -> Callable[[int, int], None]:
+        return lambda done, total: self.counted(what, done, total)
+
+
+def dataset_images(
+    entry: CatalogEntry,
+    options: DataOptions,
+    resize: int,
+    aspect: Aspect,
+    on_bad_image: OnBadImage,
+    progress: Watch,
+) -> list[Prepared]:
+    """Decode the training and the test images of a dataset."""
+    dataset, cache = open_dataset(entry.id, options), default_cache_folder()
+    watched = _Building(progress)
+    names = [f"{entry.id} {part} images" for part in ("training", "test")]
+    training = prepare_training(
+        dataset, resize, cache, on_bad_image, watched.of(names[0]), aspect=aspect
+    )
+    stores = [training.store]
+    if dataset.test is not None:
+        test = prepare_test(
+            dataset, resize, cache, on_bad_image, watched.of(names[1]), aspect=aspect
+        )
+        stores.append(test.store)
+    return [
+        _prepared(name, store, name in watched.built)
+        for name, store in zip(names, stores, strict=False)
+    ]
+
+
+def recipe_images(
+    recipe: str, overrides: Sequence[str], images: Path | None, progress: Watch
+) -> list[Prepared]:
+    """Decode what a recipe needs, at its sizes."""
+    from pcsearch.recipe.load import load_recipe
+    from pcsearch.search.facts import open_datasets, prepare_datasets
+
+    loaded = load_recipe(recipe, overrides, images=images)
+    watched = _Building(progress)
+    prepared = prepare_datasets(
+        loaded,
+        open_datasets(loaded),
+        default_cache_folder(),
+        watched.counted,
+        loaded.confirm.seeds > 0,
+    )
+    rows = []
+    for dataset in prepared:
+        stores = {"training": dataset.training.store}
+        if dataset.test is not None:
+            stores["test"] = dataset.test.store
+        for part, store in stores.items():
+            name = f"{dataset.facts.dataset} {part} images"
+            rows.append(_prepared(name, store, name in watched.built))
+    return rows
+
+
+def _prepared(name: str, store: ImageStore, built: bool) -> Prepared:
+    dataset, part, _ = name.split(" ")
+    count_images, resize = store.images.shape[:2]
+    size = store.path.stat().st_size
+    return Prepared(dataset, part, count_images, store.bad, resize, size, store.path, built)
+
+
+def prepared_json(row: Prepared) -> dict[str, Any]:
+    return {
+        "dataset": row.dataset,
+        "part": row.part,
+        "images": row.images,
+        "skipped": list(row.skipped),
+        "resize": row.resize,
+        "bytes": row.bytes,
+        "path": str(row.path),
+        "decoded_now": row.built,
+    }
+
+
+def prepared_view(rows: Sequence[Prepared]) -> RenderableType:
+    """A line a part, and where they are."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("dataset", overflow="fold")
+    table.add_column("part", no_wrap=True)
+    for heading in ("images", "side", "size"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for row in rows:
+        state = "decoded now" if row.built else "was there"
+        if row.skipped:
+            state += f", {count(len(row.skipped), 'image')} skipped"
+        numbers = (f"{row.images:,}", str(row.resize), readable(row.bytes))
+        table.add_row(Text(row.dataset), row.part, *numbers, state)
+    folders = sorted({str(row.path.parent) for row in rows})
+    skipped = [Text(f"skipped: {image}") for row in rows for image in row.skipped[:3]]
+    where = f"In {', '.join(folders)}, where runs on this machine find them."
+    return Group(table, *skipped, Text(where))

@@ -1,0 +1,191 @@
+"""Progress of downloads, of checks and of decoding: bars on a terminal, else plain lines."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from pcsearch.cli.text import duration
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from pcsearch.data.download import Step
+
+LINE_SECONDS = 30.0
+_BAR_CELLS = 12
+_DOWNLOADING = "downloading "
+
+
+class Watch(Protocol):
+    """A `DownloadProgress` that can count other things than bytes, too."""
+
+    def moved(self, step: Step, file: str, done_bytes: int, total_bytes: int | None) -> None: ...
+
+    def counted(self, what: str, done: int, total: int) -> None:
+        """So many of `total` images (or whatever `what` names) are done."""
+
+    def noted(self, line: str) -> None: ...
+
+
+@contextlib.contextmanager
+def watch(stream: TextIO) -> Iterator[Watch]:
+    """Show progress on a stream until the end of the block, which takes bars away again."""
+    from pcsearch.cli.console import console
+
+    terminal = console(stream)
+    if not stream.isatty() or terminal.is_dumb_terminal:
+        yield Lines(stream)
+        return
+    yield from _bars(terminal)
+
+
+def _bars(terminal: Console) -> Iterator[Bars]:
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.text import Text
+
+    class HowFar(ProgressColumn):
+        """Words made when a frame is drawn, so that no report is too late to be shown."""
+
+        def render(self, task: Task) -> Text:
+            words: Callable[[], str] = task.fields["words"]
+            return Text(words(), no_wrap=True)
+
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=_BAR_CELLS),
+        HowFar(),
+        console=terminal,
+        transient=True,
+        refresh_per_second=4,
+    )
+    with bars:
+        yield Bars(bars)
+
+
+class Pace:
+    """How fast something goes: since its first report, so that resumed bytes do not count."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, resumes: bool = False
+    ) -> None:
+        self._clock, self._resumes = clock, resumes
+        self._began = clock()
+        self._first: int | None = None
+        self.done = 0
+        self.total: int | None = None
+
+    def report(self, done: int, total: int | None) -> None:
+        if self._first is None or done < self.done:
+            self._first, self._began = done, self._clock()
+        self.done, self.total = done, total
+
+    @property
+    def resumed_bytes(self) -> int:
+        """What an earlier download had brought."""
+        return (self._first or 0) if self._resumes else 0
+
+    @property
+    def per_second(self) -> float | None:
+        """None until a second has passed."""
+        seconds = self._clock() - self._began
+        return (self.done - (self._first or 0)) / seconds if seconds >= 1 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        speed = self.per_second
+        return (self.total - self.done) / speed if self.total is not None and speed else None
+
+
+def how_far(pace: Pace, *, is_bytes: bool) -> str:
+    """`20.0 of 45.6 MB, 3.2 MB/s, ~0:10 left`, as much of it as is known."""
+    from pcsearch.data.download.room import readable
+
+    done, total = pace.done, pace.total
+    if not is_bytes:
+        parts = [f"{done:,} of {total or 0:,}"]
+    elif total is None:
+        parts = [readable(done)]
+    else:
+        (number, _, unit), whole = readable(done).partition(" "), readable(total)
+        same = whole.endswith(f" {unit}")
+        parts = [f"{number if same else readable(done)} of {whole}"]
+    speed = pace.per_second
+    if pace.resumed_bytes and speed is None:
+        parts.append(f"going on from {readable(pace.resumed_bytes)}")
+    if speed and is_bytes:
+        parts.append(f"{readable(int(speed))}/s")
+    left = pace.seconds_left
+    if left is not None:
+        parts.append(f"~{duration(left)} left")
+    return ", ".join(parts)
+
+
+class Lines:
+    """A line when something begins, every half minute, and when it ends."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._clock = stream, clock
+        self._now = ""
+        self._pace = Pace(clock)
+        self._said = 0.0
+
+    def moved(self, step: Step, file: str, done_bytes: int, total_bytes: int | None) -> None:
+        self._report(f"{step} {file}", done_bytes, total_bytes, is_bytes=True)
+
+    def counted(self, what: str, done: int, total: int) -> None:
+        self._report(what, done, total, is_bytes=False)
+
+    def noted(self, line: str) -> None:
+        self._stream.write(f"{line}\n")
+        self._stream.flush()
+
+    def _report(self, what: str, done: int, total: int | None, *, is_bytes: bool) -> None:
+        now = self._clock()
+        begins = what != self._now
+        if begins:
+            self._now = what
+            self._pace = Pace(self._clock, resumes=what.startswith(_DOWNLOADING))
+        self._pace.report(done, total)
+        if begins or now - self._said >= LINE_SECONDS or (total == done and total):
+            self._said = now
+            self.noted(f"{what}: {how_far(self._pace, is_bytes=is_bytes)}")
+        if total == done and total:
+            self._now = ""
+
+
+class Bars:
+    """One bar, for what is being done now."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._task: TaskID | None = None
+        self._what = ""
+        self._pace = Pace()
+
+    def moved(self, step: Step, file: str, done_bytes: int, total_bytes: int | None) -> None:
+        self._report(f"{step} {file}", done_bytes, total_bytes, is_bytes=True)
+
+    def counted(self, what: str, done: int, total: int) -> None:
+        self._report(what, done, total, is_bytes=False)
+
+    def noted(self, line: str) -> None:
+        from rich.text import Text
+
+        self._bars.console.print(Text(line))
+
+    def _report(self, what: str, done: int, total: int | None, *, is_bytes: bool) -> None:
+        if what != self._what:
+            if self._task is not None:
+                self._bars.remove_task(self._task)
+            self._what, self._task = what, None
+            self._pace = Pace(resumes=what.startswith(_DOWNLOADING))
+        self._pace.report(done, total)
+        if self._task is None:
+            words = partial(how_far, self._pace, is_bytes=is_bytes)
+            self._task = self._bars.add_task(what, total=total, completed=done, words=words)
+        self._bars.update(self._task, total=total, completed=done)

@@ -1,0 +1,78 @@
+"""`pcsearch data verify`: is a dataset fit for a run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pcsearch.cli.data.options import ROOT, Level, Manifest, OwnImages, Root
+from pcsearch.cli.options import Json, examples
+
+EXIT_PROBLEMS, EXIT_INTERRUPTED = 1, 130
+EPILOG = examples(
+    "pcsearch data verify cub200",
+    "pcsearch data verify --images ~/birds --write-manifest birds.csv",
+    "pcsearch data verify aircraft --level family --json",
+)
+
+
+def verify(
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID]",
+            help="A dataset's id; not needed with --images or --manifest.",
+            show_default=False,
+        ),
+    ] = None,
+    root: Root = ROOT,
+    images: OwnImages = None,
+    manifest: Manifest = None,
+    level: Level = None,
+    write_manifest: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-manifest",
+            metavar="FILE",
+            help="Write a manifest in which near-duplicates form groups, which no split divides.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Read every image of a dataset and say what is wrong with it.
+
+    Counts against the official ones, unreadable images, duplicates between training and test,
+    boxes outside their image, and more. Exit codes: 0 fine, 1 problems were found, 2 a mistake
+    in the input.
+    """
+    from pcsearch.cli.console import console, write_json
+    from pcsearch.cli.data.options import chosen_dataset
+    from pcsearch.cli.data.progress import watch
+
+    entry, options = chosen_dataset(dataset, root, images, manifest, level)
+
+    from pcsearch.cli.data.verify_view import report_view
+    from pcsearch.data.verify import verify as verify_dataset
+    from pcsearch.data.verify import write_manifest as write
+
+    try:
+        with watch(sys.stderr) as progress:
+            report = verify_dataset(entry.id, options, progress=progress.counted)
+            if write_manifest is not None:
+                write(entry.id, options, write_manifest, progress=progress.counted)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    if as_json:
+        write_json(report.to_json(), indent=2)
+    else:
+        console().print(report_view(report))
+        if write_manifest is not None:
+            typer.echo(
+                f"{write_manifest}: written; a recipe uses it as the dataset manifest with "
+                f"data.manifest={write_manifest}"
+            )
+    raise typer.Exit(0 if report.ok else EXIT_PROBLEMS)

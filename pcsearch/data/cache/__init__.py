@@ -1,0 +1,23 @@
+"""The cache of decoded images: building, opening, listing and evicting its stores."""
+
+from __future__ import annotations
+
+from pcsearch.data.cache.resizing import Aspect
+from pcsearch.data.cache.settings import default_cache_folder, size_limit_bytes
+from pcsearch.data.cache.shelf import Cleared, StoreInfo, clear_stores, list_stores
+from pcsearch.data.cache.store import ImageStore, OnBadImage, Progress, ensure_store, open_store
+
+__all__ = [
+    "Aspect",
+    "Cleared",
+    "ImageStore",
+    "OnBadImage",
+    "Progress",
+    "StoreInfo",
+    "clear_stores",
+    "default_cache_folder",
+    "ensure_store",
+    "list_stores",
+    "open_store",
+    "size_limit_bytes",
+]

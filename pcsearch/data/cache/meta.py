@@ -1,0 +1,76 @@
+"""What lies beside a store's pixels: a few facts, with a checksum over themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pcsearch.data.cache.resizing import Aspect
+
+FORMAT = 2
+"""Number of the stores' layout; stores of another one are not found, but listed and evicted.
+To be raised when `pcsearch.data.duplicates` changes, too: stores keep what it found."""
+
+
+@dataclass(frozen=True)
+class StoreMeta:
+    """Facts of a store.
+
+    Attributes:
+        title: what it was made from, for people.
+        resize: side of the stored images in pixels.
+        aspect: how they were brought to it.
+        source_images: images in the source, readable or not.
+        bad_indices: the source's images that could not be read.
+        bad: the same, as messages name them.
+        file_bytes: size of the pixel file.
+        file_mtime_ns: its modification time when it was last known to be whole.
+        header_checksum: CRC-32 of the pixel file's header.
+        block_rows: images a block of pixels.
+        block_checksums: CRC-32 of each block.
+        twins_checksum: CRC-32 of the file of near-duplicates.
+        format: the layout's number.
+    """
+
+    title: str
+    resize: int
+    aspect: Aspect
+    source_images: int
+    bad_indices: tuple[int, ...]
+    bad: tuple[str, ...]
+    file_bytes: int
+    file_mtime_ns: int
+    header_checksum: int
+    block_rows: int
+    block_checksums: tuple[int, ...]
+    twins_checksum: int
+    format: int = FORMAT
+
+    @property
+    def images(self) -> int:
+        """m, the images in the store."""
+        return self.source_images - len(self.bad_indices)
+
+    def dump(self) -> bytes:
+        """As JSON, with a checksum."""
+        facts = asdict(self)
+        return json.dumps(facts | {"checksum": _checksum(facts)}).encode()
+
+
+def read_meta(path: Path) -> StoreMeta | None:
+    """The facts in a file, None if it is missing, damaged or from another version."""
+    try:
+        facts = json.loads(path.read_bytes())
+        checksum = facts.pop("checksum")
+        if facts["format"] != FORMAT or checksum != _checksum(facts):
+            return None
+        lists = ("bad_indices", "bad", "block_checksums")
+        return StoreMeta(**facts | {name: tuple(facts[name]) for name in lists})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _checksum(facts: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

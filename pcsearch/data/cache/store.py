@@ -1,0 +1,238 @@
+"""Decode once: every image of a source as uint8 pixels in one memory-mapped file.
+
+All processes of a machine map the same file, so its pixels are in memory once. Stores are found
+by the content they were made from; the least recently used ones are evicted when a new one needs
+their room (see `shelf`), but none that a process has mapped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+from zlib import crc32
+
+import numpy as np
+import PIL
+from filelock import FileLock
+
+from pcsearch.data.cache.blocks import blocks_whole
+from pcsearch.data.cache.build import write_pixels
+from pcsearch.data.cache.disk import disk_errors, replace_all, write_synced
+from pcsearch.data.cache.layout import StoreFiles, map_pixels, read_twins, twins_content
+from pcsearch.data.cache.meta import FORMAT, StoreMeta, read_meta
+from pcsearch.data.cache.resizing import Aspect
+from pcsearch.data.cache.shelf import make_room, remove_files
+from pcsearch.data.cache.titles import title_of
+from pcsearch.data.dataset import ImageSource, Int64Array, UInt8Array
+from pcsearch.data.duplicates import near_duplicates
+from pcsearch.errors import UserError
+
+OnBadImage = Literal["fail", "skip"]
+Progress = Callable[[int, int], None]
+_NAMED_AT_MOST = 10
+_BESIDE_PIXELS_BYTES = 8  # of each image: its cluster of near-duplicates
+
+
+@dataclass(frozen=True)
+class ImageStore:
+    """Decoded images.
+
+    Attributes:
+        path: the .npy file.
+        images: uint8 [m, resize, resize, 3], memory-mapped, read-only. As long as any process
+            holds it, the store is not evicted.
+        kept: [m] the rows' indices in the source (all of them unless images were skipped).
+        bad: the skipped images, each with the reason.
+        twins: [m] cluster numbers; rows with equal numbers are near-duplicates of each other.
+    """
+
+    path: Path
+    images: UInt8Array
+    kept: Int64Array
+    bad: tuple[str, ...]
+    twins: Int64Array
+
+
+def ensure_store(
+    images: ImageSource,
+    resize: int,
+    *,
+    aspect: Aspect = "warp",
+    folder: Path,
+    on_bad_image: OnBadImage = "fail",
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> ImageStore:
+    """The store of these images, built now unless a whole one exists.
+
+    Pixels are those of torchvision's transforms (see `resized`). One process builds, others wait
+    for it; a crash leaves nothing that a later call would take for a store. The checksums of all
+    pixels are looked at (of a file over 2 GB, those of 2 GB spread over it), and a damaged store
+    is built again; so is one that lacks an image that can be read now.
+
+    Args:
+        images: what to decode.
+        resize: side of the stored images in pixels.
+        aspect: `warp` squeezes images to a square, `keep` cuts the middle square out of them.
+        folder: where stores lie; made if missing.
+        on_bad_image: `fail` raises and names the unreadable images; `skip` leaves them out.
+        workers: threads that decode (Pillow releases the interpreter lock); default: all CPUs.
+        progress: called with (images done, images in all) from this thread.
+
+    Raises UserError for unreadable images under `fail`, when no image is readable, when the
+    disk is too full (needed and free space are stated), when the store does not fit in the size
+    limit that the user set (see `size_limit_bytes`) or the folder is not writable.
+    """
+    if len(images) == 0:
+        raise UserError("there are no images to decode.")
+    files = StoreFiles(folder, _store_key(images, resize, aspect))
+    workers = workers or _cpus()
+    store = _open_checked(files, images, workers)
+    if store is None:
+        needed_bytes = len(images) * (resize * resize * 3 + _BESIDE_PIXELS_BYTES)
+        with disk_errors(folder, needed_bytes):
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(files.lock):
+                _recheck_touched(files, workers)
+                store = _open_checked(files, images, workers)
+                if store is None:
+                    remove_files(files)
+                    make_room(files, needed_bytes)
+                    _build(images, resize, aspect, files, on_bad_image, workers, progress)
+                    store = open_store(files.pixels)
+    if store is None:
+        raise UserError(
+            f"the image cache {files.pixels} does not read back as it was written; check that "
+            "disk or point PCSEARCH_CACHE to another one."
+        )
+    if store.bad and on_bad_image == "fail":
+        raise UserError(_bad_message(store.bad, len(images)))
+    return store
+
+
+def open_store(path: Path) -> ImageStore | None:
+    """The store whose pixels are at `path`, without its source; None unless it is whole.
+
+    Meant for the many processes that train on a store after `ensure_store` checked it: they look
+    at its facts, its sizes and its times, not at the pixels. Marks it as used.
+    """
+    files = StoreFiles(path.parent, path.stem)
+    meta = read_meta(files.meta)
+    if meta is None:
+        return None
+    images = map_pixels(files.pixels, meta)
+    twins = read_twins(files.twins, meta)
+    if images is None or twins is None or _mtime_ns(files.pixels) != meta.file_mtime_ns:
+        return None
+    with contextlib.suppress(OSError):  # a cache that may only be read
+        os.utime(files.meta)
+    everything = np.arange(meta.source_images, dtype=np.int64)
+    kept = np.delete(everything, np.asarray(meta.bad_indices, dtype=np.int64))
+    return ImageStore(path, images, kept, meta.bad, twins)
+
+
+def _open_checked(files: StoreFiles, source: ImageSource, workers: int) -> ImageStore | None:
+    """The store if its pixels are as they were written and it lacks no image that can be read now
+    (its permissions were changed, say, which leaves its size and time as they were)."""
+    store, meta = open_store(files.pixels), read_meta(files.meta)
+    if store is None or meta is None or not blocks_whole(files.pixels, meta, workers):
+        return None
+    return None if any(_reads(source, index) for index in meta.bad_indices) else store
+
+
+def _recheck_touched(files: StoreFiles, workers: int) -> None:
+    """A file whose time alone changed (copied, say) is checked in full and kept. Under the lock."""
+    meta, mtime_ns = read_meta(files.meta), _mtime_ns(files.pixels)
+    if meta is None or mtime_ns is None or mtime_ns == meta.file_mtime_ns:
+        return
+    if blocks_whole(files.pixels, meta, workers, at_most_bytes=None):
+        _put_meta(files, replace(meta, file_mtime_ns=mtime_ns), {})
+
+
+def _build(
+    images: ImageSource,
+    resize: int,
+    aspect: Aspect,
+    files: StoreFiles,
+    on_bad_image: OnBadImage,
+    workers: int,
+    progress: Progress | None,
+) -> None:
+    _, pixels, twins = files.unfinished
+    try:
+        written = write_pixels(images, resize, aspect, pixels, workers, progress)
+        bad = tuple(f"{images.name(image.index)} ({image.reason})" for image in written.bad)
+        if bad and (on_bad_image == "fail" or len(bad) == len(images)):
+            raise UserError(_bad_message(bad, len(images)))
+        clusters = twins_content(near_duplicates(written.fingerprints))
+        write_synced(twins, clusters)
+        status = pixels.stat()
+        meta = StoreMeta(
+            title=title_of(images),
+            resize=resize,
+            aspect=aspect,
+            source_images=len(images),
+            bad_indices=tuple(image.index for image in written.bad),
+            bad=bad,
+            file_bytes=status.st_size,
+            file_mtime_ns=status.st_mtime_ns,
+            header_checksum=written.header_checksum,
+            block_rows=written.block_rows,
+            block_checksums=written.block_checksums,
+            twins_checksum=crc32(clusters),
+        )
+        _put_meta(files, meta, {pixels: files.pixels, twins: files.twins})
+    finally:
+        for path in files.unfinished:
+            path.unlink(missing_ok=True)
+
+
+def _put_meta(files: StoreFiles, meta: StoreMeta, moves: dict[Path, Path]) -> None:
+    """Make a store whole: rename its files, its facts last."""
+    facts = files.unfinished[0]
+    write_synced(facts, meta.dump())
+    replace_all({**moves, facts: files.meta})
+
+
+def _mtime_ns(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _reads(source: ImageSource, index: int) -> bool:
+    try:
+        source.image(index)
+    except OSError:
+        return False
+    return True
+
+
+def _store_key(images: ImageSource, resize: int, aspect: Aspect) -> str:
+    # Pillow's version is part of it: another decoder may give other pixels.
+    described = f"{FORMAT} {images.key} {len(images)} {resize} {aspect} {PIL.__version__}"
+    return hashlib.sha256(described.encode()).hexdigest()[:32]
+
+
+def _bad_message(bad: tuple[str, ...], images: int) -> str:
+    lines = [f"  {entry}" for entry in bad[:_NAMED_AT_MOST]]
+    if len(bad) > _NAMED_AT_MOST:
+        lines.append(f"  and {len(bad) - _NAMED_AT_MOST} more")
+    advice = (
+        "None can be used: check the folder."
+        if len(bad) == images
+        else "Repair or remove them, or set data.on_bad_image=skip to leave them out."
+    )
+    return "\n".join([f"{len(bad)} of {images} images cannot be read:", *lines, advice])
+
+
+def _cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

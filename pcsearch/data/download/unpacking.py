@@ -1,0 +1,125 @@
+"""Unpacking an archive that nobody vouches for: only files and folders, only below the target."""
+
+from __future__ import annotations
+
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from pcsearch.errors import UserError
+
+Moved = Callable[[int, int], None]
+_CHUNK_BYTES = 1 << 20
+_BROKEN = (EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
+
+
+def unpack(archive: Path, folder: Path, moved: Moved) -> None:
+    """Unpack a tar (also compressed) or zip file into `folder`, which is made.
+
+    Args:
+        archive: the file; its content decides what it is, not its name.
+        folder: where its members go.
+        moved: called with bytes done and in all.
+
+    Raises:
+        UserError: it is no archive, truncated, damaged or encrypted, or holds a member that does
+            not belong into a dataset: a link, a device, a path that leads elsewhere.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if tarfile.is_tarfile(archive):  # first: a zip file may be the last member of a tar
+            _untar(archive, folder, moved)
+        elif zipfile.is_zipfile(archive):
+            _unzip(archive, folder, moved)
+        else:
+            raise UserError(f"{archive} is neither a tar nor a zip file{_looks_like(archive)}.")
+    except _BROKEN as error:
+        raise UserError(f"{archive} is damaged or not complete: {error}.") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # gzip and bz2 report bad data as OSError without a number.
+        raise UserError(f"{archive} is damaged or not complete: {error}.") from error
+
+
+def _untar(archive: Path, folder: Path, moved: Moved) -> None:
+    if not hasattr(tarfile, "data_filter"):
+        raise UserError("unpacking needs Python 3.11.4 or newer: older ones cannot do it safely.")
+    size = archive.stat().st_size
+    with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:*") as tar:
+        for member in tar:
+            _check_member(archive, member.name, _kind(member))
+            if member.islnk():
+                _check_member(archive, member.linkname, "")
+                (folder / member.name).unlink(missing_ok=True)  # of an attempt that was killed
+            tar.extract(member, folder, filter="data")
+            moved(raw.tell(), size)
+        # tarfile takes a damaged header for the end; the end is zeros, and then gzip's checksum.
+        stream = tar.fileobj
+        while stream is not None and (rest := stream.read(_CHUNK_BYTES)):
+            if rest.strip(b"\0"):
+                raise tarfile.ReadError("a member's header cannot be read")
+    moved(size, size)
+
+
+def _kind(member: tarfile.TarInfo) -> str:
+    """What is wrong with a member's type, empty for files, folders and hard links.
+
+    Symbolic links are refused even where they stay inside: several flaws of tarfile's filter
+    were chains of them, and no dataset of the catalogue holds one.
+    """
+    if member.issym():
+        return "a symbolic link"
+    if not (member.isreg() or member.isdir() or member.islnk()):
+        return "a device or another special file"
+    return ""
+
+
+def _unzip(archive: Path, folder: Path, moved: Moved) -> None:
+    with zipfile.ZipFile(archive) as packed:
+        members = packed.infolist()
+        total, done = sum(member.file_size for member in members), 0
+        for member in members:
+            link = stat.S_ISLNK(member.external_attr >> 16)
+            _check_member(archive, member.filename, "a symbolic link" if link else "")
+            if member.flag_bits & 1:
+                raise UserError(f"{archive} is encrypted: unpack it yourself.")
+        for member in members:
+            target = folder / member.filename
+            if member.is_dir():
+                target.mkdir(parents=True, exist_ok=True)
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                source = packed.open(member)
+            except NotImplementedError as error:
+                raise UserError(f"{archive} cannot be unpacked: {error}.") from error
+            with source, target.open("wb") as file:
+                while chunk := source.read(_CHUNK_BYTES):
+                    file.write(chunk)
+                    done += len(chunk)
+                    moved(done, total)
+    moved(total, total)
+
+
+def _check_member(archive: Path, name: str, wrong: str) -> None:
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    if posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts:
+        wrong = "a path that leads out of the folder"
+    if "\0" in name:
+        wrong = "a name that no file can have"
+    if wrong:
+        raise UserError(
+            f"{archive} is not unpacked: its member {name!r} is {wrong}, which no dataset needs. "
+            "It may be a forgery: remove it, and get it from its publisher."
+        )
+
+
+def _looks_like(archive: Path) -> str:
+    with archive.open("rb") as file:
+        start = file.read(512).lstrip().lower()
+    return ", but a web page" if start.startswith((b"<!doctype", b"<html")) else ""

@@ -1,0 +1,127 @@
+"""A manifest CSV whose groups keep near-duplicates on one side of every split."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pcsearch.data.catalog import open_dataset
+from pcsearch.data.dataset import Int64Array
+from pcsearch.data.options import DataOptions
+from pcsearch.data.readers.folder_layout import find_parts
+from pcsearch.data.readers.manifest_table import read_manifest
+from pcsearch.data.sources import FileImages
+from pcsearch.data.split_units import units_of
+from pcsearch.data.verify.check import Progress
+from pcsearch.data.verify.listing import images_of
+from pcsearch.data.verify.scan import Scanned, cpus, scan
+from pcsearch.data.verify.twins import clusters_of
+from pcsearch.errors import UserError
+
+
+def write_manifest(
+    dataset_id: str,
+    options: DataOptions,
+    path: Path,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Write `path,label,group,split` of all readable images; how many lines it has.
+
+    Images of one picture have one group; a group that the dataset states is kept, and joined
+    with those it shares a picture with; but a group ends where an official split divides it,
+    which no manifest can mend: `verify` lists such pairs. Paths are relative to the folder of the
+    CSV where the images
+    lie in it, else absolute. `split` is left out where this package held the test images out
+    (dataset `images` without a folder test/), so that they are held out again, by groups.
+
+    Args:
+        dataset_id, options: the dataset, see `verify`.
+        path: the CSV to write.
+        workers, progress: see `verify`.
+
+    Raises:
+        UserError: the dataset cannot be opened, its images are no files, or the CSV cannot be
+            written.
+    """
+    dataset = open_dataset(dataset_id, options)
+    parts = [part for part in (dataset.train, dataset.test) if part is not None]
+    if not all(isinstance(part.images, FileImages) for part in parts):
+        raise UserError(f"dataset {dataset_id} is not made of image files: no manifest for it.")
+    scanned: list[Scanned] = []
+    for what, part in zip(("training images", "test images"), parts, strict=False):
+        total = len(part.labels)
+
+        def told(done: int, what: str = what, total: int = total) -> None:
+            if progress is not None:
+                progress(what, done, total)
+
+        scanned += scan(part.images, workers or cpus(), told)
+    images = images_of(dataset)
+    clusters = clusters_of(scanned)
+    for offset, part in zip((0, len(parts[0].labels)), parts, strict=False):
+        if part.groups is not None:
+            clusters = _joined(clusters, part.groups, offset)
+    splits = _splits(dataset_id, options, images.parts)
+    groups = _number([*zip(splits, clusters.tolist(), strict=True)])
+    header = ["path", "label", "group"] if None in splits else ["path", "label", "group", "split"]
+    lines = [
+        [_from(path.parent, Path(images.name(i))), images.label(i), str(groups[i]), splits[i]]
+        for i, one in enumerate(scanned)
+        if one.reason is None
+    ]
+    _write(path, header, [line[: len(header)] for line in lines])
+    return len(lines)
+
+
+def _splits(dataset_id: str, options: DataOptions, parts: Sequence[str]) -> list[str] | list[None]:
+    """What the column `split` says of each image; None where there is to be no column."""
+    if not _held_out(dataset_id, options):
+        return list(parts)
+    if "val" in parts:  # given, so it must stay; what was held out goes back to be held out again
+        return ["train" if part == "test" else part for part in parts]
+    return [None] * len(parts)
+
+
+def _held_out(dataset_id: str, options: DataOptions) -> bool:
+    """Whether the test part was held out by this package, not by the dataset."""
+    if dataset_id == "images" and options.images is not None:
+        return "test" not in find_parts(options.images.expanduser())
+    if dataset_id == "manifest" and options.manifest is not None:
+        splits = read_manifest(options.manifest.expanduser()).columns.get("split", ())
+        return not any(str(split).strip().lower() == "test" for split in splits)
+    return False
+
+
+def _number(keys: Sequence[tuple[str | None, int]]) -> list[int]:
+    """Numbers from 0 for equal keys: a group never lies in two splits, as manifests demand."""
+    numbers: dict[tuple[str | None, int], int] = {}
+    return [numbers.setdefault(key, len(numbers)) for key in keys]
+
+
+def _joined(clusters: Int64Array, stated: Int64Array, offset: int) -> Int64Array:
+    """The clusters, those that share a stated group made one."""
+    numbers = np.full(len(clusters), -1, dtype=np.int64)
+    numbers[offset : offset + len(stated)] = np.unique(stated, return_inverse=True)[1].reshape(-1)
+    return units_of(len(clusters), clusters, numbers)
+
+
+def _from(folder: Path, image: Path) -> str:
+    image, folder = Path(os.path.abspath(image)), Path(os.path.abspath(folder))  # noqa: PTH100
+    return (image.relative_to(folder) if image.is_relative_to(folder) else image).as_posix()
+
+
+def _write(path: Path, header: list[str], lines: Sequence[Sequence[str | None]]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            csv.writer(file, lineterminator="\n").writerows([header, *lines])
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror or error}.") from error

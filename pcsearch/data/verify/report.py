@@ -1,0 +1,140 @@
+"""What a verification found, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class PartSize:
+    """How large a part is.
+
+    Attributes:
+        part: `train`, `val` (given validation images) or `test`.
+        images: listed images.
+        expected: the official number for the classes that are there, None where none is known.
+    """
+
+    part: str
+    images: int
+    expected: int | None
+
+
+@dataclass(frozen=True)
+class ImageProblem:
+    """One image and what is the matter with it."""
+
+    part: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two images that are one picture; clusters of k images are listed as k - 1 pairs.
+
+    Attributes:
+        kind: `exact` (same file, or same pixels where there are no files) or `near`.
+        parts: of the first and the second image; (`train`, `test`) is leakage.
+        names: of both images.
+        labels: names of both classes; different ones contradict each other.
+    """
+
+    kind: Literal["exact", "near"]
+    parts: tuple[str, str]
+    names: tuple[str, str]
+    labels: tuple[str, str]
+
+    @property
+    def same_label(self) -> bool:
+        """Whether both images are in the same class."""
+        return self.labels[0] == self.labels[1]
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the images are in different parts."""
+        return self.parts[0] != self.parts[1]
+
+
+@dataclass(frozen=True)
+class ClassBalance:
+    """Images of a class in training and given validation images together.
+
+    Attributes:
+        least, median, mean, most: images a class.
+        published: the mean as Table 1 of the paper lists it, None where it does not.
+        few: classes with fewer than 10 images and how many they have, the smallest first.
+    """
+
+    least: int
+    median: float
+    mean: float
+    most: int
+    published: float | None
+    few: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What `verify` found.
+
+    Attributes:
+        dataset, title: the catalogue's id and name.
+        classes: how many classes were looked at.
+        classes_in_all: how many the dataset has officially, None where nobody says.
+        parts: sizes of the parts.
+        missing: listed files that are not there.
+        undecodable: files that cannot be read as images.
+        oddities: unusual but handled images, counted by kind (`grey`, `CMYK`, `palette`,
+            `16-bit`, `alpha`, `EXIF-rotated`, `animated`).
+        boxes_outside: images whose box reaches out of the image by more than a pixel.
+        duplicates: see `Duplicate`; the leaking ones first.
+        balance: images a class.
+        problems: what must be repaired or decided before results can be trusted, in sentences.
+        warnings: what is worth knowing.
+        seconds: how long it took.
+    """
+
+    dataset: str
+    title: str
+    classes: int
+    classes_in_all: int | None
+    parts: tuple[PartSize, ...]
+    missing: tuple[ImageProblem, ...]
+    undecodable: tuple[ImageProblem, ...]
+    oddities: Mapping[str, int]
+    boxes_outside: tuple[ImageProblem, ...]
+    duplicates: tuple[Duplicate, ...]
+    balance: ClassBalance
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no problem."""
+        return not self.problems
+
+    @property
+    def images(self) -> int:
+        """All listed images."""
+        return sum(part.images for part in self.parts)
+
+    @property
+    def leaks(self) -> tuple[Duplicate, ...]:
+        """The duplicates across parts."""
+        return tuple(pair for pair in self.duplicates if pair.leaks)
+
+    @property
+    def label_conflicts(self) -> tuple[Duplicate, ...]:
+        """The duplicates with two labels."""
+        return tuple(pair for pair in self.duplicates if not pair.same_label)
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields, and `ok`, as values that `json.dump` takes."""
+        fields = asdict(self)
+        for pair, found in zip(fields["duplicates"], self.duplicates, strict=True):
+            pair |= {"same_label": found.same_label, "leaks": found.leaks}
+        return {"ok": self.ok, **fields}

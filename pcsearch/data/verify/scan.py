@@ -1,0 +1,137 @@
+"""Decoding every image of a source once, in parallel, and noting what is unusual about it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pcsearch.data.dataset import ImageSource, UInt8Array
+from pcsearch.data.decode import EXTENSIONS, to_rgb
+from pcsearch.data.duplicates import fingerprint
+from pcsearch.data.sources import FileImages
+
+MISSING = "no such file"
+_CHUNK_IMAGES = 16
+_FINGERPRINT_SIDE = 128
+_ORIENTATION = 0x0112
+_KINDS = {"L": "grey", "1": "grey", "CMYK": "CMYK", "P": "palette", "F": "float"}
+_ALPHA = frozenset({"LA", "PA", "RGBA", "RGBa", "La"})
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What is known of an image once it was decoded.
+
+    Attributes:
+        size: width and height as stored, before it was turned upright; (0, 0) if undecodable.
+        digest: SHA-256 of the file, or of size and pixels where there is no file; empty if
+            undecodable.
+        fingerprint: see `duplicates.fingerprint`, None if undecodable.
+        oddities: see `VerifyReport`.
+        reason: why it cannot be decoded, or None.
+    """
+
+    size: tuple[int, int]
+    digest: bytes
+    fingerprint: UInt8Array | None
+    oddities: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+def scan(
+    images: ImageSource, workers: int, progress: Callable[[int], None] | None = None
+) -> list[Scanned]:
+    """Every image in order; `progress` is told how many are done. Few are in memory at a time."""
+    Image.init()  # loading the plugins is not safe in several threads at once
+    found: list[Scanned] = []
+    missing = frozenset(images.missing) if isinstance(images, FileImages) else frozenset()
+
+    def chunk(start: int) -> list[Scanned]:
+        stop = min(start + _CHUNK_IMAGES, len(images))
+        return [
+            _unreadable(MISSING) if index in missing else _scan_one(images, index)
+            for index in range(start, stop)
+        ]
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="verify")
+    try:
+        for part in pool.map(chunk, range(0, len(images), _CHUNK_IMAGES)):
+            found += part
+            if progress is not None:
+                progress(len(found))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return found
+
+
+def cpus() -> int:
+    """The CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _scan_one(images: ImageSource, index: int) -> Scanned:
+    try:
+        if isinstance(images, FileImages):
+            found = _scan_file(Path(images.name(index)))
+            if found is not None:
+                return found
+        image = images.image(index)  # the way training takes, and its reason where it fails
+    except OSError as error:
+        return _unreadable(str(error))
+    digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest()
+    return Scanned(image.size, digest, _fingerprint(image))
+
+
+def _scan_file(path: Path) -> Scanned | None:
+    """The image, its bytes read once; None where the source itself must say what is wrong."""
+    suffix = path.suffix.lower()
+    if suffix in EXTENSIONS and suffix not in Image.registered_extensions():
+        return None
+    try:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            oddities, size = _oddities(image), image.size
+            image.load()
+            rgb = to_rgb(image)
+    except MemoryError:
+        raise
+    except Exception:  # Pillow's decoders raise nearly every built-in exception
+        return None
+    return Scanned(size, hashlib.sha256(data).digest(), _fingerprint(rgb), oddities)
+
+
+def _fingerprint(image: Image.Image) -> UInt8Array:
+    side = _FINGERPRINT_SIDE
+    return fingerprint(np.asarray(image.resize((side, side), Image.Resampling.BILINEAR)))
+
+
+def _oddities(image: Image.Image) -> tuple[str, ...]:
+    found = []
+    if kind := _KINDS.get(image.mode):
+        found.append(kind)
+    if image.mode.startswith("I"):
+        found.append("16-bit")
+    if image.mode in _ALPHA or "transparency" in image.info:
+        found.append("alpha")
+    try:
+        if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
+            found.append("EXIF-rotated")
+    except Exception:  # unreadable EXIF data does not make the pixels unreadable
+        found.append("EXIF unreadable")
+    if getattr(image, "is_animated", False):
+        found.append("animated")
+    return tuple(found)
+
+
+def _unreadable(reason: str) -> Scanned:
+    return Scanned((0, 0), b"", None, (), reason)

@@ -1,0 +1,93 @@
+"""`data verify` on small folders with real faults."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.data.commands import Command, check_width, command
+from tests.data.image_files import CUB_ROOT, save_classes
+
+__all__ = ["command"]
+
+
+@pytest.fixture
+def birds(tmp_path: Path) -> Path:
+    for seed, part in enumerate(("train", "test")):
+        save_classes(tmp_path / "birds" / part, {"auk": 12, "tit": 11}, seed=seed)
+    return Path("birds")
+
+
+def test_a_sound_folder_is_fine(command: Command, birds: Path) -> None:
+    code, out, err = command("data", "verify", "--images", birds)
+    assert code == 0
+    check_width(out)
+    assert "23 train, 23 test" in out
+    assert "all can be read" in out
+    assert out.splitlines()[-1].startswith("fine")
+    assert "training images: 23 of 23" in err
+
+
+def test_problems_exit_with_1_and_are_named(command: Command, birds: Path) -> None:
+    (birds / "train" / "auk" / "00.jpg").write_bytes(b"\xff\xd8 torn")
+    copied = (birds / "train" / "tit" / "03.jpg").read_bytes()
+    (birds / "test" / "tit" / "04.jpg").write_bytes(copied)
+    code, out, _ = command("data", "verify", "images", "--images", birds)
+    assert code == 1
+    assert len(out.splitlines()) <= 24
+    text = "".join(out.split())
+    for part in ("train/auk/00.jpg", "test/tit/04.jpg", "train/tit/03.jpg", "1acrossparts"):
+        assert part in text
+    assert out.splitlines()[-1].startswith("2 problems: 46 images in 0:0")
+    code, out, _ = command("data", "verify", "--images", birds, "--json")
+    assert code == 1
+    report = json.loads(out)
+    assert report["ok"] is False
+    assert len(report["problems"]) == 2
+    assert [pair["leaks"] for pair in report["duplicates"]] == [True]
+
+
+def test_a_manifest_with_groups_is_written_and_can_be_verified(
+    command: Command, birds: Path
+) -> None:
+    copied = (birds / "train" / "tit" / "03.jpg").read_bytes()
+    (birds / "train" / "tit" / "04.jpg").write_bytes(copied)
+    code, out, err = command("data", "verify", "--images", birds, "--write-manifest", "b.csv")
+    assert code == 0, err
+    assert "data.manifest=b.csv" in " ".join(out.split())
+    with Path("b.csv").open(newline="") as file:
+        groups = {row["path"]: row["group"] for row in csv.DictReader(file)}
+    assert len(groups) == 46
+    assert groups["birds/train/tit/03.jpg"] == groups["birds/train/tit/04.jpg"]
+    assert len(set(groups.values())) == 45
+    code, out, err = command("data", "verify", "--manifest", "b.csv")
+    assert code == 0, err
+    assert "23 train, 23 test" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "no dataset is given"),
+        (("--images", "nowhere"), "nowhere"),
+        (("cub200",), "`pcsearch data get cub200"),
+        (("aircraft", "--level", "wing"), "--level wing: no such level of aircraft (levels: vari"),
+    ],
+)
+def test_mistakes_exit_with_2(arguments: tuple[str, ...], says: str, command: Command) -> None:
+    code, out, err = command("data", "verify", *arguments)
+    assert (code, out) == (2, "")
+    assert says in " ".join(err.split())
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.skipif(not CUB_ROOT.is_dir(), reason=f"no {CUB_ROOT}")
+def test_real_photographs(command: Command) -> None:
+    code, out, _ = command("data", "verify", "--images", CUB_ROOT / "CUB_200_2011" / "images")
+    assert code in (0, 1)
+    check_width(out)
+    assert "all can be read" in out

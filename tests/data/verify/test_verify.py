@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pcsearch.data.catalog import DataOptions, open_dataset
+from pcsearch.data.verify import VerifyReport, verify, write_manifest
+from pcsearch.errors import UserError
+
+from ..image_files import CUB_ROOT
+from ..test_duplicates import picture
+
+PARTS = ("train", "val", "test")
+CLASSES = ("gull", "tern")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A sound dataset: 2 classes, 11 images to train on, 2 to validate on, 2 to test on."""
+    seed = 0
+    for part, count in zip(PARTS, (11, 2, 2), strict=True):
+        for name in CLASSES:
+            folder = tmp_path / "birds" / part / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                picture(seed, 120, 90).save(folder / f"{index}.jpg", quality=92)
+                seed += 1
+    return tmp_path / "birds"
+
+
+def look(root: Path, **options: object) -> VerifyReport:
+    report = verify("images", DataOptions(images=root, **options), workers=2)
+    json.dumps(report.to_json())
+    return report
+
+
+def train(root: Path, name: str) -> Path:
+    return root / "train" / "gull" / name
+
+
+def test_sound_dataset(root: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    report = verify(
+        "images", DataOptions(images=root), workers=2, progress=lambda *step: told.append(step)
+    )
+    assert report.ok
+    assert (report.problems, report.warnings) == ((), ())
+    assert [(part.part, part.images) for part in report.parts] == [
+        ("train", 22),
+        ("val", 4),
+        ("test", 4),
+    ]
+    assert report.images == 30
+    assert (report.missing, report.undecodable, report.duplicates) == ((), (), ())
+    assert report.oddities == {}
+    assert report.boxes_outside == ()
+    assert (report.balance.least, report.balance.most, report.balance.mean) == (13, 13, 13.0)
+    assert told[-1] == ("test images", 4, 4)
+    assert ("training images", 26, 26) in told
+    assert report.to_json()["ok"] is True
+
+
+def test_all_undecodable_files_are_named(root: Path) -> None:
+    whole = train(root, "0.jpg").read_bytes()
+    train(root, "0.jpg").write_bytes(whole[: len(whole) // 2])
+    train(root, "1.jpg").write_bytes(b"")
+    train(root, "2.jpg").write_bytes(b"<html>not found</html>")
+    report = look(root)
+    assert not report.ok
+    assert {(Path(p.name).name, p.part) for p in report.undecodable} == {
+        ("0.jpg", "train"),
+        ("1.jpg", "train"),
+        ("2.jpg", "train"),
+    }
+    reasons = {Path(p.name).name: p.reason for p in report.undecodable}
+    assert "truncated" in reasons["0.jpg"]
+    assert reasons["1.jpg"] == "the file is empty"
+    assert reasons["2.jpg"] == "not an image"
+    assert report.problems[0].startswith("3 images undecodable")
+    assert report.duplicates == ()
+
+
+def test_oddities_are_counted_and_no_problem(root: Path) -> None:
+    photo = Image.open(train(root, "0.jpg"))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(train(root, "1.jpg")).save(train(root, "1.jpg"), exif=exif, quality=92)
+    Image.open(train(root, "2.jpg")).convert("CMYK").save(train(root, "2.jpg"))
+    Image.open(train(root, "3.jpg")).convert("L").save(train(root, "3.jpg"))
+    grey = np.asarray(Image.open(train(root, "4.jpg")).convert("L")).astype(np.uint16) << 8
+    Image.fromarray(grey).save(train(root, "a.png"))
+    frames = [picture(seed, 60, 50).convert("P") for seed in (900, 901)]
+    frames[0].save(train(root, "b.gif"), save_all=True, append_images=frames[1:])
+    alpha = picture(910, 60, 50)
+    alpha.putalpha(128)
+    alpha.save(train(root, "c.png"))
+    train(root, "4.jpg").unlink()
+    photo.close()
+    report = look(root)
+    assert report.ok
+    assert report.undecodable == ()
+    assert report.duplicates == ()
+    assert report.oddities == {
+        "EXIF-rotated": 1,
+        "CMYK": 1,
+        "grey": 1,
+        "16-bit": 1,
+        "palette": 1,
+        "animated": 1,
+        "alpha": 1,
+    }
+
+
+def test_exact_and_near_copies_across_parts(root: Path) -> None:
+    (root / "test/gull/copy.jpg").write_bytes(train(root, "0.jpg").read_bytes())
+    again = Image.open(train(root, "1.jpg")).resize((110, 80), Image.Resampling.LANCZOS)
+    again.save(root / "test/gull/again.jpg", quality=80)
+    (root / "val/gull/copy.jpg").write_bytes(train(root, "2.jpg").read_bytes())
+    (root / "train/gull/copy.jpg").write_bytes(train(root, "3.jpg").read_bytes())
+    report = look(root)
+    assert not report.ok
+    found = {(pair.kind, pair.parts, *sorted(Path(n).name for n in pair.names)): pair
+             for pair in report.duplicates}  # fmt: skip
+    assert set(found) == {
+        ("exact", ("train", "test"), "0.jpg", "copy.jpg"),
+        ("near", ("train", "test"), "1.jpg", "again.jpg"),
+        ("exact", ("train", "val"), "2.jpg", "copy.jpg"),
+        ("exact", ("train", "train"), "3.jpg", "copy.jpg"),
+    }
+    assert len(report.leaks) == 3
+    assert report.label_conflicts == ()
+    assert len(report.problems) == 1
+    assert report.problems[0].startswith("2 images of test in train too")
+    assert any("val in train too" in warning for warning in report.warnings)
+
+
+def test_one_picture_with_two_labels(root: Path) -> None:
+    (root / "train/tern/same.jpg").write_bytes(train(root, "5.jpg").read_bytes())
+    report = look(root)
+    (pair,) = report.duplicates
+    assert not pair.same_label
+    assert pair.labels == ("gull", "tern")
+    assert report.label_conflicts == (pair,)
+    assert any("two labels" in warning for warning in report.warnings)
+    assert report.ok
+
+
+def test_classes_with_few_images(root: Path) -> None:
+    for index in range(4, 11):
+        train(root, f"{index}.jpg").unlink()
+    report = look(root)
+    assert report.balance.few == (("gull", 6),)
+    assert any("gull: 6" in warning for warning in report.warnings)
+
+
+def cub_like(root: Path) -> Path:
+    folder = root / "CUB_200_2011"
+    names = [f"{c}/{i}.jpg" for c in ("001.Auk", "007.Tit") for i in range(12)]
+    for seed, name in enumerate(names):
+        path = folder / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(seed, 100, 80).save(path, quality=92)
+    boxes = ["10 10 50 60"] * 24
+    boxes[3], boxes[4] = "60 10 50 60", "50 20 50.5 60"
+    tables = {
+        "images": names,
+        "image_class_labels": ["1"] * 12 + ["7"] * 12,
+        "train_test_split": ["1"] * 11 + ["0"] + ["1"] * 11 + ["0"],
+        "bounding_boxes": boxes,
+    }
+    for table, cells in tables.items():
+        lines = [f"{i} {cell}\n" for i, cell in enumerate(cells, start=1)]
+        (folder / f"{table}.txt").write_text("".join(lines))
+    (folder / "classes.txt").write_text("1 001.Auk\n7 007.Tit\n")
+    return root
+
+
+def test_missing_file_box_outside_and_some_of_the_classes(tmp_path: Path) -> None:
+    root = cub_like(tmp_path)
+    assert verify("cub200", DataOptions(root=root)).problems == ()
+    (root / "CUB_200_2011/images/001.Auk/7.jpg").unlink()
+    report = verify("cub200", DataOptions(root=root), workers=1)
+    assert [Path(p.name).name for p in report.missing] == ["7.jpg"]
+    assert report.undecodable == ()
+    assert not report.ok
+    assert [Path(p.name).name for p in report.boxes_outside] == ["3.jpg"]
+    assert "60 x" in report.boxes_outside[0].reason or "60, 10" in report.boxes_outside[0].reason
+    assert report.warnings[0].startswith("2 of 200 classes are there")
+    assert report.classes_in_all == 200
+
+
+def test_box_is_of_the_image_before_it_is_turned(tmp_path: Path) -> None:
+    root = cub_like(tmp_path)
+    path = root / "CUB_200_2011/images/001.Auk/4.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(path).save(path, exif=exif, quality=92)
+    report = verify("cub200", DataOptions(root=root))
+    assert [Path(p.name).name for p in report.boxes_outside] == ["3.jpg"]
+    assert report.oddities == {"EXIF-rotated": 1}
+
+
+def test_official_counts_that_disagree() -> None:
+    assert verify("digits", DataOptions(classes=(3, 8))).ok
+    report = verify("digits", DataOptions())
+    assert [part.expected == part.images for part in report.parts] == [True, True]
+    assert (report.ok, report.duplicates) == (True, ())
+
+
+def test_what_the_reader_says_is_passed_on(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no folder"):
+        verify("images", DataOptions(images=tmp_path / "absent"))
+
+
+def lines_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_manifest_keeps_official_parts_and_groups_copies(root: Path) -> None:
+    train(root, "copy.jpg").write_bytes(train(root, "3.jpg").read_bytes())
+    (root / "test/gull/leak.jpg").write_bytes(train(root, "3.jpg").read_bytes())
+    train(root, "broken.jpg").write_bytes(b"")
+    path = root / "birds.csv"
+    assert write_manifest("images", DataOptions(images=root), path) == 32
+    lines = {line["path"]: line for line in lines_of(path)}
+    assert len({line["group"] for line in lines.values()}) == 31
+    assert lines["train/gull/copy.jpg"]["group"] == lines["train/gull/3.jpg"]["group"]
+    assert lines["val/tern/0.jpg"]["split"] == "val"
+    dataset = open_dataset("manifest", DataOptions(manifest=path))
+    assert len(dataset.train.labels) == 27
+    assert dataset.test is not None
+    assert len(dataset.test.labels) == 5
+    assert dataset.given_val is not None
+    assert len(dataset.given_val) == 4
+
+
+def test_manifest_of_a_held_out_test_part_holds_out_by_groups(root: Path) -> None:
+    flat = root / "train"
+    for index in range(8):
+        (flat / "gull" / f"copy{index}.jpg").write_bytes(train(root, f"{index}.jpg").read_bytes())
+    path = root / "lists" / "birds.csv"
+    path.parent.mkdir()
+    options = DataOptions(images=flat)
+    assert write_manifest("images", options, path) == 30
+    assert "split" not in lines_of(path)[0]
+    assert Path(lines_of(path)[0]["path"]).is_absolute()
+    for seed in range(4):
+        manifest = replace(options, images=None, manifest=path, split_seed=seed)
+        report = verify("manifest", manifest)
+        assert len(report.duplicates) == 8
+        assert report.leaks == ()
+
+
+def test_manifest_of_images_that_are_no_files(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not made of image files"):
+        write_manifest("digits", DataOptions(), tmp_path / "digits.csv")
+
+
+def test_manifest_that_cannot_be_written(root: Path) -> None:
+    with pytest.raises(UserError, match="cannot write"):
+        write_manifest("images", DataOptions(images=root), root / "absent" / "birds.csv")
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not (CUB_ROOT / "CUB_200_2011").is_dir(), reason="no real images here")
+def test_photographs(tmp_path: Path) -> None:
+    report = verify("cub200", DataOptions(root=CUB_ROOT, classes=(2, 26)))
+    pairs = {
+        (pair.parts, tuple(Path(name).stem for name in pair.names)) for pair in report.duplicates
+    }
+    assert pairs == {
+        (("train", "test"), ("Bronzed_Cowbird_0074_24045", "Bronzed_Cowbird_0025_796213")),
+        (("train", "train"), ("Laysan_Albatross_0065_809", "Laysan_Albatross_0096_673")),
+    }
+    assert not report.ok
