@@ -24,9 +24,17 @@ from pcsearch.search.networks import check_networks
 from pcsearch.search.observer import Observer, Silent
 from pcsearch.search.opened import hand_over
 from pcsearch.search.plan import Plan, build_plan
-from pcsearch.search.sizing import Sizing, size_trials
+from pcsearch.search.sizing import Sizing, one_a_cpu, size_trials
 from pcsearch.search.state import CampaignState, Status
 from pcsearch.search.trial import checkpoint_name
+
+TRIAL_MODULES = (
+    "ray.tune",
+    "torch._dynamo",
+    "pcsearch.search.trainable",
+    "pcsearch.search.trial_run",
+)
+"""What a trial imports; PyTorch's optimizers bring its compiler along."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,7 @@ def run_recipes(
     observer: Observer,
 ) -> Iterator[Outcome]:
     """Prepare every recipe, then run them in turn on one Ray session."""
-    from pcsearch.cluster.session import ray_session
+    from pcsearch.cluster.session import is_running, ray_session
 
     recipes = [with_absolute_paths(recipe) for recipe in recipes]
     if name is not None and len(recipes) > 1:
@@ -128,7 +136,9 @@ def run_recipes(
         check_free(runs, run_name)
     check_space(runs)
     opened = [open_datasets(recipe) for recipe in recipes]
-    with ray_session(address) as capacity:  # Ray starts in the background
+    one_machine = address is None and not is_running()
+    preload = TRIAL_MODULES if all(one_a_cpu(recipe.resources) for recipe in recipes) else ()
+    with ray_session(address, preload) as capacity:  # Ray starts in the background
         if address is not None:
             capacity()  # a wrong address is told before images are decoded for minutes
         weights = [_check_networks(recipe, observer) for recipe in recipes]
@@ -144,7 +154,8 @@ def run_recipes(
             with new_run(runs, run_name, recipe.dump_yaml(), environment(sources)) as folder:
                 for dataset in datasets:
                     hand_over(dataset, folder.data)
-                outcome = _run(recipe, _plan(recipe, datasets), sizing, folder, observer)
+                plan = _plan(recipe, datasets)
+                outcome = _run(recipe, plan, sizing, folder, observer, one_machine)
             yield outcome
 
 
@@ -157,7 +168,12 @@ def _check_networks(recipe: Recipe, observer: Observer) -> list[str]:
 
 
 def _run(
-    recipe: Recipe, plan: Plan, sizing: Sizing, folder: RunFolder, observer: Observer
+    recipe: Recipe,
+    plan: Plan,
+    sizing: Sizing,
+    folder: RunFolder,
+    observer: Observer,
+    one_machine: bool,
 ) -> Outcome:
     from pcsearch.cluster.quiet import stderr_to_file
     from pcsearch.search.tune_run import run_campaign
@@ -180,6 +196,7 @@ def _run(
                     workplace(recipe, plan, folder, sizing),
                     cpus_per_trial=sizing.cpus_per_trial,
                     gpus_per_trial=sizing.gpus_per_trial,
+                    one_machine=one_machine,
                     tick=lambda: observer.tick(
                         campaign.state, time.monotonic() - began, sizing.width
                     ),

@@ -8,13 +8,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
 from pcsearch.cluster.autoscaler import largest, running_config
 from pcsearch.cluster.capacity import Capacity, Node
-from pcsearch.cluster.head import loopback, reachable
+from pcsearch.cluster.head import loopback, quick_start, reachable
 from pcsearch.errors import UserError
 
 _QUIET = {
@@ -31,12 +31,19 @@ _QUIET = {
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None) -> Iterator[Callable[[], Capacity]]:
+def ray_session(
+    address: str | None, preload: Sequence[str] = ()
+) -> Iterator[Callable[[], Capacity]]:
     """Start Ray on this machine, or join the one at `address`; leave or end it afterwards.
 
     That takes seconds, mostly of waiting, and happens in the background: the function that is
     yielded waits for its end and gives the capacity. A session that is started here listens on
     loopback only, with token authentication on.
+
+    Args:
+        address: HOST:PORT of a head, or `auto`; None starts Ray on this machine.
+        preload: modules that the workers of a Ray that is started here import at once, before
+            they have anything to do. There is a worker a CPU.
 
     Raises:
         UserError: from the yielded function, if the cluster at `address` cannot be joined; found
@@ -45,7 +52,7 @@ def ray_session(address: str | None) -> Iterator[Callable[[], Capacity]]:
     for key, value in _QUIET.items():
         os.environ.setdefault(key, value)
     with ThreadPoolExecutor(1, thread_name_prefix="ray-start") as background, _sigterm():
-        starting = background.submit(_join, address)
+        starting = background.submit(_join, address, preload)
 
         def wait() -> Capacity:
             starting.result()
@@ -60,13 +67,17 @@ def ray_session(address: str | None) -> Iterator[Callable[[], Capacity]]:
                 ray.shutdown()
 
 
-def _join(address: str | None) -> bool:
-    """Whether the session was started, or joined, here, and so is ours to leave."""
-    import ray
+def is_running() -> bool:
+    """Whether this process has a Ray session already, as a program that uses the API may."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
-    if ray.is_initialized():  # a program that uses the Python API may have its own
+
+def _join(address: str | None, preload: Sequence[str]) -> bool:
+    """Whether the session was started, or joined, here, and so is ours to leave."""
+    if is_running():
         return False
-    _start(address)
+    _start(address, preload)
     return True
 
 
@@ -98,15 +109,21 @@ def capacity() -> Capacity:
     return Capacity(tuple(Node(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive))
 
 
-def _start(address: str | None) -> None:
+def _start(address: str | None, preload: Sequence[str]) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     import ray
 
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         try:  # "local": never a cluster that happens to run here. Ray makes the token by itself.
-            with loopback():
-                ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+            with loopback(), quick_start():
+                ray.init(
+                    "local",
+                    include_dashboard=False,
+                    _node_ip_address="127.0.0.1",
+                    _system_config={"preload_python_modules": list(preload)},
+                    **quiet,
+                )
         except Exception as error:
             raise UserError(f"cannot start Ray on this machine ({_first_line(error)})") from error
     else:

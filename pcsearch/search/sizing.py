@@ -18,6 +18,15 @@ class Sizing:
     width: int
 
 
+def one_a_cpu(resources: ResourcesSection) -> bool:
+    """Whether a machine's every CPU will have a trial of its own, as far as the recipe says."""
+    return (
+        resources.gpus_per_trial == 0
+        and resources.cpus_per_trial <= 1
+        and resources.max_concurrent == "auto"
+    )
+
+
 def size_trials(resources: ResourcesSection, capacity: Capacity) -> Sizing:
     """Fit a recipe's demands to a cluster.
 

@@ -25,6 +25,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from pcsearch.search.campaign import Campaign
+from pcsearch.search.one_machine import ready_workers
 from pcsearch.search.trainable import FAILURE, REPORT, train_trial
 
 WORKER_RETRIES = 2
@@ -146,6 +147,7 @@ def run_campaign(
     *,
     cpus_per_trial: float,
     gpus_per_trial: float,
+    one_machine: bool,
     tick: Callable[[], None],
 ) -> bool:
     """Run trials until the campaign is done; False when Ctrl-C ended it before that.
@@ -155,6 +157,7 @@ def run_campaign(
         workplace: The fields of `Workplace`.
         cpus_per_trial: CPUs reserved for each trial.
         gpus_per_trial: GPUs (or the fraction of one) reserved for each trial.
+        one_machine: Whether Ray was started here, for this machine alone.
         tick: Called about ten times a second.
     """
     bundle = {"CPU": cpus_per_trial} | ({"GPU": gpus_per_trial} if gpus_per_trial else {})
@@ -182,7 +185,8 @@ def run_campaign(
                 callbacks=[_Ticker(tick, searcher, interrupted)],
             ),
         )
-        tuner.fit()
+        with ready_workers() if one_machine else contextlib.nullcontext():
+            tuner.fit()
     return campaign.done and not interrupted.is_set()
 
 
