@@ -72,6 +72,9 @@ def main() -> None:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(EXIT_MISTAKE)
     except OSError as error:
+        if error.filename is not None:  # a file or a folder of the user's
+            sys.stderr.write(f"error: {error.filename}: {error.strerror}\n")
+            sys.exit(EXIT_MISTAKE)
         if error.errno not in (errno.ENOSPC, errno.EPIPE):
             raise
         sys.stderr.write(f"error: the output could not be written: {error.strerror}\n")

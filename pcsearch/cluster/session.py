@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import FrameType
 
 from pcsearch.cluster.autoscaler import largest, running_config
 from pcsearch.cluster.capacity import Capacity, Node
 from pcsearch.cluster.head import loopback, quick_start, reachable
+from pcsearch.cluster.signals import orderly_end
 from pcsearch.errors import UserError
 
 _QUIET = {
@@ -51,20 +49,22 @@ def ray_session(
     """
     for key, value in _QUIET.items():
         os.environ.setdefault(key, value)
-    with ThreadPoolExecutor(1, thread_name_prefix="ray-start") as background, _sigterm():
+    with ThreadPoolExecutor(1, thread_name_prefix="ray-start") as background:
         starting = background.submit(_join, address, preload)
+        with orderly_end(lambda: not starting.done()) as ending_begins:
 
-        def wait() -> Capacity:
-            starting.result()
-            return capacity()
+            def wait() -> Capacity:
+                starting.result()
+                return capacity()
 
-        try:
-            yield wait
-        finally:
-            if starting.exception() is None and starting.result():
-                import ray
+            try:
+                yield wait
+            finally:
+                ending_begins()
+                if starting.exception() is None and starting.result():
+                    import ray
 
-                ray.shutdown()
+                    ray.shutdown()
 
 
 def is_running() -> bool:
@@ -79,23 +79,6 @@ def _join(address: str | None, preload: Sequence[str]) -> bool:
         return False
     _start(address, preload)
     return True
-
-
-@contextlib.contextmanager
-def _sigterm() -> Iterator[None]:
-    """End in an orderly way on SIGTERM, as Ray sees to itself when started in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        sys.exit(number)
-
-    previous = signal.signal(signal.SIGTERM, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def capacity() -> Capacity:

@@ -30,7 +30,8 @@ def check_datasets(recipe: Recipe) -> Iterator[Finding]:
     known = dataset_ids()
     for index, dataset in enumerate(recipe.datasets):
         if dataset not in known:
-            message = f"unknown dataset {show(dataset)}{suggest(dataset, known)}"
+            hint = suggest(dataset, known) or " (pcsearch data ls lists them)"
+            message = f"unknown dataset {show(dataset)}{hint}"
             yield Finding(("datasets", index), message)
     for own in OWN_DATA:
         if getattr(recipe.data, own) is not None and own not in recipe.datasets:

@@ -8,7 +8,14 @@ from pathlib import Path
 from pcsearch.data.catalog import open_dataset
 from pcsearch.data.dataset import Dataset
 from pcsearch.data.prepared import TestImages, TrainingImages, prepare_test, prepare_training
-from pcsearch.data.prepared_file import load_test, load_training, save_test, save_training
+from pcsearch.data.prepared_file import (
+    load_test,
+    load_training,
+    not_as_saved,
+    save_test,
+    save_training,
+)
+from pcsearch.errors import TrialError
 from pcsearch.recipe.load import parse_recipe
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.facts import PreparedDataset, data_options
@@ -33,8 +40,7 @@ def training_images(recipe: str, dataset: str, cache: str, folder: str) -> Train
 
     As handed over in `folder`, or from the dataset itself on a node that has not decoded it yet.
     """
-    file = _training_file(Path(folder), dataset)
-    handed = load_training(file, Path(cache)) if file.exists() else None
+    handed = load_training(_training_file(Path(folder), dataset), Path(cache))
     if handed is not None:
         return handed
     settings = stated_recipe(recipe)
@@ -50,20 +56,29 @@ def training_images(recipe: str, dataset: str, cache: str, folder: str) -> Train
 
 @lru_cache(maxsize=8)
 def test_images(recipe: str, dataset: str, cache: str, folder: str) -> TestImages:
-    """The decoded test images. Confirm trials ask for them after their last epoch, nobody else."""
+    """The decoded test images. Confirm trials ask for them after their last epoch, nobody else.
+
+    Raises TrialError where this node has others than the campaign was planned with.
+    """
     file = _test_file(Path(folder), dataset)
-    handed = load_test(file, Path(cache)) if file.exists() else None
+    handed = load_test(file, Path(cache))
     if handed is not None:
         return handed
     settings = stated_recipe(recipe)
     image = settings.image_for(dataset)
-    return prepare_test(
+    test = prepare_test(
         _dataset(recipe, dataset),
         image.resize,
         Path(cache),
         settings.data.on_bad_image,
         aspect=image.aspect,
     )
+    if not_as_saved(file, test):
+        raise TrialError(
+            f"the test images of {dataset} differ from those the campaign was planned with; were "
+            "files added, removed or damaged, or does this node hold another copy?"
+        )
+    return test
 
 
 @lru_cache(maxsize=8)

@@ -18,8 +18,8 @@ from pcsearch.data.duplicates import FINGERPRINT_BYTES, fingerprint, near_duplic
 
 from .image_files import CUB_ROOT
 
-CHECKSUM = slice(FINGERPRINT_BYTES - 8, FINGERPRINT_BYTES)
-SMOOTHNESS = FINGERPRINT_BYTES - 9
+CHECKSUM = slice(FINGERPRINT_BYTES - 12, FINGERPRINT_BYTES)
+SMOOTHNESS = FINGERPRINT_BYTES - 13
 
 
 def picture(seed: int, width: int = 250, height: int = 190) -> Image.Image:
@@ -197,12 +197,27 @@ def test_photographs_and_their_copies() -> None:
     assert set(clusters[100:].tolist()) <= set(range(200))
 
 
-def test_checksum_tells_smooth_pictures_apart() -> None:
-    one = np.zeros((64, 64, 3), dtype=np.uint8)
-    other = one.copy()
-    other[5, 5] = 1
-    first, second = fingerprint(one), fingerprint(other)
-    assert first[CHECKSUM].tolist() != second[CHECKSUM].tolist()
+@pytest.mark.parametrize("side", [5, 64, 250, 256])
+def test_checksum_tells_flat_pictures_apart_wherever_they_differ(side: int) -> None:
+    one = np.zeros((side, side, 3), dtype=np.uint8)
+    first = fingerprint(one)
+    for row in range(side):
+        other = one.copy()
+        other[row, side - 1 - row] = 1
+        assert fingerprint(other)[CHECKSUM].tolist() != first[CHECKSUM].tolist()
+
+
+def test_thumbnail_is_that_of_a_resize() -> None:
+    """Also for the strongest colours, whose chroma lies at the ends of the range."""
+    corners = np.array([[r, g, b] for r in (0, 255) for g in (0, 255) for b in (0, 255)], np.uint8)
+    blocks = np.resize(corners, (24, 24, 3)).repeat(8, axis=0).repeat(8, axis=1)
+    for one in (blocks, pixels(picture(1), 192), *(np.full((64, 64, 3), c) for c in corners)):
+        small = Image.fromarray(one).resize((12, 12), Image.Resampling.BILINEAR).convert("YCbCr")
+        difference = fingerprint(one)[:LUMA_BYTES].reshape(12, 12) - np.asarray(small)[..., 0] * 1.0
+        assert np.abs(difference).mean() < 3
+        chroma = fingerprint(one)[LUMA_BYTES:SMOOTHNESS].reshape(6, 6, 2)
+        expected = np.asarray(small)[..., 1:].reshape(6, 2, 6, 2, 2).mean(axis=(1, 3))
+        assert np.abs(chroma - expected).mean() < 3
 
 
 def test_rule_is_symmetric() -> None:

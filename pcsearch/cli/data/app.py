@@ -12,8 +12,6 @@ from pcsearch.cli.data.options import ROOT, Root
 from pcsearch.cli.options import Json, examples, register
 from pcsearch.errors import UserError
 
-EXIT_INTERRUPTED = 130
-
 app = typer.Typer(
     no_args_is_help=True,
     help="List, get, check and prepare datasets; look after the cache of decoded images.",
@@ -70,7 +68,7 @@ def info(dataset: Id, root: Root = ROOT, as_json: Json = False) -> None:
 
 def get(
     datasets: Annotated[
-        list[str], typer.Argument(metavar="ID...", help="Datasets, as data ls lists them.")
+        list[str], typer.Argument(metavar="ID", help="Datasets, as data ls lists them.")
     ],
     root: Root = ROOT,
     keep_archives: Annotated[
@@ -98,21 +96,17 @@ def get(
     entries = [find_entry(dataset) for dataset in dict.fromkeys(datasets)]
     done: list[Got] = []
     problems = []
-    try:
-        for entry in entries:
-            try:
-                with watch(sys.stderr) as progress:
-                    got = get_one(entry, root, progress, keep_archives=keep_archives)
-            except UserError as error:
-                problems.append(str(error))
-                continue
-            done.append(got)
-            if not as_json:
-                for line in got_lines(entry, got):
-                    terminal.print(Text(line), soft_wrap=not terminal.is_terminal)
-    except KeyboardInterrupt:
-        typer.echo("interrupted: the same command goes on from here", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    for entry in entries:
+        try:
+            with watch(sys.stderr, "interrupted: the same command goes on from here") as progress:
+                got = get_one(entry, root, progress, keep_archives=keep_archives)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        done.append(got)
+        if not as_json:
+            for line in got_lines(entry, got):
+                terminal.print(Text(line), soft_wrap=not terminal.is_terminal)
     if as_json:
         write_json([got_json(got) for got in done], indent=2)
     if problems:

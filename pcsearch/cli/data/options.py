@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 ROOT = Path("data")
 Root = Annotated[
-    Path, typer.Option("--root", metavar="DIR", help="The folder that holds the datasets.")
+    Path,
+    typer.Option(
+        "--root", metavar="DIR", file_okay=False, help="The folder that holds the datasets."
+    ),
 ]
 OwnImages = Annotated[
     Path | None,
@@ -72,6 +75,9 @@ def chosen_dataset(
             )
         dataset = given[0]
     entry = find_entry(dataset)
+    if not given and entry.id in own:
+        kind = "DIR" if entry.id == "images" else "FILE"
+        raise UserError(f"dataset {entry.id}: say which by --{entry.id} {kind}")
     if given and given[0] != entry.id:
         raise UserError(f"--{given[0]} belongs to the dataset {given[0]}, not to {entry.id}")
     if level is not None and level not in entry.levels:

@@ -12,7 +12,6 @@ from pcsearch.cli.options import Json, examples
 from pcsearch.errors import UserError
 
 RESIZE = 256
-EXIT_INTERRUPTED = 130
 EPILOG = examples(
     "pcsearch data prepare cub200",
     "pcsearch data prepare --images ~/birds --resize 128 --aspect keep",
@@ -23,7 +22,7 @@ EPILOG = examples(
 Arguments = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[ID | KEY=VALUE...]",
+        metavar="ID|KEY=VALUE",
         help="A dataset's id; with --recipe, overrides of the recipe's keys.",
         show_default=False,
     ),
@@ -87,19 +86,15 @@ def prepare(
         "--level": level,
     }
     _check(recipe, given, [name for name, value in options.items() if value is not None])
-    try:
-        with watch(sys.stderr) as progress:
-            if recipe is not None:
-                rows = recipe_images(recipe, given, images, progress)
-            else:
-                entry, chosen = chosen_dataset(
-                    given[0] if given else None, root, images, manifest, level
-                )
-                size = (resize or RESIZE, aspect or "warp")
-                rows = dataset_images(entry, chosen, *size, on_bad_image or "fail", progress)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; nothing half decoded is left", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    with watch(sys.stderr, "interrupted; nothing half decoded is left") as progress:
+        if recipe is not None:
+            rows = recipe_images(recipe, given, images, progress)
+        else:
+            entry, chosen = chosen_dataset(
+                given[0] if given else None, root, images, manifest, level
+            )
+            size = (resize or RESIZE, aspect or "warp")
+            rows = dataset_images(entry, chosen, *size, on_bad_image or "fail", progress)
     if as_json:
         write_json([prepared_json(row) for row in rows], indent=2)
     else:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+import typer
+
 from pcsearch.cli.text import duration
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from pcsearch.data.download import Step
 
+EXIT_INTERRUPTED = 130
 LINE_SECONDS = 30.0
 _BAR_CELLS = 12
 _DOWNLOADING = "downloading "
@@ -33,15 +36,22 @@ class Watch(Protocol):
 
 
 @contextlib.contextmanager
-def watch(stream: TextIO) -> Iterator[Watch]:
-    """Show progress on a stream until the end of the block, which takes bars away again."""
+def watch(stream: TextIO, interrupted: str = "interrupted") -> Iterator[Watch]:
+    """Show progress on a stream until the end of the block, which takes bars away again.
+
+    Ctrl-C in the block says `interrupted` there and ends the command with exit code 130.
+    """
     from pcsearch.cli.console import console
 
     terminal = console(stream)
-    if not stream.isatty() or terminal.is_dumb_terminal:
-        yield Lines(stream)
-        return
-    yield from _bars(terminal)
+    try:
+        if not stream.isatty() or terminal.is_dumb_terminal:
+            yield Lines(stream)
+        else:
+            yield from _bars(terminal)
+    except KeyboardInterrupt:
+        stream.write(f"{interrupted}\n")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def _bars(terminal: Console) -> Iterator[Bars]:

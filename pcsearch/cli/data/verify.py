@@ -11,7 +11,7 @@ import typer
 from pcsearch.cli.data.options import ROOT, Level, Manifest, OwnImages, Root
 from pcsearch.cli.options import Json, examples
 
-EXIT_PROBLEMS, EXIT_INTERRUPTED = 1, 130
+EXIT_PROBLEMS = 1
 EPILOG = examples(
     "pcsearch data verify cub200",
     "pcsearch data verify --images ~/birds --write-manifest birds.csv",
@@ -23,7 +23,7 @@ def verify(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            metavar="[ID]",
+            metavar="ID",
             help="A dataset's id; not needed with --images or --manifest.",
             show_default=False,
         ),
@@ -55,24 +55,25 @@ def verify(
     entry, options = chosen_dataset(dataset, root, images, manifest, level)
 
     from pcsearch.cli.data.verify_view import report_view
-    from pcsearch.data.verify import verify as verify_dataset
+    from pcsearch.data.verify import check_writable, inspect, report_on
     from pcsearch.data.verify import write_manifest as write
 
-    try:
-        with watch(sys.stderr) as progress:
-            report = verify_dataset(entry.id, options, progress=progress.counted)
-            if write_manifest is not None:
-                write(entry.id, options, write_manifest, progress=progress.counted)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    if write_manifest is not None:
+        check_writable(write_manifest)
+    with watch(sys.stderr) as progress:
+        inspected = inspect(entry.id, options, progress=progress.counted)
+    report = report_on(inspected)
     if as_json:
         write_json(report.to_json(), indent=2)
     else:
         console().print(report_view(report))
-        if write_manifest is not None:
-            typer.echo(
-                f"{write_manifest}: written; a recipe uses it as the dataset manifest with "
-                f"data.manifest={write_manifest}"
-            )
+    if write_manifest is not None:  # last, since it may fail, which the report is too good for
+        lines = write(inspected, write_manifest)
+        left_out = report.images - lines
+        sys.stderr.write(
+            f"{write_manifest}: written, {lines:,} images"
+            + (f" ({left_out:,} that cannot be read left out)" if left_out else "")
+            + "; copies of one picture have one group. Train on it with: pcsearch tune my-manifest "
+            f"data.manifest={write_manifest}\n"
+        )
     raise typer.Exit(0 if report.ok else EXIT_PROBLEMS)

@@ -9,9 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pcsearch.cli.text import count, duration
-from pcsearch.data.verify import Duplicate, ImageProblem, VerifyReport
-
-_SHOWN = 3
+from pcsearch.data.verify import VerifyReport
 
 
 def report_view(report: VerifyReport) -> RenderableType:
@@ -27,7 +25,8 @@ def report_view(report: VerifyReport) -> RenderableType:
     ]
     lines += _findings("problem", "bold red", report.problems)
     lines += _findings("warning", "yellow", report.warnings)
-    lines += [Text(line, "dim") for line in _examples(report)]
+    if report.problems or report.warnings:
+        lines.append(Text("Each names the first; --json lists all.", "dim"))
     return Group(*lines, _verdict(report))
 
 
@@ -55,10 +54,10 @@ def _facts(report: VerifyReport) -> Iterator[tuple[str, str]]:
     if report.oddities:
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in sorted(report.oddities.items()))
         yield "unusual", f"{kinds} (used as RGB)"
-    yield "twins", _twins(report)
+    yield "copies", _copies(report)
 
 
-def _twins(report: VerifyReport) -> str:
+def _copies(report: VerifyReport) -> str:
     if not report.duplicates:
         return "no picture is there twice"
     within = len(report.duplicates) - len(report.leaks)
@@ -70,21 +69,6 @@ def _twins(report: VerifyReport) -> str:
 def _findings(what: str, style: str, sentences: Sequence[str]) -> Iterator[Text]:
     for sentence in sentences:
         yield Text.assemble((f"{what}: ", style), sentence)
-
-
-def _examples(report: VerifyReport) -> Iterator[str]:
-    """A few more than the first of each kind, which the findings name."""
-    bad: tuple[ImageProblem, ...] = (*report.missing, *report.undecodable)
-    for one in bad[1:_SHOWN]:
-        yield f"  {one.name}: {one.reason}"
-    for pair in report.leaks[1:_SHOWN]:
-        yield f"  {_pair(pair)}"
-    if len(bad) > _SHOWN or len(report.leaks) > _SHOWN:
-        yield "  --json lists all of them."
-
-
-def _pair(pair: Duplicate) -> str:
-    return f"{pair.names[1]} ({pair.parts[1]}) is {pair.names[0]} ({pair.parts[0]})"
 
 
 def _verdict(report: VerifyReport) -> Text:

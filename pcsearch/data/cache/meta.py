@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pcsearch.data.cache.resizing import Aspect
 
-FORMAT = 2
+FORMAT = 3
 """Number of the stores' layout; stores of another one are not found, but listed and evicted.
 To be raised when `pcsearch.data.duplicates` changes, too: stores keep what it found."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -130,7 +131,8 @@ def open_store(path: Path) -> ImageStore | None:
     if images is None or twins is None or _mtime_ns(files.pixels) != meta.file_mtime_ns:
         return None
     with contextlib.suppress(OSError):  # a cache that may only be read
-        os.utime(files.meta)
+        now = time.time_ns()  # without it, the kernel's clock of some milliseconds
+        os.utime(files.meta, ns=(now, now))
     everything = np.arange(meta.source_images, dtype=np.int64)
     kept = np.delete(everything, np.asarray(meta.bad_indices, dtype=np.int64))
     return ImageStore(path, images, kept, meta.bad, twins)

@@ -98,7 +98,8 @@ def _get(
     for archive in entry.archives:
         if archive not in trusted:
             _unpack(archive, archives[archive.file], places, progress)
-    move_in_place(places.staging, places.root, _marks(places))
+    own = places.root / entry.folder
+    move_in_place(places.staging, places.root, own, leave=_marks(places))
     shutil.rmtree(places.staging)
     try:
         dataset = _open(entry, places.root)
@@ -162,6 +163,7 @@ def _unpack(archive: Archive, got: GotArchive, places: Places, progress: Downloa
                 lambda done, total: progress.moved("unpacking", archive.file, done, total),
             )
         except UserError as error:
+            shutil.rmtree(places.staging)  # what it left must not mix with the right archive's
             if got.yours:
                 raise
             got.path.unlink()  # else it would be found, and used, the next time

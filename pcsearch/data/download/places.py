@@ -55,7 +55,7 @@ class Presence:
 
     Attributes:
         folder: where it is, or would be; None for a dataset without a folder of its own.
-        there: whether that folder exists and holds something.
+        there: whether that folder exists and holds something, or cannot be looked into.
         part_bytes: what an unfinished download has fetched so far.
     """
 
@@ -77,4 +77,8 @@ def presence(entry: CatalogEntry, root: Path) -> Presence:
         for path in (Places.of(entry, root).part(archive), Places.of(entry, root).archive(archive))
         if path.is_file()
     )
-    return Presence(folder, folder.is_dir() and any(folder.iterdir()), part_bytes)
+    try:
+        there = folder.is_dir() and any(folder.iterdir())
+    except PermissionError:
+        there = True
+    return Presence(folder, there, part_bytes)

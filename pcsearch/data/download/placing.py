@@ -8,24 +8,26 @@ import shutil
 from pathlib import Path
 
 
-def move_in_place(staging: Path, root: Path, leave: Path) -> None:
+def move_in_place(staging: Path, root: Path, own: Path, *, leave: Path) -> None:
     """Move everything in `staging`, but for `leave`, to `root`.
 
     A folder that is not there yet arrives by one rename, whole or not at all. One that is there
-    is completed: files of the same name are replaced, others are left alone. Killed halfway, it
-    can be called again.
+    is completed: files of the same name are replaced within the dataset's `own` folder. Elsewhere
+    in the root they are someone else's and stay, and the archive's remain in `staging`. Killed
+    halfway, it can be called again.
     """
     os.sync()  # a name must not outlive, in a power cut, the bytes it stands for
     for entry in sorted(staging.iterdir()):
         if entry != leave:
-            _move(entry, root / entry.name)
+            _move(entry, root / entry.name, own)
 
 
-def _move(source: Path, target: Path) -> None:
+def _move(source: Path, target: Path, own: Path) -> None:
     if source.is_dir() and target.is_dir():
         for entry in sorted(source.iterdir()):
-            _move(entry, target / entry.name)
-        source.rmdir()
+            _move(entry, target / entry.name, own)
+        return
+    if target.exists() and not target.is_relative_to(own):
         return
     try:
         source.replace(target)

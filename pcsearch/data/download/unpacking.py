@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import lzma
 import stat
 import tarfile
@@ -10,11 +11,18 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from pcsearch.data.download.room import readable
 from pcsearch.errors import UserError
 
 Moved = Callable[[int, int], None]
 _CHUNK_BYTES = 1 << 20
 _BROKEN = (EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
+_NONSENSE = (KeyError, ValueError, OverflowError)
+"""What tarfile raises at a link to nothing, and at headers that hold no number."""
+_CONFLICTS = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
+_MOST_GROWTH, _SMALL_BYTES = 100, 1 << 20
+"""Text shrinks to a twentieth, and a bomb to a thousandth or less."""
+_TAR_HEADER_BYTES = 512
 
 
 def unpack(archive: Path, folder: Path, moved: Moved) -> None:
@@ -27,7 +35,8 @@ def unpack(archive: Path, folder: Path, moved: Moved) -> None:
 
     Raises:
         UserError: it is no archive, truncated, damaged or encrypted, or holds a member that does
-            not belong into a dataset: a link, a device, a path that leads elsewhere.
+            not belong into a dataset: a link, a device, a path that leads elsewhere, far more bytes
+            than an archive of its size has.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -37,9 +46,14 @@ def unpack(archive: Path, folder: Path, moved: Moved) -> None:
             _unzip(archive, folder, moved)
         else:
             raise UserError(f"{archive} is neither a tar nor a zip file{_looks_like(archive)}.")
-    except _BROKEN as error:
+    except (*_BROKEN, *_NONSENSE) as error:
         raise UserError(f"{archive} is damaged or not complete: {error}.") from error
     except OSError as error:
+        if error.errno in _CONFLICTS:
+            raise UserError(
+                f"{archive} is damaged: its member {error.filename} cannot be made "
+                f"({error.strerror})."
+            ) from error
         if error.errno is not None:
             raise
         # gzip and bz2 report bad data as OSError without a number.
@@ -49,10 +63,12 @@ def unpack(archive: Path, folder: Path, moved: Moved) -> None:
 def _untar(archive: Path, folder: Path, moved: Moved) -> None:
     if not hasattr(tarfile, "data_filter"):
         raise UserError("unpacking needs Python 3.11.4 or newer: older ones cannot do it safely.")
-    size = archive.stat().st_size
+    size, unpacked = archive.stat().st_size, 0
     with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:*") as tar:
         for member in tar:
             _check_member(archive, member.name, _kind(member))
+            unpacked += _TAR_HEADER_BYTES + member.size
+            _check_growth(archive, unpacked)
             if member.islnk():
                 _check_member(archive, member.linkname, "")
                 (folder / member.name).unlink(missing_ok=True)  # of an attempt that was killed
@@ -83,6 +99,7 @@ def _unzip(archive: Path, folder: Path, moved: Moved) -> None:
     with zipfile.ZipFile(archive) as packed:
         members = packed.infolist()
         total, done = sum(member.file_size for member in members), 0
+        _check_growth(archive, total)
         for member in members:
             link = stat.S_ISLNK(member.external_attr >> 16)
             _check_member(archive, member.filename, "a symbolic link" if link else "")
@@ -116,6 +133,16 @@ def _check_member(archive: Path, name: str, wrong: str) -> None:
         raise UserError(
             f"{archive} is not unpacked: its member {name!r} is {wrong}, which no dataset needs. "
             "It may be a forgery: remove it, and get it from its publisher."
+        )
+
+
+def _check_growth(archive: Path, unpacked_bytes: int) -> None:
+    """Before the bytes are written: a forged archive must not fill the disk."""
+    if unpacked_bytes > max(_SMALL_BYTES, _MOST_GROWTH * archive.stat().st_size):
+        raise UserError(
+            f"{archive} is not unpacked: it states to hold {readable(unpacked_bytes)} or more, "
+            f"over {_MOST_GROWTH} times its own size. It is not complete, or a forgery: remove it, "
+            "and get it from its publisher."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,6 @@ def read(options: DataOptions) -> Dataset:
     chosen = [names[i] for i in choose_classes(names, options.classes)]
     _check_classes(root, parts, chosen, only_chosen=options.classes is not None)
     files = {what: _listed(part, chosen) for what, part in parts.items()}
-    _refuse_shared_files(root, {what: part.files for what, part in files.items()})
     return own_dataset("images", root, files, chosen, options, where=str(root))
 
 
@@ -86,23 +85,6 @@ def _listed(part: FolderPart, names: Sequence[str]) -> OwnPart:
     files = [path for name in names for path in part.classes[name]]
     counts = [len(part.classes[name]) for name in names]
     return OwnPart(files, np.repeat(np.arange(len(names), dtype=np.int64), counts))
-
-
-def _refuse_shared_files(root: Path, parts: Mapping[str, Sequence[str]]) -> None:
-    """A file (or a link to it) in two parts would make validation or test meaningless."""
-    owner: dict[tuple[int, int], tuple[str, str]] = {}
-    for what, paths in parts.items():
-        for path in paths:
-            try:
-                status = (root / path).stat()
-            except OSError:
-                continue
-            first, first_path = owner.setdefault((status.st_dev, status.st_ino), (what, path))
-            if first != what:
-                raise UserError(
-                    f"{root / path} is the very same file as {root / first_path}: images to "
-                    "train on, to validate on and to test on must differ. Remove the link."
-                )
 
 
 ENTRY = CatalogEntry(

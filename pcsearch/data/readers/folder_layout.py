@@ -38,7 +38,7 @@ def find_parts(root: Path) -> dict[str, FolderPart]:
     class they are under. Raises UserError where the layout leaves room for doubt.
     """
     if not root.exists():
-        raise UserError(f"there is no folder {root}; check the path given as data.images.")
+        raise UserError(f"there is no folder {root}; check the path (--images, or data.images).")
     if not root.is_dir():
         raise UserError(f"{root} is a file, not a folder with one sub-folder a class.")
     folders = _sub_folders(root)

@@ -37,7 +37,7 @@ def read(options: DataOptions) -> Dataset:
     listed twice, a group in two splits, a class that is in one split only, missing images.
     """
     if options.manifest is None:
-        raise UserError("dataset manifest: say which file by data.manifest.")
+        raise UserError("dataset manifest: say which file by data.manifest (or --manifest).")
     path = options.manifest.expanduser()
     table = read_manifest(path)
     _refuse_repeated_paths(table)

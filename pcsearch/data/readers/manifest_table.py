@@ -13,6 +13,11 @@ from pcsearch.errors import UserError, did_you_mean
 BOX_COLUMNS = ("x", "y", "w", "h")
 _REQUIRED = ("path", "label")
 _KNOWN = (*_REQUIRED, "split", "group", *BOX_COLUMNS)
+_MISSPELT = {
+    **dict.fromkeys(("splits", "split_name", "set", "subset", "fold", "partition"), "split"),
+    **dict.fromkeys(("groups", "group_id", "groupid", "grp"), "group"),
+}
+"""Names that would be passed over in silence, and with them what keeps parts apart."""
 _DELIMITERS = (",", ";", "\t")
 _NOT_TEXT = {
     b"PK\x03\x04": "an Excel workbook or another zip file",
@@ -49,11 +54,12 @@ def read_manifest(path: Path) -> ManifestTable:
 
     CSV: UTF-8 with or without a byte order mark, any line ends, fields quoted where needed,
     separated by commas, semicolons or tabs; blank lines are passed over. Column names may be
-    written in capitals; columns with other names are ignored.
+    written in capitals; columns with other names are ignored, but not what must be a split or a
+    group by another name.
 
     Raises:
-        UserError: the file cannot be read, lacks a column, has no rows, or a row has too few or
-            too many cells or an empty path or label; the message names the line.
+        UserError: the file cannot be read, lacks a column or misspells one, has no rows, or a row
+            has too few or too many cells or an empty path or label; the message names the line.
     """
     try:
         with path.open("rb") as file:
@@ -61,7 +67,8 @@ def read_manifest(path: Path) -> ManifestTable:
             content = b"" if start == b"PAR1" else start + file.read()
     except OSError as error:
         raise UserError(
-            f"manifest {path} cannot be read: {error.strerror}; check data.manifest."
+            f"manifest {path} cannot be read: {error.strerror}; check the path (data.manifest, or "
+            "--manifest)."
         ) from error
     table = _parquet(path) if start == b"PAR1" else _csv(path, content)
     if not table.lines:
@@ -176,6 +183,13 @@ def _positions(path: Path, header: Sequence[str]) -> dict[str, int]:
     for name in _KNOWN:
         if plain.count(name) > 1:
             raise UserError(f"{path} has several columns named {name}: keep one of them.")
+    for name, other in zip(header, plain, strict=True):
+        meant = _MISSPELT.get(other)
+        if meant is not None and meant not in plain:
+            raise UserError(
+                f"{path} has a column {name.strip()!r}, which would be ignored; call it {meant!r} "
+                "if that is meant, else give it another name."
+            )
     for name in _REQUIRED:
         if name not in plain:
             hint = did_you_mean(name, [other for other in plain if other not in _KNOWN])

@@ -122,7 +122,7 @@ ENTRY = CatalogEntry(
     folder="nabirds",
     archives=(Archive("nabirds.tar.gz", ()),),
     by_hand="Fill in the form at https://dl.allaboutbirds.org/nabirds, download nabirds.tar.gz "
-    "and unpack it in data.root, so that nabirds/images.txt and nabirds/images/ are there",
+    "and put it into the root: pcsearch data get nabirds unpacks it",
     samples_per_class=43.5,
     levels=_LEVELS,
 )

@@ -85,7 +85,7 @@ def dataset_folder(
             )
     raise UserError(
         f"{entry.title} is not at {root / entry.folder}. {how_to_get(entry, root)}. "
-        f"If it is elsewhere, set data.root to the folder that holds {entry.folder}."
+        f"If it is elsewhere, give the folder that holds {entry.folder} (data.root, or --root)."
     )
 
 

@@ -69,8 +69,9 @@ def own_dataset(
         where: what messages call the place of the lists.
 
     Raises:
-        UserError: a class has too few images for its uses.
+        UserError: a class has too few images for its uses, or parts share a file.
     """
+    _refuse_shared_files(root, parts)
     _check_counts(parts, class_names, where)
     train, val, test = parts["train"], parts.get("val"), parts.get("test")
     copies = same_bytes_groups(root, train.files)
@@ -91,6 +92,24 @@ def own_dataset(
         given_val = np.arange(len(train.files), len(train.files) + len(val.files), dtype=np.int64)
         train = _joined(train, val)
     return Dataset(dataset_id, tuple(class_names), _part(root, train), _part(root, test), given_val)
+
+
+def _refuse_shared_files(root: Path, parts: Mapping[str, OwnPart]) -> None:
+    """A file (or a link to it) in two parts would make validation or test meaningless."""
+    owner: dict[tuple[int, int], tuple[str, str]] = {}
+    for what, part in parts.items():
+        for path in part.files:
+            try:
+                status = (root / path).stat()
+            except (OSError, ValueError):  # ValueError: a zero byte within the name
+                continue
+            first, first_path = owner.setdefault((status.st_dev, status.st_ino), (what, path))
+            if first != what:
+                raise UserError(
+                    f"{root / path} is the very same file as {root / first_path}: images to "
+                    "train on, to validate on and to test on must differ. Remove the link, or "
+                    "one of the two lines."
+                )
 
 
 def _check_counts(parts: Mapping[str, OwnPart], names: Sequence[str], where: str) -> None:

@@ -1,7 +1,7 @@
 """Looking at every image of a dataset before any training."""
 
-from pcsearch.data.verify.check import verify
-from pcsearch.data.verify.manifest import write_manifest
+from pcsearch.data.verify.check import Inspected, inspect, report_on, verify
+from pcsearch.data.verify.manifest import check_writable, write_manifest
 from pcsearch.data.verify.report import (
     ClassBalance,
     Duplicate,
@@ -14,8 +14,12 @@ __all__ = [
     "ClassBalance",
     "Duplicate",
     "ImageProblem",
+    "Inspected",
     "PartSize",
     "VerifyReport",
+    "check_writable",
+    "inspect",
+    "report_on",
     "verify",
     "write_manifest",
 ]

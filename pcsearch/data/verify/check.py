@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,14 +25,24 @@ _FEW = 10
 _BOX_TOLERANCE = 1.0  # pixels
 
 
-def verify(
+@dataclass(frozen=True)
+class Inspected:
+    """A dataset with what is known of each of its images, training images first."""
+
+    dataset: Dataset
+    options: DataOptions
+    scanned: list[Scanned]
+    seconds: float
+
+
+def inspect(
     dataset_id: str,
     options: DataOptions,
     *,
     workers: int | None = None,
     progress: Progress | None = None,
-) -> VerifyReport:
-    """Decode all images of all parts, compare them and say what is wrong.
+) -> Inspected:
+    """Decode all images of all parts.
 
     Args:
         dataset_id: the catalogue's id.
@@ -45,8 +56,27 @@ def verify(
     """
     began = time.monotonic()
     dataset = open_dataset(dataset_id, options)
-    entry = DATASETS[dataset_id]
-    images, scanned = images_of(dataset), _scan_all(dataset, workers or cpus(), progress)
+    scanned = _scan_all(dataset, workers or cpus(), progress)
+    return Inspected(dataset, options, scanned, time.monotonic() - began)
+
+
+def verify(
+    dataset_id: str,
+    options: DataOptions,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """`report_on` what `inspect` finds."""
+    return report_on(inspect(dataset_id, options, workers=workers, progress=progress))
+
+
+def report_on(inspected: Inspected) -> VerifyReport:
+    """Compare the images with each other and with the official numbers; say what is wrong."""
+    began = time.monotonic()
+    dataset, scanned = inspected.dataset, inspected.scanned
+    entry = DATASETS[dataset.id]
+    images = images_of(dataset)
     unreadable = [(i, one.reason) for i, one in enumerate(scanned) if one.reason is not None]
     missing = tuple(_problem(images, i, why) for i, why in unreadable if why == MISSING)
     undecodable = tuple(_problem(images, i, why) for i, why in unreadable if why != MISSING)
@@ -58,7 +88,7 @@ def verify(
         entry, dataset.num_classes, parts, missing, undecodable, duplicates, balance, boxes
     )
     return VerifyReport(
-        dataset=dataset_id,
+        dataset=dataset.id,
         title=entry.title,
         classes=dataset.num_classes,
         classes_in_all=entry.classes,
@@ -71,7 +101,7 @@ def verify(
         balance=balance,
         problems=problems,
         warnings=warnings,
-        seconds=time.monotonic() - began,
+        seconds=inspected.seconds + time.monotonic() - began,
     )
 
 

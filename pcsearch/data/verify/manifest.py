@@ -9,65 +9,45 @@ from pathlib import Path
 
 import numpy as np
 
-from pcsearch.data.catalog import open_dataset
 from pcsearch.data.dataset import Int64Array
 from pcsearch.data.options import DataOptions
 from pcsearch.data.readers.folder_layout import find_parts
 from pcsearch.data.readers.manifest_table import read_manifest
 from pcsearch.data.sources import FileImages
 from pcsearch.data.split_units import units_of
-from pcsearch.data.verify.check import Progress
+from pcsearch.data.verify.check import Inspected
 from pcsearch.data.verify.listing import images_of
-from pcsearch.data.verify.scan import Scanned, cpus, scan
 from pcsearch.data.verify.twins import clusters_of
 from pcsearch.errors import UserError
 
 
-def write_manifest(
-    dataset_id: str,
-    options: DataOptions,
-    path: Path,
-    *,
-    workers: int | None = None,
-    progress: Progress | None = None,
-) -> int:
+def write_manifest(inspected: Inspected, path: Path) -> int:
     """Write `path,label,group,split` of all readable images; how many lines it has.
 
     Images of one picture have one group; a group that the dataset states is kept, and joined
     with those it shares a picture with; but a group ends where an official split divides it,
-    which no manifest can mend: `verify` lists such pairs. Paths are relative to the folder of the
-    CSV where the images
-    lie in it, else absolute. `split` is left out where this package held the test images out
-    (dataset `images` without a folder test/), so that they are held out again, by groups.
+    which no manifest can mend: `report_on` lists such pairs. Paths are relative to the folder of
+    the CSV where the images lie in it, else absolute. `split` is left out where this package held
+    the test images out (dataset `images` without a folder test/), so that they are held out again,
+    by groups.
 
     Args:
-        dataset_id, options: the dataset, see `verify`.
+        inspected: what `inspect` gave.
         path: the CSV to write.
-        workers, progress: see `verify`.
 
     Raises:
-        UserError: the dataset cannot be opened, its images are no files, or the CSV cannot be
-            written.
+        UserError: see `check_writable`; the images are no files; the disk is full.
     """
-    dataset = open_dataset(dataset_id, options)
-    parts = [part for part in (dataset.train, dataset.test) if part is not None]
-    if not all(isinstance(part.images, FileImages) for part in parts):
-        raise UserError(f"dataset {dataset_id} is not made of image files: no manifest for it.")
-    scanned: list[Scanned] = []
-    for what, part in zip(("training images", "test images"), parts, strict=False):
-        total = len(part.labels)
-
-        def told(done: int, what: str = what, total: int = total) -> None:
-            if progress is not None:
-                progress(what, done, total)
-
-        scanned += scan(part.images, workers or cpus(), told)
+    dataset, options, scanned = inspected.dataset, inspected.options, inspected.scanned
+    check_writable(path)
+    if not isinstance(dataset.train.images, FileImages):
+        raise UserError(f"dataset {dataset.id} is not made of image files: no manifest for it.")
     images = images_of(dataset)
     clusters = clusters_of(scanned)
-    for offset, part in zip((0, len(parts[0].labels)), parts, strict=False):
-        if part.groups is not None:
+    for offset, part in ((0, dataset.train), (len(dataset.train.labels), dataset.test)):
+        if part is not None and part.groups is not None:
             clusters = _joined(clusters, part.groups, offset)
-    splits = _splits(dataset_id, options, images.parts)
+    splits = _splits(dataset.id, options, images.parts)
     groups = _number([*zip(splits, clusters.tolist(), strict=True)])
     header = ["path", "label", "group"] if None in splits else ["path", "label", "group", "split"]
     lines = [
@@ -77,6 +57,18 @@ def write_manifest(
     ]
     _write(path, header, [line[: len(header)] for line in lines])
     return len(lines)
+
+
+def check_writable(path: Path) -> None:
+    """Say early what would keep a manifest from being written.
+
+    Raises:
+        UserError: there is such a file already, or no such folder.
+    """
+    if path.exists():
+        raise UserError(f"{path} exists already: choose another name, or remove it.")
+    if not path.parent.is_dir():
+        raise UserError(f"cannot write {path}: there is no folder {path.parent}.")
 
 
 def _splits(dataset_id: str, options: DataOptions, parts: Sequence[str]) -> list[str] | list[None]:

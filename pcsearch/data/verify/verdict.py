@@ -36,7 +36,7 @@ def verdict(
             f"{classes} of {entry.classes} classes are there: the official numbers of images "
             "could not be compared."
         )
-    leaks, others = _duplicates(duplicates)
+    duplicated, others = _duplicates(duplicates)
     warnings += others
     warnings += _classes(entry, classes, balance)
     if boxes_outside:
@@ -45,11 +45,11 @@ def verdict(
             f"{_images(len(boxes_outside))} with a box that reaches outside ({first.name}: "
             f"{first.reason})."
         )
-    return (*problems, *leaks), tuple(warnings)
+    return (*problems, *duplicated), tuple(warnings)
 
 
 def _duplicates(duplicates: Sequence[Duplicate]) -> tuple[list[str], list[str]]:
-    leaks: list[str] = []
+    problems: list[str] = []
     warnings: list[str] = []
     for first, second, effect in (
         ("train", "test", "test accuracy is too high"),
@@ -62,21 +62,22 @@ def _duplicates(duplicates: Sequence[Duplicate]) -> tuple[list[str], list[str]]:
                 f"{_images(len(found))} of {second} in {first} too ({found[0].names[1]} is "
                 f"{found[0].names[0]}): {effect}."
             )
-            (leaks if second == "test" else warnings).append(sentence)
+            (problems if second == "test" else warnings).append(sentence)
     within = [pair for pair in duplicates if not pair.leaks]
     if within:
         exact = sum(pair.kind == "exact" for pair in within)
         warnings.append(
             f"{_images(len(within))} more than once in one part ({exact} exact, "
-            f"{len(within) - exact} near)."
+            f"{len(within) - exact} near; {within[0].names[1]} is {within[0].names[0]})."
         )
     conflicts = [pair for pair in duplicates if not pair.same_label]
     if conflicts:
         (a, b), names = conflicts[0].labels, conflicts[0].names
-        warnings.append(
-            f"{_images(len(conflicts))} with two labels ({names[0]} is {a}, {names[1]} is {b})."
+        problems.append(
+            f"{_images(len(conflicts))} with two labels ({names[0]} is {a}, {names[1]} is {b}): "
+            "one of them is wrong."
         )
-    return leaks, warnings
+    return problems, warnings
 
 
 def _classes(entry: CatalogEntry, classes: int, balance: ClassBalance) -> list[str]:

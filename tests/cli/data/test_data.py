@@ -153,3 +153,31 @@ def test_help_imports_nothing_heavy_and_has_examples(command_line: list[str]) ->
         shown = test_app.pcsearch(*command_line, "--help", COLUMNS="100").stdout
         assert "Examples" in shown
         assert f"pcsearch {' '.join(command_line)}" in shown.partition("Examples")[2]
+
+
+@pytest.mark.parametrize("name", ["ls", "info", "get", "verify", "prepare"])
+def test_a_root_that_is_a_file(name: str, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ids = [] if name == "ls" else ["cub200"]
+    code, out, err = command("data", name, *ids, "--root", "file")
+    assert (code, out) == (2, "")
+    assert "'file' is a file" in err
+
+
+@pytest.mark.parametrize("name", ["ls", "info", "get", "verify", "prepare"])
+def test_what_the_file_system_refuses_is_one_message(name: str, command: Command) -> None:
+    ids = [] if name == "ls" else ["cub200"]
+    code, out, err = command("data", name, *ids, "--root", "x" * 300)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert "File name too long" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["verify", "prepare"])
+@pytest.mark.parametrize("option", ["--images DIR", "--manifest FILE"])
+def test_own_images_without_their_option(name: str, option: str, command: Command) -> None:
+    dataset = option.split()[0].removeprefix("--")
+    code, out, err = command("data", name, dataset)
+    assert (code, out) == (2, "")
+    assert err == f"error: dataset {dataset}: say which by {option}\n"

@@ -94,6 +94,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_on_a_terminal_leaves_what_can_be_resumed(tmp_path: Path) -> None:
     with running() as server:
         url = server.serve("/a.tgz", Habits(tgz(), stall_after=200_000))

@@ -57,7 +57,8 @@ def test_a_manifest_with_groups_is_written_and_can_be_verified(
     (birds / "train" / "tit" / "04.jpg").write_bytes(copied)
     code, out, err = command("data", "verify", "--images", birds, "--write-manifest", "b.csv")
     assert code == 0, err
-    assert "data.manifest=b.csv" in " ".join(out.split())
+    assert "46 images; copies of one picture have one group" in err
+    assert "pcsearch tune my-manifest data.manifest=b.csv" in err
     with Path("b.csv").open(newline="") as file:
         groups = {row["path"]: row["group"] for row in csv.DictReader(file)}
     assert len(groups) == 46
@@ -91,3 +92,10 @@ def test_real_photographs(command: Command) -> None:
     assert code in (0, 1)
     check_width(out)
     assert "all can be read" in out
+
+
+def test_a_manifest_that_cannot_be_written_costs_no_report(command: Command) -> None:
+    code, out, err = command("data", "verify", "digits", "--json", "--write-manifest", "x.csv")
+    assert code == 2
+    assert json.loads(out)["dataset"] == "digits"
+    assert "error: dataset digits is not made of image files" in err

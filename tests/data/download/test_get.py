@@ -253,3 +253,30 @@ def test_presence_is_a_glance(server: Server, tmp_path: Path) -> None:
     get(entry(server.serve("/a.tgz", Habits(tgz()))), tmp_path, Recorded(), patience=QUICK)
     assert presence(entry(), tmp_path).there
     assert presence(entry(), tmp_path / "CUB_200_2011").there
+
+
+def test_someone_elses_file_in_the_root_stays(server: Server, tmp_path: Path) -> None:
+    """The archive of CUB-200-2011 brings an attributes.txt beside the dataset's folder."""
+    content = tar_of(members() | {"attributes.txt": b"theirs", "notes/new.txt": b"new"})
+    (tmp_path / "attributes.txt").write_text("mine")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "CUB_200_2011").mkdir()
+    (tmp_path / "CUB_200_2011" / "images.txt").write_text("half of it")
+    url = server.serve("/a.tgz", Habits(content))
+    get(entry(url, content=content), tmp_path, Recorded(), patience=QUICK)
+    check_whole(tmp_path, "attributes.txt", "notes/new.txt")
+    assert (tmp_path / "attributes.txt").read_text() == "mine"
+
+
+def test_a_damaged_archive_leaves_nothing_behind(server: Server, tmp_path: Path) -> None:
+    """What was unpacked of it would mix with the right archive's files."""
+    wrong = tar_of({"CUB_200_2011/stray.txt": b"x", **members()})[:-1000]
+    mine = tmp_path / "CUB_200_2011.tgz"
+    mine.write_bytes(wrong)
+    one = entry(server.serve("/a.tgz", Habits(tgz())), size_bytes=None, checksum=None)
+    with pytest.raises(UserError, match="is damaged or not complete"):
+        get(one, tmp_path, Recorded(), patience=QUICK)
+    assert tree(tmp_path) == {"CUB_200_2011.tgz"}
+    mine.unlink()
+    get(one, tmp_path, Recorded(), patience=QUICK)
+    check_whole(tmp_path)

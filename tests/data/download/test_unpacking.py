@@ -185,3 +185,45 @@ def test_one_wrong_byte_never_passes_as_other_content(
     # Some bytes mean nothing: times, for example. Names in a zip file have no checksum.
     contents = sorted((out / name).read_bytes() for name in tree(out))
     assert contents == sorted(FILES.values())
+
+
+CLASHES = [("a", "a/b"), ("a/b", "a"), (".",), ("x" * 300,)]
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+@pytest.mark.parametrize("names", CLASHES, ids=lambda names: names[0][:3])
+def test_names_that_cannot_be_made(names: tuple[str, ...], kind: str, tmp_path: Path) -> None:
+    tar = tar_with(*map(member, names))
+    with pytest.raises(UserError, match=r"is damaged: its member .* cannot be made"):
+        unpacked(tar if kind == "tar" else zip_of(dict.fromkeys(names, b"")), tmp_path)
+
+
+def tar_stating(**headers: str) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        info = member("a")
+        info.pax_headers = headers
+        tar.addfile(info)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        tar_with(member("b", tarfile.LNKTYPE, "absent")),
+        tar_stating(mtime="1e300"),
+        tar_stating(**{"GNU.sparse.map": "x", "GNU.sparse.major": "0"}),
+    ],
+    ids=["link", "time", "sparse"],
+)
+def test_headers_that_make_no_sense(content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is damaged or not complete"):
+        unpacked(content, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["tgz", "zip"])
+def test_a_bomb_is_refused_before_it_is_written(kind: str, tmp_path: Path) -> None:
+    files = {"bomb": bytes(20_000_000)}
+    with pytest.raises(UserError, match=r"hold 20\.0 MB or more, over 100 times its own size"):
+        unpacked(tar_of(files) if kind == "tgz" else zip_of(files), tmp_path)
+    assert tree(tmp_path) == {"archive"}

@@ -204,3 +204,17 @@ def test_a_missing_image_is_a_bad_image(folder: Path) -> None:
     dataset = read_text(folder, SPLIT)
     with pytest.raises(OSError, match="no such file"):
         dataset.train.images.image(0)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("how", ["absolute", "symbolic link", "hard link"])
+def test_one_file_in_two_splits_under_two_names(folder: Path, split: str, how: str) -> None:
+    again = folder / "b.jpg"
+    if how == "absolute":
+        again = folder / "a" / "1.jpg"
+    elif how == "symbolic link":
+        again.symlink_to(folder / "a" / "1.jpg")
+    else:
+        again.hardlink_to(folder / "a" / "1.jpg")
+    with pytest.raises(UserError, match=r"1\.jpg is the very same|same file as .*1\.jpg"):
+        read_text(folder, SPLIT + f"{again},gull,{split}\n")

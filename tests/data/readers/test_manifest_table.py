@@ -103,7 +103,7 @@ def test_mistakes(folder: Path, text: str | bytes, message: str) -> None:
 
 
 def test_no_manifest(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"dataset manifest: say which file by data\.manifest\."):
+    with pytest.raises(UserError, match=r"dataset manifest: say which file by data\.manifest"):
         open_dataset("manifest", DataOptions())
     with pytest.raises(UserError, match=r"nowhere\.csv cannot be read: No such file"):
         read(tmp_path / "nowhere.csv")
@@ -150,3 +150,17 @@ def test_large_manifest_is_read_quickly(tmp_path: Path) -> None:
     assert time.perf_counter() - started < 3  # about 0.2 s; a quadratic step would take minutes
     assert len(table.lines) == 100_000
     assert table.where(99_999) == f"{tmp_path / 'm.csv'}, line 100001"
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"), [("Splits", "split"), ("groups", "group"), ("group_id", "group")]
+)
+def test_a_split_or_group_by_another_name_is_not_passed_over(
+    tmp_path: Path, column: str, meant: str
+) -> None:
+    file = tmp_path / "m.csv"
+    file.write_text(f"path,label,{column}\na.jpg,gull,1\n")
+    with pytest.raises(UserError, match=f"column {column!r}, which would be ignored.*{meant!r}"):
+        read_manifest(file)
+    file.write_text(f"path,label,{column},{meant}\na.jpg,gull,1,train\n")
+    assert set(read_manifest(file).columns) == {"path", "label", meant}

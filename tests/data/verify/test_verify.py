@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pcsearch.data.catalog import DataOptions, open_dataset
-from pcsearch.data.verify import VerifyReport, verify, write_manifest
+from pcsearch.data.verify import VerifyReport, inspect, verify, write_manifest
 from pcsearch.errors import UserError
 
 from ..image_files import CUB_ROOT
@@ -147,8 +147,8 @@ def test_one_picture_with_two_labels(root: Path) -> None:
     assert not pair.same_label
     assert pair.labels == ("gull", "tern")
     assert report.label_conflicts == (pair,)
-    assert any("two labels" in warning for warning in report.warnings)
-    assert report.ok
+    assert any("two labels" in problem for problem in report.problems)
+    assert not report.ok
 
 
 def test_classes_with_few_images(root: Path) -> None:
@@ -228,7 +228,7 @@ def test_manifest_keeps_official_parts_and_groups_copies(root: Path) -> None:
     (root / "test/gull/leak.jpg").write_bytes(train(root, "3.jpg").read_bytes())
     train(root, "broken.jpg").write_bytes(b"")
     path = root / "birds.csv"
-    assert write_manifest("images", DataOptions(images=root), path) == 32
+    assert write_manifest(inspect("images", DataOptions(images=root)), path) == 32
     lines = {line["path"]: line for line in lines_of(path)}
     assert len({line["group"] for line in lines.values()}) == 31
     assert lines["train/gull/copy.jpg"]["group"] == lines["train/gull/3.jpg"]["group"]
@@ -248,7 +248,7 @@ def test_manifest_of_a_held_out_test_part_holds_out_by_groups(root: Path) -> Non
     path = root / "lists" / "birds.csv"
     path.parent.mkdir()
     options = DataOptions(images=flat)
-    assert write_manifest("images", options, path) == 30
+    assert write_manifest(inspect("images", options), path) == 30
     assert "split" not in lines_of(path)[0]
     assert Path(lines_of(path)[0]["path"]).is_absolute()
     for seed in range(4):
@@ -260,12 +260,17 @@ def test_manifest_of_a_held_out_test_part_holds_out_by_groups(root: Path) -> Non
 
 def test_manifest_of_images_that_are_no_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not made of image files"):
-        write_manifest("digits", DataOptions(), tmp_path / "digits.csv")
+        write_manifest(inspect("digits", DataOptions()), tmp_path / "digits.csv")
 
 
 def test_manifest_that_cannot_be_written(root: Path) -> None:
-    with pytest.raises(UserError, match="cannot write"):
-        write_manifest("images", DataOptions(images=root), root / "absent" / "birds.csv")
+    inspected = inspect("images", DataOptions(images=root))
+    with pytest.raises(UserError, match="there is no folder"):
+        write_manifest(inspected, root / "absent" / "birds.csv")
+    (root / "birds.csv").write_text("mine")
+    with pytest.raises(UserError, match="exists already: choose another name"):
+        write_manifest(inspected, root / "birds.csv")
+    assert (root / "birds.csv").read_text() == "mine"
 
 
 @pytest.mark.real

@@ -1,0 +1,63 @@
+"""Ctrl-C and SIGTERM while Ray starts in a thread, runs and ends: one orderly way out."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_AGAIN_SECONDS = 0.05
+
+
+@contextmanager
+def orderly_end(starting: Callable[[], bool]) -> Iterator[Callable[[], None]]:
+    """End in an orderly way on Ctrl-C and on SIGTERM; other than in the main thread, do nothing.
+
+    Either raises as usual (KeyboardInterrupt, SystemExit), but not in the middle of an import
+    while the other thread starts Ray: that would leave the module's lock held, and the thread may
+    wait for it for ever. A program's own handler of Ctrl-C is left alone.
+
+    Args:
+        starting: whether the other thread is still at it.
+
+    Yields what to call when the end has begun: from then on both signals are ignored, so that a
+    second Ctrl-C leaves no process of Ray's behind.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    ending = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if ending.is_set():
+            return
+        if starting() and _imports(frame):
+            main = threading.main_thread().ident or 0  # which may be waiting by then: wake it
+            again = threading.Timer(_AGAIN_SECONDS, signal.pthread_kill, [main, number])
+            again.daemon = True
+            again.start()
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+        else:
+            sys.exit(number)
+
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        numbers.append(signal.SIGINT)
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield ending.set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False

@@ -1,0 +1,85 @@
+"""Ctrl-C and SIGTERM around a start in another thread."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pcsearch.cluster.signals import orderly_end
+
+MODULE = """
+import signal, time
+signal.raise_signal(signal.{name})
+time.sleep(0.2)
+done = True
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "raised"), [("SIGINT", KeyboardInterrupt), ("SIGTERM", SystemExit)]
+)
+def test_an_import_is_finished_first(
+    name: str, raised: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = f"pcsearch_test_{name.lower()}"
+    (tmp_path / f"{module}.py").write_text(MODULE.format(name=name))
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+    def session() -> None:
+        with orderly_end(lambda: True):
+            __import__(module)
+            assert sys.modules.pop(module).done
+            time.sleep(2)  # is not slept to its end
+
+    began = time.monotonic()
+    with pytest.raises(raised):
+        session()
+    assert time.monotonic() - began < 1.5
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_at_once_elsewhere_and_never_twice() -> None:
+    cleaned = []
+
+    def session() -> None:
+        with orderly_end(lambda: True) as ending_begins:
+            try:
+                signal.raise_signal(signal.SIGINT)
+            finally:
+                ending_begins()
+                signal.raise_signal(signal.SIGINT)  # would end the clean-up
+                signal.raise_signal(signal.SIGTERM)
+                cleaned.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        session()
+    assert cleaned == [True]
+
+
+def test_a_programs_own_handler_stays() -> None:
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+    try:
+        with orderly_end(lambda: True):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [1]
+
+
+def test_in_another_thread_nothing_changes() -> None:
+    def session() -> None:
+        with orderly_end(lambda: True) as ending_begins:
+            ending_begins()
+
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=session)
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGINT) is before
