@@ -115,9 +115,9 @@ def pc_loss(logits: torch.Tensor, labels: torch.Tensor, lambda_: float) -> torch
 def build_optimizer(
     network: nn.Module, lr: float, epochs: int, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """SGD with one epoch of warm-up and a linear decay."""
+    """SGD with half an epoch of warm-up and a linear decay."""
     optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=0.9, weight_decay=1e-4)
-    warmup = steps if epochs > 1 else 0
+    warmup = steps // 2 if epochs > 1 else 0
     total = epochs * steps
 
     def factor(step: int) -> float:

@@ -128,7 +128,7 @@ def birds_recipe(
             "momentum": 0.9,
             "weight_decay": 1e-4,
             "schedule": "linear",
-            "warmup_epochs": 1 if epochs > 1 else 0,
+            "warmup_epochs": 0.5 if epochs > 1 else 0,
             "clip_norm": 5,
         },
         **network,
