@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from pcsearch.search.opened import hand_over
 from pcsearch.search.plan import Plan, build_plan
 from pcsearch.search.sizing import Sizing, one_a_cpu, size_trials
 from pcsearch.search.state import CampaignState, Status
-from pcsearch.search.trial import checkpoint_name
+from pcsearch.search.trial import checkpoint_folder
 
 TRIAL_MODULES = (
     "ray.tune",
@@ -222,9 +223,9 @@ def _status(campaign: Campaign, complete: bool) -> Status:
 
 
 def _watch(event: Event, state: CampaignState, folder: RunFolder, observer: Observer) -> None:
-    """Tell the observer, and remove the checkpoint of a trial that ended."""
+    """Tell the observer, and remove the checkpoints of a trial that ended."""
     if event.get("trial") and event["trial"] not in state.live:
-        (folder.checkpoints / checkpoint_name(event["trial"])).unlink(missing_ok=True)
+        shutil.rmtree(folder.checkpoints / checkpoint_folder(event["trial"]), ignore_errors=True)
     observer.event(event, state)
 
 

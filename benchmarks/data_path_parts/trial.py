@@ -3,10 +3,10 @@
 `bare` is forward, backward and update on the very batches of a trial's first epoch, already
 cropped, normalised and on the device in its memory format, and a forward pass over the validation
 batches, in memory too. `fit` is `pcsearch.train.fit` over the decoded images with everything on:
-crop, flip, normalisation, metrics, Pairwise Confusion, validation with all its measures, and a
-checkpoint at each epoch's end. `trial` is `pcsearch.search.trial_run.run_trial`, which adds the
-report of each epoch; its recipe, data and network are opened before the first epochs, which warm up
-and do not count (what trials cost between each other is the figure `gap`).
+crop, flip, normalisation, metrics, Pairwise Confusion, validation with all its measures, and
+checkpoints as often as a campaign writes them. `trial` is `pcsearch.search.trial_run.run_trial`,
+which adds the report of each epoch; its recipe, data and network are opened before the first
+epochs, which warm up and do not count (what trials cost between each other is the figure `gap`).
 
 `fit` needs neither Ray nor Optuna; `trial` is left out where the recipe's libraries are missing.
 One epoch of each in turns, every other round backwards. On a CPU all keep to as many cores as the
@@ -33,6 +33,7 @@ from pcsearch.data.cache import ensure_store
 from pcsearch.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pcsearch.data.sources import FileImages
 from pcsearch.models.backbones import Backbone, build_backbone
+from pcsearch.train.checkpoints import Checkpoints
 from pcsearch.train.evaluate import Evaluation, evaluate
 from pcsearch.train.loop import fit
 from pcsearch.train.settings import FitSettings
@@ -195,7 +196,7 @@ def _fit(
         settings,
         device=device,
         evaluate=validate,
-        checkpoint=scratch / "fit.pt",
+        checkpoints=Checkpoints(scratch / "fit"),
     )
     return lambda: next(records)
 

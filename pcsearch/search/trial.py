@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 Phase = Literal["search", "finalists", "confirm"]
@@ -44,9 +45,17 @@ class EpochResult:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def checkpoint_name(trial_id: str) -> str:
-    """The file name of a trial's checkpoint."""
-    return f"{trial_id.replace('/', '.')}.pt"
+def checkpoint_folder(trial_id: str) -> str:
+    """The name of the folder with a trial's checkpoints."""
+    return trial_id.replace("/", ".")
+
+
+def stop_marker(checkpoints: Path) -> Path:
+    """The file that is there while a campaign stops and means to go on later.
+
+    Workers then write down the epochs since a trial's last checkpoint before they leave it.
+    """
+    return checkpoints / "stopping"
 
 
 @dataclass

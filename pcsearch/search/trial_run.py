@@ -23,7 +23,8 @@ from pcsearch.models.backbones import Backbone, build_backbone
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.facts import preprocessing_for, split_of
 from pcsearch.search.opened import stated_recipe, test_images, training_images
-from pcsearch.search.trial import TrialSpec, checkpoint_name
+from pcsearch.search.trial import TrialSpec, checkpoint_folder, stop_marker
+from pcsearch.train.checkpoints import Checkpoints
 from pcsearch.train.evaluate import Evaluation, evaluate
 from pcsearch.train.export import save_weights
 from pcsearch.train.loop import EpochRecord, fit
@@ -41,7 +42,7 @@ class Workplace:
         recipe: The resolved recipe, as YAML.
         cache: Folder of decoded images on this node.
         data: Folder of the files with labels that the driver handed over.
-        checkpoints: Folder for checkpoints, a file a trial.
+        checkpoints: Folder for checkpoints, a folder a trial in it.
         weights: Folder for the weights that are kept.
         cpus: Threads a trial may use.
         gpus: GPUs a trial was given, 0 for the CPU.
@@ -74,8 +75,8 @@ class TrialReport:
     replayed: bool = False
 
 
-def run_trial(spec: TrialSpec, workplace: Workplace) -> Iterator[TrialReport]:
-    """Train a trial and yield a report an epoch.
+def run_trial(spec: TrialSpec, workplace: Workplace, attempt: int = 0) -> Iterator[TrialReport]:
+    """Train a trial and yield a report an epoch; `attempt` counts how often it was begun before.
 
     A search or finalist trial sees the training images alone. A confirm trial trains on all of
     them and opens the test images when its last epoch is done, once.
@@ -114,7 +115,11 @@ def run_trial(spec: TrialSpec, workplace: Workplace) -> Iterator[TrialReport]:
     def measure(module: torch.nn.Module, images: EvalBatches) -> Evaluation:
         return evaluate(module, images, num_classes, device=device, amp=settings.amp)
 
-    checkpoint = Path(workplace.checkpoints) / checkpoint_name(spec.trial)
+    checkpoints = Checkpoints(
+        Path(workplace.checkpoints) / checkpoint_folder(spec.trial),
+        attempt,
+        at_the_end=stop_marker(Path(workplace.checkpoints)).exists,
+    )
     started = time.perf_counter()
     for record in fit(
         backbone,
@@ -122,7 +127,7 @@ def run_trial(spec: TrialSpec, workplace: Workplace) -> Iterator[TrialReport]:
         settings,
         device=device,
         evaluate=None if validation is None else lambda module: measure(module, validation),
-        checkpoint=checkpoint,
+        checkpoints=checkpoints,
     ):
         test = None
         if spec.phase == "confirm" and record.epoch == settings.epochs:

@@ -97,7 +97,7 @@ def load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
     """Read a checkpoint onto the CPU, without unpickling code; None where there is none.
 
     A file that is no whole checkpoint (truncated, damaged, foreign) is logged as a warning and
-    counts as none: training then starts anew and replaces it.
+    counts as none.
 
     Raises:
         TrialError: when it belongs to a training of another identity, or may not be read.
@@ -123,7 +123,7 @@ def load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
             raise ValueError("it has no epoch")
     except _UNREADABLE as error:
         _log.warning(
-            "%s is no readable checkpoint (%s); training starts anew",
+            "%s is no readable checkpoint (%s)",
             path,
             str(error).partition("\n")[0] or type(error).__name__,
         )

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
+from torch import nn, optim
 
-from pcsearch.train.checkpoint import Checkpoint, identity_of, load_checkpoint, save_checkpoint
+from pcsearch.train.checkpoint import Checkpoint, Identity, identity_of
+from pcsearch.train.checkpoints import Checkpoints
 from pcsearch.train.epoch import EpochMeans, EpochTrainer
 from pcsearch.train.failures import explained
 from pcsearch.train.objective import Network
@@ -39,18 +39,18 @@ def fit(
     *,
     device: torch.device | str,
     evaluate: Callable[[nn.Module], Evaluation] | None,
-    checkpoint: Path | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Iterator[EpochRecord]:
     """Train `backbone` in place and yield a record after each epoch, from 1 to `settings.epochs`.
 
     Nothing happens before the first `next`. The caller may stop at any record, by closing the
     generator. `batches.epoch(e)` is asked for e = 1, 2, ...; `evaluate` gets the module.
 
-    With `checkpoint`, the state is written there at each epoch's end, before the record is yielded.
-    Where it exists already, its records are yielded again first (`replayed`), so that none can get
-    lost between a checkpoint and its reader, and training goes on after them. Random numbers come
-    from (seed, epoch) alone and the caller's random state is left as it was: on the CPU, a resumed
-    training is an uninterrupted one, bit for bit.
+    With `checkpoints`, the state is written there at the end of an epoch, before its record is
+    yielded, whenever one is due. Where there is one already, its records are yielded again first
+    (`replayed`), so that none can get lost between a checkpoint and its reader, and training goes
+    on after them. Random numbers come from (seed, epoch) alone and the caller's random state is
+    left as it was: on the CPU, a resumed training is an uninterrupted one, bit for bit.
 
     Raises:
         TrialError: a loss or an evaluation that is not finite, a checkpoint of another training,
@@ -64,7 +64,7 @@ def fit(
         if settings.channels_last:
             module.to(memory_format=torch.channels_last)
     identity = identity_of(settings, module, len(batches))
-    saved = load_checkpoint(checkpoint, identity) if checkpoint is not None else None
+    saved = checkpoints.load(identity) if checkpoints is not None else None
     records: list[EpochRecord] = []
     if saved is not None:
         module.load_state_dict(saved.model)
@@ -90,10 +90,32 @@ def fit(
                 with explained(settings, "evaluating"):
                     validation = evaluate(module) if evaluate is not None else None
                 records.append(_record(epoch, means, validation, time.perf_counter() - start))
-                if checkpoint is not None:
-                    state = Checkpoint(module.state_dict(), optimizer.state_dict(), (*records,))
-                    save_checkpoint(checkpoint, state, identity)
-                yield records[-1]
+                yield from _kept(records, checkpoints, identity, module, optimizer)
+
+
+def _kept(
+    records: list[EpochRecord],
+    checkpoints: Checkpoints | None,
+    identity: Identity,
+    module: nn.Module,
+    optimizer: optim.Optimizer,
+) -> Iterator[EpochRecord]:
+    """Yield the latest record, its epoch written down before if that is due."""
+
+    def save() -> None:
+        if checkpoints is not None:
+            state = Checkpoint(module.state_dict(), optimizer.state_dict(), (*records,))
+            checkpoints.save(state, identity)
+
+    due = checkpoints is not None and checkpoints.due
+    if due:
+        save()
+    try:
+        yield records[-1]
+    except GeneratorExit:
+        if checkpoints is not None and not due and checkpoints.at_the_end():
+            save()
+        raise
 
 
 def _record(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pcsearch.train.checkpoints import Checkpoints
 from pcsearch.train.loop import fit
 from pcsearch.train.records import EpochRecord, Evaluation
 from pcsearch.train.settings import FitSettings
@@ -74,16 +75,19 @@ def train(
     batches: MemoryBatches,
     chosen: FitSettings,
     *,
-    checkpoint: Path | None = None,
+    checkpoints: Path | Checkpoints | None = None,
     evaluate: Any = None,
 ) -> Iterator[EpochRecord]:
+    """A folder of checkpoints has one written every epoch."""
+    if isinstance(checkpoints, Path):
+        checkpoints = Checkpoints(checkpoints, every_seconds=0.0)
     return fit(
         backbone,  # type: ignore[arg-type]
         batches,  # type: ignore[arg-type]
         chosen,
         device="cpu",
         evaluate=evaluate,
-        checkpoint=checkpoint,
+        checkpoints=checkpoints,
     )
 
 

@@ -42,29 +42,29 @@ def test_resumed_is_uninterrupted_bit_for_bit(
     chosen = settings(**{"epochs": 5, **values})
     whole, first, second = (perceptron(norm=True, dropout=0.3, seed=s) for s in (0, 0, 5))
     expected = list(train(whole, MemoryBatches(), chosen))
-    path = tmp_path / "trial" / "checkpoint.pt"
-    run = train(first, MemoryBatches(), chosen, checkpoint=path)
+    folder = tmp_path / "campaign" / "trial"
+    run = train(first, MemoryBatches(), chosen, checkpoints=folder)
     for _ in range(stop):
         next(run)
     run.close()  # type: ignore[attr-defined]
     torch.rand(3)  # what others draw in between plays no part
     batches = MemoryBatches()
-    records = list(train(second, batches, chosen, checkpoint=path))
+    records = list(train(second, batches, chosen, checkpoints=folder))
     assert same(state(second), state(whole))
     assert timeless(records) == timeless(expected)
     assert [record.replayed for record in records] == [e <= stop for e in range(1, 6)]
     assert batches.asked == list(range(stop + 1, 6))
-    assert [file.name for file in path.parent.iterdir()] == ["checkpoint.pt"]
+    assert sorted(file.name for file in folder.iterdir()) == ["a0000-e00004.pt", "a0000-e00005.pt"]
 
 
 def test_evaluation_survives_in_the_records(tmp_path: Path) -> None:
-    path = tmp_path / "c.pt"
+    path = tmp_path / "c"
     validate = lambda module: fixed_evaluation(61.5)  # noqa: E731
     first = list(
-        train(perceptron(), MemoryBatches(), settings(), checkpoint=path, evaluate=validate)
+        train(perceptron(), MemoryBatches(), settings(), checkpoints=path, evaluate=validate)
     )
     again = list(
-        train(perceptron(), MemoryBatches(), settings(), checkpoint=path, evaluate=validate)
+        train(perceptron(), MemoryBatches(), settings(), checkpoints=path, evaluate=validate)
     )
     assert again == first
     assert again[0].validation == fixed_evaluation(61.5)
@@ -73,8 +73,8 @@ def test_evaluation_survives_in_the_records(tmp_path: Path) -> None:
 
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
-    path = tmp_path / "checkpoint.pt"
-    next(train(perceptron(), MemoryBatches(), settings(), checkpoint=path))
+    next(train(perceptron(), MemoryBatches(), settings(), checkpoints=tmp_path))
+    (path,) = tmp_path.iterdir()
     return path
 
 
@@ -86,12 +86,12 @@ def test_a_truncated_checkpoint_is_ignored_with_a_warning(
     written.write_bytes(content[: int(keep * len(content)) if keep < 1 else int(keep)])
     backbone, fresh = perceptron(), perceptron()
     with caplog.at_level(logging.WARNING):
-        records = list(train(backbone, MemoryBatches(), settings(), checkpoint=written))
+        records = list(train(backbone, MemoryBatches(), settings(), checkpoints=written.parent))
     assert "training starts anew" in caplog.text
     assert [record.replayed for record in records] == [False, False]
     list(train(fresh, MemoryBatches(), settings()))
     assert same(state(backbone), state(fresh))
-    (_, last) = train(perceptron(), MemoryBatches(), settings(), checkpoint=written)
+    (_, last) = train(perceptron(), MemoryBatches(), settings(), checkpoints=written.parent)
     assert last.replayed  # it was replaced by a good one
 
 
@@ -104,7 +104,7 @@ def test_a_damaged_byte_of_the_weights_is_noticed(
     content[content.index(weight) + len(weight) // 2] ^= 1
     written.write_bytes(content)
     with caplog.at_level(logging.WARNING):
-        records = list(train(perceptron(), MemoryBatches(), settings(), checkpoint=written))
+        records = list(train(perceptron(), MemoryBatches(), settings(), checkpoints=written.parent))
     assert "damaged" in caplog.text
     assert not any(record.replayed for record in records)
 
@@ -118,10 +118,10 @@ class Hostile:
 def test_foreign_files_are_ignored_and_never_run(
     tmp_path: Path, content: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = tmp_path / "checkpoint.pt"
-    torch.save(content, path)
+    path = tmp_path
+    torch.save(content, path / "a0000-e00001.pt")
     with caplog.at_level(logging.WARNING):
-        records = list(train(perceptron(), MemoryBatches(), settings(), checkpoint=path))
+        records = list(train(perceptron(), MemoryBatches(), settings(), checkpoints=path))
     assert "training starts anew" in caplog.text
     assert not any(record.replayed for record in records)
 
@@ -129,23 +129,27 @@ def test_foreign_files_are_ignored_and_never_run(
 def test_other_settings_are_refused_by_name(written: Path) -> None:
     before = written.read_bytes()
     with pytest.raises(TrialError, match=r"lr is 0\.1 there and 0\.2 here") as caught:
-        next(train(perceptron(), MemoryBatches(), settings(lr=0.2, seed=4), checkpoint=written))
+        next(
+            train(
+                perceptron(), MemoryBatches(), settings(lr=0.2, seed=4), checkpoints=written.parent
+            )
+        )
     assert "seed is 0 there and 4 here" in str(caught.value)
     assert written.read_bytes() == before
 
 
 def test_another_network_or_another_amount_of_data_is_refused(written: Path) -> None:
     with pytest.raises(TrialError, match="other parameters"):
-        next(train(perceptron(classes=4), MemoryBatches(), settings(), checkpoint=written))
+        next(train(perceptron(classes=4), MemoryBatches(), settings(), checkpoints=written.parent))
     with pytest.raises(TrialError, match="5 batches an epoch, not 3"):
-        next(train(perceptron(), MemoryBatches(24), settings(), checkpoint=written))
+        next(train(perceptron(), MemoryBatches(24), settings(), checkpoints=written.parent))
 
 
 def test_a_checkpoint_that_cannot_be_written_fails_the_trial(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    path = tmp_path / "file" / "checkpoint.pt"
+    path = tmp_path / "file" / "trial"
     with pytest.raises(TrialError, match="cannot write the checkpoint"):
-        next(train(perceptron(), MemoryBatches(), settings(), checkpoint=path))
+        next(train(perceptron(), MemoryBatches(), settings(), checkpoints=path))
 
 
 def test_the_old_checkpoint_survives_a_failed_write(
@@ -157,7 +161,7 @@ def test_the_old_checkpoint_survives_a_failed_write(
         file.write(b"half of it")
         raise OSError(28, "No space left on device")
 
-    run = train(perceptron(), MemoryBatches(), settings(), checkpoint=written)
+    run = train(perceptron(), MemoryBatches(), settings(), checkpoints=written.parent)
     next(run)
     monkeypatch.setattr(torch, "save", full_disk)
     with pytest.raises(TrialError, match="No space left"):

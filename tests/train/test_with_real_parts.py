@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from pcsearch.data.batches import EvalBatches, TrainBatches
 from pcsearch.data.preprocessing import Preprocessing
 from pcsearch.models import Backbone, build_backbone
+from pcsearch.train.checkpoints import Checkpoints
 from pcsearch.train.evaluate import Evaluation, evaluate
 from pcsearch.train.loop import fit
 from pcsearch.train.settings import FitSettings
@@ -66,10 +67,11 @@ def test_resumes_bit_for_bit(
 ) -> None:
     chosen = FitSettings(epochs=3, seed=2, lr=0.05, lambda_=1.0, pairing=pairing, batch_size=16)
     ends = []
-    for stop, path in ((3, None), (2, tmp_path / "c.pt"), (3, tmp_path / "c.pt")):
+    for stop, path in ((3, None), (2, tmp_path / "c"), (3, tmp_path / "c")):
         backbone = build_backbone("compact_cnn", 10, options={"width": 4})
         batches = training(digits, 90, chosen)
-        run = fit(backbone, batches, chosen, device="cpu", evaluate=None, checkpoint=path)
+        checkpoints = None if path is None else Checkpoints(path, every_seconds=0.0)
+        run = fit(backbone, batches, chosen, device="cpu", evaluate=None, checkpoints=checkpoints)
         records = list(islice(run, stop))
         ends.append((backbone.module.state_dict(), [record.train_loss for record in records]))
     (whole, losses), _, (resumed, again) = ends
