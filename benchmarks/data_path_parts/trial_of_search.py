@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data_path_parts.photos import Photos
-from pcsearch import api
+from pcsearch import api, running
 from pcsearch.recipe.load import load_recipe
 from pcsearch.results.store import new_run
 from pcsearch.search.campaign import Campaign
@@ -35,7 +35,7 @@ def reports(
         raise RuntimeError("the campaign asks for no trial")
     sizing = Sizing(float(options.threads), float(options.device == "cuda"), 1)
     with new_run(scratch / "runs", "trial", recipe.dump_yaml(), {}) as folder:
-        yield run_trial(spec, Workplace(**api.workplace(recipe, plan, folder, sizing)))
+        yield run_trial(spec, Workplace(**running.workplace(recipe, plan, folder, sizing)))
 
 
 def _recipe(options: argparse.Namespace, photos: Photos, epochs: int) -> dict[str, object]:

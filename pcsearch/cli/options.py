@@ -37,6 +37,14 @@ Run = Annotated[
         show_default=False,
     ),
 ]
+Plain = Annotated[bool, typer.Option("--plain", help="Plain lines in place of the live view.")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="HOST:PORT of the head of a running Ray cluster, or auto for the one that this "
+        "machine belongs to; by default, this machine alone."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 RUNS = Path("runs")

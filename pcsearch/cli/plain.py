@@ -84,6 +84,14 @@ def _lines(event: Event, state: CampaignState) -> list[str]:
         return [_ended(state.trials[event["trial"]], state.plan)]
     if kind == "failed":
         return [f"{label(state.trials[event['trial']])}: failed: {first_line(event['error'])}"]
+    if kind == "retried":
+        trial = state.trials[event["trial"]]
+        return [f"{label(trial)}: begun again: {first_line(event['reason'])}"]
+    if kind == "resumed":
+        begun = f", {count(len(state.live), 'trial')} begun again" if state.live else ""
+        return [f"resumed{begun}"]
+    if kind == "extended":
+        return ["the recipe was made wider"]
     if kind == "chosen":
         return [_chosen(event)]
     if kind == "given_up":

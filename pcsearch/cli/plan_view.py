@@ -9,12 +9,14 @@ from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
+from rich.filesize import decimal
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from pcsearch.cli.text import count
 from pcsearch.errors import UserError
+from pcsearch.search.disk import FILES
 from pcsearch.search.estimate import Level, Work, estimate, ladder, training_seconds
 from pcsearch.search.plan import Plan, StudyPlan
 
@@ -84,8 +86,16 @@ def plan_json(plan: Plan, rates: Rates) -> dict[str, Any]:
         "epochs": _epochs(whole.expected, whole.at_most),
         "hours": None if hours["expected"] is None else hours,
         "cost": None if cost["expected"] is None else cost,
+        "checkpoint_bytes_per_running_trial": checkpoints_bytes(plan),
         "budget_hours": None if plan.budget_seconds is None else plan.budget_seconds / 3600,
     }
+
+
+def checkpoints_bytes(plan: Plan) -> int | None:
+    """The most that a running trial's checkpoints take on the disk; None if that is not known."""
+    sizes = [study.checkpoint_bytes for study in plan.studies]
+    known = [one for one in sizes if one is not None]
+    return max(known) * FILES if len(known) == len(sizes) else None
 
 
 def plan_view(plan: Plan, rates: Rates) -> RenderableType:
@@ -185,6 +195,12 @@ def _totals(plan: Plan, rates: Rates) -> list[RenderableType]:
     cost = (rates.cost(expected), rates.cost(most))
     if cost[0] is not None and cost[1] is not None:
         lines.append(f"Cost: about {cost[0]:,.2f}, {cost[1]:,.2f} at most.")
+    largest = checkpoints_bytes(plan)
+    if largest is not None:
+        lines.append(
+            f"Disk: checkpoints of at most {decimal(largest)} for each trial at once; they go as "
+            "trials end."
+        )
     if plan.budget_seconds is not None:
         lines.append(f"The search ends early enough to fit {plan.budget_seconds / 3600:g} hours.")
     return [Text(line) for line in lines]

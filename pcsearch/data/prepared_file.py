@@ -7,28 +7,17 @@ the node's own cache, hence the name of a store and no path.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pcsearch.data.cache import ImageStore, open_store
+from pcsearch.data.labels_archive import Archive, Arrays
 from pcsearch.data.prepared import TestImages, TrainingImages
+from pcsearch.regular_files import create_anew
 
-_Arrays = dict[str, npt.NDArray[Any]]
-# what numpy and zipfile raise for files that were cut short or damaged
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_FURTHER_ROWS = 2**24
+"""How many more images than this node another one may have read, for them to be compared."""
 
 
 def save_training(path: Path, training: TrainingImages) -> None:
@@ -46,10 +35,10 @@ def load_training(path: Path, cache: Path) -> TrainingImages | None:
     None where the file is missing or damaged, and where this node's cache does not hold the same
     images: all of them, without those that could not be read when the labels were written.
     """
-    arrays = _read(path, "store", "kept", "labels", "class_names")
-    store = None if arrays is None else _same_store(arrays, cache)
-    if arrays is None or store is None:
+    found = _read(path, cache)
+    if found is None or "class_names" not in found[1]:
         return None
+    store, arrays = found
     return TrainingImages(
         store,
         arrays["labels"],
@@ -66,38 +55,42 @@ def save_test(path: Path, test: TestImages) -> None:
 
 def load_test(path: Path, cache: Path) -> TestImages | None:
     """The test images of that file; None as for `load_training`."""
-    arrays = _read(path, "store", "kept", "labels")
-    store = None if arrays is None else _same_store(arrays, cache)
-    return None if arrays is None or store is None else TestImages(store, arrays["labels"])
+    found = _read(path, cache)
+    return None if found is None else TestImages(found[0], found[1]["labels"])
 
 
 def not_as_saved(path: Path, test: TestImages) -> bool:
     """Whether that file tells of other test images than these; no, if it cannot be read."""
-    arrays = _read(path, "kept", "labels")
-    return arrays is not None and not (
+    try:
+        with Archive(path) as archive:
+            arrays = archive.arrays(len(test.labels) + _FURTHER_ROWS)
+    except Exception:  # as in `_read`
+        return False
+    return not (
         np.array_equal(arrays["kept"], test.store.kept)
         and np.array_equal(arrays["labels"], test.labels)
     )
 
 
-def _save(path: Path, store: ImageStore, arrays: _Arrays) -> None:
+def _save(path: Path, store: ImageStore, arrays: Arrays) -> None:
     unfinished = path.with_name(path.name + ".tmp")
-    with unfinished.open("wb") as file:
+    with create_anew(unfinished) as file:
         named = {"store": np.array(store.path.name), "kept": store.kept, **arrays}
         np.savez_compressed(file, allow_pickle=False, **named)
     unfinished.replace(path)
 
 
-def _read(path: Path, *needed: str) -> _Arrays | None:
+def _read(path: Path, cache: Path) -> tuple[ImageStore, Arrays] | None:
+    """The store and the arrays beside it.
+
+    A node may fail to read other images than the driver did: its rows are others then.
+    """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except _UNREADABLE:
+        with Archive(path) as archive:
+            store = open_store(cache / archive.store_name())
+            arrays = None if store is None else archive.arrays(len(store.kept))
+    except Exception:  # zipfile and numpy raise a dozen kinds for a file that is not what it was
         return None
-    return arrays if arrays.keys() >= set(needed) else None
-
-
-def _same_store(arrays: _Arrays, cache: Path) -> ImageStore | None:
-    """A node may fail to read other images than the driver did: its rows are others then."""
-    store = open_store(cache / str(arrays["store"]))
-    return store if store is not None and np.array_equal(store.kept, arrays["kept"]) else None
+    if store is None or arrays is None or not np.array_equal(store.kept, arrays["kept"]):
+        return None
+    return store, arrays

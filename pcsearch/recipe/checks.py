@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from pcsearch.errors import did_you_mean
-from pcsearch.recipe.fields import BACKBONE
+from pcsearch.recipe.fields import BACKBONE, expanded
 from pcsearch.recipe.finding import Check, Finding
 from pcsearch.recipe.problems import KeyPath, suggest
 from pcsearch.recipe.schema import NO_IMAGENET, Recipe
@@ -97,7 +96,7 @@ def check_weights(recipe: Recipe) -> Iterator[Finding]:
     named = {"": recipe.weights} if isinstance(recipe.weights, str) else recipe.weights
     for name, weights in named.items():
         slip = did_you_mean(weights, ("imagenet", "none"))
-        if slip and weights not in ("imagenet", "none") and not Path(weights).expanduser().exists():
+        if slip and weights not in ("imagenet", "none") and not expanded(weights).exists():
             path: KeyPath = ("weights",) if single else ("weights", name)
             yield Finding(path, f"is {show(weights)}, which is no file{slip}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from pcsearch.recipe.space import DIMENSIONS, LARGEST_WHOLE, parse_space
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NAME_LENGTH = 100
+MOST_NAMES = 1000
 BACKBONE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -47,7 +49,9 @@ def _names(value: object) -> object:
     if isinstance(names, list | tuple):
         if not all(isinstance(name, str) and name for name in names):
             raise ValueError(f"is {show(value)}, but must be a list of names")
-        twice = sorted({name for name in names if names.count(name) > 1})
+        if len(names) > MOST_NAMES:
+            raise ValueError(f"has {len(names)} names, but must have at most {MOST_NAMES}")
+        twice = sorted(name for name, times in Counter(names).items() if times > 1)
         if twice:
             raise ValueError(f"names {', '.join(map(show, twice))} twice")
     return names

@@ -10,7 +10,7 @@ from pcsearch.errors import UserError, did_you_mean
 from pcsearch.recipe import yaml_core
 from pcsearch.recipe.checks import check_images_given, check_weights
 from pcsearch.recipe.effect import without_effect
-from pcsearch.recipe.fields import NAME, NAME_LENGTH
+from pcsearch.recipe.fields import NAME, NAME_LENGTH, expanded
 from pcsearch.recipe.finding import Check
 from pcsearch.recipe.overrides import apply_overrides, split_arguments
 from pcsearch.recipe.problems import Problem, RecipeError, Where
@@ -19,8 +19,13 @@ from pcsearch.recipe.shipped import shipped_recipes
 from pcsearch.recipe.show import show
 from pcsearch.recipe.tree import Tree, from_plain, from_yaml, merge
 from pcsearch.recipe.validate import validate
+from pcsearch.regular_files import read_regular
 
 SUFFIXES = (".yaml", ".yml")
+LONGEST_CHAIN = 20
+RESOLVED_LIMIT = 10 * yaml_core.BYTES_LIMIT
+"""Characters of a recipe with every key, its characters escaped."""
+
 OWN_IMAGES = "my-images"
 """The shipped recipe for a folder of images and nothing else."""
 
@@ -97,8 +102,11 @@ def load_recipe(
 def parse_recipe(text: str) -> Recipe:
     """The recipe that `Recipe.dump_yaml` wrote, on this machine or another one.
 
-    Whether its files exist here is not asked.
+    Whether its files exist here is not asked. Raises RecipeError for what it did not write.
     """
+    if len(text) > RESOLVED_LIMIT:
+        message = f"has {len(text)} characters, too many for a recipe"
+        raise RecipeError([Problem(Where("recipe"), "", message)])
     tree = from_yaml(text, Where("recipe")) or Tree(None, Where("recipe"))
     return validate(tree, (check_images_given, check_weights))
 
@@ -142,7 +150,7 @@ def _read(file: Path, chain: tuple[Path, ...]) -> tuple[Tree, tuple[str, ...]]:
                 f"{where.source}: is {size / 1e6:.1f} MB, too large for a recipe "
                 f"(at most {yaml_core.BYTES_LIMIT / 1e6:g} MB)"
             )
-        text = file.read_bytes().decode("utf-8-sig")
+        text = read_regular(file, yaml_core.BYTES_LIMIT).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{where.source}: is not UTF-8 text, so it is no recipe") from None
     except OSError as error:
@@ -178,8 +186,10 @@ def _base_file(named: Tree, folder: Path, chain: tuple[Path, ...]) -> Path:
 
     if not isinstance(named.value, str) or not named.value:
         raise refuse(f"is {show(named.plain())}, but must be a recipe's path or name")
-    beside = folder / Path(named.value).expanduser()
+    if len(chain) > LONGEST_CHAIN:
+        raise refuse(f"is the end of a chain of {LONGEST_CHAIN} files: a recipe extends no more")
     try:
+        beside = folder / expanded(named.value)
         file = beside if beside.is_file() else shipped_recipes().get(named.value)
     except (OSError, ValueError):
         file = None

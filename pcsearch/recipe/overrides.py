@@ -53,6 +53,9 @@ def parse_override(text: str) -> tuple[KeyPath, Tree]:
         message = "must be KEY=VALUE, as in search.trials=20"
         raise RecipeError([Problem(where, "", message)])
     path: KeyPath = tuple(quoted or bare for quoted, bare in PART.findall(key))
+    if len(path) > yaml_core.DEPTH_LIMIT:
+        message = f"has a key of {len(path)} parts, which is nested too deep for a recipe"
+        raise RecipeError([Problem(where, "", message)])
     if path == ("extends",):
         message = "extends can only stand in a recipe file"
         raise RecipeError([Problem(where, "", message)])

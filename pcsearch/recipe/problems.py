@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pcsearch.errors import UserError, did_you_mean
 from pcsearch.recipe.show import LONGEST, printable
 
+MOST = 100
+"""Problems that are told of one recipe; a list of thousands helps nobody."""
+
 KeyPath = tuple[str | int, ...]
 """A place in a recipe: ("search", "lr"), ("datasets", 1)."""
 
@@ -44,7 +47,10 @@ class RecipeError(UserError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(dict.fromkeys(problems))
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        lines = [str(problem) for problem in self.problems[:MOST]]
+        if len(self.problems) > MOST:
+            lines.append(f"and {len(self.problems) - MOST} more problems")
+        super().__init__("\n".join(lines))
 
 
 def dotted(path: KeyPath) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -70,7 +71,7 @@ def _classes(value: object) -> object:
             raise ValueError(f"holds {show(item)}, but must hold class ids or names")
     if len(value) < 2:
         raise ValueError(f"is {show(value)}, but must hold at least two classes")
-    twice = [item for item in value if value.count(item) > 1]
+    twice = [item for item, times in Counter(value).items() if times > 1]
     if twice:
         raise ValueError(f"names {show(twice[0])} twice")
     return tuple(value)

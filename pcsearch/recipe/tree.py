@@ -13,6 +13,9 @@ from pcsearch.recipe.problems import KeyPath, Problem, RecipeError, Where, dotte
 from pcsearch.recipe.show import show
 from pcsearch.recipe.space import DIMENSIONS
 
+CHARACTERS_LIMIT = yaml_core.BYTES_LIMIT + 100_000
+"""Of all values together, each as often as aliases repeat it; and room for the defaults."""
+
 Scalar = str | int | float | bool | None
 
 
@@ -127,10 +130,13 @@ class _Builder:
     where: Where
     problems: list[Problem] = field(default_factory=list)
     nodes: int = 0
+    characters: int = 0
 
     def build(self, node: yaml.Node, where: Where, path: KeyPath) -> Tree:
         self.nodes += 1
-        if self.nodes > yaml_core.NODES_LIMIT or len(path) > yaml_core.DEPTH_LIMIT:
+        self.characters += len(node.value) if isinstance(node, yaml.ScalarNode) else 0
+        many = self.nodes > yaml_core.NODES_LIMIT or self.characters > CHARACTERS_LIMIT
+        if many or len(path) > yaml_core.DEPTH_LIMIT:
             message = "holds too many values: its aliases (*name) repeat each other"
             raise RecipeError([*self.problems, Problem(self.where, "", message)])
         if isinstance(node, yaml.MappingNode) and node.tag == f"{yaml_core.TAG}map":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,7 +17,7 @@ from pydantic_core import ErrorDetails
 from pcsearch.recipe.checks import CHECKS
 from pcsearch.recipe.finding import Check
 from pcsearch.recipe.keys import unknown_key
-from pcsearch.recipe.problems import KeyPath, Problem, RecipeError, dotted, in_order, suggest
+from pcsearch.recipe.problems import MOST, KeyPath, Problem, RecipeError, dotted, in_order, suggest
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.show import show
 from pcsearch.recipe.tree import Tree
@@ -69,11 +70,13 @@ def validate(tree: Tree, skip: tuple[Check, ...] = ()) -> Recipe:
             recipe = Recipe.model_validate(data)
             break
         except ValidationError as error:
-            for details in error.errors(include_url=False):
+            for details in error.errors(include_url=False)[: MOST + 1]:
                 path = tuple(details["loc"])
                 if path not in healed:
                     problems.append(Problem(tree.place(path), dotted(path), explain(details)))
                 healed.add(_heal(data, path))
+            if len(problems) > MOST:
+                break
     if recipe is not None:
         problems += _cross_checks(recipe, tree, healed, skip)
     if problems or recipe is None:
@@ -112,7 +115,7 @@ def _cross_checks(
     for check in CHECKS:
         if check in skip:
             continue
-        for finding in check(recipe):
+        for finding in islice(check(recipe), MOST):
             if not any(_touches(path, healed) for path in (finding.path, *finding.needs)):
                 place = tree.place(finding.path)
                 yield Problem(place, dotted(finding.path), finding.message)

@@ -95,3 +95,8 @@ def campaign_headline(summary: Summary) -> str:
     """`headline` of the campaign, whose studies all have the same arms."""
     names = [headline(study) for study in summary.studies]
     return next((name for name in names if name is not None), "pc")
+
+
+def times(number: int) -> str:
+    """`once`, `twice`, `3 times`."""
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pcsearch.recipe.arms import ARMS
 from pcsearch.recipe.space import Space
 from pcsearch.results import formatting as fmt
-from pcsearch.results.objects import ArmSummary, StudySummary, Summary
+from pcsearch.results.objects import ArmSummary, Interruptions, StudySummary, Summary
 from pcsearch.results.stats import Gain
 from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.state import CampaignState
@@ -42,7 +42,11 @@ def _campaign(summary: Summary, state: CampaignState) -> Iterator[str]:
     if summary.status == "running":
         yield "The campaign is still running: choices and numbers may change."
     if summary.status == "interrupted":
-        yield "The campaign was interrupted: what the table shows is partial."
+        yield (
+            "The campaign was interrupted: what the table shows is partial. pcsearch resume goes "
+            "on with it."
+        )
+    yield from _interruptions(summary.interruptions)
     if state.plan.metric != "top1":
         yield 'Accuracies are mean per-class top-1 (metric: mean_class_top1), not plain "top-1".'
     if state.search_closed is not None:
@@ -57,6 +61,25 @@ def _campaign(summary: Summary, state: CampaignState) -> Iterator[str]:
             "Nothing was measured on test images (confirm.seeds: 0): validation numbers chose the "
             "configurations, so they do not show what PC gains."
         )
+
+
+def _interruptions(lost: Interruptions) -> Iterator[str]:
+    happened = []
+    if lost.resumed:
+        happened.append(f"was resumed {fmt.times(lost.resumed)}")
+    if lost.retried:
+        happened.append(f"began a trial again {fmt.times(lost.retried)} after losing its worker")
+    if not happened:
+        return
+    line = f"The campaign {' and '.join(happened)}"
+    if lost.repeated_epochs:
+        epochs = "1 epoch" if lost.repeated_epochs == 1 else f"{lost.repeated_epochs} epochs"
+        line += f": {epochs} ({fmt.duration(lost.repeated_seconds)}) had to be trained again"
+        if lost.differing_epochs:
+            line += f", and {lost.differing_epochs} of them did not measure the same, bit for bit"
+    else:
+        line += ": no epoch had to be trained again"
+    yield f"{line}."
 
 
 def _given_up(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
@@ -90,6 +113,21 @@ def _failed_trials(study: StudySummary, plan: StudyPlan, state: CampaignState) -
         yield (
             f"{len(failed)} of {study.trials.total} trials failed; the first, {first.spec.trial}: "
             f"{fmt.first_line(first.error)}"
+        )
+
+
+def _divided(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    divided = [
+        trial
+        for trial in state.trials.values()
+        if trial.spec.study == plan.id and not trial.comparable
+    ]
+    if divided:
+        trials = "1 trial" if len(divided) == 1 else f"{len(divided)} trials"
+        yield (
+            f"{trials} ran out of memory and went on in smaller batches (the first, "
+            f"{divided[0].spec.trial}): these do not compare and were neither chosen nor averaged. "
+            "Lower train.batch_size or image.crop."
         )
 
 
@@ -214,6 +252,7 @@ _ABOUT_STUDIES: tuple[StudyNotes, ...] = (
     _skipped_images,
     _few_test_images,
     _failed_trials,
+    _divided,
     _missing_seeds,
     _borrowed,
     _verdicts,

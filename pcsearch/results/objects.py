@@ -115,16 +115,37 @@ class StudySummary:
 
 
 @dataclass(frozen=True)
+class Interruptions:
+    """What stops and lost workers have cost a campaign.
+
+    Attributes:
+        resumed: how often it was gone on with.
+        retried: how often a trial was begun again because its worker was lost.
+        repeated_epochs: epochs that were trained a second time, being after the last checkpoint.
+        repeated_seconds: what these took.
+        differing_epochs: how many of these did not measure the same again, bit for bit.
+    """
+
+    resumed: int = 0
+    retried: int = 0
+    repeated_epochs: int = 0
+    repeated_seconds: float = 0.0
+    differing_epochs: int = 0
+
+
+@dataclass(frozen=True)
 class Summary:
     """A whole campaign."""
 
     campaign: str
     status: str
     studies: tuple[StudySummary, ...]
+    interruptions: Interruptions = Interruptions()
 
     def to_json(self) -> dict[str, Any]:
         return {
             "campaign": self.campaign,
             "status": self.status,
             "studies": [study.to_json() for study in self.studies],
+            "interruptions": asdict(self.interruptions),
         }

@@ -9,6 +9,7 @@ runs/NAME/
   data/               labels of the images, and which decoded ones they belong to
   checkpoints/        of running trials
   driver.lock         held by the process that runs the campaign
+  driver.json         host and pid of that process
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from filelock import FileLock, Timeout
 from pcsearch.errors import UserError, did_you_mean
 from pcsearch.search.journal import read_events
 from pcsearch.search.state import CampaignState, Status, replay
+from pcsearch.train.atomic import replacing
 
+_LOCK_SECONDS = 1.0  # longer than a reader takes to try whether it is held
 MINIMUM_FREE_BYTES = 100 * 2**20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -59,6 +62,20 @@ class RunFolder:
     @property
     def weights(self) -> Path:
         return self.path / "weights"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its journal holds a whole event: a driver may die before it writes one."""
+        try:
+            with self.journal.open("rb") as file:
+                return file.readline().endswith(b"\n")
+        except FileNotFoundError:
+            return False
+
+    def make_folders(self) -> None:
+        """Make what a new run has; what is there is left alone."""
+        for folder in (self.data, self.checkpoints, self.weights):
+            folder.mkdir(exist_ok=True)
 
     def state(self) -> CampaignState:
         """The campaign as its journal tells it, also while it runs."""
@@ -93,12 +110,12 @@ class RunFolder:
 
     def write_json(self, name: str, content: object) -> None:
         """Write a file whole or not at all."""
-        temporary = self.path / f".{name}.tmp"
-        with temporary.open("w") as file:
-            json.dump(content, file, indent=2, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path / name)
+        self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False))
+
+    def write_text(self, name: str, content: str) -> None:
+        """Write a file whole or not at all."""
+        with replacing(self.path / name) as temporary:
+            temporary.write_text(content)
 
 
 @contextlib.contextmanager
@@ -118,14 +135,33 @@ def new_run(runs: Path, name: str, recipe: str, environment: dict[str, Any]) -> 
         raise UserError(_taken(folder)) from None
     except OSError as error:
         raise UserError(_not_writable(runs, error.strerror)) from error
-    with FileLock(folder.path / "driver.lock", timeout=0):
-        who = {"host": socket.gethostname(), "pid": os.getpid()}
-        (folder.path / "recipe.yaml").write_text(recipe)
-        folder.write_json("environment.json", environment | who)
-        folder.data.mkdir()
-        folder.checkpoints.mkdir()
-        folder.weights.mkdir()
+    with held(folder):
+        folder.write_json("environment.json", environment)
+        folder.make_folders()
+        folder.write_text("recipe.yaml", recipe)  # last: with it, the run can be gone on with
         yield folder
+
+
+@contextlib.contextmanager
+def held(folder: RunFolder) -> Iterator[None]:
+    """Hold a run's lock; the system lets go of it when the process dies, however that happens.
+
+    Raises:
+        UserError: another process runs the campaign.
+    """
+    try:
+        lock = FileLock(folder.path / "driver.lock", timeout=_LOCK_SECONDS)
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{_in_use(folder)}; wait for it, or end it there first") from None
+    except OSError as error:
+        raise UserError(f"{folder.path} cannot be locked ({error.strerror or error})") from error
+    with lock:
+        folder.write_json("driver.json", {"host": socket.gethostname(), "pid": os.getpid()})
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def check_free(runs: Path, name: str) -> None:
@@ -169,15 +205,19 @@ def list_runs(runs: Path) -> list[RunFolder]:
     return sorted(folders, key=lambda folder: folder.journal.stat().st_mtime, reverse=True)
 
 
-def find_run(run: str | None, runs: Path) -> RunFolder:
-    """A run by its folder or its name; the newest one when none is named."""
+def find_run(run: str | None, runs: Path, *, begun: bool = True) -> RunFolder:
+    """A run by its folder or its name; the newest one when none is named.
+
+    `begun=False` also finds a named one whose driver died before its journal's first line.
+    """
     known = list_runs(runs)
     if run is None:
         if not known:
             raise UserError(f"there are no runs under {runs}; start one with `pcsearch tune`")
         return known[0]
     for path in (Path(run), runs / run):
-        if (path / "journal.jsonl").is_file():
+        sign = "journal.jsonl" if begun else "recipe.yaml"
+        if (path / "journal.jsonl").is_file() or (path / sign).is_file():
             return RunFolder(path.resolve())
     names = [folder.name for folder in known]
     hint = did_you_mean(run, names)
@@ -193,9 +233,17 @@ def _not_writable(runs: Path, reason: str | None) -> str:
 def _taken(folder: RunFolder) -> str:
     taken = f"{folder.path} exists already and is never overwritten"
     if folder.is_locked():
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            owner = json.loads((folder.path / "environment.json").read_text())
-            taken = (
-                f"{folder.path} is in use: process {owner['pid']} on {owner['host']} runs it now"
-            )
-    return f"{taken}; choose another name with --name"
+        return f"{_in_use(folder)}; choose another name with --name"
+    if (folder.path / "recipe.yaml").is_file():
+        taken += f"; go on with it by `pcsearch resume {folder.path}`, or"
+    else:
+        taken += ";"
+    return f"{taken} choose another name with --name"
+
+
+def _in_use(folder: RunFolder) -> str:
+    try:
+        owner = json.loads((folder.path / "driver.json").read_text())
+        return f"{folder.path} is in use: process {owner['pid']} on {owner['host']} runs it now"
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{folder.path} is in use: another process runs it now"

@@ -9,6 +9,7 @@ from pcsearch.recipe.arms import CONTROL
 from pcsearch.results.objects import (
     ArmSummary,
     EpochCounts,
+    Interruptions,
     Scores,
     StudySummary,
     Summary,
@@ -42,7 +43,15 @@ def summarise(state: CampaignState, status: str | None = None) -> Summary:
             know that a driver died.
     """
     studies = tuple(_study(state, study) for study in state.plan.studies)
-    return Summary(state.plan.name, status or state.status, studies)
+    trials = state.trials.values()
+    interruptions = Interruptions(
+        resumed=state.resumed,
+        retried=sum(trial.begun_again for trial in trials),
+        repeated_epochs=sum(trial.repeated for trial in trials),
+        repeated_seconds=sum(trial.repeated_seconds for trial in trials),
+        differing_epochs=sum(trial.differing for trial in trials),
+    )
+    return Summary(state.plan.name, status or state.status, studies, interruptions)
 
 
 def trial_rows(state: CampaignState) -> list[dict[str, Any]]:
@@ -58,6 +67,9 @@ def trial_rows(state: CampaignState) -> list[dict[str, Any]]:
             "epochs": [[result.epoch, result.value] for result in trial.epochs],
             "seconds": trial.seconds,
             "error": trial.error,
+            "attempts": trial.attempt + 1,
+            "repeated_epochs": trial.repeated,
+            "comparable": trial.comparable,
         }
         for trial in state.trials.values()
     ]
@@ -122,7 +134,7 @@ def _scores(plan: Plan, arm: ArmState) -> Scores | None:
     measured = {
         trial.spec.config["seed"]: trial.test[plan.metric]
         for trial in arm.trials["confirm"]
-        if trial.state == "COMPLETE" and trial.test is not None
+        if trial.state == "COMPLETE" and trial.comparable and trial.test is not None
     }
     seeds = tuple(seed for seed in plan.confirm_seeds if seed in measured)
     if not seeds:
@@ -138,4 +150,4 @@ def _gain(treated: Scores | None, control: Scores | None) -> Gain | None:
 
 
 def _trials(arm: ArmState) -> list[Trial]:
-    return [trial for trials in arm.trials.values() for trial in trials]
+    return [trial for trials in (*arm.trials.values(), arm.earlier) for trial in trials]

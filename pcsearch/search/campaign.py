@@ -8,19 +8,33 @@ campaign again.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from pcsearch.search import budget, configs
+from pcsearch.search.asking import (
+    confirm_trial,
+    finalist_trial,
+    finalists_over,
+    next_search,
+    nothing_left,
+    places,
+    search_over,
+    search_trial,
+)
+from pcsearch.search.failing import hopeless, why_nothing
 from pcsearch.search.journal import Event, Journal
-from pcsearch.search.optuna_study import propose
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
-from pcsearch.search.selection import choose, finalists
+from pcsearch.search.selection import choose
 from pcsearch.search.state import ArmState, CampaignState, Status
-from pcsearch.search.trial import Config, Phase, Trial, TrialSpec
+from pcsearch.search.trial import Loss, Trial, TrialSpec
 
 Decision = Literal["continue", "prune", "complete"]
-Place = tuple[StudyPlan, ArmPlan, ArmState]
+RETRIES = 2
+"""How often a trial whose worker died or hung is begun again from its last checkpoint."""
+
+LOST_NODES = 10
+"""How many nodes a trial may lose one after the other without a new epoch in between."""
 
 
 class Campaign:
@@ -53,24 +67,31 @@ class Campaign:
             journal.append({"event": "campaign", "t": 0.0, "plan": plan.model_dump(mode="json")})
             state = CampaignState(plan)
         self.state = state
+        self._handed_out: set[str] = set()
         self._advance()  # the journal may end just before a choice that its events decide
 
     @property
     def done(self) -> bool:
         """Whether every study is decided and confirmed, so that no trial will ever follow."""
-        return not self.state.live and all(self._settled(place) for place in self._places())
+        return nothing_left(self.state)
 
     def next_trial(self) -> TrialSpec | None:
         """Ask for a trial; None while `width` run or the next step waits for them, or when done.
 
-        Search trials come first, then finalists, then confirm trials: long trials whose number is
-        known fill the gaps that early stopping leaves.
+        Trials to be begun again come first (after an interruption, or a worker that was lost), then
+        search trials, then finalists, then confirm trials: long trials whose number is known fill
+        the gaps that early stopping leaves.
         """
-        if len(self.state.live) >= self.width:
+        if len(self._handed_out) >= self.width:
             return None
-        spec = self._search_trial() or self._finalist_trial() or self._confirm_trial()
+        for trial in self.state.live.values():
+            if trial.spec.trial not in self._handed_out:
+                self._handed_out.add(trial.spec.trial)
+                return trial.spec
+        spec = self._search_trial() or finalist_trial(self.state) or confirm_trial(self.state)
         if spec is not None:
             self._record({"event": "asked", "spec": vars(spec)})
+            self._handed_out.add(spec.trial)
         elif not self.state.live and not self.done:
             raise RuntimeError("the campaign waits, but nothing is running")
         return spec
@@ -83,21 +104,28 @@ class Campaign:
         seconds: float,
         metrics: Mapping[str, float],
         test: Mapping[str, float] | None = None,
+        *,
+        attempt: int | None = None,
+        replayed: bool = False,
     ) -> bool:
         """Take an epoch's result and say whether the trial goes on.
 
         Args:
             trial_id: The trial.
-            epoch: 1-based; one that was reported before is ignored (a worker that was replaced).
+            epoch: 1-based; one that is known already changes nothing (a worker that was replaced).
             value: The metric that decides, in percent; None in confirm.
             seconds: Wall time of the epoch.
             metrics: Whatever else was measured.
             test: The test images' metrics, with the last epoch of a confirm trial only.
+            attempt: The attempt that reports; an earlier one's worker is told to stop.
+            replayed: Whether the epoch comes from a checkpoint, not from a training just now.
         """
         trial = self.state.trials[trial_id]
-        if trial.state != "RUNNING":
+        if trial.state != "RUNNING" or (attempt is not None and attempt != trial.attempt):
             return False
         if epoch <= trial.last_epoch:
+            if not replayed:
+                self._repeated(trial, epoch, value, seconds, metrics)
             return True
         if value is not None and not math.isfinite(value):
             self.fail(trial_id, f"the validation metric is {value} after epoch {epoch}")
@@ -117,6 +145,38 @@ class Campaign:
             self._record({"event": "failed", "trial": trial_id, "error": error})
             self._advance()
 
+    def lost(self, trial_id: str, reason: str, kind: Loss) -> None:
+        """Take note that a running trial lost its worker, and begin it again unless too often.
+
+        A lost node is not the trial's fault and does not use up its retries. One that ran out of
+        memory goes on with its batches in halves, once.
+        """
+        trial = self.state.trials[trial_id]
+        if trial.state != "RUNNING":
+            return
+        if kind == "memory":
+            again = trial.comparable
+        elif kind == "node":
+            again = trial.lost_nodes < LOST_NODES
+        else:
+            again = trial.retries < RETRIES
+        if again:
+            self._record({"event": "retried", "trial": trial_id, "reason": reason, "kind": kind})
+            self._handed_out.discard(trial_id)
+        else:
+            self.fail(trial_id, f"{reason} (begun {trial.attempt + 1} times)")
+
+    def resume(self, **who: object) -> None:
+        """Begin every running trial again, from its checkpoints; `who` is written down."""
+        self._record({"event": "resumed", "attempt": self.state.resumed + 1, **who})
+
+    def extend(self, plan: Plan, recipe: str) -> None:
+        """Go on with a wider plan."""
+        event = {"event": "extended", "plan": plan.model_dump(mode="json"), "recipe": recipe}
+        self._record(event)
+        self.plan = plan
+        self._advance()
+
     def end(self, status: Status) -> None:
         """Close the journal's story: complete, failed or interrupted."""
         self._record({"event": "ended", "status": status})
@@ -125,8 +185,22 @@ class Campaign:
         event["t"] = round(self._clock(), 3)
         self._journal.append(event)
         self.state.apply(event)
+        self._handed_out &= self.state.live.keys()
         if self._listener is not None:
             self._listener(event, self.state)
+
+    def _repeated(
+        self,
+        trial: Trial,
+        epoch: int,
+        value: float | None,
+        seconds: float,
+        metrics: Mapping[str, float],
+    ) -> None:
+        known = next(result for result in trial.epochs if result.epoch == epoch)
+        same = (value, dict(metrics)) == (known.value, known.metrics)
+        event: Event = {"event": "repeated", "trial": trial.spec.trial, "epoch": epoch}
+        self._record({**event, "seconds": seconds, "same": same})
 
     def _decide(self, trial: Trial, epoch: int, value: float | None) -> Decision:
         if epoch >= trial.spec.epochs:
@@ -136,37 +210,17 @@ class Campaign:
         arm = self.state.arms[trial.spec.study, trial.spec.arm]
         return "continue" if arm.ladder.would_continue(epoch, value) else "prune"
 
-    def _places(self) -> Iterator[Place]:
-        for study in self.plan.studies:
-            for arm in study.arms:
-                yield study, arm, self.state.arms[study.id, arm.name]
-
-    def _settled(self, place: Place) -> bool:
-        _, _, arm = place
-        confirmed = len(arm.trials["confirm"]) == len(self.plan.confirm_seeds)
-        return arm.given_up is not None or (arm.choice is not None and confirmed)
-
-    def _search_open(self, place: Place) -> bool:
-        _, plan, arm = place
-        asked = len(arm.trials["search"])
-        return asked < plan.trials and (self.state.search_closed is None or asked == 0)
-
     def _search_trial(self) -> TrialSpec | None:
-        waiting = [place for place in self._places() if self._search_open(place)]
-        if not waiting:
+        place = next_search(self.state)
+        if place is None:
             return None
-        place = min(waiting, key=lambda place: len(place[2].trials["search"]) / place[1].trials)
-        study, arm, state = place
-        if state.trials["search"] and self._over_budget(study):
+        study, _, arm = place
+        if arm.trials["search"] and self._over_budget(study):
             reason = "the time budget left room for finalists and confirm only"
             self._record({"event": "search_closed", "reason": reason})
             self._advance()
             return self._search_trial()
-        index = len(state.trials["search"])
-        history = state.trials["search"]
-        sampled = propose(self.plan, study.id, arm, index, history)
-        config = configs.search_config(self.plan, study, arm, index, sampled)
-        return self._spec(study, arm, "search", index, config)
+        return search_trial(self.state, place)
 
     def _over_budget(self, study: StudyPlan) -> bool:
         if self.plan.budget_seconds is None:
@@ -177,75 +231,36 @@ class Campaign:
         one_more = budget.full_trial_seconds(self.state, study) / self.width
         return self._clock() + committed + one_more > self.plan.budget_seconds
 
-    def _finalist_trial(self) -> TrialSpec | None:
-        for study, arm, state in self._places():
-            if state.choice or state.given_up or not self._search_over((study, arm, state)):
-                continue
-            asked = {(t.spec.source, t.spec.config["split"]) for t in state.trials["finalists"]}
-            for trial in finalists(state, self.plan.finalist_configs):
-                for repeat in range(1, self.plan.finalist_repeats + 1):
-                    if (trial.spec.trial, repeat) not in asked:
-                        config = configs.finalist_config(self.plan, trial.spec.config, repeat)
-                        source = trial.spec.trial
-                        return self._spec(study, arm, "finalists", len(asked), config, source)
-        return None
-
-    def _confirm_trial(self) -> TrialSpec | None:
-        for study, arm, state in self._places():
-            index = len(state.trials["confirm"])
-            if state.choice is not None and index < len(self.plan.confirm_seeds):
-                config = configs.confirm_config(self.plan, state.choice.config, index)
-                return self._spec(study, arm, "confirm", index, config, state.choice.source)
-        return None
-
-    def _spec(
-        self,
-        study: StudyPlan,
-        arm: ArmPlan,
-        phase: Phase,
-        index: int,
-        config: Config,
-        source: str | None = None,
-    ) -> TrialSpec:
-        plan = self.plan
-        return TrialSpec(
-            trial=f"{study.id}/{arm.name}/{phase}-{index:03d}",
-            study=study.id,
-            arm=arm.name,
-            phase=phase,
-            index=index,
-            epochs=plan.confirm_epochs if phase == "confirm" else plan.max_epochs,
-            variant=arm.variant,
-            config=config,
-            source=source,
-            keep_weights=phase == "confirm" and index == 0 and arm.name == "pc",
-        )
-
-    def _search_over(self, place: Place) -> bool:
-        _, arm, state = place
-        return arm.borrows is None and not self._search_open(place) and not state.running("search")
-
     def _advance(self) -> None:
         """Make every choice that the trials so far decide."""
-        lenders_first = sorted(self._places(), key=lambda place: place[1].borrows is not None)
+        self._give_up_hopeless()
+        lenders_first = sorted(places(self.state), key=lambda place: place[1].borrows is not None)
         for study, arm, state in lenders_first:
             if state.choice is not None or state.given_up is not None:
                 continue
             if arm.borrows is not None:
                 self._borrow(study, arm)
-            elif self._search_over((study, arm, state)) and self._finalists_over(state):
+            elif search_over(self.state, (study, arm, state)) and finalists_over(self.state, state):
                 self._choose(study, arm, state)
 
-    def _finalists_over(self, state: ArmState) -> bool:
-        wanted = len(finalists(state, self.plan.finalist_configs)) * self.plan.finalist_repeats
-        return len(state.trials["finalists"]) == wanted and not state.running("finalists")
+    def _give_up_hopeless(self) -> None:
+        """End the search of a study whose trials all fail for the same reason."""
+        for study in self.plan.studies:
+            arms = [self.state.arms[study.id, arm.name] for arm in study.arms]
+            reason = hopeless([trial for arm in arms for trial in arm.trials["search"]])
+            if reason is None:
+                continue
+            for arm, state in zip(study.arms, arms, strict=True):
+                if state.choice is None and state.given_up is None:
+                    place = {"study": study.id, "arm": arm.name}
+                    self._record({"event": "given_up", **place, "reason": reason})
 
     def _choose(self, study: StudyPlan, arm: ArmPlan, state: ArmState) -> None:
         plan = self.plan
         choice = choose(arm, state, plan.finalist_configs, plan.finalist_repeats)
         place = {"study": study.id, "arm": arm.name}
         if choice is None:
-            self._record({"event": "given_up", **place, "reason": _why_nothing(state)})
+            self._record({"event": "given_up", **place, "reason": why_nothing(state)})
         else:
             self._record({"event": "chosen", **place, **vars(choice)})
 
@@ -258,13 +273,3 @@ class Campaign:
             config = configs.without_regulariser(lender.choice.config)
             choice = {"config": config, "source": lender.choice.source, "edge": None}
             self._record({"event": "chosen", **place, **choice, "score": None, "values": ()})
-
-
-def _why_nothing(state: ArmState) -> str:
-    """Why an arm has no fully trained trial to choose."""
-    search = state.trials["search"]
-    errors = [trial.error for trial in search if trial.state == "FAILED"]
-    stopped = sum(trial.state == "PRUNED" for trial in search)
-    also = f", {stopped} stopped early against one that failed later" if stopped else ""
-    first = f"; the first failure: {errors[0]}" if errors else ""
-    return f"no search trial was trained to the end: {len(errors)} failed{also}{first}"

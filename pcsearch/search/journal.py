@@ -6,6 +6,8 @@ any time. A last line torn by a crash is not an event yet and is cut off by the 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import math
 import os
@@ -15,8 +17,17 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from pcsearch.errors import UserError
+from pcsearch.regular_files import open_regular, open_to_append
+from pcsearch.search.events import Event, NewerError, check_event
+from pcsearch.search.history import History
 
-Event = dict[str, Any]
+__all__ = ["Event", "FileJournal", "Journal", "MemoryJournal", "encode", "read_events"]
+
+LINE_BYTES = 8_000_000
+"""No event is longer: that of the largest plan is a tenth of it."""
+
+_LONGEST_INTEGER = 30
+_TAIL_BYTES = 2**16
 
 
 class Journal(Protocol):
@@ -36,23 +47,64 @@ class MemoryJournal:
 
 
 class FileJournal:
-    """An append-only file; `append` returns when the event is on disk."""
+    """An append-only file; `append` returns when the event is on disk.
+
+    Raises:
+        OSError: the file cannot be written, or is a link or no regular file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        whole = _whole_bytes(path) if path.exists() else 0
-        self._file = path.open("ab")
-        if self._file.tell() != whole:
-            self._file.truncate(whole)
-            self._file.seek(whole)
+        self._descriptor = open_to_append(path)
+        self._torn = False
+        try:
+            self._end = _whole_bytes(self._descriptor)
+            self._cut()
+            _sync_folder(path.parent)
+        except BaseException:
+            self.close()
+            raise
 
     def append(self, event: Event) -> None:
-        self._file.write(encode(event).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Write an event; it is on disk when this returns, and not in the file when this raises.
+
+        Raises:
+            OSError: it cannot be written. A later event may be, when there is room again; when
+                not even what was half written could be taken back, none is taken any more.
+        """
+        if self._torn:
+            raise OSError(errno.EIO, "ends in half an event, so no more is written", str(self.path))
+        # "?" for what no text holds: half a character from a file name that is not UTF-8
+        line = encode(event).encode(errors="replace") + b"\n"
+        try:
+            self._write(line)
+        except BaseException:  # a signal may come between two parts of a line, too
+            self._torn = True
+            with contextlib.suppress(OSError):
+                self._cut()
+                self._torn = False
+            raise
+        self._end += len(line)
+
+    def _write(self, line: bytes) -> None:
+        try:
+            written = 0
+            while written < len(line):
+                written += os.write(self._descriptor, line[written:])
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+    def _cut(self) -> None:
+        """Cut off what comes after the last whole event."""
+        if os.fstat(self._descriptor).st_size > self._end:
+            os.ftruncate(self._descriptor, self._end)
+            os.fsync(self._descriptor)
 
     def close(self) -> None:
-        self._file.close()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def __enter__(self) -> Self:
         return self
@@ -67,21 +119,80 @@ class FileJournal:
 
 
 def read_events(path: Path) -> Iterator[Event]:
-    """Yield a journal's events; a torn last line is left out.
+    """Yield a journal's events, each checked by itself and against those before it.
+
+    A torn last line is left out.
 
     Raises:
-        UserError: a line in the middle is not a JSON object, so the file is damaged.
+        UserError: the file cannot be read, or a line is not an event that could be there; with
+            the line's number.
     """
-    data = path.read_bytes()
-    lines = data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]
-    for number, line in enumerate(lines, start=1):
+    history = History()
+    for number, line in enumerate(_whole_lines(path), start=1):
         try:
-            event = json.loads(line)
-        except ValueError:
-            event = None
-        if not isinstance(event, dict) or "event" not in event:
-            raise UserError(f"{path}:{number}: this line is not an event; the journal is damaged")
+            event = check_event(_parsed(line))
+            history.take(event)
+        except NewerError as error:
+            raise UserError(f"{path}:{number}: this line cannot be read: {error}") from None
+        except ValueError as error:
+            keep = f", or keep its first {number - 1} lines to go on from there"
+            raise UserError(
+                f"{path}:{number}: this line does not belong here: {error}; the journal is "
+                f"damaged: restore it from a copy{keep if number > 1 else ''}"
+            ) from None
         yield event
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """Lines without their ends, one more byte than `LINE_BYTES` at most of each."""
+    try:
+        with open_regular(path) as file:
+            while (line := file.readline(LINE_BYTES + 1)).endswith(b"\n"):
+                yield line[:-1]
+            if len(line) > LINE_BYTES:
+                yield line
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _parsed(line: bytes) -> object:
+    if len(line) > LINE_BYTES:
+        raise ValueError(f"it is longer than {LINE_BYTES / 1e6:g} MB")
+    try:
+        parsed = json.loads(
+            line.decode(),
+            object_pairs_hook=_unique,
+            parse_int=_integer,
+            parse_constant=_refuse_constant,
+        )
+        if b"\\u" in line:
+            json.dumps(parsed, ensure_ascii=False).encode()
+        return parsed
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
+    except UnicodeEncodeError:
+        raise ValueError("it holds half a character, which is no text") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON ({error.msg} at character {error.pos + 1})") from None
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("it has a key twice")
+    return found
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _LONGEST_INTEGER:
+        raise ValueError(f"it holds a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}, which is no number")
 
 
 def encode(event: Event) -> str:
@@ -99,6 +210,23 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _whole_bytes(path: Path) -> int:
-    data = path.read_bytes()
-    return data.rfind(b"\n") + 1
+def _whole_bytes(descriptor: int) -> int:
+    """Where the last whole line ends."""
+    end = os.fstat(descriptor).st_size
+    while end > 0:
+        start = max(0, end - _TAIL_BYTES)
+        found = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new file's name last; some file systems cannot sync a folder."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pcsearch.errors import UserError
 from pcsearch.recipe.schema import Recipe
+from pcsearch.search.disk import KNOWN, NetworkSize
 
 if TYPE_CHECKING:
     from pcsearch.models import Backbone
@@ -35,6 +36,7 @@ class NetworkReport:
         dropped: The file's tensors that are not used.
         missing: The network's tensors that the file lacks; they start at random.
         head: The network's tensors that make the logits.
+        size: How large the network is.
     """
 
     backbone: str
@@ -42,6 +44,7 @@ class NetworkReport:
     dropped: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     head: tuple[str, ...] = ()
+    size: NetworkSize | None = None
 
     def sentences(self) -> tuple[str, ...]:
         """For a person, what of the file is used and what starts anew; nothing without a file."""
@@ -123,8 +126,21 @@ def _checked(
         _try_images(name, backbone, crop, datasets, aux=bool(recipe.options_for(name).get("aux")))
     loading = backbone.loading
     return NetworkReport(
-        name, loading.source, loading.dropped, loading.missing, backbone.head_names
+        name, loading.source, loading.dropped, loading.missing, backbone.head_names, _size(backbone)
     )
+
+
+def network_sizes(recipe: Recipe, reports: Collection[NetworkReport]) -> dict[str, NetworkSize]:
+    """The size of every backbone of a recipe, from its reports or known without building it."""
+    found = {report.backbone: report.size for report in reports}
+    sizes = {name: found.get(name) or KNOWN.get(name) for name in recipe.backbones}
+    return {name: size for name, size in sizes.items() if size is not None}
+
+
+def _size(backbone: Backbone) -> NetworkSize:
+    numbers = {name: value.numel() for name, value in backbone.module.state_dict().items()}
+    head = sum(numbers[name] for name in backbone.head_names)
+    return NetworkSize(sum(numbers.values()) - head, head / _TRIED_CLASSES)
 
 
 def _try_images(

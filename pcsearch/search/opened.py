@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from pcsearch.data.cache.mapped import MappedFile
 from pcsearch.data.catalog import open_dataset
 from pcsearch.data.dataset import Dataset
 from pcsearch.data.prepared import TestImages, TrainingImages, prepare_test, prepare_training
@@ -34,51 +35,71 @@ def hand_over(prepared: PreparedDataset, folder: Path) -> None:
         save_test(_test_file(folder, prepared.facts.dataset), prepared.test)
 
 
-@lru_cache(maxsize=8)
 def training_images(recipe: str, dataset: str, cache: str, folder: str) -> TrainingImages:
     """The decoded training images of one of the recipe's datasets.
 
-    As handed over in `folder`, or from the dataset itself on a node that has not decoded it yet.
+    As handed over in `folder`, or from the dataset itself on a node that has not decoded it yet;
+    opened anew where they changed on disk.
     """
-    handed = load_training(_training_file(Path(folder), dataset), Path(cache))
-    if handed is not None:
-        return handed
-    settings = stated_recipe(recipe)
-    image = settings.image_for(dataset)
-    return prepare_training(
-        _dataset(recipe, dataset),
-        image.resize,
-        Path(cache),
-        settings.data.on_bad_image,
-        aspect=image.aspect,
-    )
+    images, file = _training_images(recipe, dataset, cache, folder)
+    if file.changed:
+        _training_images.cache_clear()
+        images, _ = _training_images(recipe, dataset, cache, folder)
+    return images
 
 
-@lru_cache(maxsize=8)
 def test_images(recipe: str, dataset: str, cache: str, folder: str) -> TestImages:
     """The decoded test images. Confirm trials ask for them after their last epoch, nobody else.
 
     Raises TrialError where this node has others than the campaign was planned with.
     """
-    file = _test_file(Path(folder), dataset)
-    handed = load_test(file, Path(cache))
-    if handed is not None:
-        return handed
-    settings = stated_recipe(recipe)
-    image = settings.image_for(dataset)
-    test = prepare_test(
-        _dataset(recipe, dataset),
-        image.resize,
-        Path(cache),
-        settings.data.on_bad_image,
-        aspect=image.aspect,
-    )
-    if not_as_saved(file, test):
-        raise TrialError(
-            f"the test images of {dataset} differ from those the campaign was planned with; were "
-            "files added, removed or damaged, or does this node hold another copy?"
+    images, file = _test_images(recipe, dataset, cache, folder)
+    if file.changed:
+        _test_images.cache_clear()
+        images, _ = _test_images(recipe, dataset, cache, folder)
+    return images
+
+
+@lru_cache(maxsize=8)
+def _training_images(
+    recipe: str, dataset: str, cache: str, folder: str
+) -> tuple[TrainingImages, MappedFile]:
+    training = load_training(_training_file(Path(folder), dataset), Path(cache))
+    if training is None:
+        settings = stated_recipe(recipe)
+        image = settings.image_for(dataset)
+        training = prepare_training(
+            _dataset(recipe, dataset),
+            image.resize,
+            Path(cache),
+            settings.data.on_bad_image,
+            aspect=image.aspect,
         )
-    return test
+    return training, MappedFile(training.store.images)
+
+
+@lru_cache(maxsize=8)
+def _test_images(
+    recipe: str, dataset: str, cache: str, folder: str
+) -> tuple[TestImages, MappedFile]:
+    file = _test_file(Path(folder), dataset)
+    test = load_test(file, Path(cache))
+    if test is None:
+        settings = stated_recipe(recipe)
+        image = settings.image_for(dataset)
+        test = prepare_test(
+            _dataset(recipe, dataset),
+            image.resize,
+            Path(cache),
+            settings.data.on_bad_image,
+            aspect=image.aspect,
+        )
+        if not_as_saved(file, test):
+            raise TrialError(
+                f"the test images of {dataset} differ from those the campaign was planned with; "
+                "were files added, removed or damaged, or does this node hold another copy?"
+            )
+    return test, MappedFile(test.store.images)
 
 
 @lru_cache(maxsize=8)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from pcsearch.recipe.arms import ARMS
 from pcsearch.recipe.space import SHARED, Space
+from pcsearch.search.disk import NetworkSize, checkpoint_bytes
 
 if TYPE_CHECKING:
     from pcsearch.recipe.schema import Recipe
@@ -75,6 +77,8 @@ class StudyPlan(_Data):
     images: ImageCounts
     split_hash: str
     arms: tuple[ArmPlan, ...]
+    checkpoint_bytes: int | None = None
+    """About how large a checkpoint of one of its trials is; None where the network is unknown."""
 
     def arm(self, name: str) -> ArmPlan:
         return next(arm for arm in self.arms if arm.name == name)
@@ -113,8 +117,15 @@ class DatasetFacts:
     split_hash: str
 
 
-def build_plan(recipe: Recipe, facts: Sequence[DatasetFacts]) -> Plan:
-    """The plan of a recipe over datasets whose facts are given in the recipe's order."""
+def build_plan(
+    recipe: Recipe,
+    facts: Sequence[DatasetFacts],
+    sizes: Mapping[str, NetworkSize] = MappingProxyType({}),
+) -> Plan:
+    """The plan of a recipe over datasets whose facts are given in the recipe's order.
+
+    `sizes` of the backbones, where they are known, say how large checkpoints will be.
+    """
     search, asha = recipe.search, recipe.asha
     studies = tuple(
         StudyPlan(
@@ -125,6 +136,11 @@ def build_plan(recipe: Recipe, facts: Sequence[DatasetFacts]) -> Plan:
             images=fact.images,
             split_hash=fact.split_hash,
             arms=_arms(recipe, backbone),
+            checkpoint_bytes=(
+                checkpoint_bytes(recipe, backbone, sizes[backbone], fact.num_classes)
+                if backbone in sizes
+                else None
+            ),
         )
         for fact in facts
         for backbone in recipe.backbones

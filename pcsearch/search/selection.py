@@ -1,8 +1,8 @@
 """Which configurations go on: the finalists of an arm, then the one that is confirmed.
 
-Only fully trained trials compete, by the value of their last epoch (never the best epoch). With
-finalists, a configuration's score is the mean over all splits it was trained on. Ties go to the
-smaller λ.
+Only fully trained trials that saw whole batches compete, by the value of their last epoch (never
+the best epoch). With finalists, a configuration's score is the mean over all splits it was trained
+on. Ties go to the smaller λ.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ EDGE_FRACTION = 0.05
 
 def finalists(arm: ArmState, count: int) -> list[Trial]:
     """The best `count` fully trained search trials, best first."""
-    complete = [trial for trial in arm.trials["search"] if trial.state == "COMPLETE"]
+    complete = [
+        trial for trial in arm.trials["search"] if trial.state == "COMPLETE" and trial.comparable
+    ]
     return sorted(complete, key=lambda trial: _rank([_last(trial)], trial))[:count]
 
 
@@ -76,7 +78,9 @@ def _scores(trial: Trial, arm: ArmState) -> list[float]:
     repeats = [
         _last(repeat)
         for repeat in arm.trials["finalists"]
-        if repeat.spec.source == trial.spec.trial and repeat.state == "COMPLETE"
+        if repeat.spec.source == trial.spec.trial
+        and repeat.state == "COMPLETE"
+        and repeat.comparable
     ]
     return [_last(trial), *repeats]
 

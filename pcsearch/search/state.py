@@ -14,7 +14,7 @@ from pcsearch.errors import UserError
 from pcsearch.search.asha import Ladder
 from pcsearch.search.journal import Event
 from pcsearch.search.plan import JOURNAL_SCHEMA, Plan
-from pcsearch.search.trial import Config, EpochResult, Phase, Trial, TrialSpec, TrialState
+from pcsearch.search.trial import Config, EpochResult, Loss, Phase, Trial, TrialSpec, TrialState
 
 Status = Literal["running", "complete", "interrupted", "failed"]
 _STATE_AFTER: dict[str, TrialState] = {
@@ -49,6 +49,22 @@ class ArmState:
     choice: Choice | None = None
     given_up: str | None = None
     """Why nothing could be chosen, if so."""
+    earlier: list[Trial] = field(default_factory=list)
+    """Confirm trials of choices that a wider search has set aside; one that is made again has
+    its trials back."""
+
+    def reopen(self) -> None:
+        """Take the choice back, for a search that goes on."""
+        self.earlier += self.trials["confirm"]
+        self.trials["confirm"] = []
+        self.choice = self.given_up = None
+
+    def choose(self, choice: Choice) -> None:
+        """Set the choice; what has confirmed it before counts."""
+        self.choice = choice
+        mine = [trial for trial in self.earlier if _same(trial.spec.config, choice.config)]
+        self.earlier = [trial for trial in self.earlier if trial not in mine]
+        self.trials["confirm"] += mine
 
     def running(self, phase: Phase) -> bool:
         return any(trial.state == "RUNNING" for trial in self.trials[phase])
@@ -65,14 +81,13 @@ class CampaignState:
         self.search_closed: str | None = None
         """Why the search phase asks no more trials, if the budget closed it."""
         self.trials: dict[str, Trial] = {}
-        self.arms: dict[tuple[str, str], ArmState] = {
-            (study.id, arm.name): ArmState(
-                Ladder(plan.max_epochs, plan.grace_epochs, plan.reduction_factor)
-            )
-            for study in plan.studies
-            for arm in study.arms
-        }
+        self.arms: dict[tuple[str, str], ArmState] = {}
+        self._add_arms()
         self.live: dict[str, Trial] = {}
+        self.resumed = 0
+        """How often the campaign was gone on with."""
+        self.recipe: str | None = None
+        """The recipe's text where it was changed when the campaign was gone on with."""
 
     def apply(self, event: Event) -> None:
         """Fold one event in."""
@@ -82,6 +97,13 @@ class CampaignState:
             self._asked(event)
         elif kind == "epoch":
             self._epoch(event)
+        elif kind == "repeated":
+            trial = self.trials[event["trial"]]
+            trial.repeated += 1
+            trial.repeated_seconds += event["seconds"]
+            trial.differing += not event["same"]
+        elif kind == "retried":
+            self._retried(self.trials[event["trial"]], event["kind"])
         elif kind == "failed":
             trial = self.trials[event["trial"]]
             trial.state, trial.error = "FAILED", event["error"]
@@ -94,6 +116,14 @@ class CampaignState:
             self.search_closed = event["reason"]
         elif kind == "ended":
             self.status = event["status"]
+        elif kind == "resumed":
+            self.status = "running"
+            self.resumed += 1
+            for trial in self.live.values():
+                trial.attempt += 1
+        elif kind == "extended":
+            self._extend(Plan.model_validate(event["plan"]))
+            self.recipe = event["recipe"]
         else:
             raise UserError(f'the journal has an event of unknown kind "{kind}"')
 
@@ -122,7 +152,8 @@ class CampaignState:
         trial = self.trials[event["trial"]]
         result = EpochResult(event["epoch"], event["value"], event["seconds"], event["metrics"])
         trial.epochs.append(result)
-        if trial.spec.phase == "search" and result.value is not None:
+        trial.lost_nodes = 0
+        if trial.spec.phase == "search" and trial.comparable and result.value is not None:
             ladder = self.arms[trial.spec.study, trial.spec.arm].ladder
             ladder.record(trial.spec.trial, result.epoch, result.value)
         trial.test = event.get("test") or trial.test
@@ -131,13 +162,56 @@ class CampaignState:
             self.live.pop(trial.spec.trial, None)
 
     def _chosen(self, event: Event) -> None:
-        self.arms[event["study"], event["arm"]].choice = Choice(
+        choice = Choice(
             config=event["config"],
             source=event["source"],
             score=event["score"],
             values=tuple(event["values"]),
             edge=event["edge"],
         )
+        self.arms[event["study"], event["arm"]].choose(choice)
+
+    def _retried(self, trial: Trial, kind: Loss) -> None:
+        trial.attempt += 1
+        trial.begun_again += 1
+        if kind == "node":
+            trial.lost_nodes += 1
+        elif kind == "memory":
+            trial.micro_batches *= 2
+        else:
+            trial.retries += 1
+
+    def _extend(self, plan: Plan) -> None:
+        """Go over to a wider plan; an arm whose search goes on is to be decided anew."""
+        if plan.budget_seconds != self.plan.budget_seconds:
+            self.search_closed = None
+        self.plan = plan
+        self._add_arms()
+        if self.search_closed is not None:
+            return
+        for study in plan.studies:
+            arms = {arm.name: self.arms[study.id, arm.name] for arm in study.arms}
+            for arm in study.arms:
+                if len(arms[arm.name].trials["search"]) < arm.trials:
+                    arms[arm.name].reopen()
+            for arm in study.arms:  # a borrowed configuration is as new as its lender's
+                if arm.borrows is not None and arms[arm.borrows].choice is None:
+                    arms[arm.name].reopen()
+
+    def _add_arms(self) -> None:
+        plan = self.plan
+        for study in plan.studies:
+            for arm in study.arms:
+                ladder = Ladder(plan.max_epochs, plan.grace_epochs, plan.reduction_factor)
+                self.arms.setdefault((study.id, arm.name), ArmState(ladder))
+
+
+def _same(one: Config, other: Config) -> bool:
+    """Whether two configurations differ in nothing but seed and split."""
+    own = ("seed", "split")
+    return {k: v for k, v in one.items() if k not in own} == {
+        k: v for k, v in other.items() if k not in own
+    }
 
 
 def replay(events: Iterable[Event]) -> CampaignState:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import traceback
+from collections.abc import Generator
+from contextlib import closing
 from typing import Any
 
 from pcsearch.errors import PcsearchError
@@ -13,24 +17,55 @@ FAILURE = "failure"
 
 
 def train_trial(config: dict[str, Any], workplace: dict[str, Any]) -> None:
-    """Run one trial and report each epoch.
-
-    A failure in Python is reported as data, so that the worker lives on for the next trial. An
-    error of the CUDA runtime leaves the process unusable and is raised: Ray replaces the worker.
-    """
+    """Run one trial and report to Ray Tune what `results_of` yields."""
     from ray import tune
 
+    with closing(results_of(config, workplace)) as results:
+        for result in results:
+            tune.report(result)  # leaves with SystemExit when the trial is stopped
+
+
+def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[dict[str, Any]]:
+    """Run one trial; yield a result an epoch: who reports, and the epoch under REPORT, as JSON.
+
+    A failure in Python is a result too, so that the process lives on for the next trial: its reason
+    is under FAILURE, and `memory` says whether smaller batches may help. An error that leaves the
+    process unusable (of the CUDA runtime), or what it has opened (decoded images that changed), is
+    raised: the process is to be replaced and the trial begun again.
+
+    Args:
+        config: `spec`, the fields of a TrialSpec as JSON; `attempt` and `micro_batches` as in
+            `run_trial`.
+        workplace: The fields of `Workplace`.
+    """
+    from pcsearch.data.cache.mapped import ImagesChangedError
     from pcsearch.search.trial import TrialSpec
     from pcsearch.search.trial_run import Workplace, run_trial
+    from pcsearch.train.failures import breaks_the_process, out_of_memory, release_memory
 
     spec = TrialSpec(**json.loads(config["spec"]))
+    attempt = config.get("attempt", 0)
+    who = {
+        "trial": spec.trial,
+        "attempt": attempt,
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+    }
+    failure: dict[str, Any] | None = None
     try:
-        for report in run_trial(spec, Workplace(**workplace)):
-            tune.report({"trial": spec.trial, REPORT: json.dumps(vars(report))})
+        micro_batches = config.get("micro_batches", 1)
+        with closing(run_trial(spec, Workplace(**workplace), attempt, micro_batches)) as reports:
+            for report in reports:
+                yield {**who, REPORT: json.dumps(vars(report))}
+    except ImagesChangedError:
+        raise
     except Exception as error:
-        if _breaks_the_process(error):
+        if breaks_the_process(error):
             raise
-        tune.report({"trial": spec.trial, FAILURE: describe(error)})
+        failure = {FAILURE: describe(error), "memory": out_of_memory(error)}
+    if failure is not None:  # the error is gone, and with it all that its frames held
+        release_memory()
+        yield {**who, **failure}
 
 
 def describe(error: Exception) -> str:
@@ -40,11 +75,3 @@ def describe(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" (in {frames[-1].name}, {frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"
-
-
-def _breaks_the_process(error: Exception) -> bool:
-    import torch
-
-    named = (getattr(torch, name, None) for name in ("OutOfMemoryError", "AcceleratorError"))
-    cuda = tuple(kind for kind in named if isinstance(kind, type))
-    return isinstance(error, cuda) or "CUDA error" in str(error)

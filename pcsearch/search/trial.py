@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 Phase = Literal["search", "finalists", "confirm"]
 TrialState = Literal["RUNNING", "COMPLETE", "PRUNED", "FAILED"]
+Loss = Literal["worker", "node", "hang", "memory"]
+"""What a running trial lost: its process, the machine below it, its progress, its memory."""
 
 Config = dict[str, Any]
 """Hyperparameters and seeds of one training; `lambda` is λ itself, `lambda_over_n` is λ/N.
@@ -60,13 +62,37 @@ def stop_marker(checkpoints: Path) -> Path:
 
 @dataclass
 class Trial:
-    """A trial's history, folded from the journal."""
+    """A trial's history, folded from the journal.
+
+    Attributes:
+        attempt: How often it was begun before: after an interruption, or a worker that was lost.
+        retries: How often its worker died, or hung, without its node; they are bounded.
+        lost_nodes: Nodes lost under it since its last new epoch.
+        begun_again: How often it was begun again because of any such loss.
+        micro_batches: Parts that each batch is trained in; more than one for want of memory.
+        repeated: Epochs that were trained a second time, as they came after the last checkpoint.
+        repeated_seconds: What these took.
+        differing: How many of these did not measure the same again, bit for bit.
+    """
 
     spec: TrialSpec
     state: TrialState = "RUNNING"
     epochs: list[EpochResult] = field(default_factory=list)
     error: str | None = None
     test: dict[str, float] | None = None
+    attempt: int = 0
+    retries: int = 0
+    lost_nodes: int = 0
+    begun_again: int = 0
+    micro_batches: int = 1
+    repeated: int = 0
+    repeated_seconds: float = 0.0
+    differing: int = 0
+
+    @property
+    def comparable(self) -> bool:
+        """Whether it saw whole batches: pairs and batch statistics lie within micro-batches."""
+        return self.micro_batches == 1
 
     @property
     def last_epoch(self) -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,15 @@ from pcsearch.recipe.schema import Recipe
 from pcsearch.search.facts import preprocessing_for, split_of
 from pcsearch.search.opened import stated_recipe, test_images, training_images
 from pcsearch.search.trial import TrialSpec, checkpoint_folder, stop_marker
+from pcsearch.search.trial_report import TrialReport, report_of
 from pcsearch.train.checkpoints import Checkpoints
 from pcsearch.train.evaluate import Evaluation, evaluate
 from pcsearch.train.export import save_weights
-from pcsearch.train.loop import EpochRecord, fit
+from pcsearch.train.failures import explained
+from pcsearch.train.loop import fit
 from pcsearch.train.settings import FitSettings
+
+__all__ = ["EVAL_BATCH", "TrialReport", "Workplace", "fit_settings", "run_trial"]
 
 EVAL_BATCH = {"cpu": 32, "cuda": 256}
 """Images a batch of evaluation; small ones stay in a CPU's cache: 2.5 times as fast there."""
@@ -63,23 +68,20 @@ class Workplace:
     import_path: str
 
 
-@dataclass(frozen=True)
-class TrialReport:
-    """One epoch as the campaign takes it."""
-
-    epoch: int
-    value: float | None
-    seconds: float
-    metrics: dict[str, float]
-    test: dict[str, float] | None = None
-    replayed: bool = False
-
-
-def run_trial(spec: TrialSpec, workplace: Workplace, attempt: int = 0) -> Iterator[TrialReport]:
-    """Train a trial and yield a report an epoch; `attempt` counts how often it was begun before.
+def run_trial(
+    spec: TrialSpec, workplace: Workplace, attempt: int = 0, micro_batches: int = 1
+) -> Generator[TrialReport]:
+    """Train a trial and yield a report an epoch.
 
     A search or finalist trial sees the training images alone. A confirm trial trains on all of
     them and opens the test images when its last epoch is done, once.
+
+    Args:
+        spec: What to train.
+        workplace: Where.
+        attempt: How often it was begun before.
+        micro_batches: Parts that each batch is trained in, and evaluated in; more for want of
+            memory.
     """
     recipe = stated_recipe(workplace.recipe)
     study_dataset, backbone_name = spec.study.split("/", 1)
@@ -97,7 +99,7 @@ def run_trial(spec: TrialSpec, workplace: Workplace, attempt: int = 0) -> Iterat
         options=recipe.options_for(backbone_name),
         seed=settings.seed,
     )
-    fit_indices, validation = _search_part(spec, recipe, training, device, workplace)
+    fit_indices, validation = _search_part(spec, recipe, training, device, workplace, micro_batches)
     batches = TrainBatches(
         training.store.images,
         training.labels,
@@ -118,25 +120,31 @@ def run_trial(spec: TrialSpec, workplace: Workplace, attempt: int = 0) -> Iterat
     checkpoints = Checkpoints(
         Path(workplace.checkpoints) / checkpoint_folder(spec.trial),
         attempt,
-        at_the_end=stop_marker(Path(workplace.checkpoints)).exists,
+        stopping=stop_marker(Path(workplace.checkpoints)).exists,
     )
     started = time.perf_counter()
-    for record in fit(
+    records = fit(
         backbone,
         batches,
         settings,
         device=device,
         evaluate=None if validation is None else lambda module: measure(module, validation),
         checkpoints=checkpoints,
-    ):
-        test = None
-        if spec.phase == "confirm" and record.epoch == settings.epochs:
-            images = _test_batches(workplace, study_dataset, recipe, settings, device)
-            test = _percent_metrics(measure(backbone.module, images))
-            _keep_weights(spec, workplace, recipe, backbone, training)
-        now = time.perf_counter()
-        yield _report(record, recipe.metric, now - started, test)
-        started = time.perf_counter()
+        micro_batches=micro_batches,
+    )
+    with closing(records):
+        for record in records:
+            test = None
+            if spec.phase == "confirm" and record.epoch == settings.epochs:
+                images = _test_batches(
+                    workplace, study_dataset, recipe, settings, device, micro_batches
+                )
+                with explained(settings, "evaluating"):
+                    test = measure(backbone.module, images)
+                _keep_weights(spec, workplace, recipe, backbone, training)
+            seconds = time.perf_counter() - started
+            yield report_of(record, recipe.metric, seconds, test, checkpoints)
+            started = time.perf_counter()
 
 
 def fit_settings(recipe: Recipe, backbone: str, spec: TrialSpec) -> FitSettings:
@@ -153,41 +161,13 @@ def fit_settings(recipe: Recipe, backbone: str, spec: TrialSpec) -> FitSettings:
     return FitSettings(**{**recipe.train_for(backbone), **config, **own})
 
 
-def _report(
-    record: EpochRecord, metric: str, seconds: float, test: dict[str, float] | None
-) -> TrialReport:
-    metrics = {
-        "train_loss": record.train_loss,
-        "train_top1": record.train_top1,
-        "lr": record.lr,
-        "images": float(record.images),
-    }
-    value = None
-    if record.validation is not None:
-        measured = _percent_metrics(record.validation)
-        value = measured[metric]
-        metrics |= {f"val_{key}": measured[key] for key in measured}
-    return TrialReport(
-        record.epoch,
-        value,
-        record.seconds if record.replayed else seconds,
-        metrics,
-        test,
-        record.replayed,
-    )
-
-
-def _percent_metrics(evaluation: Evaluation) -> dict[str, float]:
-    names = ("top1", "mean_class_top1", "top5", "nll", "ece")
-    return {name: getattr(evaluation, name) for name in names}
-
-
 def _search_part(
     spec: TrialSpec,
     recipe: Recipe,
     training: TrainingImages,
     device: torch.device,
     workplace: Workplace,
+    micro_batches: int,
 ) -> tuple[np.ndarray[Any, np.dtype[np.int64]], EvalBatches | None]:
     """The training indices and the validation batches; all indices and none in confirm."""
     planned, found = workplace.split_hashes[spec.study], split_of(recipe, training, 0).hash
@@ -206,7 +186,7 @@ def _search_part(
         training.labels,
         split.val,
         preprocessing_for(recipe, dataset),
-        batch_size=EVAL_BATCH[device.type],
+        batch_size=max(1, EVAL_BATCH[device.type] // micro_batches),
         device=device,
         channels_last=bool(recipe.train_for(backbone)["channels_last"]),
         residency=recipe.resources.residency,
@@ -220,6 +200,7 @@ def _test_batches(
     recipe: Recipe,
     settings: FitSettings,
     device: torch.device,
+    micro_batches: int,
 ) -> EvalBatches:
     test = test_images(workplace.recipe, dataset, workplace.cache, workplace.data)
     return EvalBatches(
@@ -227,7 +208,7 @@ def _test_batches(
         test.labels,
         None,
         preprocessing_for(recipe, dataset),
-        batch_size=EVAL_BATCH[device.type],
+        batch_size=max(1, EVAL_BATCH[device.type] // micro_batches),
         device=device,
         channels_last=settings.channels_last,
         residency=recipe.resources.residency,

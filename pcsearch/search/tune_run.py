@@ -2,19 +2,16 @@
 
 A searcher of ours asks the campaign for trials and a scheduler of ours hands it their epochs; so
 studies share the cluster, no node waits at a study's end and workers are reused. Ray Tune runs
-things and decides nothing: results are taken from the scheduler's hook alone and ends from the
-searcher's alone, and its own files lie in a scratch folder that is thrown away.
+things and decides nothing: results are taken from the scheduler's hook alone, a trial that is begun
+again is a new one to Tune, and Tune's own files lie in a scratch folder that is thrown away.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import tempfile
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import FrameType
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ray import tune
@@ -25,11 +22,11 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from pcsearch.search.campaign import Campaign
+from pcsearch.search.ending import Ending
+from pcsearch.search.losses import loss_of
 from pcsearch.search.one_machine import ready_workers
 from pcsearch.search.trainable import FAILURE, REPORT, train_trial
-
-WORKER_RETRIES = 2
-"""How often a trial whose worker died is started again from its last checkpoint."""
+from pcsearch.search.watchdog import Watchdog
 
 
 class _NotStored:
@@ -39,14 +36,37 @@ class _NotStored:
         return (object, ())
 
 
+class Runs:
+    """Which of Tune's trials trains which of the campaign's, while it does."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, str] = {}
+        self.safe: set[str] = set()
+        """Trials that have written down all they trained since the campaign was told to end."""
+
+    @property
+    def ids(self) -> set[str]:
+        return set(self._open)
+
+    def begin(self, tune_id: str, trial: str) -> None:
+        self._open[tune_id] = trial
+
+    def trial(self, tune_id: str) -> str | None:
+        return self._open.get(tune_id)
+
+    def end(self, tune_id: str) -> str | None:
+        """The trial, once: None if it had ended already as the campaign decided."""
+        return self._open.pop(tune_id, None)
+
+
 class CampaignSearcher(_NotStored, Searcher):  # type: ignore[misc]
     """Hands the campaign's trials to Tune, and the ends that Tune alone sees to the campaign."""
 
-    def __init__(self, campaign: Campaign) -> None:
+    def __init__(self, campaign: Campaign, runs: Runs, ending: Ending) -> None:
         super().__init__()
         self._campaign = campaign
-        self._names: dict[str, str] = {}
-        self._ids: dict[str, str] = {}
+        self._runs = runs
+        self._ending = ending
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -57,26 +77,35 @@ class CampaignSearcher(_NotStored, Searcher):  # type: ignore[misc]
         return True  # the campaign's width is Tune's own; no limiter around this searcher
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        spec = self._campaign.next_trial()
-        if spec is not None:
-            self._names[trial_id] = spec.trial
-            self._ids[spec.trial] = trial_id
-            return {"spec": json.dumps(vars(spec))}
-        return Searcher.FINISHED if self._campaign.done else None
+        spec, done = None, False
+        if not self._ending.begun:
+            with self._ending.guard():
+                spec, done = self._campaign.next_trial(), self._campaign.done
+        if spec is None:
+            # None while nothing runs would make Tune sleep for minutes, deaf to everything
+            done = done or (self._ending.begun and not self._runs.ids)
+            return Searcher.FINISHED if done else None
+        self._runs.begin(trial_id, spec.trial)
+        trial = self._campaign.state.trials[spec.trial]
+        return {
+            "spec": json.dumps(vars(spec)),
+            "attempt": trial.attempt,
+            "micro_batches": trial.micro_batches,
+        }
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        # A trial that ended as the campaign decided is no longer running there: then nothing
-        # happens here. What is left are workers that died once too often.
-        reason = "its worker died" if error else "its worker ended before its last epoch"
-        self._campaign.fail(self._names[trial_id], f"{reason}; Ray's logs say more")
+        # What ended as the campaign decided, or with an error, is no longer among the open ones.
+        self.lost([trial_id], "its worker ended before its last epoch")
 
-    def reconcile(self, ended: Iterable[str]) -> None:
-        """Fail what the campaign believes to be running, but Tune has ended."""
-        live = {self._ids[name]: name for name in self._campaign.state.live}
-        for trial_id in live.keys() & set(ended):
-            self._campaign.fail(live[trial_id], "its worker could not be made ready")
+    def lost(self, trial_ids: Iterable[str], reason: str) -> None:
+        """Tell the campaign of trials that Tune has ended without any decision of ours."""
+        for trial_id in trial_ids:
+            trial = self._runs.end(trial_id)
+            if trial is not None and not self._ending.begun:
+                with self._ending.guard():
+                    self._campaign.lost(trial, reason, "worker")
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the only record."""
@@ -91,59 +120,105 @@ class CampaignSearcher(_NotStored, Searcher):  # type: ignore[misc]
 class CampaignScheduler(_NotStored, FIFOScheduler):  # type: ignore[misc]
     """Passes each epoch on to the campaign and stops the trial when it says so."""
 
-    def __init__(self, campaign: Campaign) -> None:
+    def __init__(self, campaign: Campaign, runs: Runs, ending: Ending, watchdog: Watchdog) -> None:
         super().__init__()
         self._campaign = campaign
+        self._runs = runs
+        self._ending = ending
+        self._watchdog = watchdog
 
     def on_trial_result(
         self, tune_controller: object, trial: RayTrial, result: Mapping[str, Any]
     ) -> str:
-        name = result.get("trial")
-        if name is None:  # Tune's own closing result repeats the last one without our keys
-            return str(self.CONTINUE)
-        if FAILURE in result:
-            self._campaign.fail(name, result[FAILURE])
+        name = self._runs.trial(trial.trial_id)
+        if name is None:
             return str(self.STOP)
-        report = json.loads(result[REPORT])
-        report.pop("replayed")
-        goes_on = self._campaign.report(name, **report)
+        if "trial" not in result:  # Tune's closing result repeats the last one without our keys
+            return str(self.CONTINUE)
+        self._watchdog.reported(trial.trial_id)
+        goes_on = False
+        with self._ending.guard():
+            goes_on = self._taken(name, trial.trial_id, result)
+        if not goes_on:
+            self._runs.end(trial.trial_id)
         return str(self.CONTINUE if goes_on else self.STOP)
 
+    def _taken(self, name: str, trial_id: str, result: Mapping[str, Any]) -> bool:
+        if FAILURE in result:
+            if result.get("memory"):
+                self._campaign.lost(name, result[FAILURE], "memory")
+            else:
+                self._campaign.fail(name, result[FAILURE])
+            return False
+        report = json.loads(result[REPORT])
+        saved = report.pop("saved", False)
+        report.pop("checkpoint_error", None)
+        goes_on = self._campaign.report(name, **report, attempt=result["attempt"])
+        if self._ending.begun and saved:
+            self._runs.safe.add(trial_id)
+        return goes_on
 
-class _Ticker(_NotStored, Callback):  # type: ignore[misc]
-    """Runs once a loop, about ten times a second: repaints, and finds trials that Tune dropped."""
+    def on_trial_error(self, tune_controller: object, trial: RayTrial) -> None:
+        name = self._runs.end(trial.trial_id)
+        if name is None or self._ending.begun:
+            return
+        hung = self._watchdog.hung.get(trial.trial_id)
+        reason, kind = hung or loss_of(trial.get_error())
+        with self._ending.guard():
+            self._campaign.lost(name, reason, kind)
+
+
+class _EachStep(_NotStored, Callback):  # type: ignore[misc]
+    """Runs once a loop, about ten times a second: repaints, and looks after the workers."""
 
     def __init__(
-        self, tick: Callable[[], None], searcher: CampaignSearcher, interrupted: threading.Event
+        self,
+        tick: Callable[[], None],
+        searcher: CampaignSearcher,
+        watchdog: Watchdog,
+        ending: Ending,
     ) -> None:
         self._tick = tick
         self._searcher = searcher
-        self._interrupted = interrupted
+        self._watchdog = watchdog
+        self._ending = ending
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
+        ended = (RayTrial.TERMINATED, RayTrial.ERROR)
         # A worker that cannot be reset for its next trial ends that trial without any hook.
-        if not self._interrupted.is_set():
-            ended = (RayTrial.TERMINATED, RayTrial.ERROR)
-            self._searcher.reconcile(t.trial_id for t in trials if t.status in ended)
-        self._tick()
+        dropped = [trial.trial_id for trial in trials if trial.status in ended]
+        self._searcher.lost(dropped, "its worker could not be made ready")
+        self._watchdog.look(trials)
+        with self._ending.guard():
+            self._tick()
 
 
 class _Interrupt(_NotStored, Stopper):  # type: ignore[misc]
-    """Ends the run when Ctrl-C was pressed."""
+    """Ends the run when it is to end and every trial is safe, or has had its time."""
 
-    def __init__(self, event: threading.Event) -> None:
-        self._event = event
+    def __init__(self, ending: Ending, runs: Runs, watchdog: Watchdog) -> None:
+        self._ending = ending
+        self._runs = runs
+        self._watchdog = watchdog
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self._event.is_set()
+        if not self._ending.begun:
+            return False
+        if self._runs.ids <= self._runs.safe:
+            return True
+        if self._ending.overdue:
+            self._watchdog.end(self._runs.ids - self._runs.safe)
+            return True
+        return False
 
 
 def run_campaign(
     campaign: Campaign,
     workplace: dict[str, Any],
+    ending: Ending,
     *,
     cpus_per_trial: float,
     gpus_per_trial: float,
@@ -155,22 +230,28 @@ def run_campaign(
     Args:
         campaign: What decides; its width is how many trials run at once.
         workplace: The fields of `Workplace`.
+        ending: How it may end early.
         cpus_per_trial: CPUs reserved for each trial.
         gpus_per_trial: GPUs (or the fraction of one) reserved for each trial.
         one_machine: Whether Ray was started here, for this machine alone.
         tick: Called about ten times a second.
+
+    Raises:
+        OSError: the journal cannot be written; what it holds is whole.
     """
     bundle = {"CPU": cpus_per_trial} | ({"GPU": gpus_per_trial} if gpus_per_trial else {})
     trainable = tune.with_resources(
         tune.with_parameters(train_trial, workplace=workplace), PlacementGroupFactory([bundle])
     )
-    with tempfile.TemporaryDirectory(prefix="pcsearch-tune-") as scratch, _ctrl_c() as interrupted:
-        searcher = CampaignSearcher(campaign)
+    runs = Runs()
+    watchdog = Watchdog(campaign, runs.trial)
+    searcher = CampaignSearcher(campaign, runs, ending)
+    with tempfile.TemporaryDirectory(prefix="pcsearch-tune-") as scratch, ending.on_ctrl_c():
         tuner = Tuner(
             trainable,
             tune_config=TuneConfig(
                 search_alg=searcher,
-                scheduler=CampaignScheduler(campaign),
+                scheduler=CampaignScheduler(campaign, runs, ending, watchdog),
                 num_samples=-1,
                 max_concurrent_trials=campaign.width,
                 reuse_actors=True,
@@ -179,32 +260,14 @@ def run_campaign(
             run_config=RunConfig(
                 name="campaign",
                 storage_path=scratch,
-                stop=_Interrupt(interrupted),
+                stop=_Interrupt(ending, runs, watchdog),
                 verbose=0,
-                failure_config=FailureConfig(max_failures=WORKER_RETRIES),
-                callbacks=[_Ticker(tick, searcher, interrupted)],
+                failure_config=FailureConfig(max_failures=0),
+                callbacks=[_EachStep(tick, searcher, watchdog, ending)],
             ),
         )
         with ready_workers() if one_machine else contextlib.nullcontext():
             tuner.fit()
-    return campaign.done and not interrupted.is_set()
-
-
-@contextlib.contextmanager
-def _ctrl_c() -> Iterator[threading.Event]:
-    """The first Ctrl-C asks for a clean stop, the second ends at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    previous = signal.signal(signal.SIGINT, handle)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    if ending.error is not None:
+        raise ending.error
+    return campaign.done and not ending.begun

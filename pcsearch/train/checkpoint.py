@@ -86,10 +86,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: Identity) -> N
     try:
         with replacing(path) as written, written.open("wb") as file:
             torch.save(content, file)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+    except (OSError, RuntimeError, MemoryError) as error:  # torch: a full disk is a RuntimeError
         raise TrialError(
             f"cannot write the checkpoint {path}: {error}; free disk space or check the folder's "
-            "permissions, then resume"
+            "permissions"
         ) from error
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from pcsearch.errors import TrialError
 from pcsearch.train.checkpoint import Checkpoint, Identity, load_checkpoint, save_checkpoint
 
 KEPT = 2
@@ -21,6 +22,9 @@ KEPT = 2
 
 LEAST_SECONDS = 2.0
 """Training between two checkpoints: what can be lost, and more than writing small ones takes."""
+
+LONGEST_SECONDS = 6.0
+"""However long writing takes, epochs of this length are written down, each of them."""
 
 _COST = 20  # so many times what the last one took to write: 5 % of the time at most
 _NAME = re.compile(r"a(\d{4,})-e(\d{5,})\.pt")
@@ -30,12 +34,20 @@ _log = logging.getLogger(__name__)
 class Checkpoints:
     """The folder with one training's checkpoints.
 
+    After a checkpoint, the next one is due once LEAST_SECONDS, or 20 times what writing it took,
+    have passed, and after LONGEST_SECONDS in any case.
+
     Args:
         folder: Made with the first checkpoint.
         attempt: How often the training was taken up again; later ones have larger numbers.
         every_seconds: Least time between two checkpoints; 0 writes one an epoch.
-        at_the_end: Asked when a training is left before its last epoch: whether to write down the
-            epochs since the last checkpoint. A trial that lost is not gone on with, so says no.
+        stopping: Whether the training will be left soon, to be gone on with later: while it says
+            so, every epoch is written down.
+
+    Attributes:
+        saved_epoch: The newest epoch that one of them holds, as far as this process knows; 0 for
+            none.
+        error: Why the last one could not be written; None if it was.
     """
 
     def __init__(
@@ -44,35 +56,50 @@ class Checkpoints:
         attempt: int = 0,
         *,
         every_seconds: float = LEAST_SECONDS,
-        at_the_end: Callable[[], bool] = lambda: False,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self.folder = folder
         self.attempt = attempt
-        self.at_the_end = at_the_end
+        self.saved_epoch = 0
+        self.error: str | None = None
         self._every = every_seconds
+        self._stopping = stopping
         self._wait = every_seconds
         self._last = time.monotonic()
+        self._warned = False
 
     @property
     def due(self) -> bool:
         """Whether the epoch that has just ended should be written down."""
-        return time.monotonic() - self._last >= self._wait
+        return time.monotonic() - self._last >= self._wait or self._stopping()
 
     def save(self, checkpoint: Checkpoint, identity: Identity) -> None:
         """Write the state after `checkpoint`'s last epoch; then remove all but the newest two.
 
-        Raises:
-            TrialError: it cannot be written; the earlier ones are as they were.
+        Where it cannot be written, `error` says why, the earlier ones are as they were and training
+        may go on: the next one that is due is tried again.
         """
         epoch = checkpoint.records[-1].epoch
         path = self.folder / f"a{self.attempt:04d}-e{epoch:05d}.pt"
         began = time.monotonic()
-        save_checkpoint(path, checkpoint, identity)
+        try:
+            save_checkpoint(path, checkpoint, identity)
+        except TrialError as error:
+            self._failed(str(error))
+        else:
+            self.saved_epoch, self.error = epoch, None
         self._last = time.monotonic()
-        self._wait = max(self._every, _COST * (self._last - began) if self._every else 0.0)
+        cost = _COST * (self._last - began) if self._every else 0.0
+        self._wait = max(self._every, min(cost, LONGEST_SECONDS))
         for old in list(self._newest_first(self.attempt))[KEPT:]:
             with suppress(OSError):
                 old.unlink()
+
+    def _failed(self, error: str) -> None:
+        self.error = error
+        if not self._warned:
+            _log.warning("%s; training goes on without", error)
+        self._warned = True
 
     def load(self, identity: Identity) -> Checkpoint | None:
         """The newest whole checkpoint of any attempt; None where there is none.
@@ -85,6 +112,7 @@ class Checkpoints:
         for number, path in enumerate(files):
             checkpoint = load_checkpoint(path, identity)
             if checkpoint is not None:
+                self.saved_epoch = checkpoint.records[-1].epoch
                 if number:
                     _log.warning("training goes on from the checkpoint before, %s", path)
                 return checkpoint

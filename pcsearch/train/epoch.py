@@ -11,6 +11,7 @@ from torch import Tensor, optim
 from torch.nn.utils import clip_grad_norm_
 
 from pcsearch.errors import TrialError
+from pcsearch.train.micro_batches import divided, pairs_per_part
 from pcsearch.train.objective import Network, Objective
 from pcsearch.train.optimizer import set_lr, trained_parameters
 from pcsearch.train.precision import autocast
@@ -34,7 +35,8 @@ class EpochTrainer:
     Args:
         network: called on images [B, 3, H, W]; the module itself or its compiled form.
         optimizer: of `build_optimizer`; its learning rates are set at each update.
-        batches: how many an epoch has (micro-batches when accumulating).
+        batches: how many an epoch has.
+        micro_batches: parts that each batch is trained in, one after the other.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class EpochTrainer:
         settings: FitSettings,
         batches: int,
         device: torch.device,
+        micro_batches: int = 1,
     ) -> None:
         self._network = network
         self._optimizer = optimizer
@@ -55,6 +58,8 @@ class EpochTrainer:
         self._parameters = trained_parameters(optimizer)
         self._updates_per_epoch = math.ceil(batches / settings.accumulation_steps)
         self._full_group = settings.accumulation_steps * settings.batch_size
+        self._pairs = pairs_per_part(settings.batch_size, micro_batches)
+        self._divides = micro_batches > 1
         self._losses = torch.empty(batches, device=device)
         self._correct = torch.empty(batches, dtype=torch.int64, device=device)
 
@@ -62,8 +67,9 @@ class EpochTrainer:
         """Train on the batches of `epoch`, counted over the whole training.
 
         With accumulation, a group's gradient is that of the mean over the images really in it, the
-        last, incomplete group's too; a penalty's pairs and batch normalisation's statistics lie
-        within each micro-batch.
+        last, incomplete group's too; a penalty's pairs lie within each batch. Batch normalisation's
+        statistics are those of a batch, or of a micro-batch where batches are divided; the rest of
+        an update is the same then, but for rounding.
 
         Raises:
             TrialError: when a loss is not finite; before its update on the CPU, soon after on CUDA.
@@ -71,15 +77,14 @@ class EpochTrainer:
         group = self._settings.accumulation_steps
         every = batches_between_checks(self._device)
         sizes: list[int] = []
+        self._losses.zero_()
+        self._correct.zero_()
         self._optimizer.zero_grad()
         for images, labels in batches:
-            loss = self._loss(len(sizes), images, labels)
+            self._backward(len(sizes), images, labels)
             sizes.append(len(labels))
             if len(sizes) % every == 0:
                 self._check(range(len(sizes) - every, len(sizes)), epoch)
-            if group > 1:
-                loss = loss * (len(labels) / self._full_group)
-            loss.backward()  # type: ignore[no-untyped-call]
             if len(sizes) % group == 0:
                 self._update(self._update_at(epoch, len(sizes) - 1), sum(sizes[-group:]))
         if left := len(sizes) % group:
@@ -88,14 +93,21 @@ class EpochTrainer:
             self._check(range(len(sizes) - left, len(sizes)), epoch)
         return self._means(sizes, epoch)
 
-    def _loss(self, position: int, images: Tensor, labels: Tensor) -> Tensor:
-        """The loss of one batch; notes it, and the number of right answers, on the device."""
-        with autocast(self._device, self._settings.amp):
-            output = self._network(images)
-        loss, logits = self._objective(output, labels)
-        self._losses[position] = loss.detach()
-        self._correct[position] = (logits.argmax(dim=1) == labels).sum()
-        return loss
+    def _backward(self, position: int, images: Tensor, labels: Tensor) -> None:
+        """Add the gradient of one batch; note its loss and right answers, on the device."""
+        accumulates = self._settings.accumulation_steps > 1
+        of_group = len(labels) / self._full_group if accumulates else 1.0
+        parts = divided(images, labels, self._pairs) if self._divides else [(images, labels)]
+        for part_images, part_labels in parts:
+            with autocast(self._device, self._settings.amp):
+                output = self._network(part_images)
+            loss, logits = self._objective(output, part_labels)
+            of_batch = len(part_labels) / len(labels)
+            self._losses[position].add_(loss.detach(), alpha=of_batch)
+            self._correct[position].add_((logits.argmax(dim=1) == part_labels).sum())
+            if (share := of_batch * of_group) != 1.0:
+                loss = loss * share
+            loss.backward()  # type: ignore[no-untyped-call]
 
     def _update_at(self, epoch: int, position: int) -> int:
         """The update, counted over the stage, that the epoch's batch `position` is part of."""

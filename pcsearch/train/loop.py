@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn, optim
+from torch import nn
 
-from pcsearch.train.checkpoint import Checkpoint, Identity, identity_of
+from pcsearch.train.checkpoint import Checkpoint, identity_of
 from pcsearch.train.checkpoints import Checkpoints
 from pcsearch.train.epoch import EpochMeans, EpochTrainer
 from pcsearch.train.failures import explained
@@ -40,11 +40,16 @@ def fit(
     device: torch.device | str,
     evaluate: Callable[[nn.Module], Evaluation] | None,
     checkpoints: Checkpoints | None = None,
-) -> Iterator[EpochRecord]:
+    micro_batches: int = 1,
+) -> Generator[EpochRecord]:
     """Train `backbone` in place and yield a record after each epoch, from 1 to `settings.epochs`.
 
     Nothing happens before the first `next`. The caller may stop at any record, by closing the
     generator. `batches.epoch(e)` is asked for e = 1, 2, ...; `evaluate` gets the module.
+
+    With `micro_batches`, each batch passes through the network in so many parts, which takes less
+    memory. Updates, learning rates and pairs are those of whole batches, and a checkpoint is gone
+    on from whatever the number was before.
 
     With `checkpoints`, the state is written there at the end of an epoch, before its record is
     yielded, whenever one is due. Where there is one already, its records are yielded again first
@@ -54,7 +59,9 @@ def fit(
 
     Raises:
         TrialError: a loss or an evaluation that is not finite, a checkpoint of another training,
-            too little memory, a network that cannot be compiled.
+            too little memory, a network that cannot be compiled. One that cannot be written is
+            none: see `Checkpoints.error`.
+        ValueError: fewer than one micro-batch.
         UserError: a loss variant that does not exist, a network with nothing to train.
     """
     device = torch.device(device)
@@ -81,41 +88,24 @@ def fit(
                 optimizer.load_state_dict(saved.optimizer)
             saved = None
             network: Network = _compiled(module, settings) if settings.compile else module
-            trainer = EpochTrainer(network, optimizer, stage, settings, len(batches), device)
+            trainer = EpochTrainer(
+                network, optimizer, stage, settings, len(batches), device, micro_batches
+            )
             for epoch in range(max(stage.epochs.start, done + 1), stage.epochs.stop):
                 start = time.perf_counter()
                 set_training_mode(backbone, stage.head_only)
-                with explained(settings), _seeded(settings.seed, epoch, device):
+                with (
+                    explained(settings, micro_batches=micro_batches),
+                    _seeded(settings.seed, epoch, device),
+                ):
                     means = trainer.train(batches.epoch(epoch), epoch)
                 with explained(settings, "evaluating"):
                     validation = evaluate(module) if evaluate is not None else None
                 records.append(_record(epoch, means, validation, time.perf_counter() - start))
-                yield from _kept(records, checkpoints, identity, module, optimizer)
-
-
-def _kept(
-    records: list[EpochRecord],
-    checkpoints: Checkpoints | None,
-    identity: Identity,
-    module: nn.Module,
-    optimizer: optim.Optimizer,
-) -> Iterator[EpochRecord]:
-    """Yield the latest record, its epoch written down before if that is due."""
-
-    def save() -> None:
-        if checkpoints is not None:
-            state = Checkpoint(module.state_dict(), optimizer.state_dict(), (*records,))
-            checkpoints.save(state, identity)
-
-    due = checkpoints is not None and checkpoints.due
-    if due:
-        save()
-    try:
-        yield records[-1]
-    except GeneratorExit:
-        if checkpoints is not None and not due and checkpoints.at_the_end():
-            save()
-        raise
+                if checkpoints is not None and checkpoints.due:
+                    state = Checkpoint(module.state_dict(), optimizer.state_dict(), (*records,))
+                    checkpoints.save(state, identity)
+                yield records[-1]
 
 
 def _record(

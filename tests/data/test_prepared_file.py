@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tracemalloc
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,3 +114,81 @@ def test_a_node_that_lacks_another_image_has_other_rows(
     assert not not_as_saved(tmp_path / "t.npz", test)
     assert not_as_saved(tmp_path / "t.npz", TestImages(training.store, training.labels))
     assert not not_as_saved(tmp_path / "missing.npz", test)
+
+
+def npy(header: str, data: bytes = b"", version: bytes = b"\x01\x00") -> bytes:
+    text = header.encode().ljust(118) + b"\n"
+    return b"\x93NUMPY" + version + len(text).to_bytes(2, "little") + text + data
+
+
+def described(shape: str, kind: str = "<i8") -> str:
+    return f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}"
+
+
+STORE = "store.npy"
+HOSTILE: dict[str, dict[str, bytes]] = {
+    "a pickle": {"labels.npy": npy(described("(6,)", "|O"), b"cos\nsystem\n(S'false'\ntR.")},
+    "more rows than bytes": {"labels.npy": npy(described("(10**12,)")), "kept.npy": b""},
+    "a terabyte of labels": {"labels.npy": npy(described(f"({10**12},)"), bytes(48))},
+    "rows without end": {"labels.npy": npy(described(f"({10**12}, 0)"))},
+    "a header that is no Python": {"labels.npy": npy("{'descr': " + "(" * 90)},
+    "a header that calls": {"labels.npy": npy("__import__('os').system('false')")},
+    "labels out of range": {"labels.npy": npy(described("(6,)"), b"\xff" * 48)},
+    "labels that are text": {"labels.npy": npy(described("(6,)", "<U2"), bytes(48))},
+    "a store elsewhere": {STORE: npy(described("()", "<U9"), "../../x.y".encode("utf-32-le"))},
+    "a store of many": {STORE: npy(described("(1,)", "<U1"), "x".encode("utf-32-le"))},
+    "an array that nobody wrote": {"other.npy": npy(described("(0,)"))},
+    "no names of classes": {"class_names.npy": npy(described("(0,)", "<U1"))},
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_file_is_as_good_as_none(
+    training: TrainingImages, tmp_path: Path, content: dict[str, bytes]
+) -> None:
+    save_training(tmp_path / "a.npz", training)
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for name, part in (parts | content).items():
+            archive.writestr(name, part)
+    assert load_training(tmp_path / "a.npz", tmp_path / "cache") is None
+    test = TestImages(training.store, training.labels)
+    assert isinstance(not_as_saved(tmp_path / "a.npz", test), bool)
+
+
+def test_a_file_that_unpacks_to_gigabytes_is_not_unpacked(
+    training: TrainingImages, tmp_path: Path
+) -> None:
+    save_training(tmp_path / "a.npz", training)
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["labels.npy"] = npy(described(f"({2**25},)"), bytes(2**28))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    tracemalloc.start()
+    assert load_training(tmp_path / "a.npz", tmp_path / "cache") is None
+    assert not not_as_saved(tmp_path / "a.npz", TestImages(training.store, training.labels))
+    assert tracemalloc.get_traced_memory()[1] < 2**26
+    tracemalloc.stop()
+
+
+def test_what_is_no_archive_is_as_good_as_none(training: TrainingImages, tmp_path: Path) -> None:
+    np.save(tmp_path / "plain.npy", training.labels)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for name in ("plain.npy", "pipe", "link", "."):
+        assert load_training(tmp_path / name, tmp_path / "cache") is None
+        test = TestImages(training.store, training.labels)
+        assert not not_as_saved(tmp_path / name, test)
+
+
+def test_a_link_in_place_of_the_unfinished_file_is_not_written_through(
+    training: TrainingImages, tmp_path: Path
+) -> None:
+    (tmp_path / "outside").write_text("mine")
+    (tmp_path / "a.npz.tmp").symlink_to(tmp_path / "outside")
+    save_training(tmp_path / "a.npz", training)
+    assert (tmp_path / "outside").read_text() == "mine"
+    assert same(training, load_training(tmp_path / "a.npz", tmp_path / "cache"))

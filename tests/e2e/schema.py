@@ -80,6 +80,15 @@ SUMMARY = exactly(
         "campaign": TEXT,
         "status": {"enum": ["running", "complete", "interrupted", "failed"]},
         "studies": {"type": "array", "items": STUDY, "minItems": 1},
+        "interruptions": exactly(
+            {
+                "resumed": COUNT,
+                "retried": COUNT,
+                "repeated_epochs": COUNT,
+                "repeated_seconds": {"type": "number", "minimum": 0},
+                "differing_epochs": COUNT,
+            }
+        ),
     }
 )
 
@@ -100,5 +109,8 @@ TRIAL = exactly(
         "epochs": {"type": "array", "items": EPOCH},
         "seconds": {"type": "number", "minimum": 0},
         "error": or_null(TEXT),
+        "attempts": {"type": "integer", "minimum": 1},
+        "repeated_epochs": COUNT,
+        "comparable": {"type": "boolean"},
     }
 )

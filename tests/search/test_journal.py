@@ -1,28 +1,48 @@
-"""The journal: what is on disk, what a torn line means."""
+"""The journal: what is on disk, what a torn line means, what a damaged one says."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pcsearch.errors import UserError
-from pcsearch.search.journal import FileJournal, encode, read_events
+from pcsearch.search.journal import LINE_BYTES, Event, FileJournal, encode, read_events
 from pcsearch.search.state import replay
+from tests.search.journals import all_kinds, write_events
+
+EVENTS = all_kinds()
+Lines = list[bytes]
 
 
-def test_events_are_read_back_and_a_torn_last_line_is_no_event(tmp_path: Path) -> None:
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return write_events(tmp_path / "journal.jsonl", EVENTS)
+
+
+def test_events_are_read_back_and_a_torn_last_line_is_no_event(journal: Path) -> None:
+    assert list(read_events(journal)) == EVENTS
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"event":"resumed","val')
+    assert list(read_events(journal)) == EVENTS
+    resumed = {"event": "resumed", "attempt": 3, "host": "λ", "pid": 1, "version": "1", "t": 1e5}
+    with FileJournal(journal) as open_journal:  # the next writer cuts the torn line off
+        open_journal.append(resumed)
+    assert list(read_events(journal)) == [*EVENTS, resumed]
+
+
+def test_a_torn_line_longer_than_what_is_read_at_once_is_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    with FileJournal(path) as journal:
-        journal.append({"event": "a", "value": 1.5, "text": "λ/N\r\nx"})
-        journal.append({"event": "b", "value": None})
-    whole = path.read_bytes()
-    path.write_bytes(whole + b'{"event":"c","val')
-    assert [event["event"] for event in read_events(path)] == ["a", "b"]
-    with FileJournal(path) as journal:  # the next writer cuts the torn line off
-        journal.append({"event": "d"})
-    assert path.read_bytes() == whole + b'{"event":"d"}\n'
+    for before in (b"", b'{"event":"a"}\n'):
+        path.write_bytes(before + b"x" * 300_000)
+        FileJournal(path).close()
+        assert path.read_bytes() == before
 
 
 def test_numbers_that_are_not_finite_become_null() -> None:
@@ -30,11 +50,163 @@ def test_numbers_that_are_not_finite_become_null() -> None:
     assert json.loads(line) == {"event": "epoch", "metrics": {"nll": None, "top1": None}}
 
 
-def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
+def test_an_error_with_half_a_character_can_be_written_and_read(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    path.write_text('{"event":"a"}\n{"event":\n{"event":"b"}\n')
-    with pytest.raises(UserError, match=r"journal\.jsonl:2: .*damaged"):
+    number = next(n for n, event in enumerate(EVENTS) if event["event"] == "failed")
+    with FileJournal(path) as journal:
+        for event in EVENTS[:number]:
+            journal.append(event)
+        name = os.fsdecode(b"gr\xfcn.jpg")
+        journal.append(EVENTS[number] | {"error": f"cannot read {name}\r\nλ"})
+    assert list(read_events(path))[-1]["error"] == "cannot read gr?n.jpg\r\nλ"
+
+
+def number_of(kind: str, occurrence: int = 0) -> int:
+    return [n for n, event in enumerate(EVENTS) if event["event"] == kind][occurrence]
+
+
+def first(kind: str, **changes: Any) -> bytes:
+    event: Event = EVENTS[number_of(kind)] | changes
+    return json.dumps(event).encode()
+
+
+def replaced(kind: str, line: bytes) -> Callable[[Lines], tuple[Lines, int]]:
+    """The first line of a kind is another one; and its number."""
+
+    def change(lines: Lines) -> tuple[Lines, int]:
+        number = number_of(kind)
+        return [*lines[:number], line, *lines[number + 1 :]], number + 1
+
+    return change
+
+
+def twice(kind: str) -> Callable[[Lines], tuple[Lines, int]]:
+    def change(lines: Lines) -> tuple[Lines, int]:
+        number = number_of(kind)
+        return [*lines[: number + 1], *lines[number:]], number + 2
+
+    return change
+
+
+def without(kind: str, told_on: int) -> Callable[[Lines], tuple[Lines, int]]:
+    def change(lines: Lines) -> tuple[Lines, int]:
+        number = number_of(kind)
+        return [*lines[:number], *lines[number + 1 :]], told_on
+
+    return change
+
+
+FURTHER = EVENTS[1]["spec"] | {"trial": "digits/compact_cnn/control/search-001", "index": 1}
+PLAN = EVENTS[0]["plan"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (replaced("epoch", b'{"event":'), "not JSON"),
+        (replaced("epoch", b""), "not JSON"),
+        (replaced("epoch", b"\xff\xfe"), "not UTF-8"),
+        (replaced("epoch", b"\0" * 40), "not JSON"),
+        (replaced("epoch", b"[" * 100_000), "nested too deep"),
+        (replaced("epoch", b'{"a":' * 100_000), "nested too deep"),
+        (replaced("epoch", b'{"event":"epoch","event":"epoch"}'), "a key twice"),
+        (replaced("epoch", b'{"event":"epoch","epoch":NaN}'), "NaN"),
+        (replaced("epoch", b'{"event":"epoch","value":-Infinity}'), "-Infinity"),
+        (replaced("epoch", b'{"event":"epoch","epoch":' + b"9" * 5000 + b"}"), "5000 digits"),
+        (replaced("epoch", b'{"event":"epoch","value":1e999}'), "its"),
+        (replaced("failed", first("failed", error="\ud83d\ud83d")), "half a character"),
+        (replaced("epoch", b'"' + b"x" * (LINE_BYTES + 9)), "longer than 8 MB"),
+        (replaced("epoch", first("epoch", trial="digits/x/pc/search-000")), "never asked"),
+        (replaced("asked", first("asked", spec=FURTHER)), "not the next trial, .* number 0"),
+        (replaced("epoch", first("epoch", epoch=2)), "epoch 2 .* follows epoch 0"),
+        (replaced("epoch", first("epoch", decision="complete")), "is told to complete"),
+        (replaced("epoch", first("epoch", value=None)), "its value is null"),
+        (replaced("epoch", first("epoch", test={"top1": 99.0})), "test metrics"),
+        (replaced("repeated", first("repeated", epoch=9)), "not there before"),
+        (replaced("campaign", first("asked")), "does not begin with its campaign"),
+        (replaced("chosen", first("chosen", arm="jeffreys")), 'no arm "jeffreys"'),
+        (replaced("chosen", first("chosen", study="cub200/vgg16")), 'no arm .* "cub200/vgg16"'),
+        (replaced("chosen", first("chosen", source="me")), 'its source "me"'),
+        (replaced("resumed", first("resumed", attempt=7)), "its attempt is 7"),
+        (replaced("extended", first("extended", plan=PLAN | {"studies": PLAN["studies"][:1]})),
+         "leaves out fieldguide/compact_cnn"),
+        (twice("campaign"), "begins a second time"),
+        (twice("asked"), "was asked before"),
+        (twice("epoch"), "epoch 1 .* follows epoch 1"),
+        (twice("failed"), "had ended"),
+        (twice("chosen"), "was decided before"),
+        (twice("extended"), "without going on"),
+        (without("campaign", told_on=1), "does not begin with its campaign"),
+        (without("asked", told_on=4), "never asked"),
+        (without("resumed", told_on=number_of("resumed") + 1), "was not gone on with"),
+    ],
+)  # fmt: skip
+def test_a_line_that_does_not_belong_there_is_named(
+    journal: Path, change: Callable[[Lines], tuple[Lines, int]], told: str
+) -> None:
+    lines, number = change(journal.read_bytes().splitlines())
+    journal.write_bytes(b"\n".join([*lines, b""]))
+    with pytest.raises(UserError, match=told) as refused:
+        list(read_events(journal))
+    assert str(refused.value).startswith(f"{journal}:{number}: ")
+    assert "damaged" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        ("schema_version", 99, "format 99"),
+        ("schema_version", [], r"format \[\]"),
+        ("grace_epochs", 0, "grace_epochs is 0"),
+        ("reduction_factor", 1, "reduction_factor is 1"),
+        ("max_epochs", 10**20, "max_epochs is"),
+        ("budget_seconds", "inf", "budget_seconds is"),
+        ("metric", "top5", "metric is"),
+        ("name", "../x", "names no folder"),
+        ("confirm_seeds", [1, 1], "confirm_seeds"),
+        ("studies", [], "studies are none"),
+        ("studies", PLAN["studies"] * 2, "two of one id"),
+        ("studies.0.id", "x/y", "not DATASET/BACKBONE"),
+        ("studies.0.num_classes", 0, "num_classes is 0"),
+        ("studies.0.images.test", -1, "images.test is -1"),
+        ("studies.0.arms", [], "arms are none"),
+        ("studies.0.arms.0.borrows", "jeffreys", "borrows"),
+        ("studies.0.arms.1.space", {}, "no space of its parameter"),
+        ("studies.0.arms.1.parameter", None, "parameter is null"),
+        ("studies.0.arms.0.space.lr.low", None, "no range"),
+        ("studies.0.arms.0.fixed.lr", "nan", "not finite"),
+        ("studies.0.arms.0.name", "../..", "no name of an arm"),
+        ("gpus", 3, 'key "gpus" is unknown'),
+        ("seed", ..., "seed is missing"),
+    ],
+)
+def test_a_plan_that_no_recipe_leads_to_is_refused(
+    tmp_path: Path, place: str, value: object, told: str
+) -> None:
+    campaign: Any = json.loads(encode(EVENTS[0]))
+    target = campaign["plan"]
+    *above, last = place.split(".")
+    for part in above:
+        target = target[int(part) if part.isdigit() else part]
+    if value is ...:
+        del target[last]
+    else:
+        target[last] = value
+    path = tmp_path / "journal.jsonl"
+    path.write_text(json.dumps(campaign) + "\n")
+    with pytest.raises(UserError, match=told) as refused:
         list(read_events(path))
+    assert str(refused.value).startswith(f"{path}:1: ")
+    assert "\n" not in str(refused.value)
+
+
+def test_an_event_of_a_later_version_is_not_called_damage(journal: Path) -> None:
+    with journal.open("a") as file:
+        file.write('{"event":"paused","t":1}\n')
+    with pytest.raises(UserError, match=r'"paused": was this written by a newer') as refused:
+        list(read_events(journal))
+    assert "damaged" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +217,141 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
         ([{"event": "campaign", "plan": {"schema_version": 99}}], "format 99"),
     ],
 )
-def test_a_journal_that_cannot_be_replayed_says_why(events: list, message: str) -> None:
+def test_a_journal_that_cannot_be_replayed_says_why(events: list[Event], message: str) -> None:
     with pytest.raises(UserError, match=message):
         replay(events)
+
+
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def a_link_to_a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def a_link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("make", [a_pipe, a_folder, a_link_to_a_device, a_link_to_itself])
+def test_what_is_no_file_is_neither_read_nor_written(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    make(path)
+    with pytest.raises(UserError, match="cannot be read"):
+        list(read_events(path))
+    with pytest.raises(OSError, match=r"journal\.jsonl"):
+        FileJournal(path)
+
+
+def test_no_journal_is_written_through_a_link(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"torn")
+    link = tmp_path / "journal.jsonl"
+    link.symlink_to(outside)
+    with pytest.raises(OSError, match="is a link"):
+        FileJournal(link)
+    outside.unlink()
+    with pytest.raises(OSError, match="is a link"):
+        FileJournal(link)
+    assert not outside.exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount command to make a small disk with")
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small disk here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_leaves_no_half_event(small_disk: Path) -> None:
+    path = small_disk / "journal.jsonl"
+    rest = small_disk / "rest"
+    rest.write_bytes(bytes(40_000))
+    appended = 0
+    with FileJournal(path) as journal:
+        with pytest.raises(OSError, match="No space left"):  # noqa: PT012
+            while True:
+                journal.append({"event": "a", "text": "x" * 1000, "number": appended})
+                appended += 1
+        assert numbers(path) == list(range(appended))
+        with pytest.raises(OSError, match="No space left"):
+            journal.append({"event": "a", "text": "x" * 20_000})
+        assert numbers(path) == list(range(appended))
+        rest.unlink()
+        journal.append({"event": "a", "text": "x" * 20_000, "number": appended})
+    assert numbers(path) == list(range(appended + 1))
+
+
+def numbers(path: Path) -> list[int]:
+    """Of whole lines and nothing else."""
+    assert path.read_bytes().endswith(b"\n")
+    return [json.loads(line)["number"] for line in path.read_text().splitlines()]
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+from pcsearch.search.journal import FileJournal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+path = Path(sys.argv[1])
+journal = FileJournal(path)
+journal.append({"event": "a", "number": 0})
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+try:
+    journal.append({"event": "a", "text": "x" * 500})
+except OSError as error:
+    print(error.filename == str(path), path.stat().st_size)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+journal.append({"event": "a", "number": 1})
+"""
+
+
+def test_a_line_that_was_written_in_part_is_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    command = [sys.executable, "-c", LIMITED, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"True {len(encode({'event': 'a', 'number': 0})) + 1}\n"
+    assert numbers(path) == [0, 1]
+
+
+UNCUT = """
+import resource, signal, sys
+from pathlib import Path
+from pcsearch.search.journal import FileJournal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+journal = FileJournal(Path(sys.argv[1]))
+journal.append({"event": "a", "number": 0})
+journal.close()
+for _ in range(2):
+    try:
+        journal.append({"event": "a", "number": 1})
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+def test_nothing_follows_what_could_not_be_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    command = [sys.executable, "-c", UNCUT, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "Bad file descriptor",
+        "ends in half an event, so no more is written",
+    ]
+    assert numbers(path) == [0]

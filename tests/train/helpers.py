@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,8 @@ def train(
     *,
     checkpoints: Path | Checkpoints | None = None,
     evaluate: Any = None,
-) -> Iterator[EpochRecord]:
+    micro_batches: int = 1,
+) -> Generator[EpochRecord]:
     """A folder of checkpoints has one written every epoch."""
     if isinstance(checkpoints, Path):
         checkpoints = Checkpoints(checkpoints, every_seconds=0.0)
@@ -88,6 +89,7 @@ def train(
         device="cpu",
         evaluate=evaluate,
         checkpoints=checkpoints,
+        micro_batches=micro_batches,
     )
 
 

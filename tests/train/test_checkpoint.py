@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pcsearch.errors import TrialError
+from pcsearch.train.checkpoints import Checkpoints
 from pcsearch.train.records import EpochRecord, record_from_dict
 
 from .helpers import (
@@ -46,7 +47,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(
     run = train(first, MemoryBatches(), chosen, checkpoints=folder)
     for _ in range(stop):
         next(run)
-    run.close()  # type: ignore[attr-defined]
+    run.close()
     torch.rand(3)  # what others draw in between plays no part
     batches = MemoryBatches()
     records = list(train(second, batches, chosen, checkpoints=folder))
@@ -145,26 +146,59 @@ def test_another_network_or_another_amount_of_data_is_refused(written: Path) -> 
         next(train(perceptron(), MemoryBatches(24), settings(), checkpoints=written.parent))
 
 
-def test_a_checkpoint_that_cannot_be_written_fails_the_trial(tmp_path: Path) -> None:
+def test_training_goes_on_without_checkpoints_that_cannot_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").write_text("")
-    path = tmp_path / "file" / "trial"
-    with pytest.raises(TrialError, match="cannot write the checkpoint"):
-        next(train(perceptron(), MemoryBatches(), settings(), checkpoints=path))
+    checkpoints = Checkpoints(tmp_path / "file" / "trial", every_seconds=0.0)
+    backbone, fresh = perceptron(), perceptron()
+    with caplog.at_level(logging.WARNING):
+        for _ in train(backbone, MemoryBatches(), settings(), checkpoints=checkpoints):
+            assert checkpoints.saved_epoch == 0
+            assert "cannot write the checkpoint" in (checkpoints.error or "")
+    assert caplog.text.count("training goes on without") == 1, "it is said once"
+    list(train(fresh, MemoryBatches(), settings()))
+    assert same(state(backbone), state(fresh))
 
 
-def test_the_old_checkpoint_survives_a_failed_write(
-    written: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "failure",
+    [OSError(28, "No space left on device"), RuntimeError("unexpected pos"), MemoryError()],
+)
+def test_a_write_that_fails_leaves_the_old_checkpoint_and_is_tried_again(
+    written: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     before = written.read_bytes()
 
-    def full_disk(content: object, file: Any) -> None:
+    def fails_halfway(content: object, file: Any) -> None:
         file.write(b"half of it")
-        raise OSError(28, "No space left on device")
+        raise failure
 
-    run = train(perceptron(), MemoryBatches(), settings(), checkpoints=written.parent)
+    checkpoints = Checkpoints(written.parent, every_seconds=0.0)
+    run = train(perceptron(), MemoryBatches(), settings(), checkpoints=checkpoints)
     next(run)
-    monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(TrialError, match="No space left"):
+    assert (checkpoints.saved_epoch, checkpoints.error) == (1, None), "read from the file"
+    with monkeypatch.context() as broken:
+        broken.setattr(torch, "save", fails_halfway)
         next(run)
+    assert str(failure) in (checkpoints.error or "-")
+    assert checkpoints.saved_epoch == 1
     assert written.read_bytes() == before
     assert [file.name for file in written.parent.iterdir()] == [written.name]
+
+
+def test_writing_again_after_a_failure_clears_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = Checkpoints(tmp_path, every_seconds=0.0)
+    run = train(perceptron(), MemoryBatches(), settings(), checkpoints=checkpoints)
+    with monkeypatch.context() as broken:
+        broken.setattr(torch, "save", _no_space)
+        next(run)
+    assert checkpoints.error is not None
+    next(run)
+    assert (checkpoints.saved_epoch, checkpoints.error) == (2, None)
+
+
+def _no_space(content: object, file: object) -> None:
+    raise OSError(28, "No space left on device")

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pcsearch.train.checkpoints import Checkpoints
+from pcsearch.train.records import Evaluation
 
-from .helpers import MemoryBatches, perceptron, same, settings, state, train
+from .helpers import MemoryBatches, fixed_evaluation, perceptron, same, settings, state, train
 
 EPOCHS = 6
 
@@ -23,7 +24,7 @@ def run_until(epoch: int, checkpoints: Path | Checkpoints) -> None:
     run = train(perceptron(), MemoryBatches(), settings(epochs=EPOCHS), checkpoints=checkpoints)
     for _ in islice(run, epoch):
         pass
-    run.close()  # type: ignore[attr-defined]
+    run.close()
 
 
 def epochs_trained(checkpoints: Path | Checkpoints) -> list[int]:
@@ -93,28 +94,68 @@ def test_short_epochs_share_a_checkpoint(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
-def test_what_costs_long_is_written_rarely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock of our own: an epoch takes 3 s, writing a checkpoint takes 1 s."""
+@pytest.mark.parametrize(
+    ("epoch", "cost", "written"),
+    [
+        (0.5, 0.0, [2.0, 4.0, 6.0]),  # as often as is allowed
+        (2.0, 0.125, [2.0, 6.125, 10.25]),  # after 2.5 s
+        (1.0, 0.25, [2.0, 7.25, 12.5]),  # after 5 s
+        (3.0, 1.0, [3.0, 10.0, 17.0]),  # 20 s would be long: after 6 s
+        (6.0, 9.0, [6.0, 21.0, 36.0]),  # so that every epoch of 6 s or more is written
+    ],
+)
+def test_what_costs_long_is_written_rarely_but_long_epochs_always(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    epoch: float,
+    cost: float,
+    written: list[float],
+) -> None:
+    """On a clock of our own: how long an epoch takes, and writing a checkpoint, in seconds."""
     now = [0.0]
-    checkpoints = Checkpoints(tmp_path, every_seconds=2.0)
-    written: list[float] = []
+    began: list[float] = []
     monkeypatch.setattr("pcsearch.train.checkpoints.time.monotonic", lambda: now[0])
 
     def slow(*_: object) -> None:
-        written.append(now[0])
-        now[0] += 1.0
+        began.append(now[0])
+        now[0] += cost
 
     monkeypatch.setattr("pcsearch.train.checkpoints.save_checkpoint", slow)
-    for _ in train(perceptron(), MemoryBatches(), settings(epochs=20), checkpoints=checkpoints):
-        now[0] += 3.0
-    # after the second epoch at 3 s (nothing was due at 0); then 20 s after its end at 4 s
-    assert written == [3.0, 25.0, 47.0]
+    checkpoints = Checkpoints(tmp_path, every_seconds=2.0)
+
+    def evaluate(module: object) -> Evaluation:
+        now[0] += epoch
+        return fixed_evaluation()
+
+    chosen = settings(epochs=20)
+    list(train(perceptron(), MemoryBatches(), chosen, checkpoints=checkpoints, evaluate=evaluate))
+    assert began[:3] == written
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_leaving_early_writes_the_epochs_since_if_they_are_wanted(
-    tmp_path: Path, wanted: bool
-) -> None:
-    run_until(4, Checkpoints(tmp_path, every_seconds=3600.0, at_the_end=lambda: wanted))
-    assert (files(tmp_path) if tmp_path.is_dir() else []) == ["a0000-e00004.pt"] * wanted
-    assert epochs_trained(tmp_path)[0] == (5 if wanted else 1)
+def test_while_it_is_to_stop_every_epoch_is_written(tmp_path: Path) -> None:
+    stopping = False
+    checkpoints = Checkpoints(tmp_path, every_seconds=3600.0, stopping=lambda: stopping)
+    run = train(perceptron(), MemoryBatches(), settings(epochs=EPOCHS), checkpoints=checkpoints)
+    known: list[tuple[list[str], int]] = []
+    for record in run:
+        known.append((files(tmp_path), checkpoints.saved_epoch))
+        stopping = record.epoch in (2, 3)
+        if record.epoch == 5:
+            run.close()
+    third, fourth = "a0000-e00003.pt", "a0000-e00004.pt"
+    both = [third, fourth]
+    assert known == [([], 0), ([], 0), ([third], 3), (both, 4), (both, 4)]
+    assert epochs_trained(tmp_path) == [5, 6]
+
+
+def test_what_was_read_counts_as_saved(tmp_path: Path) -> None:
+    run_until(3, tmp_path)
+    checkpoints = Checkpoints(tmp_path, 1, every_seconds=3600.0)
+    run = train(perceptron(), MemoryBatches(), settings(epochs=EPOCHS), checkpoints=checkpoints)
+    assert [(r.epoch, r.epoch <= checkpoints.saved_epoch) for r in islice(run, 5)] == [
+        (1, True),
+        (2, True),
+        (3, True),
+        (4, False),
+        (5, False),
+    ]

@@ -178,7 +178,7 @@ def test_closing_early_releases_everything_and_unfreezes() -> None:
     run = train(backbone, batches, settings(epochs=5, head_only_epochs=3))
     next(run)
     assert not any(parameter.requires_grad for parameter in backbone.body_parameters())
-    run.close()  # type: ignore[attr-defined]
+    run.close()
     assert all(parameter.requires_grad for parameter in backbone.module.parameters())
     assert all(parameter.grad is None for parameter in backbone.module.parameters())
     assert batches.asked == [1]

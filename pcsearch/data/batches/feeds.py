@@ -20,6 +20,7 @@ from pcsearch.data.batches.pixels import (
 )
 from pcsearch.data.batches.prefetch import prefetched
 from pcsearch.data.batches.residency import Residency, resident_images
+from pcsearch.data.cache.mapped import MappedFile
 from pcsearch.data.dataset import UInt8Array
 
 _BATCHES_AHEAD = 2
@@ -55,16 +56,23 @@ class HostFeed:
 
     def __init__(self, images: UInt8Array, crop: int) -> None:
         self._windows = crop_windows(images, crop)
+        self._file = MappedFile(images)
 
     def crops(self, wanted: Crops, batches: Sequence[slice]) -> Generator[Tensor]:
-        """As `Feed.crops`, on the CPU."""
+        """As `Feed.crops`, on the CPU.
+
+        Raises ImagesChangedError when the mapped file was cut short, before reading what is gone,
+        and after the last batch when it was written over meanwhile.
+        """
         for batch in batches:
+            self._file.check_length()
             cut = gather_crops(
                 self._windows, wanted.rows[batch], wanted.tops[batch], wanted.lefts[batch]
             )
             if wanted.flips is not None:
                 mirror(cut, wanted.flips[batch])
             yield torch.from_numpy(cut)
+        self._file.check()
 
 
 class StreamedFeed:

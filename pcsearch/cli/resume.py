@@ -1,0 +1,56 @@
+"""`pcsearch resume`: go on with a campaign, as it was or wider."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pcsearch.cli.options import RUNS, Address, Plain, Runs, examples
+
+EPILOG = examples(
+    "pcsearch resume",
+    "pcsearch resume first-try",
+    "pcsearch resume first-try search.trials=40 confirm.seeds=10",
+    "pcsearch resume runs/birds 'datasets=[cub200, cars]' budget.hours=12",
+)
+
+
+def resume(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN] [KEY=VALUE]...",
+            help="A run's folder, or its name under --runs; the latest run when left out. And "
+            "changes that make it wider, such as search.trials=40.",
+            show_default=False,
+        ),
+    ] = None,
+    runs: Runs = RUNS,
+    plain: Plain = False,
+    address: Address = None,
+) -> None:
+    """Go on with a run that was stopped, killed or lost its machine; or widen one that ended.
+
+    It goes on from its journal: what was decided and measured stays, trials that were running are
+    begun again from their checkpoints. With one trial at a time, on a CPU, the results are those
+    of a run that was never stopped.
+
+    A run may become wider: more search.trials, confirm.seeds, datasets or backbones, another
+    budget.hours, other resources. What would make its trials incomparable is refused.
+
+    Exit codes are those of pcsearch tune; a run with nothing left to do prints its table.
+    """
+    from pcsearch import api
+    from pcsearch.cli.outcome import tell
+    from pcsearch.errors import UserError
+    from pcsearch.recipe.overrides import split_arguments
+
+    names, overrides = split_arguments(arguments or [])
+    if len(names) > 1:
+        raise UserError(f"resume goes on with one run, but {len(names)} are named: {names}")
+    run = names[0] if names else None
+    raise tell(
+        lambda watcher: [api.resume(run, overrides, runs=runs, address=address, observer=watcher)],
+        plain=plain,
+    )

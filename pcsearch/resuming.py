@@ -1,0 +1,99 @@
+"""Going on with a campaign: read its journal, see that nothing has changed below it, and run it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from pcsearch.errors import UserError
+from pcsearch.recipe.load import load_recipe, parse_recipe
+from pcsearch.recipe.paths import with_absolute_paths
+from pcsearch.recipe.schema import Recipe
+from pcsearch.recipe.widening import check_wider
+from pcsearch.results.store import RunFolder, check_space, find_run, held
+from pcsearch.running import Outcome, finish, made_ready, run_in
+from pcsearch.search.asking import nothing_left
+from pcsearch.search.campaign import Campaign
+from pcsearch.search.facts import open_datasets
+from pcsearch.search.observer import Observer
+from pcsearch.search.plan import Plan, StudyPlan
+from pcsearch.search.state import CampaignState
+
+
+def resume_run(
+    run: str | None,
+    overrides: Sequence[str],
+    *,
+    runs: Path,
+    address: str | None,
+    observer: Observer,
+) -> Outcome:
+    """Go on with a run; see `pcsearch.api.resume`."""
+    folder = find_run(run, runs, begun=False)
+    with held(folder):
+        state = folder.state() if folder.has_begun else None
+        before = _stated_recipe(folder, state)
+        recipe = _with(before, overrides)
+        wider = recipe != before
+        if state is not None and not wider and nothing_left(state):
+            return finish(folder, state)
+        check_space(folder.path)
+        with made_ready([recipe], [open_datasets(recipe)], address, observer) as (ready,):
+            if state is not None:
+                _check_same(state.plan, ready.plan)
+
+            def go_on(campaign: Campaign) -> None:
+                if state is None:
+                    return
+                who = {"host": socket.gethostname(), "pid": os.getpid()}
+                campaign.resume(**who, version=version("pcsearch"))
+                if ready.plan != state.plan or wider:
+                    campaign.extend(ready.plan, recipe.dump_yaml())
+
+            folder.make_folders()
+            outcome = run_in(folder, ready, observer, state, go_on)
+            if wider:
+                folder.write_text("recipe.yaml", recipe.dump_yaml())
+            return outcome
+
+
+def _stated_recipe(folder: RunFolder, state: CampaignState | None) -> Recipe:
+    """The recipe as it was when the campaign was last gone on with."""
+    if state is not None and state.recipe is not None:
+        return parse_recipe(state.recipe)
+    try:
+        return parse_recipe((folder.path / "recipe.yaml").read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{folder.path / 'recipe.yaml'} cannot be read ({error}), so the run cannot be gone on "
+            "with; copy it back from wherever you keep it"
+        ) from error
+
+
+def _with(before: Recipe, overrides: Sequence[str]) -> Recipe:
+    if not overrides:
+        return before
+    after = with_absolute_paths(load_recipe(before.to_mapping(), overrides))
+    check_wider(before, after)
+    return after
+
+
+def _check_same(before: Plan, now: Plan) -> None:
+    """Whether the images are still those that the campaign began with."""
+    for study in before.studies:
+        found = now.study(study.id)
+        if _images(found) != _images(study):
+            raise UserError(
+                f"the images of {study.dataset} are no longer those that the campaign began with: "
+                f"{study.images.train} training and {study.images.test} test images in "
+                f"{study.num_classes} classes then (split {study.split_hash}), "
+                f"{found.images.train}, {found.images.test} and {found.num_classes} now (split "
+                f"{found.split_hash}). Put them back, or start a new run"
+            )
+
+
+def _images(study: StudyPlan) -> object:
+    return study.num_classes, study.images.model_dump(exclude={"first_skipped"}), study.split_hash

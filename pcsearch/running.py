@@ -1,0 +1,295 @@
+"""Running campaigns: prepare the images, start Ray, begin or go on, and write what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pcsearch.data.dataset import Dataset
+from pcsearch.errors import UserError
+from pcsearch.recipe.paths import with_absolute_paths
+from pcsearch.recipe.schema import Recipe
+from pcsearch.results.environment import environment
+from pcsearch.results.store import RunFolder, check_free, check_space, new_run
+from pcsearch.results.summary import Summary, summarise
+from pcsearch.search.campaign import Campaign
+from pcsearch.search.ending import Ending
+from pcsearch.search.facts import PreparedDataset, open_datasets, prepare_datasets
+from pcsearch.search.journal import Event, FileJournal
+from pcsearch.search.networks import NetworkReport, check_networks, network_sizes
+from pcsearch.search.observer import Observer
+from pcsearch.search.opened import hand_over
+from pcsearch.search.plan import Plan, build_plan
+from pcsearch.search.sizing import Sizing, one_a_cpu, size_trials
+from pcsearch.search.state import CampaignState, Status
+from pcsearch.search.trial import checkpoint_folder, stop_marker
+
+TRIAL_MODULES = (
+    "ray.tune",
+    "torch._dynamo",
+    "pcsearch.search.trainable",
+    "pcsearch.search.trial_run",
+)
+"""What a trial imports; PyTorch's optimizers bring its compiler along."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One campaign's end."""
+
+    folder: RunFolder
+    state: CampaignState
+    summary: Summary
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A recipe that can be run: its images are decoded, its networks tried, Ray is there."""
+
+    recipe: Recipe
+    datasets: tuple[PreparedDataset, ...]
+    plan: Plan
+    sizing: Sizing
+    weights: tuple[str, ...]
+    """Where each network's weights come from, a sentence each."""
+    one_machine: bool
+
+
+def run_recipes(
+    recipes: Sequence[Recipe],
+    *,
+    runs: Path,
+    name: str | None,
+    address: str | None,
+    observer: Observer,
+) -> Iterator[Outcome]:
+    """Prepare every recipe, then run them in turn on one Ray session."""
+    recipes = [with_absolute_paths(recipe) for recipe in recipes]
+    if name is not None and len(recipes) > 1:
+        raise UserError(f"--name names one run, but there are {len(recipes)} recipes; leave it out")
+    names = [name] if name is not None else _free_names(runs, recipes)
+    for run_name in names:
+        check_free(runs, run_name)
+    check_space(runs)
+    opened = [open_datasets(recipe) for recipe in recipes]
+    with made_ready(recipes, opened, address, observer) as all_ready:
+        for ready, run_name in zip(all_ready, names, strict=True):
+            text = ready.recipe.dump_yaml()
+            with new_run(runs, run_name, text, environment(ready.weights)) as folder:
+                outcome = run_in(folder, ready, observer)
+            yield outcome
+
+
+@contextlib.contextmanager
+def made_ready(
+    recipes: Sequence[Recipe],
+    opened: Sequence[Mapping[str, Dataset]],
+    address: str | None,
+    observer: Observer,
+) -> Iterator[list[Ready]]:
+    """Start or join Ray and, while that takes its seconds, prepare every recipe."""
+    from pcsearch.cluster.session import is_running, ray_session
+
+    one_machine = address is None and not is_running()
+    preload = TRIAL_MODULES if all(one_a_cpu(recipe.resources) for recipe in recipes) else ()
+    with ray_session(address, preload) as capacity:  # Ray starts in the background
+        if address is not None:
+            capacity()  # a wrong address is told before images are decoded for minutes
+        networks = [_check_networks(recipe, observer) for recipe in recipes]
+        prepared = [
+            _prepare(recipe, datasets, observer)
+            for recipe, datasets in zip(recipes, opened, strict=True)
+        ]
+        import pcsearch.search.tune_run  # noqa: F401  a second, while Ray is still starting
+
+        yield [
+            Ready(
+                recipe=recipe,
+                datasets=datasets,
+                plan=_plan(recipe, datasets, reports),
+                sizing=size_trials(recipe.resources, capacity()),
+                weights=tuple(line for report in reports for line in report.sentences()),
+                one_machine=one_machine,
+            )
+            for recipe, datasets, reports in zip(recipes, prepared, networks, strict=True)
+        ]
+
+
+def plan_recipe(
+    recipe: Recipe,
+    opened: Mapping[str, Dataset],
+    networks: Sequence[NetworkReport],
+    observer: Observer,
+) -> Plan:
+    """The plan of a recipe, its images decoded into the cache."""
+    return _plan(recipe, _prepare(recipe, opened, observer), networks)
+
+
+def run_in(
+    folder: RunFolder,
+    ready: Ready,
+    observer: Observer,
+    state: CampaignState | None = None,
+    going_on: Callable[[Campaign], None] = lambda campaign: None,
+) -> Outcome:
+    """Run a campaign in its folder, whose lock is held, from its beginning or from `state`.
+
+    Args:
+        folder: Where its journal is, or will be.
+        ready: What to run.
+        observer: Told how it goes.
+        state: What its journal holds; None begins anew.
+        going_on: Called with the campaign before its first trial is asked.
+
+    Raises:
+        UserError: the journal cannot be written any more; what it holds is whole.
+    """
+    from pcsearch.cluster.quiet import stderr_to_file
+    from pcsearch.search.tune_run import run_campaign
+
+    for dataset in ready.datasets:
+        hand_over(dataset, folder.data)
+    began = time.monotonic() - (state.seconds if state else 0.0)
+    sizing = ready.sizing
+    with FileJournal(folder.journal) as journal:
+        campaign = Campaign(
+            ready.plan if state is None else state.plan,
+            journal,
+            clock=lambda: time.monotonic() - began,
+            width=sizing.width,
+            state=state,
+            listener=lambda event, now: _watch(event, now, folder, observer),
+        )
+        going_on(campaign)
+        observer.started(folder.path, campaign.plan, sizing.width)
+        with _ended_well(campaign, folder, observer) as end:
+            with stderr_to_file(folder.path / "driver.log"):
+                complete = run_campaign(
+                    campaign,
+                    workplace(ready.recipe, campaign.plan, folder, sizing),
+                    Ending(stop_marker(folder.checkpoints)),
+                    cpus_per_trial=sizing.cpus_per_trial,
+                    gpus_per_trial=sizing.gpus_per_trial,
+                    one_machine=ready.one_machine,
+                    tick=lambda: observer.tick(
+                        campaign.state, time.monotonic() - began, sizing.width
+                    ),
+                )
+            end(complete)
+    return Outcome(folder, campaign.state, summarise(campaign.state))
+
+
+def finish(folder: RunFolder, state: CampaignState) -> Outcome:
+    """Write what is missing of a campaign that has nothing left to do."""
+    if state.status not in ("complete", "failed"):
+        with FileJournal(folder.journal) as journal:
+            campaign = Campaign(state.plan, journal, clock=lambda: state.seconds, state=state)
+            campaign.end(_status(campaign))
+    folder.finish(summarise(state).to_json(), whole=True)
+    return Outcome(folder, state, summarise(state))
+
+
+@contextlib.contextmanager
+def _ended_well(
+    campaign: Campaign, folder: RunFolder, observer: Observer
+) -> Iterator[Callable[[bool], None]]:
+    """Write down how a campaign ended, whatever happened; yields what to call with whether it is
+    done. Not called, it was interrupted."""
+    status: Status = "interrupted"
+
+    def end(complete: bool) -> None:
+        nonlocal status
+        status = _status(campaign) if complete else "interrupted"
+
+    try:
+        yield end
+        _write_end(campaign, folder, status)
+    except OSError as error:
+        raise UserError(
+            f"{folder.path} can no longer be written ({error.strerror or error}): what the journal "
+            "holds is whole. Free some space or mend its permissions, then go on with: "
+            f"pcsearch resume {folder.path}"
+        ) from error
+    except BaseException:
+        with contextlib.suppress(Exception):
+            _write_end(campaign, folder, status)
+        raise
+    finally:
+        observer.finished(status)
+
+
+def _write_end(campaign: Campaign, folder: RunFolder, status: Status) -> None:
+    campaign.end(status)
+    folder.finish(summarise(campaign.state).to_json(), whole=campaign.done)
+
+
+def _check_networks(recipe: Recipe, observer: Observer) -> tuple[NetworkReport, ...]:
+    """Try every network; says where the weights come from."""
+    reports = check_networks(recipe)
+    for report in reports:
+        for line in report.sentences():
+            observer.noted(line)
+    return reports
+
+
+def _status(campaign: Campaign) -> Status:
+    return "failed" if campaign.state.failed_studies() else "complete"
+
+
+def _watch(event: Event, state: CampaignState, folder: RunFolder, observer: Observer) -> None:
+    """Tell the observer, and remove the checkpoints of a trial that ended."""
+    if event.get("trial") and event["trial"] not in state.live:
+        shutil.rmtree(folder.checkpoints / checkpoint_folder(event["trial"]), ignore_errors=True)
+    observer.event(event, state)
+
+
+def workplace(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing) -> dict[str, Any]:
+    """The fields of `Workplace`, as plain data, for the workers."""
+    return {
+        "recipe": recipe.dump_yaml(),
+        "cache": str(_cache_folder()),
+        "data": str(folder.data.resolve()),
+        "checkpoints": str(folder.checkpoints.resolve()),
+        "weights": str(folder.weights.resolve()),
+        "cpus": max(1, int(sizing.cpus_per_trial)),
+        "gpus": sizing.gpus_per_trial,
+        "split_hashes": {study.id: study.split_hash for study in plan.studies},
+        "import_path": str(Path.cwd()),
+    }
+
+
+def _prepare(
+    recipe: Recipe, datasets: Mapping[str, Dataset], observer: Observer
+) -> tuple[PreparedDataset, ...]:
+    needs_test = recipe.confirm.seeds > 0
+    return prepare_datasets(recipe, datasets, _cache_folder(), observer.preparing, needs_test)
+
+
+def _plan(
+    recipe: Recipe, prepared: Sequence[PreparedDataset], networks: Sequence[NetworkReport]
+) -> Plan:
+    facts = [dataset.facts for dataset in prepared]
+    return build_plan(recipe, facts, network_sizes(recipe, networks))
+
+
+def _free_names(runs: Path, recipes: Sequence[Recipe]) -> list[str]:
+    """Names such as `quickstart-20261123-141500`, numbered where one would be taken twice."""
+    names: list[str] = []
+    for recipe in recipes:
+        stem = f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        numbered = (f"{stem}-{number}" for number in itertools.count(2))
+        candidates = itertools.chain([stem], numbered)
+        names.append(next(c for c in candidates if c not in names and not (runs / c).exists()))
+    return names
+
+
+def _cache_folder() -> Path:
+    from pcsearch.data.cache import default_cache_folder
+
+    return default_cache_folder()

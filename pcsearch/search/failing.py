@@ -1,0 +1,50 @@
+"""When trials fail: why nothing could be chosen, and when it is hopeless to go on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pcsearch.search.state import ArmState
+from pcsearch.search.trial import Trial
+
+HOPELESS = 3
+"""Search trials of a study that fail alike, with none that trains, before it is given up."""
+
+_LAST_LINES = 5
+_VARYING = re.compile(r"0x[0-9a-f]+|\d+(?:\.\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
+
+
+def why_nothing(arm: ArmState) -> str:
+    """Why an arm has no fully trained trial to choose."""
+    search = arm.trials["search"]
+    errors = [trial.error for trial in search if trial.state == "FAILED"]
+    stopped = sum(trial.state == "PRUNED" for trial in search)
+    divided = sum(trial.state == "COMPLETE" and not trial.comparable for trial in search)
+    also = f", {stopped} stopped early against one that failed later" if stopped else ""
+    if divided:
+        also += (
+            f", {divided} ran out of memory and were trained in smaller batches, which do not "
+            "compare (lower train.batch_size or image.crop)"
+        )
+    first = f"; the first failure: {errors[0]}" if errors else ""
+    return f"no search trial was trained to the end: {len(errors)} failed{also}{first}"
+
+
+def hopeless(trials: Sequence[Trial]) -> str | None:
+    """Why to give a study up: its first search trials have all failed, and for the same reason.
+
+    Numbers in the messages (seeds, epochs, learning rates) may differ. None while there is hope.
+    """
+    ended = [trial for trial in trials if trial.state != "RUNNING"]
+    errors = [trial.error or "" for trial in ended if trial.state == "FAILED"]
+    if len(errors) < HOPELESS or len(errors) < len(ended):
+        return None
+    if any(trial.epochs for trial in trials if trial.state == "RUNNING"):
+        return None
+    if len({_VARYING.sub("#", error) for error in errors}) > 1:
+        return None
+    lines = [line for line in errors[0].splitlines() if line.strip()]
+    return f"its first {len(errors)} trials failed for the same reason: " + "\n".join(
+        lines[-_LAST_LINES:]
+    )

@@ -1,0 +1,38 @@
+"""What became of a trial's worker, from what Ray says of it."""
+
+from __future__ import annotations
+
+from pcsearch.search.trial import Loss
+
+_NODE = ("node has died", "node died", "node was drained", "node is dead", "its node")
+
+
+def loss_of(error: BaseException | None) -> tuple[str, Loss]:
+    """A reason to write down, and its kind: the node was lost, or the process alone.
+
+    A lost node is not the trial's fault: it does not use up its retries.
+    """
+    from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, RayTaskError
+
+    text = " ".join(str(error).split())
+    if isinstance(error, NodeDiedError) or any(sign in text for sign in _NODE):
+        return "its node was lost", "node"
+    if isinstance(error, OutOfMemoryError):
+        return "its node ran out of memory and Ray ended its worker", "worker"
+    if isinstance(error, RayTaskError):
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        return (
+            f"its worker failed: {lines[-1].strip() if lines else 'no reason is known'}",
+            "worker",
+        )
+    if isinstance(error, RayActorError):
+        return f"its worker died ({_cause(str(error))})", "worker"
+    return f"its worker was lost ({text or 'no reason is known'})", "worker"
+
+
+def _cause(message: str) -> str:
+    """The line of Ray's message that says why, without names and ids."""
+    for line in message.splitlines():
+        if ":" not in line.split(" ")[0] and "worker" in line.lower():
+            return line.strip().rstrip(".")
+    return message.strip().splitlines()[-1] if message.strip() else "no reason is known"

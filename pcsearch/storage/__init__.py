@@ -1,0 +1,14 @@
+"""Where a run folder lies: a local disk, a shared folder, or an object store.
+
+    from pcsearch.storage import open_storage
+    storage = open_storage("s3://bucket/runs/first")
+
+An object store can neither append nor rename and knows no processes: there the journal is numbered
+segments that are never changed (`journal`), and the lock is a lease (`lease`). boto3 is imported
+when an `s3://` address is opened.
+"""
+
+from pcsearch.storage.base import Storage, TakenOverError
+from pcsearch.storage.opening import check_storage, open_storage
+
+__all__ = ["Storage", "TakenOverError", "check_storage", "open_storage"]

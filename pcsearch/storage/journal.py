@@ -1,0 +1,185 @@
+"""The campaign's journal where nothing can be appended: numbered files that are never changed.
+
+    journal/00000001.jsonl, journal/00000002.jsonl, ...      an event each
+    journal/compacted-00000001-00001000.jsonl                the same events in one file
+
+A number is taken by exclusive creation, so of two drivers only one goes on. The first one that
+another driver took stays after compaction, for a driver that wakes up late to run into.
+"""
+
+from __future__ import annotations
+
+import logging
+from types import TracebackType
+from typing import Self
+
+from pcsearch.errors import PcsearchError, UserError
+from pcsearch.search.events import Event, NewerError, check_event
+from pcsearch.search.history import History
+from pcsearch.search.journal import encode
+from pcsearch.storage.base import Storage, TakenOverError
+from pcsearch.storage.segments import FOLDER, Segment, chain, parse, present, read_all
+
+COMPACT_ABOVE = 1000
+"""Files of one event beyond which opening a journal compacts them first."""
+
+_log = logging.getLogger(__name__)
+
+
+def read_segments(storage: Storage) -> list[Event]:
+    """A journal's events in order, also while it is written; none where there is no journal.
+
+    Raises:
+        UserError: a segment is missing or damaged, or holds an event that no campaign writes, or
+            not there; file and line are named.
+    """
+    history, events = History(), []
+    for where, event in stored_events(storage):
+        try:
+            history.take(check_event(event))
+        except NewerError as error:
+            raise UserError(f"{where}: this line cannot be read: {error}") from None
+        except ValueError as error:
+            raise UserError(
+                f"{where}: this line does not belong here: {error}; the journal is damaged"
+            ) from None
+        events.append(event)
+    return events
+
+
+def stored_events(storage: Storage) -> list[tuple[str, Event]]:
+    """What the segments hold, in order, each with its file and line; of any kind and content.
+
+    Raises:
+        UserError: a segment is missing or damaged.
+    """
+    for _ in range(3):
+        try:
+            contents = read_all(storage, chain(storage))
+        except FileNotFoundError:  # compacted between the list and the reading
+            continue
+        return [line for one in contents for line in parse(storage, one, contents[one])]
+    raise UserError(f"{storage.url}/{FOLDER}: segments vanish while they are read")
+
+
+class SegmentJournal:
+    """A `Journal` in a storage; `append` returns when the event is durable.
+
+    Args:
+        compact_above: so many files of one event are left as they are.
+
+    Raises:
+        UserError: the journal that is there already lacks a segment.
+    """
+
+    def __init__(self, storage: Storage, *, compact_above: int = COMPACT_ABOVE) -> None:
+        self._storage = storage
+        segments = chain(storage)
+        if sum(not segment.is_compacted for segment in segments) > compact_above:
+            compact(storage)
+        self._next = segments[-1].last + 1 if segments else 1
+        self._begun = (0, b"")  # the number and the content that were written last, or nearly
+        self._failed: PcsearchError | None = None
+        self._ended = False
+
+    def append(self, event: Event) -> None:
+        """Write one event.
+
+        Raises:
+            TakenOverError: another driver has written in between; nothing may be done any more.
+            PcsearchError: the storage failed, so that whether the event was written is unknown;
+                every further call says the same.
+        """
+        if self._failed is not None:
+            raise self._failed
+        try:
+            if self._begun[0] == self._next:  # the last call was cut off, by Ctrl-C maybe
+                self._write(self._begun[1])
+            # "?" for half a character, which no text holds
+            self._write(encode(event).encode(errors="replace") + b"\n")
+        except PcsearchError as error:
+            self._failed = error
+            raise
+        self._ended = event.get("event") == "ended"
+
+    def close(self) -> None:
+        """Compact the journal of a campaign that has ended; it can be read without that, too."""
+        if self._ended and self._failed is None:
+            try:
+                compact(self._storage)
+            except PcsearchError as error:
+                _log.warning("the journal stays in many files: %s", error)
+            self._ended = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _write(self, data: bytes) -> None:
+        number = self._next
+        name = Segment(number, number).name
+        again = self._begun == (number, data)
+        self._begun = (number, data)
+        # Another driver begins by an event that names it, so what is equal is our own.
+        if not self._storage.create(name, data) and not (
+            again and self._storage.read(name) == data
+        ):
+            raise TakenOverError(
+                f"another process goes on with this campaign: it has written {self._storage.url}/"
+                f"{name}; this one stops"
+            )
+        self._next = number + 1
+
+
+def compact(storage: Storage) -> None:
+    """Put all events into one file, then remove those that it replaces.
+
+    A crash in between leaves files that readers pass over and the next compaction removes.
+
+    Raises:
+        UserError: a segment is missing or damaged.
+        PcsearchError: another process compacts the journal at the same time.
+    """
+    segments = chain(storage)
+    if not segments:
+        return
+    whole = Segment(1, segments[-1].last, is_compacted=True)
+    there = [one for one in present(storage) if one.last <= whole.last]
+    try:
+        contents = read_all(storage, there)
+    except FileNotFoundError as error:
+        raise PcsearchError(f"{storage.url}/{FOLDER} is compacted by another process") from error
+    if whole not in segments:
+        for segment in segments:
+            parse(storage, segment, contents[segment])
+        together = b"".join(contents[segment] for segment in segments)
+        if not storage.create(whole.name, together) and storage.read(whole.name) != together:
+            raise UserError(f"{storage.url}/{whole.name} differs from the segments it replaces")
+    storage.remove(
+        *(
+            one.name
+            for one in there
+            if one != whole and not _is_fence(storage, one, contents[one], whole.last)
+        )
+    )
+
+
+def _is_fence(storage: Storage, segment: Segment, content: bytes, last: int) -> bool:
+    """Whether a segment stops a driver which does not know yet that it was replaced.
+
+    Such a driver goes on at the number at which its successor began, by a `resumed` event.
+    """
+    if segment.is_compacted:
+        return False
+    try:
+        events = parse(storage, segment, content)
+    except UserError:
+        return False
+    return segment.last == last or any(event["event"] == "resumed" for _, event in events)

@@ -1,0 +1,100 @@
+"""Asking again while a server is away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pcsearch.errors import PcsearchError
+
+_log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to go on asking a server that fails in a way that may pass.
+
+    Attributes:
+        total_seconds: from the first failure of an operation to giving it up.
+        unmet_seconds: the same while the server has never answered: an address may be mistyped.
+        first_wait_seconds: the first pause; each further one is twice as long.
+        longest_wait_seconds: no pause is longer.
+    """
+
+    total_seconds: float = 300.0
+    unmet_seconds: float = 20.0
+    first_wait_seconds: float = 0.25
+    longest_wait_seconds: float = 5.0
+
+
+class PassingError(Exception):
+    """A failure that may pass, in words for people."""
+
+
+class Persistent:
+    """Runs operations again and again, as patience allows.
+
+    Args:
+        server: what is asked, for messages.
+        remedy: what a person can do about a server that stays away.
+    """
+
+    def __init__(self, server: str, remedy: str, patience: Patience) -> None:
+        self._server = server
+        self._remedy = remedy
+        self._patience = patience
+        self._met = threading.Event()
+        self._away = threading.Event()
+
+    def run(self, operation: Callable[[], Result]) -> Result:
+        """The operation's result.
+
+        Raises:
+            PcsearchError: it failed by `PassingError` for as long as patience allows.
+        """
+        wait, failing_since = self._patience.first_wait_seconds, None
+        while True:
+            try:
+                result = operation()
+            except PassingError as error:
+                now = time.monotonic()
+                failing_since = now if failing_since is None else failing_since
+                self._bear(error, now - failing_since + wait)
+            except Exception:
+                self._met.set()  # an answer, if not the one that was hoped for
+                raise
+            else:
+                self._answered()
+                return result
+            time.sleep(wait)
+            wait = min(2 * wait, self._patience.longest_wait_seconds)
+
+    def _bear(self, error: PassingError, seconds: float) -> None:
+        """Return if the operation may be tried once more, `seconds` after it first failed."""
+        patience = self._patience
+        allowed = patience.total_seconds if self._met.is_set() else patience.unmet_seconds
+        if seconds > allowed:
+            raise PcsearchError(
+                f"{self._server} is not to be reached: {error} (tried for {_duration(allowed)}). "
+                f"{self._remedy}"
+            ) from error
+        if not self._away.is_set():
+            self._away.set()
+            _log.warning(
+                "%s: %s; trying again for up to %s", self._server, error, _duration(allowed)
+            )
+
+    def _answered(self) -> None:
+        self._met.set()
+        if self._away.is_set():
+            self._away.clear()
+            _log.warning("%s answers again", self._server)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} s"

@@ -1,0 +1,195 @@
+"""A bucket of Amazon S3, or of a store that speaks its language, as a storage.
+
+The endpoint, the region and the credentials are those that boto3 finds (`AWS_ENDPOINT_URL`,
+`AWS_PROFILE`, the environment, a role).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pcsearch.errors import UserError
+from pcsearch.storage.base import check_name, is_name
+from pcsearch.storage.patience import Patience, Persistent
+from pcsearch.storage.s3_errors import removal_error, status, translated
+
+CONNECTIONS = 16
+"""At the same time."""
+
+DEFAULT_PATIENCE = Patience()
+
+_MAKER = "pcsearch-maker"
+_AT_ONCE = 1000  # removals a request, and names a page: the service's limits
+Result = TypeVar("Result")
+
+
+class S3Storage:
+    """Objects whose keys begin with a prefix.
+
+    Args:
+        prefix: without slashes at its ends; may be empty.
+        patience: with a server that does not answer.
+        page: names a request of a list.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        patience: Patience = DEFAULT_PATIENCE,
+        page: int = _AT_ONCE,
+    ) -> None:
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._page = page
+        self._client = _client()
+        remedy = (
+            "Nothing that was stored is lost: look at the network and at "
+            f"{self._client.meta.endpoint_url}, then go on with `pcsearch resume`"
+        )
+        self._persistent = Persistent(self.url, remedy, patience)
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    def read(self, name: str) -> bytes:
+        where = self._where(name)
+
+        def get() -> bytes:
+            content: bytes = self._client.get_object(**where)["Body"].read()
+            return content
+
+        return self._ask(get, name)
+
+    def download(self, name: str, path: Path) -> None:
+        where = self._where(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+        def get() -> None:
+            self._client.download_file(Filename=str(path), **where)
+
+        try:
+            self._ask(get, name)
+        except FileNotFoundError:
+            self.exists(name)  # its answer tells a missing bucket from a missing file
+            raise
+
+    def write(self, name: str, data: bytes) -> None:
+        where = self._where(name)
+        self._ask(lambda: self._client.put_object(Body=data, **where))
+
+    def upload(self, name: str, path: Path) -> None:
+        where = self._where(name)
+        self._ask(lambda: self._client.upload_file(Filename=str(path), **where))
+
+    def create(self, name: str, data: bytes) -> bool:
+        where = self._where(name)
+        maker = secrets.token_hex(16)
+
+        def put() -> bool:
+            from botocore.exceptions import ClientError
+
+            try:
+                self._client.put_object(
+                    Body=data, IfNoneMatch="*", Metadata={_MAKER: maker}, **where
+                )
+            except ClientError as error:
+                if status(error) != 412:
+                    raise
+                return self._made_by(maker, where)
+            return True
+
+        return self._ask(put)
+
+    def list(self, folder: str = "") -> Sequence[str]:
+        prefix = f"{self._where(folder)['Key']}/" if folder else self._prefix
+        pages = self._client.get_paginator("list_objects_v2")
+
+        def ask() -> list[str]:
+            found = pages.paginate(
+                Bucket=self._bucket, Prefix=prefix, PaginationConfig={"PageSize": self._page}
+            )
+            return [one["Key"] for page in found for one in page.get("Contents", [])]
+
+        names = (key.removeprefix(self._prefix) for key in self._ask(ask))
+        return sorted(filter(is_name, names))  # what others keep there is not ours
+
+    def remove(self, *names: str) -> None:
+        keys = [{"Key": self._where(name)["Key"]} for name in names]
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            self._ask(partial(self._delete, some))
+
+    def remove_all(self, folder: str) -> None:
+        check_name(folder)
+        self.remove(*self.list(folder))
+
+    def exists(self, name: str) -> bool:
+        where = self._where(name)
+
+        def ask() -> bool:
+            # not `head_object`: without a body, its answer would not tell a missing bucket
+            found = self._client.list_objects_v2(
+                Bucket=self._bucket, Prefix=where["Key"], MaxKeys=1
+            )
+            return any(one["Key"] == where["Key"] for one in found.get("Contents", []))
+
+        return self._ask(ask)
+
+    def _where(self, name: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._prefix + check_name(name)}
+
+    def _ask(self, operation: Callable[[], Result], name: str = "") -> Result:
+        def translating() -> Result:
+            with translated(self.url, name):
+                return operation()
+
+        return self._persistent.run(translating)
+
+    def _made_by(self, maker: str, where: dict[str, str]) -> bool:
+        """Whether an object that is there already is ours: our first answer may have been lost."""
+        from botocore.exceptions import ClientError
+
+        try:
+            found = self._client.head_object(**where)
+        except ClientError as error:
+            if status(error) != 404:
+                raise
+            return False  # it was removed meanwhile
+        return bool(found.get("Metadata", {}).get(_MAKER) == maker)
+
+    def _delete(self, keys: Sequence[dict[str, str]]) -> None:
+        told = self._client.delete_objects(
+            Bucket=self._bucket, Delete={"Objects": list(keys), "Quiet": True}
+        )
+        if told.get("Errors"):
+            raise removal_error(told["Errors"])
+
+
+def _client() -> Any:
+    try:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+    except ImportError as error:
+        raise UserError(
+            "s3:// needs boto3, which is not installed here; pip install 'pcsearch[aws]'"
+        ) from error
+    config = Config(
+        connect_timeout=10,
+        read_timeout=60,
+        tcp_keepalive=True,
+        max_pool_connections=CONNECTIONS,
+        retries={"mode": "standard", "total_max_attempts": 3},
+    )
+    try:
+        # a session of its own: the default one may not be used from several threads
+        return boto3.session.Session().client("s3", config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise UserError(f"boto3 cannot be used: {error}") from error

@@ -1,0 +1,204 @@
+"""Killed, stopped and widened campaigns go on: the real command, real Ray, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from tests.e2e.cli import (
+    CommandLine,
+    Result,
+    descendants,
+    ended,
+    epoch_events,
+    overrides,
+    wait_for,
+    workers,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+HISTORY = ("asked", "epoch", "failed", "chosen", "given_up")
+SMALL = (
+    "quickstart",
+    "datasets=[digits]",
+    *overrides(
+        search={"trials": 3},
+        asha={"max_epochs": 6, "grace_epochs": 2, "reduction_factor": 2},
+        finalists={"configs": 1, "repeats": 1},
+        confirm={"seeds": 2, "epochs": 3},
+        resources={"max_concurrent": 1},
+    ),
+)
+KILLS = 4
+
+
+def history(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was asked, measured and decided, in order; without what the clock says."""
+    return [
+        {key: value for key, value in event.items() if key not in ("t", "seconds")}
+        for event in events
+        if event["event"] in HISTORY
+    ]
+
+
+def attempts(events: list[dict[str, Any]]) -> int:
+    return sum(event["event"] == "resumed" for event in events)
+
+
+def resume(pcsearch: CommandLine, run: str, *arguments: str) -> Result:
+    result = pcsearch.run("resume", run, *arguments, "--plain")
+    assert "Traceback" not in result.out + result.err, result
+    return result
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, cache: Any) -> CommandLine:
+    """The small campaign, one trial at a time, never interrupted."""
+    command = CommandLine(tmp_path_factory.mktemp("whole"), cache)
+    result = command.run("tune", *SMALL, "--name=run", "--plain")
+    assert result.code == 0, result
+    return command
+
+
+def test_killed_at_random_moments_it_decides_and_measures_the_same(
+    pcsearch: CommandLine, whole: CommandLine
+) -> None:
+    choose = random.Random(4)
+    process = pcsearch.start("tune", *SMALL, "--name=run", "--plain")
+    for kill in range(KILLS):
+        seen = len(epoch_events(pcsearch.events("run")))
+        wait_for(lambda: len(epoch_events(pcsearch.events("run"))) > seen, process)  # noqa: B023
+        time.sleep(choose.uniform(0.0, 0.6))
+        process.kill()  # Ray sees it and goes as well
+        ended(process)
+        assert pcsearch.summary("run")["status"] in ("interrupted", "complete")
+        if kill < KILLS - 1:
+            process = pcsearch.start("resume", "run", "--plain")
+    result = resume(pcsearch, "run")
+    assert result.code == 0, result
+    assert history(pcsearch.events("run")) == history(whole.events("run"))
+    summary, expected = pcsearch.summary("run"), whole.summary("run")
+    for study in (*summary["studies"], *expected["studies"]):
+        study.pop("seconds")
+    assert summary["studies"] == expected["studies"]
+    lost = summary["interruptions"]
+    assert lost["resumed"] == attempts(pcsearch.events("run")) >= 1
+    assert lost["differing_epochs"] == 0
+    assert "The campaign was resumed" in result.out
+
+
+def test_ctrl_c_loses_at_most_the_running_epoch_and_says_how_to_go_on(
+    pcsearch: CommandLine, whole: CommandLine
+) -> None:
+    process = pcsearch.start("tune", *SMALL, "--name=run", "--plain")
+    wait_for(lambda: len(epoch_events(pcsearch.events("run"))) >= 3, process)
+    process.send_signal(signal.SIGINT)
+    result = ended(process, timeout=30)
+    assert result.code == 130, result
+    assert result.seconds < 10
+    assert "go on with: pcsearch resume runs/run" in result.out
+    assert not (pcsearch.folder / "runs/run/checkpoints/stopping").exists()
+    before = len(epoch_events(pcsearch.events("run")))
+    result = resume(pcsearch, "runs/run")
+    assert result.code == 0, result
+    events = pcsearch.events("run")
+    assert history(events) == history(whole.events("run"))
+    assert len(epoch_events(events)) > before
+    assert pcsearch.summary("run")["interruptions"]["repeated_epochs"] == 0
+
+
+def test_nothing_is_left_to_do_of_a_campaign_that_ended(whole: CommandLine) -> None:
+    before = (whole.folder / "runs/run/journal.jsonl").read_bytes()
+    (whole.folder / "runs/run/summary.json").unlink()
+    result = resume(whole, "run")
+    assert result.code == 0
+    assert result.seconds < 5
+    assert (whole.folder / "runs/run/journal.jsonl").read_bytes() == before
+    assert (whole.folder / "runs/run/summary.json").is_file()
+
+
+def test_a_second_driver_is_refused_and_a_stale_lock_taken_over(pcsearch: CommandLine) -> None:
+    process = pcsearch.start("tune", *SMALL, "search.trials=40", "--name=run", "--plain")
+    wait_for(lambda: epoch_events(pcsearch.events("run")), process)
+    second = pcsearch.run("resume", "run")
+    assert second.code == 2
+    assert f"process {process.pid} on {os.uname().nodename} runs it now" in second.err
+    process.kill()
+    ended(process)
+    assert (pcsearch.folder / "runs/run/driver.lock").exists()
+    process = pcsearch.start("resume", "run", "--plain")
+    wait_for(lambda: attempts(pcsearch.events("run")), process)
+    owner = json.loads((pcsearch.folder / "runs/run/driver.json").read_text())
+    assert owner["pid"] == process.pid
+    process.send_signal(signal.SIGINT)
+    assert ended(process).code == 130
+
+
+@pytest.mark.parametrize("victim", ["raylet", "gcs_server"])
+def test_ray_itself_dies(pcsearch: CommandLine, whole: CommandLine, victim: str) -> None:
+    process = pcsearch.start("tune", *SMALL, "--name=run", "--plain")
+    wait_for(lambda: epoch_events(pcsearch.events("run")), process)
+    (found,) = [p for p in descendants(process.pid) if p.command.split(" ")[0].endswith(victim)]
+    os.kill(found.pid, signal.SIGKILL)
+    result = ended(process, timeout=120)
+    assert "Traceback" not in result.out
+    assert pcsearch.summary("run")["status"] in ("interrupted", "complete")
+    assert resume(pcsearch, "run").code == 0
+    assert history(pcsearch.events("run")) == history(whole.events("run"))
+
+
+def test_a_hung_worker_is_ended_and_its_trial_begun_again(
+    pcsearch: CommandLine, whole: CommandLine
+) -> None:
+    process = pcsearch.start("tune", *SMALL, "--name=run", "--plain")
+    wait_for(lambda: len(epoch_events(pcsearch.events("run"))) >= 2, process)
+    (victim,) = wait_for(lambda: workers(process.pid), process)
+    os.kill(victim.pid, signal.SIGSTOP)
+    result = ended(process, timeout=200)
+    assert result.code == 0, result
+    events = pcsearch.events("run")
+    (retried,) = [event for event in events if event["event"] == "retried"]
+    assert retried["kind"] == "hang"
+    assert "no epoch for" in retried["reason"]
+    assert history(events) == history(whole.events("run"))
+    assert not victim.is_alive
+
+
+def test_a_campaign_becomes_wider(pcsearch: CommandLine) -> None:
+    result = pcsearch.run("tune", *SMALL, "--name=run", "--plain")
+    assert result.code == 0, result
+    before = pcsearch.events("run")
+    refused = pcsearch.run("resume", "run", "image.crop=20", "search.trials=2", "data.split_seed=3")
+    assert refused.code == 2
+    for reason in ("image.crop", "search.trials: is 3 and cannot become 2", "data.split_seed"):
+        assert reason in refused.err
+    assert pcsearch.events("run") == before
+    result = resume(pcsearch, "run", "search.trials=5", "confirm.seeds=3")
+    assert result.code == 0, result
+    rows = pcsearch.trials("run")
+    for arm in ("control", "pc"):
+        mine = [row for row in rows if row["arm"] == arm]
+        assert sum(row["phase"] == "search" for row in mine) == 5
+        assert sum(row["phase"] == "confirm" for row in mine) >= 3
+    assert pcsearch.events("run")[: len(before)] == before
+    assert "trials: 5" in (pcsearch.folder / "runs/run/recipe.yaml").read_text()
+    study = pcsearch.summary("run")["studies"][0]
+    assert len(study["arms"]["pc"]["test_top1"]["seeds"]) == 3
+
+
+def test_a_driver_that_died_before_its_first_line_begins_anew(
+    pcsearch: CommandLine, whole: CommandLine
+) -> None:
+    run = pcsearch.folder / "runs" / "run"
+    run.mkdir(parents=True)
+    (run / "recipe.yaml").write_bytes((whole.folder / "runs/run/recipe.yaml").read_bytes())
+    (run / "journal.jsonl").write_bytes(b'{"event": "camp')
+    assert resume(pcsearch, "run").code == 0
+    assert history(pcsearch.events("run")) == history(whole.events("run"))

@@ -1,0 +1,62 @@
+"""Journals of whole campaigns, with every kind of event in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pcsearch.search.campaign import Campaign
+from pcsearch.search.journal import Event, MemoryJournal, encode
+from pcsearch.search.plan import Plan
+from tests.search.driving import Clock, control_arm, drive, make_plan, pc_arm, study_plan
+
+
+def small_plan(**changes: Any) -> Plan:
+    """One study with a control that borrows, PC and its finalists; 6 trials."""
+    borrowing = control_arm(trials=0, space={}, fixed={}, borrows="pc")
+    study = study_plan(arms=(control_arm(6), pc_arm(6)))
+    other = study_plan("fieldguide", arms=(borrowing, pc_arm(4)))
+    values: dict[str, Any] = {
+        "studies": (study, other),
+        "sampler": "random",
+        "finalist_configs": 1,
+        "finalist_repeats": 2,
+    }
+    return make_plan(**values | changes)
+
+
+def all_kinds() -> list[Event]:
+    """The events of a campaign that lost workers, was interrupted, gone on with and widened."""
+    journal, plan = MemoryJournal(), small_plan()
+    campaign = Campaign(plan, journal, Clock(), width=3)
+    fails = {"digits/compact_cnn/control/search-001": 1}
+    drive(campaign, most_epochs=9, fails=fails)
+    running = next(iter(campaign.state.live))
+    for kind in ("worker", "node", "memory"):
+        campaign.lost(running, "its worker died", kind)  # type: ignore[arg-type]
+    campaign.end("interrupted")
+    resumed = Campaign(plan, journal, campaign._clock, width=3, state=campaign.state)
+    resumed.resume(host="here", pid=12, version="1.0")
+    trial = next(t for t in resumed.state.live.values() if t.epochs)
+    first = trial.epochs[0]
+    resumed.report(trial.spec.trial, 1, first.value, first.seconds, first.metrics)
+    for live in tuple(resumed.state.live):
+        resumed.fail(live, "loss became nan\nat epoch 3")
+    drive(resumed)
+    resumed.end("complete")
+    resumed.resume(host="here", pid=13, version="1.0")
+    resumed.extend(small_plan(studies=(widened(plan), plan.studies[1])), "name: demo\n")
+    drive(resumed)
+    resumed.end("complete")
+    return journal.events
+
+
+def widened(plan: Plan) -> Any:
+    study = plan.studies[0]
+    arms = tuple(arm.model_copy(update={"trials": arm.trials + 2}) for arm in study.arms)
+    return study.model_copy(update={"arms": arms})
+
+
+def write_events(path: Path, events: list[Event]) -> Path:
+    path.write_text("".join(encode(event) + "\n" for event in events), encoding="utf-8")
+    return path

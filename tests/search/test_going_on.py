@@ -1,0 +1,361 @@
+"""Campaigns that are cut, begun again, lose their workers, or become wider."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pcsearch.results.summary import summarise
+from pcsearch.search.asking import nothing_left
+from pcsearch.search.campaign import LOST_NODES, RETRIES, Campaign
+from pcsearch.search.journal import Event, MemoryJournal
+from pcsearch.search.plan import Plan, confirm_seeds
+from pcsearch.search.state import replay
+from pcsearch.search.trial import TrialSpec
+from tests.search.driving import (
+    Clock,
+    Curve,
+    control_arm,
+    make_plan,
+    pc_arm,
+    run,
+    smooth_curve,
+    study_plan,
+)  # fmt: skip
+
+STUDY = "digits/compact_cnn"
+HISTORY = ("asked", "epoch", "failed", "chosen", "given_up", "search_closed")
+
+
+class Machine:
+    """Trains trials by a curve, with a checkpoint every few epochs, and dies when told to."""
+
+    def __init__(self, seed: int = 0, every: int = 3, curve: Curve = smooth_curve) -> None:
+        self.random = random.Random(seed)
+        self.every = every
+        self.curve = curve
+        self.saved: dict[str, int] = {}
+
+    def work(self, campaign: Campaign, steps: int | None = None) -> bool:
+        """Report epochs until the campaign is done (True), or as many as `steps`."""
+        at: dict[str, tuple[TrialSpec, int]] = {}
+        while steps is None or steps > 0:
+            while (spec := campaign.next_trial()) is not None:
+                assert spec.trial not in at, "a trial runs twice"
+                at[spec.trial] = spec, 0
+            if not at:
+                return campaign.done
+            name = self.random.choice(list(at))
+            spec, epoch = at[name]
+            if not self._report(campaign, spec, epoch + 1):
+                del at[name]
+            else:
+                at[name] = spec, epoch + 1
+            steps = None if steps is None else steps - 1
+        return False
+
+    def _report(self, campaign: Campaign, spec: TrialSpec, epoch: int) -> bool:
+        confirm, value = spec.phase == "confirm", self.curve(spec, epoch)
+        last = confirm and epoch == spec.epochs
+        replayed = epoch <= self.saved.get(spec.trial, 0)
+        if not replayed and epoch % self.every == 0:
+            self.saved[spec.trial] = epoch  # before the report, as a worker does
+        return campaign.report(
+            spec.trial, epoch, None if confirm else value, 1.0, {"lr": 0.1},
+            {"top1": value, "mean_class_top1": value - 1} if last else None,
+            attempt=campaign.state.trials[spec.trial].attempt, replayed=replayed,
+        )  # fmt: skip
+
+
+def lines(campaign: Campaign) -> list[Event]:
+    assert isinstance(campaign._journal, MemoryJournal)
+    return campaign._journal.events
+
+
+def history(campaign: Campaign) -> list[dict[str, Any]]:
+    """What was asked, measured and decided, in order, without the time."""
+    return [
+        {key: value for key, value in event.items() if key != "t"}
+        for event in lines(campaign)
+        if event["event"] in HISTORY
+    ]
+
+
+def gone_on(cut: Campaign, width: int = 1, keep: int | None = None) -> Campaign:
+    """A new process over the journal, whose last lines may have been lost."""
+    journal = MemoryJournal()
+    journal.events = lines(cut)[: keep or None]
+    state = replay(journal.events)
+    campaign = Campaign(state.plan, journal, Clock(), width=width, state=state)
+    campaign.resume(host="here", pid=1, version="0")
+    return campaign
+
+
+@given(seed=st.integers(0, 10_000), kills=st.integers(1, 20))
+@settings(max_examples=25, deadline=None)
+def test_killed_at_any_moment_one_at_a_time_it_decides_the_same(seed: int, kills: int) -> None:
+    plan = make_plan(finalist_configs=2, finalist_repeats=1)
+    whole = Campaign(plan, MemoryJournal(), Clock())
+    assert Machine().work(whole)
+    choose, machine = random.Random(seed), Machine(seed)
+    campaign = Campaign(plan, MemoryJournal(), Clock())
+    for _ in range(kills):
+        if machine.work(campaign, steps=choose.randrange(1, 15)):
+            break
+        campaign = gone_on(campaign)
+    assert machine.work(campaign)
+    assert history(campaign) == history(whole)
+    assert summarise(campaign.state).studies == summarise(whole.state).studies
+
+
+@given(seed=st.integers(0, 10_000), width=st.integers(2, 5))
+@settings(max_examples=25, deadline=None)
+def test_with_several_at_once_none_is_lost_and_none_runs_twice(seed: int, width: int) -> None:
+    choose, machine = random.Random(seed), Machine(seed)
+    campaign = Campaign(make_plan(), MemoryJournal(), Clock(), width=width)
+    while not machine.work(campaign, steps=choose.randrange(1, 40)):
+        running = {name: trial.last_epoch for name, trial in campaign.state.live.items()}
+        waste = {name: epoch - machine.saved.get(name, 0) for name, epoch in running.items()}
+        before = len(lines(campaign))
+        campaign = gone_on(campaign, width)
+        assert len(campaign.state.live) == len(running)
+        assert all(t.attempt > 0 for t in campaign.state.live.values())
+        assert before + 1 == len(lines(campaign))
+        assert all(0 <= epochs < machine.every for epochs in waste.values())
+    asked = [event["spec"]["trial"] for event in lines(campaign) if event["event"] == "asked"]
+    assert len(asked) == len(set(asked)) == 2 * (12 + 3)
+    epochs = [(e["trial"], e["epoch"]) for e in lines(campaign) if e["event"] == "epoch"]
+    assert len(epochs) == len(set(epochs))
+    repeated = [e for e in lines(campaign) if e["event"] == "repeated"]
+    assert all(event["same"] for event in repeated)
+    assert summarise(campaign.state).interruptions.repeated_epochs == len(repeated)
+
+
+def test_repeated_epochs_are_counted_and_compared() -> None:
+    campaign = Campaign(make_plan(), MemoryJournal(), Clock())
+    spec = campaign.next_trial()
+    assert spec is not None
+    for epoch, value in ((1, 50.0), (2, 60.0)):
+        assert campaign.report(spec.trial, epoch, value, 1.0, {"lr": 0.1}, attempt=0)
+    campaign = gone_on(campaign)
+    assert campaign.next_trial() == spec
+    assert not campaign.report(spec.trial, 1, 50.0, 1.0, {"lr": 0.1}, attempt=0), "the old worker"
+    assert campaign.report(spec.trial, 1, 50.0, 2.0, {"lr": 0.1}, attempt=1, replayed=True)
+    assert campaign.report(spec.trial, 2, 60.5, 2.0, {"lr": 0.1}, attempt=1)
+    trial = campaign.state.trials[spec.trial]
+    assert (trial.repeated, trial.repeated_seconds, trial.differing) == (1, 2.0, 1)
+    assert trial.last_value == 60.0, "what was decided with stays"
+
+
+def test_a_narrower_machine_begins_trials_again_as_there_is_room() -> None:
+    campaign = Campaign(make_plan(), MemoryJournal(), Clock(), width=4)
+    first = [campaign.next_trial() for _ in range(4)]
+    campaign = gone_on(campaign, width=2)
+    assert [campaign.next_trial(), campaign.next_trial(), campaign.next_trial()] == [
+        first[0], first[1], None,
+    ]  # fmt: skip
+    assert first[0] is not None
+    campaign.fail(first[0].trial, "for good")
+    assert campaign.next_trial() == first[2]
+
+
+def test_workers_that_die_or_hang_use_up_retries_and_lost_nodes_do_not() -> None:
+    campaign = Campaign(make_plan(), MemoryJournal(), Clock())
+    spec = campaign.next_trial()
+    assert spec is not None
+    for number in range(5):
+        campaign.lost(spec.trial, "its node was lost", "node")
+        assert campaign.next_trial() == spec
+        assert campaign.state.trials[spec.trial].attempt == number + 1
+    for _ in range(RETRIES):
+        campaign.lost(spec.trial, "its worker died", "worker")
+        assert campaign.next_trial() == spec
+    campaign.lost(spec.trial, "its worker hung", "hang")
+    trial = campaign.state.trials[spec.trial]
+    assert (trial.state, trial.error) == ("FAILED", "its worker hung (begun 8 times)")
+
+
+def test_nodes_lost_without_an_epoch_in_between_are_bounded() -> None:
+    campaign = Campaign(make_plan(), MemoryJournal(), Clock())
+    spec = campaign.next_trial()
+    assert spec is not None
+    for _ in range(LOST_NODES):
+        campaign.lost(spec.trial, "its node was lost", "node")
+    attempt = campaign.state.trials[spec.trial].attempt
+    assert campaign.report(spec.trial, 1, 50.0, 1.0, {}, attempt=attempt)
+    for _ in range(LOST_NODES):  # an epoch came in between: it counts anew
+        campaign.lost(spec.trial, "its node was lost", "node")
+    assert campaign.state.trials[spec.trial].state == "RUNNING"
+    campaign.lost(spec.trial, "its node was lost", "node")
+    assert campaign.state.trials[spec.trial].state == "FAILED"
+
+
+def test_a_trial_in_smaller_batches_is_never_chosen_and_moves_no_rung() -> None:
+    arms = (pc_arm(trials=6),)
+    plan = make_plan(studies=(study_plan(arms=arms),), grace_epochs=3, confirm_seeds=())
+    campaign = Campaign(plan, MemoryJournal(), Clock())
+    best = Machine(curve=lambda spec, epoch: 99.0 if spec.index == 1 else 50.0 + spec.index)
+    first = campaign.next_trial()
+    assert first is not None
+    for epoch in range(1, 10):
+        campaign.report(first.trial, epoch, 50.0, 1.0, {})
+    second = campaign.next_trial()
+    assert second is not None
+    campaign.lost(second.trial, "out of memory", "memory")
+    assert campaign.state.trials[second.trial].micro_batches == 2
+    assert best.work(campaign)
+    arm = campaign.state.arms[STUDY, "pc"]
+    assert campaign.state.trials[second.trial].state == "COMPLETE"
+    assert 99.0 not in arm.ladder.values(3)
+    assert arm.choice is not None
+    assert arm.choice.source != second.trial
+    again = Campaign(plan, MemoryJournal(), Clock())
+    spec = again.next_trial()
+    assert spec is not None
+    again.lost(spec.trial, "out of memory", "memory")
+    again.lost(spec.trial, "out of memory", "memory")
+    assert again.state.trials[spec.trial].state == "FAILED"
+
+
+def test_a_study_whose_trials_all_fail_alike_is_given_up_early() -> None:
+    def loses(campaign: Campaign, errors: list[str]) -> None:
+        for error in errors:
+            spec = campaign.next_trial()
+            assert spec is not None
+            campaign.fail(spec.trial, error)
+
+    alike = [f"Traceback\n  line {n}\nValueError: no such layer, seed {n}" for n in range(3)]
+    campaign = Campaign(make_plan(), MemoryJournal(), Clock())
+    loses(campaign, alike)
+    assert campaign.done
+    for arm in campaign.state.arms.values():
+        assert "its first 3 trials failed for the same reason" in (arm.given_up or "")
+        assert "ValueError: no such layer, seed 0" in (arm.given_up or "")
+    for errors in ([*alike[:2], "another reason"], alike[:2]):
+        other = Campaign(make_plan(), MemoryJournal(), Clock())
+        loses(other, errors)
+        assert other.next_trial() is not None
+    trained = Campaign(make_plan(), MemoryJournal(), Clock(), width=4)
+    specs = [trained.next_trial() for _ in range(4)]
+    assert specs[0] is not None
+    trained.report(specs[0].trial, 1, 50.0, 1.0, {})
+    for spec, error in zip(specs[1:], alike, strict=True):
+        assert spec is not None
+        trained.fail(spec.trial, error)
+    assert trained.next_trial() is not None, "one trains, so there is hope"
+
+
+def widened(campaign: Campaign, plan: Plan) -> Campaign:
+    campaign.end("complete")
+    campaign = gone_on(campaign)
+    campaign.extend(plan, "the wider recipe")
+    return campaign
+
+
+def test_more_seeds_are_confirmed_and_nothing_else() -> None:
+    campaign = run(make_plan())
+    before = history(campaign)
+    campaign = widened(campaign, make_plan(confirm_seeds=confirm_seeds(0, 5)))
+    assert not campaign.done
+    assert Machine().work(campaign)
+    added = history(campaign)[len(before) :]
+    assert {event["event"] for event in added} == {"asked", "epoch"}
+    asked = [event["spec"] for event in added if event["event"] == "asked"]
+    assert [(spec["arm"], spec["phase"], spec["index"]) for spec in asked] == [
+        ("control", "confirm", 3), ("control", "confirm", 4),
+        ("pc", "confirm", 3), ("pc", "confirm", 4),
+    ]  # fmt: skip
+    assert campaign.state.recipe == "the wider recipe"
+    whole = run(make_plan(confirm_seeds=confirm_seeds(0, 5)))
+    assert summarise(campaign.state).studies == summarise(whole.state).studies
+
+
+def wider_plan(trials: int, **changes: Any) -> Plan:
+    arms = (control_arm(trials), pc_arm(trials))
+    return make_plan(studies=(study_plan(arms=arms),), **changes)
+
+
+def test_more_trials_open_the_search_again_and_decide_anew() -> None:
+    campaign = run(wider_plan(6))
+    first = {arm: campaign.state.arms[STUDY, arm].choice for arm in ("control", "pc")}
+    campaign = widened(campaign, wider_plan(12))
+    assert not nothing_left(campaign.state)
+    assert Machine().work(campaign)
+    whole = run(wider_plan(12))
+    for name in ("control", "pc"):
+        arm, expected = campaign.state.arms[STUDY, name], whole.state.arms[STUDY, name]
+        assert len(arm.trials["search"]) == 12
+        specs = [trial.spec for trial in arm.trials["search"]]
+        assert specs[:6] == [trial.spec for trial in expected.trials["search"]][:6]
+        assert arm.choice is not None
+        assert len(arm.trials["confirm"]) == 3
+        confirmed = {trial.spec.config["lr"] for trial in arm.trials["confirm"]}
+        assert confirmed == {arm.choice.config["lr"]}
+        again = first[name] is not None and first[name].config == arm.choice.config
+        assert len(arm.earlier) == (0 if again else 3), "confirmed trials of the same choice count"
+    assert snapshot_of(replay(lines(campaign))) == snapshot_of(campaign.state)
+
+
+def snapshot_of(state: Any) -> object:
+    return (
+        state.plan,
+        {name: vars(trial) for name, trial in state.trials.items()},
+        {place: (arm.choice, arm.given_up, arm.earlier) for place, arm in state.arms.items()},
+    )
+
+
+def test_a_choice_that_is_made_again_keeps_its_confirm_trials() -> None:
+    """The best of the first trials stays the best: nothing is trained on the test images twice."""
+    curve: Curve = lambda spec, epoch: 90.0 - spec.index if spec.index < 4 else 10.0  # noqa: E731
+    campaign = run(wider_plan(4), curve)
+    campaign = widened(campaign, wider_plan(8))
+    machine = Machine(curve=curve)
+    assert machine.work(campaign)
+    confirm = [e for e in history(campaign) if e["event"] == "asked"]
+    assert sum(event["spec"]["phase"] == "confirm" for event in confirm) == 2 * 3
+
+
+def test_more_datasets_are_searched_beside_what_is_done() -> None:
+    campaign = run(make_plan())
+    both = make_plan(studies=(study_plan("digits"), study_plan("birds")))
+    campaign = widened(campaign, both)
+    before = len(lines(campaign))
+    assert Machine().work(campaign)
+    studies = {e["spec"]["study"] for e in lines(campaign)[before:] if e["event"] == "asked"}
+    assert studies == {"birds/compact_cnn"}
+
+
+def test_a_larger_budget_opens_a_search_that_the_smaller_one_closed() -> None:
+    campaign = run(make_plan(budget_seconds=100.0))
+    assert campaign.state.search_closed is not None
+    asked = len(campaign.state.trials)
+    campaign = widened(campaign, make_plan(budget_seconds=1e6))
+    assert campaign.state.search_closed is None
+    assert Machine().work(campaign)
+    assert len(campaign.state.trials) > asked
+    assert all(len(arm.trials["search"]) == 12 for arm in campaign.state.arms.values())
+
+
+def test_a_borrowed_configuration_follows_its_lender() -> None:
+    def plan(trials: int) -> Plan:
+        arms = (control_arm(trials=0, space={}, borrows="pc"), pc_arm(trials=trials))
+        return make_plan(studies=(study_plan(arms=arms),))
+
+    campaign = widened(run(plan(4)), plan(12))
+    assert Machine().work(campaign)
+    control, pc = (campaign.state.arms[STUDY, arm] for arm in ("control", "pc"))
+    assert control.choice is not None
+    assert pc.choice is not None
+    assert control.choice.config == {**pc.choice.config, "lambda": 0.0, "lambda_over_n": 0.0}
+
+
+@pytest.mark.parametrize("keep", [1, 2, 40])
+def test_a_journal_that_lost_its_last_lines_goes_on(keep: int) -> None:
+    whole = run(make_plan())
+    cut = gone_on(whole, keep=keep)
+    assert Machine().work(cut)
+    assert history(cut) == history(whole)
