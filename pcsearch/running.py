@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from pcsearch.errors import UserError
 from pcsearch.recipe.paths import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
 from pcsearch.results.environment import environment
-from pcsearch.results.store import RunFolder, check_free, check_space, new_run
+from pcsearch.results.store import RunFolder, check_free, check_space, new_run, resume_command
 from pcsearch.results.summary import Summary, summarise
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.ending import Ending
@@ -37,6 +39,9 @@ TRIAL_MODULES = (
     "pcsearch.search.trial_run",
 )
 """What a trial imports; PyTorch's optimizers bring its compiler along."""
+
+
+EXIT_WITHOUT_RAY = 3
 
 
 @dataclass(frozen=True)
@@ -150,6 +155,7 @@ def run_in(
     Raises:
         UserError: the journal cannot be written any more; what it holds is whole.
     """
+    from pcsearch.cluster.lifeline import lifeline
     from pcsearch.cluster.quiet import stderr_to_file
     from pcsearch.search.tune_run import run_campaign
 
@@ -169,7 +175,10 @@ def run_in(
         going_on(campaign)
         observer.started(folder.path, campaign.plan, sizing.width)
         with _ended_well(campaign, folder, observer) as end:
-            with stderr_to_file(folder.path / "driver.log"):
+            with (
+                lifeline(lambda what: _without_ray(what, folder, observer)),
+                stderr_to_file(folder.path / "driver.log"),
+            ):
                 complete = run_campaign(
                     campaign,
                     workplace(ready.recipe, campaign.plan, folder, sizing),
@@ -183,6 +192,19 @@ def run_in(
                 )
             end(complete)
     return Outcome(folder, campaign.state, summarise(campaign.state))
+
+
+def _without_ray(what: str, folder: RunFolder, observer: Observer) -> None:
+    """End this process: whatever waits for Ray would wait in vain. The journal is whole."""
+    observer.finished("interrupted")
+    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        os.write(
+            1,
+            f"error: Ray on this machine ended unexpectedly (its {what}); what was run until then "
+            f"is kept. Go on with: {resume_command(folder.path)}\n".encode(),
+        )
+    os._exit(EXIT_WITHOUT_RAY)
 
 
 def finish(folder: RunFolder, state: CampaignState) -> Outcome:
@@ -214,7 +236,7 @@ def _ended_well(
         raise UserError(
             f"{folder.path} can no longer be written ({error.strerror or error}): what the journal "
             "holds is whole. Free some space or mend its permissions, then go on with: "
-            f"pcsearch resume {folder.path}"
+            + resume_command(folder.path)
         ) from error
     except BaseException:
         with contextlib.suppress(Exception):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -28,6 +26,7 @@ def tell(
     """
     from pcsearch.cli.console import console, observer
     from pcsearch.cli.render import print_summary
+    from pcsearch.results.store import resume_command
 
     watcher = observer(plain=plain)
     code = 0
@@ -35,7 +34,7 @@ def tell(
         for outcome in outcomes(watcher):
             print_summary(console(), outcome.summary, outcome.state)
             if outcome.summary.status == "interrupted":
-                typer.echo(f"interrupted; go on with: {resume_command(outcome)}")
+                typer.echo(f"interrupted; go on with: {resume_command(outcome.folder.path)}")
                 code = EXIT_INTERRUPTED
                 break
             if outcome.summary.status == "failed":
@@ -46,10 +45,3 @@ def tell(
     finally:
         watcher.close()
     return typer.Exit(code)
-
-
-def resume_command(outcome: Outcome) -> str:
-    """What to type to go on with a run, from the folder that one is in now."""
-    path = outcome.folder.path
-    short = os.path.relpath(path)
-    return f"pcsearch resume {shlex.quote(short if len(short) < len(str(path)) else str(path))}"

@@ -31,7 +31,8 @@ def tune(
 
     Several recipes run one after another; all are checked before the first one starts. Ctrl-C ends
     a campaign cleanly within seconds; pcsearch resume goes on with it, also after a crash. Exit
-    codes: 0 done, 1 finished with failed studies, 2 a mistake in the input, 130 interrupted.
+    codes: 0 done, 1 finished with failed studies, 2 a mistake in the input, 3 Ray was lost (resume
+    goes on), 130 interrupted.
     """
     from pcsearch import api
     from pcsearch.cli.outcome import tell

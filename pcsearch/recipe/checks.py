@@ -95,7 +95,8 @@ def check_weights(recipe: Recipe) -> Iterator[Finding]:
     single = isinstance(recipe.weights, str)
     named = {"": recipe.weights} if isinstance(recipe.weights, str) else recipe.weights
     for name, weights in named.items():
-        slip = did_you_mean(weights, ("imagenet", "none"))
+        is_path = "/" in weights or "\\" in weights
+        slip = "" if is_path else did_you_mean(weights, ("imagenet", "none"))
         if slip and weights not in ("imagenet", "none") and not expanded(weights).exists():
             path: KeyPath = ("weights",) if single else ("weights", name)
             yield Finding(path, f"is {show(weights)}, which is no file{slip}")

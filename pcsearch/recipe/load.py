@@ -16,7 +16,7 @@ from pcsearch.recipe.overrides import apply_overrides, split_arguments
 from pcsearch.recipe.problems import Problem, RecipeError, Where
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.shipped import shipped_recipes
-from pcsearch.recipe.show import show
+from pcsearch.recipe.show import printable, show
 from pcsearch.recipe.tree import Tree, from_plain, from_yaml, merge
 from pcsearch.recipe.validate import validate
 from pcsearch.regular_files import read_regular
@@ -111,6 +111,20 @@ def parse_recipe(text: str) -> Recipe:
     return validate(tree, (check_images_given, check_weights))
 
 
+def read_resolved(file: Path) -> Recipe:
+    """The recipe in a file that `Recipe.dump_yaml` wrote.
+
+    Raises:
+        UserError: it cannot be read, is no regular file, or is not what was written.
+    """
+    try:
+        return parse_recipe(read_regular(file, RESOLVED_LIMIT).decode())
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{file}: is not UTF-8 text, so it is no recipe") from None
+
+
 def find_recipe(source: str) -> Path:
     """The file that `source` names: a path, or a shipped recipe's name."""
     shipped = shipped_recipes()
@@ -123,18 +137,19 @@ def find_recipe(source: str) -> Path:
         exists, folder = path.exists(), path.is_dir()
     except (OSError, ValueError):
         raise UserError(f"no recipe {show(source)}: it is no file name") from None
+    named = printable(source)
     if folder:
         inside = sorted(file.name for s in SUFFIXES for file in path.glob(f"*{s}"))
-        hint = f", such as {path / inside[0]}" if inside else ""
+        hint = f", such as {printable(str(path / inside[0]))}" if inside else ""
         raise UserError(
-            f"{source}: is a folder: name the recipe file in it{hint}; for a folder of images, "
-            f"write --images {source}"
+            f"{named}: is a folder: name the recipe file in it{hint}; for a folder of images, "
+            f"write --images {named}"
         )
     if exists:
-        raise UserError(f"{source}: is not a regular file")
+        raise UserError(f"{named}: is not a regular file")
     near = did_you_mean(path.stem if path.suffix in SUFFIXES else path.name, shipped)
     what = "no such recipe file" if path.suffix or path.name != source else "no such recipe"
-    raise UserError(f"{source}: {what}{near or ' (pcsearch recipes ls lists the shipped ones)'}")
+    raise UserError(f"{named}: {what}{near or ' (pcsearch recipes ls lists the shipped ones)'}")
 
 
 def _read(file: Path, chain: tuple[Path, ...]) -> tuple[Tree, tuple[str, ...]]:
@@ -205,9 +220,9 @@ def _base_file(named: Tree, folder: Path, chain: tuple[Path, ...]) -> Path:
 def shown(file: Path) -> str:
     """A path as a message writes it: relative to the current folder when it lies below it."""
     try:
-        return str(file.relative_to(Path.cwd()))
+        return printable(str(file.relative_to(Path.cwd())))
     except ValueError:
-        return str(file)
+        return printable(str(file))
 
 
 def _folder_name(stem: str) -> str:

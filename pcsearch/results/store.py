@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 from collections.abc import Iterator
@@ -197,6 +198,12 @@ def check_space(runs: Path) -> None:
         )
 
 
+def resume_command(path: Path) -> str:
+    """What to type to go on with a run, from the folder that one is in now."""
+    relative = os.path.relpath(path)
+    return f"pcsearch resume {shlex.quote(min(relative, str(path), key=len))}"
+
+
 def list_runs(runs: Path) -> list[RunFolder]:
     """Every campaign under a folder, the newest first."""
     if not runs.is_dir():
@@ -235,7 +242,7 @@ def _taken(folder: RunFolder) -> str:
     if folder.is_locked():
         return f"{_in_use(folder)}; choose another name with --name"
     if (folder.path / "recipe.yaml").is_file():
-        taken += f"; go on with it by `pcsearch resume {folder.path}`, or"
+        taken += f"; go on with it by `{resume_command(folder.path)}`, or"
     else:
         taken += ";"
     return f"{taken} choose another name with --name"

@@ -12,6 +12,8 @@ def loss_of(error: BaseException | None) -> tuple[str, Loss]:
 
     A lost node is not the trial's fault: it does not use up its retries.
     """
+    if error is None:
+        return "its worker was lost", "worker"
     from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, RayTaskError
 
     text = " ".join(str(error).split())

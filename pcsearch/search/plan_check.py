@@ -90,6 +90,7 @@ def _study_problems(study: StudyPlan) -> Iterator[str]:
     if not _WORD.fullmatch(study.split_hash):
         yield f"split_hash is {show(study.split_hash)}"
     yield from _outside("num_classes", study.num_classes, 1)
+    yield from _outside("checkpoint_bytes", study.checkpoint_bytes or 0, 0, 2**63)
     for part in ("fit", "val", "train", "test", "skipped"):
         yield from _outside(f"images.{part}", getattr(study.images, part), 0)
     names = [arm.name for arm in study.arms]

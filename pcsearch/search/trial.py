@@ -91,7 +91,7 @@ class Trial:
 
     @property
     def comparable(self) -> bool:
-        """Whether it saw whole batches: pairs and batch statistics lie within micro-batches."""
+        """Whether it saw whole batches: batch statistics lie within micro-batches."""
         return self.micro_batches == 1
 
     @property

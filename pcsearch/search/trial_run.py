@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from pcsearch.data.batches import EvalBatches, TrainBatches
+from pcsearch.data.dataset import Int64Array
 from pcsearch.data.prepared import TrainingImages
 from pcsearch.errors import TrialError
 from pcsearch.models.backbones import Backbone, build_backbone
@@ -80,16 +81,11 @@ def run_trial(
         spec: What to train.
         workplace: Where.
         attempt: How often it was begun before.
-        micro_batches: Parts that each batch is trained in, and evaluated in; more for want of
-            memory.
+        micro_batches: Parts that each batch is trained in, and measured in, for want of memory.
     """
     recipe = stated_recipe(workplace.recipe)
     study_dataset, backbone_name = spec.study.split("/", 1)
-    _check_shared(workplace)
-    torch.set_num_threads(workplace.cpus)
-    if workplace.import_path not in sys.path:
-        sys.path.append(workplace.import_path)
-    device = _device(workplace)
+    device = _ready_process(workplace)
     training = training_images(workplace.recipe, study_dataset, workplace.cache, workplace.data)
     settings = fit_settings(recipe, backbone_name, spec)
     backbone = build_backbone(
@@ -100,22 +96,10 @@ def run_trial(
         seed=settings.seed,
     )
     fit_indices, validation = _search_part(spec, recipe, training, device, workplace, micro_batches)
-    batches = TrainBatches(
-        training.store.images,
-        training.labels,
-        fit_indices,
-        preprocessing_for(recipe, study_dataset),
-        batch_size=settings.batch_size,
-        pairing=settings.pairing,
-        seed=settings.seed,
-        device=device,
-        channels_last=settings.channels_last,
-        residency=recipe.resources.residency,
-    )
-    num_classes = len(training.class_names)
 
     def measure(module: torch.nn.Module, images: EvalBatches) -> Evaluation:
-        return evaluate(module, images, num_classes, device=device, amp=settings.amp)
+        classes = len(training.class_names)
+        return evaluate(module, images, classes, device=device, amp=settings.amp)
 
     checkpoints = Checkpoints(
         Path(workplace.checkpoints) / checkpoint_folder(spec.trial),
@@ -125,7 +109,7 @@ def run_trial(
     started = time.perf_counter()
     records = fit(
         backbone,
-        batches,
+        _fit_batches(recipe, study_dataset, training, fit_indices, settings, device),
         settings,
         device=device,
         evaluate=None if validation is None else lambda module: measure(module, validation),
@@ -161,6 +145,28 @@ def fit_settings(recipe: Recipe, backbone: str, spec: TrialSpec) -> FitSettings:
     return FitSettings(**{**recipe.train_for(backbone), **config, **own})
 
 
+def _fit_batches(
+    recipe: Recipe,
+    dataset: str,
+    training: TrainingImages,
+    indices: Int64Array,
+    settings: FitSettings,
+    device: torch.device,
+) -> TrainBatches:
+    return TrainBatches(
+        training.store.images,
+        training.labels,
+        indices,
+        preprocessing_for(recipe, dataset),
+        batch_size=settings.batch_size,
+        pairing=settings.pairing,
+        seed=settings.seed,
+        device=device,
+        channels_last=settings.channels_last,
+        residency=recipe.resources.residency,
+    )
+
+
 def _search_part(
     spec: TrialSpec,
     recipe: Recipe,
@@ -168,7 +174,7 @@ def _search_part(
     device: torch.device,
     workplace: Workplace,
     micro_batches: int,
-) -> tuple[np.ndarray[Any, np.dtype[np.int64]], EvalBatches | None]:
+) -> tuple[Int64Array, EvalBatches | None]:
     """The training indices and the validation batches; all indices and none in confirm."""
     planned, found = workplace.split_hashes[spec.study], split_of(recipe, training, 0).hash
     if found != planned:
@@ -244,6 +250,15 @@ def _keep_weights(
     }
     file = f"{spec.study.replace('/', '.')}.{spec.arm}.safetensors"
     save_weights(Path(workplace.weights) / file, backbone, metadata)
+
+
+def _ready_process(workplace: Workplace) -> torch.device:
+    """Check and set what holds for the whole process; the device to train on."""
+    _check_shared(workplace)
+    torch.set_num_threads(workplace.cpus)
+    if workplace.import_path not in sys.path:
+        sys.path.append(workplace.import_path)
+    return _device(workplace)
 
 
 def _device(workplace: Workplace) -> torch.device:

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune import Callback, FailureConfig, RunConfig, Stopper, TuneConfig, Tuner
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.experiment import Trial as RayTrial
@@ -163,9 +163,20 @@ class CampaignScheduler(_NotStored, FIFOScheduler):  # type: ignore[misc]
         if name is None or self._ending.begun:
             return
         hung = self._watchdog.hung.get(trial.trial_id)
-        reason, kind = hung or loss_of(trial.get_error())
+        reason, kind = hung or loss_of(_error_of(trial))
         with self._ending.guard():
             self._campaign.lost(name, reason, kind)
+
+
+def _error_of(trial: RayTrial) -> BaseException | None:
+    """What ended a worker. Tune has just written it to a file of its scratch folder; its own
+    function to read that still answers None at this moment."""
+    try:
+        with open(trial.pickled_error_file, "rb") as file:
+            error = cloudpickle.load(file)
+    except Exception:
+        return None
+    return error if isinstance(error, BaseException) else None
 
 
 class _EachStep(_NotStored, Callback):  # type: ignore[misc]

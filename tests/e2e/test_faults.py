@@ -149,9 +149,13 @@ def test_trials_that_fail_are_reported_and_the_rest_goes_on(pcsearch: CommandLin
     pc, control = some["arms"]["pc"]["test_top1"], some["arms"]["control"]["test_top1"]
     assert pc["seeds"] == control["seeds"]
     assert all(seed % 3 == 0 for seed in pc["seeds"])
-    assert none["trials"] == {"total": 12, "complete": 0, "pruned": 0, "failed": 12}
+    # the study is given up once three have failed for one reason; one more may have been running
+    failures = none["trials"]["failed"]
+    assert none["trials"] == {"total": failures, "complete": 0, "pruned": 0, "failed": failures}
+    assert failures in (3, 4)
     for arm in none["arms"].values():
         assert arm["test_top1"] is arm["val_top1"] is arm["gain"] is None
+    assert "trials failed for the same reason" in result.out
     assert "never works" in result.out
     assert pcsearch.run("summary", "mixed").code == 0
 
@@ -161,7 +165,7 @@ def test_ctrl_c_ends_the_campaign_cleanly(interrupted: Interrupted) -> None:
     assert result.code == 130, result
     assert result.seconds < 10
     assert "Traceback" not in result.out + result.err
-    assert "interrupted; what was run until then is kept in" in result.out
+    assert "interrupted; go on with: pcsearch resume runs/busy" in result.out
     assert interrupted.left_over == []
 
 

@@ -28,6 +28,7 @@ HISTORY = ("asked", "epoch", "failed", "chosen", "given_up")
 SMALL = (
     "quickstart",
     "datasets=[digits]",
+    "data.classes=[1, 7, 8, 9]",
     *overrides(
         search={"trials": 3},
         asha={"max_epochs": 6, "grace_epochs": 2, "reduction_factor": 2},
@@ -147,8 +148,11 @@ def test_ray_itself_dies(pcsearch: CommandLine, whole: CommandLine, victim: str)
     wait_for(lambda: epoch_events(pcsearch.events("run")), process)
     (found,) = [p for p in descendants(process.pid) if p.command.split(" ")[0].endswith(victim)]
     os.kill(found.pid, signal.SIGKILL)
-    result = ended(process, timeout=120)
-    assert "Traceback" not in result.out
+    result = ended(process, timeout=30)
+    assert result.code == 3, result
+    assert "Traceback" not in result.out + result.err
+    assert "Ray on this machine ended unexpectedly" in result.out
+    assert "Go on with: pcsearch resume runs/run" in result.out
     assert pcsearch.summary("run")["status"] in ("interrupted", "complete")
     assert resume(pcsearch, "run").code == 0
     assert history(pcsearch.events("run")) == history(whole.events("run"))

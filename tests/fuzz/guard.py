@@ -7,6 +7,7 @@ too long. Both raise what no `except Exception` catches. For a process of its ow
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+MEMORY_BYTES = 2**30
+"""What the cases of a process may take beyond what it has."""
 
 SECONDS = 5.0
 """Longest that a case may take."""
@@ -50,6 +54,9 @@ class Guard:
     def install(self) -> None:
         sys.dont_write_bytecode = True
         signal.signal(signal.SIGALRM, _too_long)
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + MEMORY_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
         sys.addaudithook(self._hook)
 
     @contextmanager

@@ -82,11 +82,15 @@ def recipe_case(seed: int) -> RecipeCase:
         files |= _extending(rng)
     overrides = [_override(rng) for _ in range(rng.choice((0, 0, 0, 1, 3)))]
     if rng.random() < 0.02:
-        sources = [rng.choice(("x" * 5000, "a\0b", "\udcff", "\x1b[2J", "", ".", "/dev/zero", "~nobody/x"))]
+        sources = [
+            rng.choice(("x" * 5000, "a\0b", "\udcff", "\x1b[2J", "", ".", "/dev/zero", "~nobody/x"))
+        ]
     return RecipeCase(files, sources, overrides)
 
 
-def _lines(change: Callable[[list[str], random.Random], None]) -> Callable[[str, random.Random], str]:
+def _lines(
+    change: Callable[[list[str], random.Random], None],
+) -> Callable[[str, random.Random], str]:
     def changed(text: str, rng: random.Random) -> str:
         lines = text.split("\n")
         change(lines, rng)
@@ -109,19 +113,28 @@ def _new_key(text: str, rng: random.Random) -> str:
     if not places:
         return text
     place = rng.choice(places)
-    key = rng.choice((rng.choice(WORDS), "<<", '""', "1", "null", "[a]", "{a: b}", "? x", "a.b", "é\u202e"))
+    key = rng.choice(
+        (rng.choice(WORDS), "<<", '""', "1", "null", "[a]", "{a: b}", "? x", "a.b", "é\u202e")
+    )
     return text[: place.start()] + key + text[place.end() :]
 
 
 def _added(text: str, rng: random.Random) -> str:
     keys = [rng.choice(WORDS) for _ in range(rng.choice((1, 2, 3)))]
-    line = "".join(f"{key}: {{" for key in keys[:-1]) + f"{keys[-1]}: {rng.choice(VALUES)}" + "}" * (len(keys) - 1)
+    line = (
+        "".join(f"{key}: {{" for key in keys[:-1])
+        + f"{keys[-1]}: {rng.choice(VALUES)}"
+        + "}" * (len(keys) - 1)
+    )
     return f"{text}\n{line}\n"
 
 
 def _characters(text: str, rng: random.Random) -> str:
     at, cut = rng.randrange(len(text) + 1), rng.randrange(8)
-    new = "".join(rng.choice("{}[]:,-#&*!|>'\"%@`?~ \n\t\r\0\x1b\x85\u2028\ufeff1e.éλ") for _ in range(rng.randrange(5)))
+    new = "".join(
+        rng.choice("{}[]:,-#&*!|>'\"%@`?~ \n\t\r\0\x1b\x85\u2028\ufeff1e.éλ")
+        for _ in range(rng.randrange(5))
+    )
     return text[:at] + new + text[at + cut :]
 
 

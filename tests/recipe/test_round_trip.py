@@ -61,7 +61,7 @@ def test_what_was_validated_here_is_read_where_its_files_are_missing(
     assert parse_recipe(first.dump_yaml()) == first
 
 
-@pytest.mark.parametrize("weights", ["./~/a.pth", "~a.pth", "a~", "./~"])
+@pytest.mark.parametrize("weights", ["./NON", "./~/a.pth", "~a.pth", "a~", "./~"])
 def test_weights_with_a_tilde_of_their_own(weights: str) -> None:
     first = load_recipe("cub200", [f"weights={weights}"])
     assert first.weights == weights

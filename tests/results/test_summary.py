@@ -84,6 +84,15 @@ SUMMARY = closed(
         "campaign": TEXT,
         "status": {"enum": ["running", "complete", "interrupted", "failed"]},
         "studies": {"type": "array", "items": STUDY},
+        "interruptions": closed(
+            {
+                "resumed": COUNT,
+                "retried": COUNT,
+                "repeated_epochs": COUNT,
+                "repeated_seconds": NUMBER,
+                "differing_epochs": COUNT,
+            }
+        ),
     }
 )
 ROW = closed(
@@ -100,6 +109,9 @@ ROW = closed(
         },
         "seconds": NUMBER,
         "error": {"type": ["string", "null"]},
+        "attempts": COUNT,
+        "repeated_epochs": COUNT,
+        "comparable": {"type": "boolean"},
     }
 )
 

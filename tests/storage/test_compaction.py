@@ -60,6 +60,7 @@ def test_many_segments_are_compacted_on_opening(storage: Storage) -> None:
     assert stored(storage) == [*numbered(range(1, 13)), {"event": "resumed"}]
 
 
+@pytest.mark.slow
 def test_more_than_a_page_of_segments(storage: Storage) -> None:
     def write(number: int) -> None:
         storage.write(Segment(number, number).name, b'{"event":"epoch","epoch":%d}\n' % number)

@@ -123,6 +123,7 @@ def test_a_holder_that_was_frozen_and_not_replaced_goes_on(tmp_path: Path) -> No
         assert ask(process) == "still"
 
 
+@pytest.mark.slow
 def test_of_many_who_want_a_dead_ones_lease_one_gets_it(storage: Storage) -> None:
     with holding(storage) as process:
         process.kill()
@@ -209,6 +210,7 @@ def test_a_lock_is_never_trusted(tmp_path: Path, content: bytes) -> None:
             assert storage.list("lock") == ["lock/00000008", "lock/00000008.beat"]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_for_longer_than_the_lease_costs_nobody_the_lease(
     s3: S3Storage, network: Network
 ) -> None:
@@ -224,6 +226,7 @@ def test_a_server_that_is_away_for_longer_than_the_lease_costs_nobody_the_lease(
         assert not lease.lost
 
 
+@pytest.mark.slow
 def test_a_time_without_answers_is_no_standing_still(s3: S3Storage, network: Network) -> None:
     with holding(s3) as process, ThreadPoolExecutor(1) as pool:
         os.kill(process.pid, signal.SIGSTOP)
@@ -260,6 +263,7 @@ def test_a_lock_made_behind_a_newer_one_is_given_up(tmp_path: Path) -> None:
     newer[0].release()
 
 
+@pytest.mark.slow
 def test_a_holder_that_was_cut_off_alone_is_replaced_and_told(
     s3: S3Storage, s3_port: int, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:

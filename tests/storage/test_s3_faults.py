@@ -50,6 +50,7 @@ OPERATIONS: dict[str, Callable[[S3Storage, Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_server_that_is_away_for_a_while_is_waited_for(
     s3: S3Storage, network: Network, operation: str, tmp_path: Path
@@ -93,6 +94,7 @@ def test_anothers_object_with_equal_content_is_not_ones_own(
     assert network.lost
 
 
+@pytest.mark.slow
 def test_a_big_file_goes_up_and_down_through_a_failing_network(
     s3: S3Storage, network: Network, tmp_path: Path
 ) -> None:
@@ -140,6 +142,7 @@ def test_a_server_that_stays_away_ends_in_one_message(
     assert "answers again" in caplog.records[-1].getMessage()
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answered_is_waited_for_less(bucket: str, network: Network) -> None:
     patience = Patience(total_seconds=10_000, unmet_seconds=0.2)
     network.switch_off()
@@ -152,6 +155,7 @@ def test_a_server_that_never_answered_is_waited_for_less(bucket: str, network: N
         assert storage.read("x") == b"1"
 
 
+@pytest.mark.slow
 def test_a_server_that_was_killed(
     network: Network, monkeypatch: pytest.MonkeyPatch, bucket: str
 ) -> None:
