@@ -211,14 +211,16 @@ def _finite(value: Any) -> Any:
 
 
 def _whole_bytes(descriptor: int) -> int:
-    """Where the last whole line ends."""
-    end = os.fstat(descriptor).st_size
+    """Where the last whole line ends; OSError where that is farther back than a torn line is."""
+    size = end = os.fstat(descriptor).st_size
     while end > 0:
         start = max(0, end - _TAIL_BYTES)
         found = os.pread(descriptor, end - start, start).rfind(b"\n")
         if found >= 0:
             return start + found + 1
         end = start
+        if size - end > LINE_BYTES:
+            raise OSError(errno.EINVAL, "ends in what is no event, nor a part of one")
     return 0
 
 

@@ -52,6 +52,39 @@ def running_head(*options: str, port: int | None = None, **environment: str) -> 
         shutil.rmtree(folder, ignore_errors=True)
 
 
+JOIN = """
+import sys, time
+from ray._private.node import Node
+from ray._private.parameter import RayParams
+
+parameters = RayParams(
+    gcs_address=sys.argv[1],
+    node_ip_address="127.0.0.1",
+    num_cpus=1,
+    object_store_memory=100_000_000,
+)
+Node(parameters, head=False, shutdown_at_exit=False, spawn_reaper=False)
+print("joined", flush=True)
+time.sleep(3600)
+"""
+
+
+def join(head: Head) -> subprocess.Popen[bytes]:
+    """Start a further node of one CPU, on loopback, as children of the process that is given.
+
+    `ray start --address` would listen on every interface.
+    """
+    node = subprocess.Popen(
+        [sys.executable, "-c", JOIN, head.address],
+        env={**head.environment, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert node.stdout is not None
+    assert node.stdout.readline() == b"joined\n"
+    return node
+
+
 def clean_environment(**more: str) -> dict[str, str]:
     """This process's environment without any of Ray's variables."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}

@@ -15,18 +15,26 @@ SHIPPED = {name: path.read_text(encoding="utf-8") for name, path in shipped_reci
 WORDS = sorted({name for names in KEYS.values() for name in names})
 
 VALUES = (
-    "null", "~", "true", "yes", "on", "0", "-1", "1", "2", "1e999", "-1e999", ".inf", ".nan", "1e-400",
+    "null", "~", "true", "yes", "on", "0", "-1", "1", "2", "1e999", "-1e999", ".inf", ".nan",
+    "1e-400",
     "010", "0o17", "0x1F", "1:30:00", "1_000", "12e03", "+.5", "1e400", "9" * 400, "9" * 5000,
-    "-" + "9" * 4000, "1" + "0" * 300 + ".0", "0." + "3" * 3000, '""', "''", '"\\0"', '"\\uD800"', '"\\x1b[31m"',
-    "[]", "{}", "[[]]", "[1, 2]", "[2, 1]", "[0.1]", "[a, a]", "{low: 1}", "{low: 1, high: 2, log: yes}",
+    "-" + "9" * 4000, "1" + "0" * 300 + ".0", "0." + "3" * 3000, '""', "''", '"\\0"', '"\\uD800"',
+    '"\\x1b[31m"',
+    "[]", "{}", "[[]]", "[1, 2]", "[2, 1]", "[0.1]", "[a, a]", "{low: 1}",
+    "{low: 1, high: 2, log: yes}",
     "{choices: []}", "{choices: [1, x]}", "{low: nan, high: inf}", "{low: 0, high: 1, log: true}",
-    "imagenet", "imagenett", "none", "nonee", "~nobody-here/x", "~imagenet", "~/x", "../../etc/passwd", "/dev/zero",
+    "imagenet", "imagenett", "none", "nonee", "~nobody-here/x", "~imagenet", "~/x",
+    "../../etc/passwd", "/dev/zero",
     "/proc/self/mem", "/dev/tty", ".", "..", "a/b", "C:\\\\x", "os:system", "os.path:join", "test",
     "!!python/object/apply:os.system [touch EXECUTED]", "!!python/name:os.system",
-    "!!python/object/new:os.system [touch EXECUTED]", "!!binary aGVsbG8=", "!!set {a, b}", "!!omap [a: 1]",
-    "!!timestamp 2001-01-01", "!!int x", "!!float x", "!!bool maybe", "!!null x", "!!str 3", "!own 3",
-    "!<tag:x%0Ay> 3", "*nowhere", "&a [*a]", "&a {b: *a}", "|", ">-", "? a", "- - - a", "@x", "`x`", "%x",
-    "é", "λ", "\U0001f600", "\u202ereversed", "\u2028", "x" * 300, "2001-01-01", "<<", "{<<: {a: 1}}",
+    "!!python/object/new:os.system [touch EXECUTED]", "!!binary aGVsbG8=", "!!set {a, b}",
+    "!!omap [a: 1]",
+    "!!timestamp 2001-01-01", "!!int x", "!!float x", "!!bool maybe", "!!null x", "!!str 3",
+    "!own 3",
+    "!<tag:x%0Ay> 3", "*nowhere", "&a [*a]", "&a {b: *a}", "|", ">-", "? a", "- - - a", "@x",
+    "`x`", "%x",
+    "é", "λ", "\U0001f600", "\u202ereversed", "\u2028", "x" * 300, "2001-01-01", "<<",
+    "{<<: {a: 1}}",
 )  # fmt: skip
 
 TREES = (
@@ -46,7 +54,8 @@ TREES = (
     "search: {per_backbone: {" + ", ".join(f"n{i}: {{lr: 1}}" for i in range(5000)) + "}}",
     "weights: {" + ", ".join(f"imagenet{i}: imagenett" for i in range(5000)) + "}",
     "%YAML 9.9\n---\na: 1", "%TAG ! tag:x:\n---\na: 1", "--- a\n--- b\n", "...", "a: 1\na: 2\n",
-    "# only words\n" * 300, "\n" * 200_000, " " * 300_000, "#" * 300_000, "x" * 300_000, '"' + "\\n" * 100_000,
+    "# only words\n" * 300, "\n" * 200_000, " " * 300_000, "#" * 300_000, "x" * 300_000,
+    '"' + "\\n" * 100_000,
     "'" + "''" * 100_000, "a: |\n" + "  x\n" * 50_000, "[" + "a," * 50_000, "&" * 1000, "\t" * 1000,
     "x" * 3_000_000, "- 1\n" * 900_000,
 )  # fmt: skip
@@ -204,8 +213,10 @@ def _override(rng: random.Random) -> str:
     key = rng.choice(
         (
             ".".join(rng.choice(WORDS) for _ in range(rng.choice((1, 2, 2, 3)))),
-            "search.lr", "search.lr.low", "datasets", "datasets.0", "data.classes", "extends", "", ".", "a..b", '"a"."b"',
-            '"a.b".c', '"', "a" * 3000, ".".join("a" * 3000), "search.per_backbone.vgg16.lr.low", "\udcff", "\0", "\x1b[2J",
+            "search.lr", "search.lr.low", "datasets", "datasets.0", "data.classes", "extends", "",
+            ".", "a..b", '"a"."b"',
+            '"a.b".c', '"', "a" * 3000, ".".join("a" * 3000), "search.per_backbone.vgg16.lr.low",
+            "\udcff", "\0", "\x1b[2J",
             "backbone_options.vgg16." + ".".join("x" * 30),
         )
     )  # fmt: skip

@@ -12,16 +12,22 @@ from pathlib import Path
 from typing import Any
 
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2, 10**6, 10**9 + 1, 10**18, 10**40, 10**5000, 0.5, -0.0, 1e308, -1e308,
-    float("nan"), float("inf"), "", "x", "1", "../../canary", "/etc/passwd", "a\0b", "\x1b[2J", "\ud800", "λ",
+    None, True, False, 0, -1, 1, 2, 10**6, 10**9 + 1, 10**18, 10**40, 10**4000, 0.5, -0.0, 1e308,
+    -1e308,
+    float("nan"), float("inf"), "", "x", "1", "../../canary", "/etc/passwd", "a\0b", "\x1b[2J",
+    "\ud800", "λ",
     "x" * 100_000, [], {}, [1], [[[]]], {"a": 1}, {"event": "epoch"}, ["x"] * 1000,
-    "digits/compact_cnn/pc/search-000", "digits/compact_cnn", "pc", "continue", "complete", "prune", "confirm",
+    "digits/compact_cnn/pc/search-000", "digits/compact_cnn", "pc", "continue", "complete",
+    "prune", "confirm",
 )  # fmt: skip
 
 LINES = (
-    b"", b"{}", b"[]", b"null", b"\0" * 100, b"[" * 50_000, b'{"a":' * 50_000, b"\xff\xfe{", b'{"event":"epoch"}',
-    b'{"event":"campaign","t":0,"plan":{}}', b'{"event":"ended","status":"complete","t":1}', b'{"event":"x","event":"y"}',
-    b'{"event":"ended","t":' + b"9" * 10_000 + b"}", b'"' + b"x" * 10_000_000, b" " * 100_000, b"\xef\xbb\xbf{}",
+    b"", b"{}", b"[]", b"null", b"\0" * 100, b"[" * 50_000, b'{"a":' * 50_000, b"\xff\xfe{",
+    b'{"event":"epoch"}',
+    b'{"event":"campaign","t":0,"plan":{}}', b'{"event":"ended","status":"complete","t":1}',
+    b'{"event":"x","event":"y"}',
+    b'{"event":"ended","t":' + b"9" * 10_000 + b"}", b'"' + b"x" * 10_000_000, b" " * 100_000,
+    b"\xef\xbb\xbf{}",
 )  # fmt: skip
 
 Files = list[Path]
@@ -123,7 +129,8 @@ def _flip_in_lines(lines: list[bytes], rng: random.Random) -> None:
 
 
 JOURNAL_CHANGES: tuple[Callable[[list[bytes], random.Random], None], ...] = (
-    _new_value, _new_value, _new_value, _new_value, _new_value, _line_of_another_kind, _double, _drop,
+    _new_value, _new_value, _new_value, _new_value, _new_value, _line_of_another_kind, _double,
+    _drop,
     _swap, _end_early, _shuffle, _again, _carriage_returns, _flip_in_lines, _flip_in_lines,
 )  # fmt: skip
 

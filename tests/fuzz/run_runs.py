@@ -130,7 +130,8 @@ def _outcome(
         with guard.case(folder):
             step(folder, template)
     except PcsearchError as error:
-        assert str(error), "the message is empty"
+        message = str(error)
+        assert message, "the message is empty"
         return "refused"
     except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)

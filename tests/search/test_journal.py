@@ -45,6 +45,15 @@ def test_a_torn_line_longer_than_what_is_read_at_once_is_cut_off(tmp_path: Path)
         assert path.read_bytes() == before
 
 
+def test_a_tail_that_no_event_has_is_left_alone(journal: Path) -> None:
+    os.truncate(journal, 10**12)
+    with pytest.raises(OSError, match="no event"):
+        FileJournal(journal)
+    assert journal.stat().st_size == 10**12
+    with pytest.raises(UserError, match=f"{len(EVENTS) + 1}: .* longer than 8 MB"):
+        list(read_events(journal))
+
+
 def test_numbers_that_are_not_finite_become_null() -> None:
     line = encode({"event": "epoch", "metrics": {"nll": float("inf"), "top1": float("nan")}})
     assert json.loads(line) == {"event": "epoch", "metrics": {"nll": None, "top1": None}}
