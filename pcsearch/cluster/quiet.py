@@ -1,4 +1,4 @@
-"""Keep what Ray's native code writes to standard error out of the terminal."""
+"""Keep what Ray writes out of the terminal."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
 def stderr_to_file(path: Path) -> Iterator[None]:
     """Send file descriptor 2 of this process to the end of a file, and back afterwards.
 
-    Ray writes there below Python ("a worker died"), which would tear a live view; redirecting
-    `sys.stderr` alone does not catch it.
+    Ray's native code writes there below Python ("a worker died"), which would tear a live view;
+    redirecting `sys.stderr` alone does not catch it. What Ray prints of its own accord on standard
+    output (what the raylet says of dead workers) goes to the file as well.
     """
     sys.stderr.flush()
-    with path.open("ab") as file:
+    with path.open("ab") as file, _told_on_stderr():
         kept = os.dup(2)
         os.dup2(file.fileno(), 2)
         try:
@@ -26,3 +28,27 @@ def stderr_to_file(path: Path) -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
+
+
+@contextlib.contextmanager
+def _told_on_stderr() -> Iterator[None]:
+    """Errors that Ray's daemons tell the driver, and Ray prints, go to standard error.
+
+    `log_to_driver=False` leaves them on standard output. Where another version of Ray has no such
+    function, nothing changes.
+    """
+    worker = sys.modules.get("ray._private.worker")
+    before = getattr(worker, "print_to_stdstream", None)
+    if worker is None or before is None:
+        yield
+        return
+
+    def tell(data: dict[str, Any], ignore_prefix: bool = False) -> None:
+        with contextlib.suppress(OSError):
+            os.write(2, ("\n".join(map(str, data["lines"])) + "\n").encode())
+
+    worker.print_to_stdstream = tell  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = before  # type: ignore[attr-defined]

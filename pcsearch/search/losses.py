@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pcsearch.search.trial import Loss
 
 _NODE = ("node has died", "node died", "node was drained", "node is dead", "its node")
@@ -33,8 +35,9 @@ def loss_of(error: BaseException | None) -> tuple[str, Loss]:
 
 
 def _cause(message: str) -> str:
-    """The line of Ray's message that says why, without names and ids."""
-    for line in message.splitlines():
-        if ":" not in line.split(" ")[0] and "worker" in line.lower():
-            return line.strip().rstrip(".")
-    return message.strip().splitlines()[-1] if message.strip() else "no reason is known"
+    """The part of Ray's message that says why, without names, ids and guesses."""
+    detail = re.search(
+        r"exit detail: (.*?)(?: Some common causes| There are some|$)", message, re.S
+    )
+    lines = (detail[1] if detail else message).strip().splitlines()
+    return lines[-1].strip().rstrip(".") if lines else "no reason is known"

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle, tune
@@ -152,7 +154,9 @@ class CampaignScheduler(_NotStored, FIFOScheduler):  # type: ignore[misc]
             return False
         report = json.loads(result[REPORT])
         saved = report.pop("saved", False)
-        report.pop("checkpoint_error", None)
+        failed = report.pop("checkpoint_error", None)
+        if failed is not None:  # training goes on; into the run's driver.log
+            print(f"{name}, epoch {report['epoch']}: {failed}", file=sys.stderr)
         goes_on = self._campaign.report(name, **report, attempt=result["attempt"])
         if self._ending.begun and saved:
             self._runs.safe.add(trial_id)
@@ -172,8 +176,7 @@ def _error_of(trial: RayTrial) -> BaseException | None:
     """What ended a worker. Tune has just written it to a file of its scratch folder; its own
     function to read that still answers None at this moment."""
     try:
-        with open(trial.pickled_error_file, "rb") as file:
-            error = cloudpickle.load(file)
+        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     except Exception:
         return None
     return error if isinstance(error, BaseException) else None

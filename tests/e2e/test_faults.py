@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,15 @@ import pytest
 
 from pcsearch.search.trial import TrialSpec
 from pcsearch.search.trial_run import Workplace, run_trial
-from tests.e2e.cli import CommandLine, ended, epoch_events, overrides, wait_for, workers
+from tests.e2e.cli import (
+    CommandLine,
+    ended,
+    epoch_events,
+    overrides,
+    read_journal,
+    wait_for,
+    workers,
+)
 from tests.e2e.conftest import Interrupted
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -196,3 +206,46 @@ def test_a_driver_that_vanished_was_interrupted(pcsearch: CommandLine) -> None:
     while (left := [other for other in below if other.is_alive]) and time.monotonic() < until:
         time.sleep(0.2)
     assert left == []
+
+
+def test_a_disk_that_fills_up_and_is_freed(
+    pcsearch: CommandLine, disk_of: Callable[[str], Path]
+) -> None:
+    disk = disk_of("150m")
+    arguments = overrides(
+        **{"data.classes": [1, 7, 8, 9]},
+        search={"trials": 4},
+        asha={"max_epochs": 12, "grace_epochs": 2, "reduction_factor": 2},
+        confirm={"seeds": 1, "epochs": 2},
+        resources={"max_concurrent": 1},
+    )
+    tune = ("tune", "quickstart", "datasets=[digits]", *arguments, "--name=run", "--plain")
+    whole = pcsearch.run(*tune)
+    assert whole.code == 0, whole
+    process = pcsearch.start(*tune, "--runs", disk)
+    journal = disk / "run" / "journal.jsonl"
+    wait_for(lambda: len(epoch_events(read_journal(journal))) >= 3, process)
+    filler = disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(bytes(65536)):
+            pass
+    result = ended(process, timeout=60)
+    assert result.code == 2, result
+    assert "No space left on device" in result.err
+    assert "go on with: pcsearch resume ../disk-0/run" in result.err
+    assert "Traceback" not in result.out + result.err
+    before = len(read_journal(journal))
+    filler.unlink()
+    resumed = pcsearch.run("resume", disk / "run", "--plain")
+    assert resumed.code == 0, resumed
+    kinds = ("asked", "epoch", "chosen")
+    told = [
+        [
+            {key: value for key, value in event.items() if key not in ("t", "seconds")}
+            for event in events
+            if event["event"] in kinds
+        ]
+        for events in (read_journal(journal), pcsearch.events("run"))
+    ]
+    assert told[0] == told[1]
+    assert len(read_journal(journal)) > before

@@ -37,27 +37,37 @@ VALUES = (
     "{<<: {a: 1}}",
 )  # fmt: skip
 
+
+def _listed(item: str, count: int) -> str:
+    """`a1, a2, ...` of `a#`."""
+    return ", ".join(item.replace("#", f"{number:05d}") for number in range(1, count + 1))
+
+
+_LAUGHS = "".join(
+    f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+_REST = "\nbackbones: [resnet50]\nasha: {max_epochs: 3}"
+
 TREES = (
     "[" * 15 + "]" * 15,
     "[" * 3000,
     "{a: " * 3000,
     "- " * 5000 + "a",
     "? " * 3000,
-    "a: &a [x, x, x, x, x, x, x, x, x]\n"
-    + "".join(f"{c}: &{c} [{', '.join(['*' + p] * 9)}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True)),
-    f"backbone_options: {{vgg16: {{a: &a {'x' * 50_000}, " + ", ".join(f"k{i}: *a" for i in range(3000)) + "}}",
-    "".join(f"key{i}: {i}\n" for i in range(9000)),
-    "datasets: [" + ", ".join(f"name{i}" for i in range(9000)) + "]\nbackbones: [resnet50]\nasha: {max_epochs: 3}",
-    "datasets: [digits]\nbackbones: [" + ", ".join(f"net{i}" for i in range(9000)) + "]\nasha: {max_epochs: 3}",
-    "data: {classes: [" + ", ".join(map(str, range(15_000))) + "]}",
-    "search: {grid: {lr: [" + ", ".join(f"0.{i:05d}" for i in range(1, 9000)) + "]}, sampler: grid}",
-    "search: {per_backbone: {" + ", ".join(f"n{i}: {{lr: 1}}" for i in range(5000)) + "}}",
-    "weights: {" + ", ".join(f"imagenet{i}: imagenett" for i in range(5000)) + "}",
+    f"a: &a [x, x, x, x, x, x, x, x, x]\n{_LAUGHS}",
+    f"backbone_options: {{vgg16: {{a: &a {'x' * 50_000}, {_listed('k#: *a', 3000)}}}}}",
+    f"{{{_listed('key#: 1', 9000)}}}",
+    f"datasets: [{_listed('name#', 9000)}]{_REST}",
+    f"datasets: [digits]\nbackbones: [{_listed('net#', 9000)}]\nasha: {{max_epochs: 3}}",
+    f"data: {{classes: [{_listed('1#', 15_000)}]}}",
+    f"search: {{grid: {{lr: [{_listed('0.#', 9000)}]}}, sampler: grid}}",
+    f"search: {{per_backbone: {{{_listed('n#: {lr: 1}', 5000)}}}}}",
+    f"weights: {{{_listed('imagenet#: imagenett', 5000)}}}",
     "%YAML 9.9\n---\na: 1", "%TAG ! tag:x:\n---\na: 1", "--- a\n--- b\n", "...", "a: 1\na: 2\n",
     "# only words\n" * 300, "\n" * 200_000, " " * 300_000, "#" * 300_000, "x" * 300_000,
-    '"' + "\\n" * 100_000,
-    "'" + "''" * 100_000, "a: |\n" + "  x\n" * 50_000, "[" + "a," * 50_000, "&" * 1000, "\t" * 1000,
-    "x" * 3_000_000, "- 1\n" * 900_000,
+    '"' + "\\n" * 100_000, "'" + "''" * 100_000, "a: |\n" + "  x\n" * 50_000, "[" + "a," * 50_000,
+    "&" * 1000, "\t" * 1000, "x" * 3_000_000, "- 1\n" * 900_000,
 )  # fmt: skip
 
 
@@ -199,7 +209,8 @@ def _extending(rng: random.Random) -> dict[str, bytes]:
         chain = {f"c{i}.yaml": f"extends: c{i + 1}.yaml\n".encode() for i in range(30)}
         return chain | {"mine.yaml": b"extends: c0.yaml\n"}
     base = rng.choice(
-        ("mine.yaml", "other.yaml", "quickstart", "quickstar", "/dev/zero", "/proc/kmsg", "/proc/self/mem", "/dev/tty",
+        ("mine.yaml", "other.yaml", "quickstart", "quickstar", "/dev/zero", "/proc/kmsg",
+         "/proc/self/mem", "/dev/tty",
          "..", "~nobody/x.yaml", "~", "[a]", "null", "x" * 5000, '"a\\0b"', "mine.yaml/x", "pipe")
     )  # fmt: skip
     other = _new_value(SHIPPED["quickstart"], rng)

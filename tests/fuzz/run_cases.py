@@ -6,7 +6,7 @@ import json
 import os
 import random
 import shutil
-import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -188,8 +188,7 @@ def _pipe(path: Path, rng: random.Random, canary: Path) -> None:
 
 def _socket(path: Path, rng: random.Random, canary: Path) -> None:
     path.unlink()
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(path))
+    os.mknod(path, stat.S_IFSOCK | 0o600)
 
 
 FileChange = Callable[[Path, random.Random, Path], None]

@@ -26,11 +26,9 @@ from pcsearch.results.store import RunFolder, check_free, find_run, list_runs
 from pcsearch.results.summary import summarise, trial_rows
 from pcsearch.results.trials_table import trials_table
 from pcsearch.search.journal import FileJournal
-from pcsearch.search.trial import checkpoint_folder
-from pcsearch.train.checkpoints import Checkpoints
 from tests.fuzz.guard import Guard
 from tests.fuzz.run_cases import change_run
-from tests.fuzz.run_template import TRIAL, Template, make_template, snapshot
+from tests.fuzz.run_template import Template, make_template, snapshot
 
 ENDED = {"event": "ended", "status": "interrupted", "t": 1e6}
 
@@ -63,11 +61,6 @@ def labels(folder: Path, template: Template) -> None:
     load_test(data / "digits.test.npz", cache)
 
 
-def checkpoints(folder: Path, template: Template) -> None:
-    run = RunFolder(folder / "runs" / "one")
-    Checkpoints(run.checkpoints / checkpoint_folder(TRIAL), 1).load(template.identity)
-
-
 def further_event(folder: Path, template: Template) -> None:
     with (
         contextlib.suppress(OSError),
@@ -87,7 +80,6 @@ STEPS: tuple[Callable[[Path, Template], None], ...] = (
     recipe,
     taken,
     labels,
-    checkpoints,
     further_event,
     the_end,
 )

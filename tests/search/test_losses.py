@@ -1,0 +1,45 @@
+"""What Ray says of a lost worker, and what is made of it."""
+
+from __future__ import annotations
+
+import pytest
+from ray.exceptions import ActorDiedError, NodeDiedError, RayTaskError
+
+from pcsearch.search.losses import loss_of
+from pcsearch.search.trial import Loss
+
+KILLED = (
+    "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker "
+    "exit detail: Worker unexpectedly exits with a connection error code 2. End of file. Some "
+    "common causes include: (1) the process was killed by the OOM killer"
+)
+NODE = "The actor died because its node has died. Node Id: 4f1d"
+
+
+def died(message: str) -> ActorDiedError:
+    error = ActorDiedError()
+    error.error_msg = f"{ActorDiedError.BASE_ERROR_MSG}\n\tclass_name: ImplicitFunc\n{message}"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "kind"),
+    [
+        (
+            died(KILLED),
+            "its worker died (Worker unexpectedly exits with a connection error code 2. "
+            "End of file)",
+            "worker",
+        ),
+        (died(NODE), "its node was lost", "node"),
+        (NodeDiedError("the node has died"), "its node was lost", "node"),
+        (
+            RayTaskError("train", "Traceback\n  line 1\nRuntimeError: CUDA error\n", ValueError()),
+            "its worker failed: RuntimeError: CUDA error",
+            "worker",
+        ),
+        (None, "its worker was lost", "worker"),
+    ],
+)
+def test_reason_and_kind(error: BaseException | None, reason: str, kind: Loss) -> None:
+    assert loss_of(error) == (reason, kind)
