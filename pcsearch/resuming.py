@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pcsearch.errors import UserError
-from pcsearch.recipe.load import load_recipe, parse_recipe
+from pcsearch.recipe.load import load_recipe, parse_recipe, read_resolved
 from pcsearch.recipe.paths import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.widening import check_wider
@@ -64,13 +64,7 @@ def _stated_recipe(folder: RunFolder, state: CampaignState | None) -> Recipe:
     """The recipe as it was when the campaign was last gone on with."""
     if state is not None and state.recipe is not None:
         return parse_recipe(state.recipe)
-    try:
-        return parse_recipe((folder.path / "recipe.yaml").read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{folder.path / 'recipe.yaml'} cannot be read ({error}), so the run cannot be gone on "
-            "with; copy it back from wherever you keep it"
-        ) from error
+    return read_resolved(folder.path / "recipe.yaml")
 
 
 def _with(before: Recipe, overrides: Sequence[str]) -> Recipe:

@@ -147,10 +147,14 @@ class Launch:
         try:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.note_below()
-            self._process.kill()
-            self._process.wait()
+            self.kill()
             raise HungError(f"no end within {seconds:.0f} s") from None
         finally:
             self.look()
         return code
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.note_below()
+        self._process.kill()
+        self._process.wait()

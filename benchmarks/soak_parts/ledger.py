@@ -53,7 +53,9 @@ class Ledger:
     def add(self, kind: str, how: str, campaign: str, detail: str) -> Fault:
         fault = Fault(kind, how, campaign, detail, round(self.seconds, 1))
         self.faults.append(fault)
-        self.say(f"fault {len(self.faults):3}  {campaign}: {kind}{f' ({detail})' if detail else ''}")
+        self.say(
+            f"fault {len(self.faults):3}  {campaign}: {kind}{f' ({detail})' if detail else ''}"
+        )
         return fault
 
     def say(self, text: str) -> None:

@@ -29,7 +29,7 @@ def confirming(launch: Launch, random: Random) -> bool:
     wanted = random.randint(1, 3)
 
     def seen(new: list[Event]) -> bool:
-        lines = [event for event in launch.events if "/confirm/" in _trial(event)]
+        lines = [event for event in launch.events if "/confirm-" in _trial(event)]
         return len(lines) >= wanted
 
     return launch.wait(seen) and launch.rest(random.uniform(0.0, 0.3))

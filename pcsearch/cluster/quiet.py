@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pcsearch.regular_files import open_to_append
+
 
 @contextlib.contextmanager
 def stderr_to_file(path: Path) -> Iterator[None]:
@@ -19,15 +21,16 @@ def stderr_to_file(path: Path) -> Iterator[None]:
     output (what the raylet says of dead workers) goes to the file as well.
     """
     sys.stderr.flush()
-    with path.open("ab") as file, _told_on_stderr():
-        kept = os.dup(2)
-        os.dup2(file.fileno(), 2)
-        try:
+    log, kept = open_to_append(path), os.dup(2)
+    try:
+        os.dup2(log, 2)
+        with _told_on_stderr():
             yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(log)
 
 
 @contextlib.contextmanager

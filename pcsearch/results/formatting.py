@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pcsearch.recipe.show import printable
 from pcsearch.results.objects import ArmSummary, Scores, StudySummary, Summary
 from pcsearch.results.stats import Gain
 
@@ -48,8 +49,8 @@ def p_value(value: float) -> str:
 
 
 def first_line(error: str | None) -> str:
-    """What an error says, without a traceback's or a report's further lines."""
-    return (error or "").strip().partition("\n")[0] or "no reason given"
+    """What an error says, without a traceback's or a report's further lines, safe to print."""
+    return printable((error or "").strip().partition("\n")[0]) or "no reason given"
 
 
 def significant(value: float) -> str:

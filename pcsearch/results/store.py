@@ -29,7 +29,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from pcsearch.errors import UserError, did_you_mean
-from pcsearch.search.journal import read_events
+from pcsearch.regular_files import open_regular, own_folder, read_regular
+from pcsearch.search.journal import LINE_BYTES, read_events
 from pcsearch.search.state import CampaignState, Status, replay
 from pcsearch.train.atomic import replacing
 
@@ -68,15 +69,15 @@ class RunFolder:
     def has_begun(self) -> bool:
         """Whether its journal holds a whole event: a driver may die before it writes one."""
         try:
-            with self.journal.open("rb") as file:
-                return file.readline().endswith(b"\n")
+            with open_regular(self.journal) as file:
+                return file.readline(LINE_BYTES + 1).endswith(b"\n")
         except FileNotFoundError:
             return False
 
     def make_folders(self) -> None:
         """Make what a new run has; what is there is left alone."""
         for folder in (self.data, self.checkpoints, self.weights):
-            folder.mkdir(exist_ok=True)
+            own_folder(folder)
 
     def state(self) -> CampaignState:
         """The campaign as its journal tells it, also while it runs."""
@@ -250,7 +251,7 @@ def _taken(folder: RunFolder) -> str:
 
 def _in_use(folder: RunFolder) -> str:
     try:
-        owner = json.loads((folder.path / "driver.json").read_text())
+        owner = json.loads(read_regular(folder.path / "driver.json", 10_000))
         return f"{folder.path} is in use: process {owner['pid']} on {owner['host']} runs it now"
     except (OSError, ValueError, KeyError, TypeError):
         return f"{folder.path} is in use: another process runs it now"

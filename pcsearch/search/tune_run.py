@@ -156,7 +156,7 @@ class CampaignScheduler(_NotStored, FIFOScheduler):  # type: ignore[misc]
         saved = report.pop("saved", False)
         failed = report.pop("checkpoint_error", None)
         if failed is not None:  # training goes on; into the run's driver.log
-            print(f"{name}, epoch {report['epoch']}: {failed}", file=sys.stderr)
+            sys.stderr.write(f"{name}, epoch {report['epoch']}: {failed}\n")
         goes_on = self._campaign.report(name, **report, attempt=result["attempt"])
         if self._ending.begun and saved:
             self._runs.safe.add(trial_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,9 +14,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write to; when the block succeeds, it is fsynced and renamed to `path`.
 
     The parent folder is created. On any error what was written is removed and `path` is as before.
+
+    Raises:
+        OSError: it cannot be written, or the parent folder is a link, which could lead elsewhere.
     """
+    if path.parent.is_symlink():
+        raise OSError(errno.ELOOP, "is a link, which is not written through", str(path.parent))
     path.parent.mkdir(parents=True, exist_ok=True)
     written = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    written.unlink(missing_ok=True)  # a link that somebody left there would be followed
     try:
         yield written
         _fsync(written)

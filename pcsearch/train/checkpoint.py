@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
-import pickle
-import struct
+import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
 
 from pcsearch.errors import TrialError
+from pcsearch.regular_files import open_regular
 from pcsearch.train.atomic import replacing
 from pcsearch.train.records import EpochRecord, record_from_dict
 from pcsearch.train.settings import FitSettings
 
 _log = logging.getLogger(__name__)
 _VERSION = 1
-# what reading a truncated, damaged, foreign or hostile file raises
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    RuntimeError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    struct.error,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-)
 
 
 @dataclass(frozen=True)
@@ -102,38 +89,54 @@ def load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
     Raises:
         TrialError: when it belongs to a training of another identity, or may not be read.
     """
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         return None
     try:
-        with path.open("rb"):  # a refusal to open is told from the OSError of a truncated file
-            pass
+        file = open_regular(path)  # a refusal to open is told from the damage inside
     except OSError as error:
         raise TrialError(f"cannot read the checkpoint {path}: {error}") from error
     try:
-        with zipfile.ZipFile(path) as archive:  # torch.load itself does not check the checksums
-            if (damaged := archive.testzip()) is not None:
-                raise ValueError(f"its part {damaged} is damaged")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with file:
+            _check_archive(file)
+            file.seek(0)
+            content = torch.load(file, map_location="cpu", weights_only=True)
         if content["version"] != _VERSION:
             raise ValueError(f"its version is {content['version']}, not {_VERSION}")
-        stored = json.loads(content["identity"])
+        stored = asdict(Identity(**json.loads(content["identity"])))
         records = tuple(record_from_dict(record) for record in content["records"])
         checkpoint = Checkpoint(content["model"], content["optimizer"], records)
-        if not records:
-            raise ValueError("it has no epoch")
-    except _UNREADABLE as error:
+        if not records or [record.epoch for record in records] != [*range(1, len(records) + 1)]:
+            raise ValueError("it does not have every epoch")
+        differences = _differences(stored, json.loads(json.dumps(asdict(identity))))
+    except Exception as error:  # a hostile or damaged file raises whatever zipfile or torch does
         _log.warning(
             "%s is no readable checkpoint (%s)",
             path,
             str(error).partition("\n")[0] or type(error).__name__,
         )
         return None
-    if differences := _differences(stored, json.loads(json.dumps(asdict(identity)))):
+    if differences:
         raise TrialError(
             f"the checkpoint {path} is of another training: {'; '.join(differences)}. "
             "Delete it to start anew, or give its own settings to go on"
         )
     return checkpoint
+
+
+def _check_archive(file: BinaryIO) -> None:
+    """Whether the parts are as long as the file says, and whole: torch.load looks at neither.
+
+    torch.save compresses nothing, so parts that unpack to more than the file holds are a trap.
+    """
+    size = file.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        parts = archive.infolist()
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+            raise ValueError("it is compressed, which no checkpoint is")
+        if sum(part.file_size for part in parts) > size:
+            raise ValueError("its parts are longer than the file")
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"its part {damaged} is damaged")
 
 
 def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> Sequence[str]:

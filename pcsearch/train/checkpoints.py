@@ -91,6 +91,8 @@ class Checkpoints:
         self._last = time.monotonic()
         cost = _COST * (self._last - began) if self._every else 0.0
         self._wait = max(self._every, min(cost, LONGEST_SECONDS))
+        if self.folder.is_symlink():
+            return  # nothing was written there, and nothing there is ours to remove
         for old in list(self._newest_first(self.attempt))[KEPT:]:
             with suppress(OSError):
                 old.unlink()

@@ -26,9 +26,11 @@ from pcsearch.results.store import RunFolder, check_free, find_run, list_runs
 from pcsearch.results.summary import summarise, trial_rows
 from pcsearch.results.trials_table import trials_table
 from pcsearch.search.journal import FileJournal
+from pcsearch.search.trial import checkpoint_folder
+from pcsearch.train.checkpoints import Checkpoints
 from tests.fuzz.guard import Guard
 from tests.fuzz.run_cases import change_run
-from tests.fuzz.run_template import Template, make_template, snapshot
+from tests.fuzz.run_template import TRIAL, Template, make_template, snapshot
 
 ENDED = {"event": "ended", "status": "interrupted", "t": 1e6}
 
@@ -61,6 +63,14 @@ def labels(folder: Path, template: Template) -> None:
     load_test(data / "digits.test.npz", cache)
 
 
+def checkpoints(folder: Path, template: Template) -> None:
+    run = RunFolder(folder / "runs" / "one")
+    own = Checkpoints(run.checkpoints / checkpoint_folder(TRIAL), 1, every_seconds=0)
+    found = own.load(template.identity)
+    if found is not None:
+        own.save(found, template.identity)
+
+
 def further_event(folder: Path, template: Template) -> None:
     with (
         contextlib.suppress(OSError),
@@ -80,6 +90,7 @@ STEPS: tuple[Callable[[Path, Template], None], ...] = (
     recipe,
     taken,
     labels,
+    checkpoints,
     further_event,
     the_end,
 )

@@ -1,0 +1,116 @@
+"""A long test of "nothing is lost": campaigns disturbed by real faults, again and again.
+
+    python benchmarks/soak.py [--minutes 30] [--seed 0] [--faults N] [--only long] [--json FILE]
+
+Small campaigns on the digits that come with scikit-learn are run once undisturbed, for reference.
+Then they are run again and again while drivers, workers and Ray's own processes are killed,
+stopped and interrupted, files are damaged or deleted between two launches, and the disk fills up;
+after each, `pcsearch resume`. With one trial at a time, every decision and every figure must be, at
+the end, that of the undisturbed campaign, bit for bit. With two, each trial must have been asked
+once and each of its epochs taken once. No traceback, no hang, no process left, and no epoch trained
+again that a checkpoint held.
+
+What is done to which campaign follows from the seed; the exact moment depends on the machine. Ends
+with code 1 when something was not survived, and keeps its folder then. Run it from the repository's
+root: it uses tests/e2e/cli.py. Filling up a disk needs root, to mount one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import shutil
+import sys
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+from random import Random
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_path_parts.figures import machine
+from soak_parts import disk
+from soak_parts.campaigns import KINDS, Reference, reference
+from soak_parts.ledger import Ledger, as_json, table
+from soak_parts.ordeal import CHEAP, Decks, Ordeal
+
+SMALL_DISK_EVERY = 3
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    ledger = Ledger()
+    if reason := disk.why_not():
+        ledger.skipped[disk.FULL] = reason
+    survived = _soak(options, folder, ledger)
+    if options.json:
+        facts = {"seed": options.seed, "minutes": ledger.seconds / 60, "machine": machine()}
+        options.json.write_text(json.dumps({**facts, **as_json(ledger)}, indent=2))
+    print(f"\n{table(ledger.faults, ledger.skipped)}\n")
+    if survived:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    print(f"NOT SURVIVED with --seed {options.seed}; everything is kept in {folder}")
+    raise SystemExit(1)
+
+
+def _soak(options: argparse.Namespace, folder: Path, ledger: Ledger) -> bool:
+    """Disturb campaigns until the time is over, or enough was tried; whether all survived."""
+    random = Random(options.seed)
+    kinds = [KINDS[name] for name in options.only or KINDS]
+    references: dict[str, Reference] = {}
+    for kind in kinds:
+        references[kind.name] = reference(kind, folder / f"undisturbed-{kind.name}")
+        ledger.say(f"{kind.name} undisturbed: {references[kind.name].seconds:.1f} s")
+    decks = Decks(random, with_disk=disk.FULL not in ledger.skipped)
+    survived = True
+    for number, kind in enumerate(itertools.cycle(kinds), start=1):
+        if _enough(options, ledger):
+            return survived
+        own = folder / f"{number:03}-{kind.name}"
+        small = disk.FULL not in ledger.skipped and number % SMALL_DISK_EVERY == 0
+        with disk.small_disk(own / "runs") if small else nullcontext():
+            ordeal = Ordeal(
+                own.name,
+                kind,
+                references[kind.name],
+                own,
+                decks,
+                random,
+                ledger,
+                on_small_disk=small,
+            )
+            ordeal.go(lambda: _enough(options, ledger))
+            if ordeal.wrong and small:
+                shutil.copytree(own / "runs", folder / f"{own.name}-runs")
+        if ordeal.wrong:
+            survived = False
+        else:
+            shutil.rmtree(own, ignore_errors=True)
+    return survived
+
+
+def _enough(options: argparse.Namespace, ledger: Ledger) -> bool:
+    """The time is over, or there were so many faults, and every kind that costs little."""
+    if ledger.seconds > 60 * options.minutes:
+        return True
+    wanted: int | None = options.faults
+    return wanted is not None and len(ledger.faults) >= wanted and ledger.kinds >= CHEAP
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=30.0, help="no new fault after these")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--faults", type=int, help="stop after so many, each cheap kind among them")
+    parser.add_argument("--only", action="append", choices=[*KINDS], help="these campaigns alone")
+    parser.add_argument("--json", type=Path, help="write every fault here")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
