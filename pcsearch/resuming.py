@@ -50,7 +50,7 @@ def resume_run(
                     return
                 who = {"host": socket.gethostname(), "pid": os.getpid()}
                 campaign.resume(**who, version=version("pcsearch"))
-                if ready.plan != state.plan or wider:
+                if wider:
                     campaign.extend(ready.plan, recipe.dump_yaml())
 
             folder.make_folders()

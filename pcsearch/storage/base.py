@@ -14,7 +14,11 @@ _MOST_BYTES = 800  # a key in S3 has 1,024, and a prefix stands before it
 _UNPRINTED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
-class TakenOverError(PcsearchError):
+class StorageError(PcsearchError):
+    """A store failed, or did not answer for minutes; what it holds is whole."""
+
+
+class TakenOverError(StorageError):
     """Another process goes on with this campaign; this one must stop."""
 
 
@@ -22,7 +26,7 @@ class Storage(Protocol):
     """Files by name, such as `checkpoints/x/a0000-e00001.pt`; names are relative to a root.
 
     Every operation raises `UserError` for a bad name and for what no waiting mends (no such bucket,
-    access denied), and `PcsearchError` where the store failed (a full disk, no answer for minutes).
+    access denied), and `StorageError` where the store failed (a full disk, no answer for minutes).
     A name is given to a file or to a folder, never to both. Safe to use from several threads.
     """
 
@@ -65,6 +69,19 @@ class Storage(Protocol):
 
     def list(self, folder: str = "") -> Sequence[str]:
         """The names of all files in a folder and in those below it, sorted by code point."""
+        ...
+
+    def folders(self) -> Sequence[str]:
+        """The names of the folders that lie directly below the root, sorted."""
+        ...
+
+    def below(self, folder: str) -> Storage:
+        """The files of a folder as a storage of their own."""
+        ...
+
+    def modified(self, folder: str) -> float | None:
+        """When the newest file below a folder was written, Unix time in seconds, by the store's
+        clock; None without any."""
         ...
 
     def remove(self, *names: str) -> None:

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from pcsearch.errors import PcsearchError, UserError
-from pcsearch.storage.base import Storage, TakenOverError
+from pcsearch.storage.base import Storage, StorageError, TakenOverError
 from pcsearch.storage.holder import (
     BEATS,
     LEASE_SECONDS,
@@ -100,7 +100,7 @@ class Lease:
 
         Raises:
             TakenOverError: another process took over.
-            PcsearchError: the storage did not answer.
+            StorageError: the storage did not answer.
         """
         if self._error is None and self._is_stale():
             self._renew(only_stale=True)
@@ -154,7 +154,7 @@ class Lease:
             except PcsearchError as error:
                 self._error = error
             except Exception as error:
-                self._error = PcsearchError(f"the lock of {self._storage.url} failed: {error!r}")
+                self._error = StorageError(f"the lock of {self._storage.url} failed: {error!r}")
             else:
                 self._renewed = began
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from pcsearch.errors import PcsearchError, UserError
-from pcsearch.storage.base import check_name, is_name
+from pcsearch.errors import UserError
+from pcsearch.storage.base import Storage, StorageError, check_name, is_name
 
 
 class LocalStorage:
@@ -74,6 +74,23 @@ class LocalStorage:
                 ]
         return sorted(filter(is_name, names))
 
+    def folders(self) -> Sequence[str]:
+        with self._explained(""):
+            if not self._root.is_dir():
+                return []
+            found = [path for path in self._root.iterdir() if path.is_dir()]
+        return sorted(path.name for path in found if is_name(path.name) and not path.is_symlink())
+
+    def below(self, folder: str) -> Storage:
+        return LocalStorage(self._root / check_name(folder))
+
+    def modified(self, folder: str) -> float | None:
+        times = []
+        for name in self.list(folder):
+            with self._explained(name), suppress(FileNotFoundError):
+                times.append((self._root / name).stat().st_mtime)
+        return max(times, default=None)
+
     def remove(self, *names: str) -> None:
         paths = [self._path(name) for name in names]
         for name, path in zip(names, paths, strict=True):
@@ -122,7 +139,7 @@ class LocalStorage:
             raise
         except OSError as error:
             where = self._root / name
-            raise PcsearchError(f"{where} cannot be used: {error.strerror or error}") from error
+            raise StorageError(f"{where} cannot be used: {error.strerror or error}") from error
 
 
 @contextmanager

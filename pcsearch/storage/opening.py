@@ -6,9 +6,10 @@ import re
 import secrets
 from pathlib import Path
 
-from pcsearch.errors import PcsearchError, UserError
-from pcsearch.storage.base import Storage, check_name
+from pcsearch.errors import UserError
+from pcsearch.storage.base import Storage, StorageError, check_name
 from pcsearch.storage.local import LocalStorage
+from pcsearch.storage.patience import DEFAULT_PATIENCE, Patience
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
@@ -19,8 +20,12 @@ def is_remote(url: str) -> bool:
     return _ADDRESS.fullmatch(url) is not None
 
 
-def open_storage(url: str) -> Storage:
+def open_storage(url: str, patience: Patience = DEFAULT_PATIENCE) -> Storage:
     """The files under a folder's path or under `s3://bucket/prefix`; nothing is asked yet.
+
+    Args:
+        url: the root.
+        patience: with a server that does not answer.
 
     Raises:
         UserError: another scheme, no bucket, a bad prefix, or boto3 is missing.
@@ -40,7 +45,7 @@ def open_storage(url: str) -> Storage:
         raise UserError(f"{url!a} names no bucket; write s3://bucket/prefix")
     from pcsearch.storage.s3 import S3Storage
 
-    return S3Storage(bucket, check_name(prefix) if prefix else "")
+    return S3Storage(bucket, check_name(prefix) if prefix else "", patience=patience)
 
 
 def check_storage(storage: Storage) -> None:
@@ -50,7 +55,7 @@ def check_storage(storage: Storage) -> None:
 
     Raises:
         UserError: it may not be used, or does not honour exclusive creation.
-        PcsearchError: it does not answer.
+        StorageError: it does not answer.
     """
     name, content = f"probe/{secrets.token_hex(8)}", b"pcsearch"
     made = storage.create(name, content)
@@ -58,7 +63,7 @@ def check_storage(storage: Storage) -> None:
         again = storage.create(name, b"another content")
         found = storage.read(name)
     except FileNotFoundError as error:
-        raise PcsearchError(f"{storage.url} lost a file just after it was written") from error
+        raise StorageError(f"{storage.url} lost a file just after it was written") from error
     finally:
         storage.remove(name)
     if not made or again or found != content:

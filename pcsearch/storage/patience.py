@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pcsearch.errors import PcsearchError
+from pcsearch.storage.base import StorageError
 
 _log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -30,6 +30,9 @@ class Patience:
     unmet_seconds: float = 20.0
     first_wait_seconds: float = 0.25
     longest_wait_seconds: float = 5.0
+
+
+DEFAULT_PATIENCE = Patience()
 
 
 class PassingError(Exception):
@@ -55,7 +58,7 @@ class Persistent:
         """The operation's result.
 
         Raises:
-            PcsearchError: it failed by `PassingError` for as long as patience allows.
+            StorageError: it failed by `PassingError` for as long as patience allows.
         """
         wait, failing_since = self._patience.first_wait_seconds, None
         while True:
@@ -79,7 +82,7 @@ class Persistent:
         patience = self._patience
         allowed = patience.total_seconds if self._met.is_set() else patience.unmet_seconds
         if seconds > allowed:
-            raise PcsearchError(
+            raise StorageError(
                 f"{self._server} is not to be reached: {error} (tried for {_duration(allowed)}). "
                 f"{self._remedy}"
             ) from error

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pcsearch.errors import UserError
-from pcsearch.storage.base import check_name, is_name
-from pcsearch.storage.patience import Patience, Persistent
+from pcsearch.storage.base import Storage, check_name, is_name
+from pcsearch.storage.patience import DEFAULT_PATIENCE, Patience, Persistent
 from pcsearch.storage.s3_errors import removal_error, status, translated
 
 CONNECTIONS = 16
 """At the same time."""
-
-DEFAULT_PATIENCE = Patience()
 
 _MAKER = "pcsearch-maker"
 _AT_ONCE = 1000  # removals a request, and names a page: the service's limits
@@ -34,6 +32,7 @@ class S3Storage:
         prefix: without slashes at its ends; may be empty.
         patience: with a server that does not answer.
         page: names a request of a list.
+        client: of boto3, to be shared; None makes one.
     """
 
     def __init__(
@@ -43,11 +42,13 @@ class S3Storage:
         *,
         patience: Patience = DEFAULT_PATIENCE,
         page: int = _AT_ONCE,
+        client: Any = None,
     ) -> None:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._page = page
-        self._client = _client()
+        self._patience = patience
+        self._client = _client() if client is None else client
         remedy = (
             "Nothing that was stored is lost: look at the network and at "
             f"{self._client.meta.endpoint_url}, then go on with `pcsearch resume`"
@@ -119,6 +120,37 @@ class S3Storage:
 
         names = (key.removeprefix(self._prefix) for key in self._ask(ask))
         return sorted(filter(is_name, names))  # what others keep there is not ours
+
+    def folders(self) -> Sequence[str]:
+        pages = self._client.get_paginator("list_objects_v2")
+
+        def ask() -> list[str]:
+            found = pages.paginate(Bucket=self._bucket, Prefix=self._prefix, Delimiter="/")
+            return [one["Prefix"] for page in found for one in page.get("CommonPrefixes", [])]
+
+        names = (prefix.removeprefix(self._prefix).rstrip("/") for prefix in self._ask(ask))
+        return sorted(filter(is_name, names))
+
+    def below(self, folder: str) -> Storage:
+        return S3Storage(
+            self._bucket,
+            self._prefix + check_name(folder),
+            patience=self._patience,
+            page=self._page,
+            client=self._client,
+        )
+
+    def modified(self, folder: str) -> float | None:
+        prefix = f"{self._where(folder)['Key']}/"
+        pages = self._client.get_paginator("list_objects_v2")
+
+        def ask() -> float | None:
+            found = pages.paginate(Bucket=self._bucket, Prefix=prefix)
+            times = (one["LastModified"] for page in found for one in page.get("Contents", []))
+            newest = max(times, default=None)
+            return None if newest is None else float(newest.timestamp())
+
+        return self._ask(ask)
 
     def remove(self, *names: str) -> None:
         keys = [{"Key": self._where(name)["Key"]} for name in names]
