@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,19 +17,20 @@ from pcsearch.errors import UserError
 from pcsearch.recipe.paths import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
 from pcsearch.results.environment import environment
-from pcsearch.results.store import RunFolder, check_free, check_space, new_run, resume_command
+from pcsearch.results.runs import Runs, check_free, check_place, is_taken, new_run
+from pcsearch.results.store import RunFolder, resume_command
 from pcsearch.results.summary import Summary, summarise
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.ending import Ending
 from pcsearch.search.facts import PreparedDataset, open_datasets, prepare_datasets
-from pcsearch.search.journal import Event, FileJournal
+from pcsearch.search.journal import Event
 from pcsearch.search.networks import NetworkReport, check_networks, network_sizes
 from pcsearch.search.observer import Observer
 from pcsearch.search.opened import hand_over
 from pcsearch.search.plan import Plan, build_plan
 from pcsearch.search.sizing import Sizing, one_a_cpu, size_trials
 from pcsearch.search.state import CampaignState, Status
-from pcsearch.search.trial import checkpoint_folder, stop_marker
+from pcsearch.storage import StorageError
 
 TRIAL_MODULES = (
     "ray.tune",
@@ -69,7 +69,7 @@ class Ready:
 def run_recipes(
     recipes: Sequence[Recipe],
     *,
-    runs: Path,
+    runs: Runs,
     name: str | None,
     address: str | None,
     observer: Observer,
@@ -81,7 +81,7 @@ def run_recipes(
     names = [name] if name is not None else _free_names(runs, recipes)
     for run_name in names:
         check_free(runs, run_name)
-    check_space(runs)
+    check_place(runs)
     opened = [open_datasets(recipe) for recipe in recipes]
     with made_ready(recipes, opened, address, observer) as all_ready:
         for ready, run_name in zip(all_ready, names, strict=True):
@@ -161,9 +161,10 @@ def run_in(
 
     for dataset in ready.datasets:
         hand_over(dataset, folder.data)
+    folder.share_data()
     began = time.monotonic() - (state.seconds if state else 0.0)
     sizing = ready.sizing
-    with FileJournal(folder.journal) as journal:
+    with folder.open_journal() as journal:
         campaign = Campaign(
             ready.plan if state is None else state.plan,
             journal,
@@ -173,7 +174,7 @@ def run_in(
             listener=lambda event, now: _watch(event, now, folder, observer),
         )
         going_on(campaign)
-        observer.started(folder.path, campaign.plan, sizing.width)
+        observer.started(folder.address, campaign.plan, sizing.width)
         with _ended_well(campaign, folder, observer) as end:
             with (
                 lifeline(lambda what: _without_ray(what, folder, observer)),
@@ -182,7 +183,7 @@ def run_in(
                 complete = run_campaign(
                     campaign,
                     workplace(ready.recipe, campaign.plan, folder, sizing),
-                    Ending(stop_marker(folder.checkpoints)),
+                    Ending(folder.stop_marker()),
                     cpus_per_trial=sizing.cpus_per_trial,
                     gpus_per_trial=sizing.gpus_per_trial,
                     one_machine=ready.one_machine,
@@ -202,7 +203,7 @@ def _without_ray(what: str, folder: RunFolder, observer: Observer) -> None:
         os.write(
             1,
             f"error: Ray on this machine ended unexpectedly (its {what}); what was run until then "
-            f"is kept. Go on with: {resume_command(folder.path)}\n".encode(),
+            f"is kept. Go on with: {resume_command(folder.address)}\n".encode(),
         )
     os._exit(EXIT_WITHOUT_RAY)
 
@@ -210,7 +211,7 @@ def _without_ray(what: str, folder: RunFolder, observer: Observer) -> None:
 def finish(folder: RunFolder, state: CampaignState) -> Outcome:
     """Write what is missing of a campaign that has nothing left to do."""
     if state.status not in ("complete", "failed"):
-        with FileJournal(folder.journal) as journal:
+        with folder.open_journal() as journal:
             campaign = Campaign(state.plan, journal, clock=lambda: state.seconds, state=state)
             campaign.end(_status(campaign))
     folder.finish(summarise(state).to_json(), whole=True)
@@ -238,6 +239,8 @@ def _ended_well(
             "holds is whole. Free some space or mend its permissions, then go on with: "
             + resume_command(folder.path)
         ) from error
+    except StorageError:
+        raise  # another process goes on with it, or its end cannot be written anyway
     except BaseException:
         with contextlib.suppress(Exception):
             _write_end(campaign, folder, status)
@@ -267,7 +270,7 @@ def _status(campaign: Campaign) -> Status:
 def _watch(event: Event, state: CampaignState, folder: RunFolder, observer: Observer) -> None:
     """Tell the observer, and remove the checkpoints of a trial that ended."""
     if event.get("trial") and event["trial"] not in state.live:
-        shutil.rmtree(folder.checkpoints / checkpoint_folder(event["trial"]), ignore_errors=True)
+        folder.drop_checkpoints(event["trial"])
     observer.event(event, state)
 
 
@@ -283,6 +286,7 @@ def workplace(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing) -> 
         "gpus": sizing.gpus_per_trial,
         "split_hashes": {study.id: study.split_hash for study in plan.studies},
         "import_path": str(Path.cwd()),
+        "remote": folder.url,
     }
 
 
@@ -300,14 +304,14 @@ def _plan(
     return build_plan(recipe, facts, network_sizes(recipe, networks))
 
 
-def _free_names(runs: Path, recipes: Sequence[Recipe]) -> list[str]:
+def _free_names(runs: Runs, recipes: Sequence[Recipe]) -> list[str]:
     """Names such as `quickstart-20261123-141500`, numbered where one would be taken twice."""
     names: list[str] = []
     for recipe in recipes:
         stem = f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         numbered = (f"{stem}-{number}" for number in itertools.count(2))
         candidates = itertools.chain([stem], numbered)
-        names.append(next(c for c in candidates if c not in names and not (runs / c).exists()))
+        names.append(next(c for c in candidates if c not in names and not is_taken(runs, c)))
     return names
 
 

@@ -196,20 +196,22 @@ class Ordeal:
         return fault
 
     def _change_files(self, number: int) -> None:
+        """So many things done to files, if there are so many that can be."""
         place = Place(self._run, self._folder / "cache", self._random)
         tried: list[str] = []
-        for _ in range(number):
+        while number > 0:
             kind = self._decks.files.draw({*FILE_FAULTS} - set(tried))
             if kind is None:
-                return
+                break
             tried.append(kind)
             fault = FILE_FAULTS[kind]
             detail = fault.apply(place) if self._run.is_dir() else None
-            if detail is None:
+            if detail is not None:
+                added = self._add(kind, fault.how, detail)
+                self._note_damage(fault, detail, added)
+                number -= 1
+            else:
                 self._decks.files.put_back(kind)
-                continue
-            added = self._add(kind, fault.how, detail)
-            self._note_damage(fault, detail, added)
 
     def _note_damage(self, fault: FileFault, detail: str, added: Fault) -> None:
         if fault.damages:

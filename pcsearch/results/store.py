@@ -30,8 +30,10 @@ from filelock import FileLock, Timeout
 
 from pcsearch.errors import UserError, did_you_mean
 from pcsearch.regular_files import open_regular, own_folder, read_regular
-from pcsearch.search.journal import LINE_BYTES, read_events
+from pcsearch.search.ending import Marker
+from pcsearch.search.journal import LINE_BYTES, FileJournal, Journal, read_events
 from pcsearch.search.state import CampaignState, Status, replay
+from pcsearch.search.trial import checkpoint_folder, stop_marker
 from pcsearch.train.atomic import replacing
 
 _LOCK_SECONDS = 1.0  # longer than a reader takes to try whether it is held
@@ -48,6 +50,16 @@ class RunFolder:
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def address(self) -> Path | str:
+        """What a person names it by."""
+        return self.path
+
+    @property
+    def url(self) -> str | None:
+        """Where it lies, if that is not in a file system."""
+        return None
 
     @property
     def journal(self) -> Path:
@@ -74,6 +86,28 @@ class RunFolder:
         except FileNotFoundError:
             return False
 
+    def modified(self) -> float:
+        """When the journal was last written, Unix time in seconds."""
+        return self.journal.stat().st_mtime
+
+    def open_journal(self) -> contextlib.AbstractContextManager[Journal]:
+        """The journal, to be written."""
+        return FileJournal(self.journal)
+
+    def share_data(self) -> None:
+        """Make what lies in `data` visible to all workers."""
+
+    def stop_marker(self) -> Marker:
+        """See `Ending`."""
+        return stop_marker(self.checkpoints)
+
+    def drop_checkpoints(self, trial: str) -> None:
+        """Remove the checkpoints of a trial that ended."""
+        shutil.rmtree(self.checkpoints / checkpoint_folder(trial), ignore_errors=True)
+
+    def let_go(self) -> None:
+        """Give up the lock before this process ends itself; the system does so with a file's."""
+
     def make_folders(self) -> None:
         """Make what a new run has; what is there is left alone."""
         for folder in (self.data, self.checkpoints, self.weights):
@@ -88,8 +122,11 @@ class RunFolder:
         except (KeyError, TypeError, ValueError, StopIteration) as error:
             raise UserError(f"{self.journal} is damaged: {error!r}") from error
 
-    def status(self, state: CampaignState | None = None) -> Status:
-        """`running` only while a process holds the lock; one that vanished was interrupted."""
+    def status(self, state: CampaignState | None = None, *, quick: bool = False) -> Status:
+        """`running` only while a process holds the lock; one that vanished was interrupted.
+
+        `quick` may take one that vanished a while ago for running, where the truth takes time.
+        """
         told = (state or self.state()).status
         return "interrupted" if told == "running" and not self.is_locked() else told
 
@@ -145,7 +182,7 @@ def new_run(runs: Path, name: str, recipe: str, environment: dict[str, Any]) -> 
 
 
 @contextlib.contextmanager
-def held(folder: RunFolder) -> Iterator[None]:
+def held(folder: RunFolder) -> Iterator[RunFolder]:
     """Hold a run's lock; the system lets go of it when the process dies, however that happens.
 
     Raises:
@@ -161,7 +198,7 @@ def held(folder: RunFolder) -> Iterator[None]:
     with lock:
         folder.write_json("driver.json", {"host": socket.gethostname(), "pid": os.getpid()})
         try:
-            yield
+            yield folder
         finally:
             lock.release()
 
@@ -199,10 +236,12 @@ def check_space(runs: Path) -> None:
         )
 
 
-def resume_command(path: Path) -> str:
-    """What to type to go on with a run, from the folder that one is in now."""
-    relative = os.path.relpath(path)
-    return f"pcsearch resume {shlex.quote(min(relative, str(path), key=len))}"
+def resume_command(run: Path | str) -> str:
+    """What to type to go on with a run, from the folder that one is in now; `run` may be a URL."""
+    name = str(run)
+    if isinstance(run, Path):
+        name = min(os.path.relpath(run), name, key=len)
+    return f"pcsearch resume {shlex.quote(name)}"
 
 
 def list_runs(runs: Path) -> list[RunFolder]:

@@ -7,11 +7,19 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 GRACE_SECONDS = 6.0
 """After the first Ctrl-C, how long running trials have to end their epoch and write it down."""
+
+
+class Marker(Protocol):
+    """What tells workers that the campaign stops and means to go on later: a file, or like one."""
+
+    def touch(self) -> None: ...
+
+    def unlink(self, missing_ok: bool = False) -> None: ...
 
 
 class Ending:
@@ -22,11 +30,11 @@ class Ending:
     error in the driver, caught by `guard`, ends it without grace.
 
     Args:
-        marker: The file that tells workers to write a checkpoint at the end of every epoch.
+        marker: What tells workers to write a checkpoint at the end of every epoch.
         grace_seconds: How long the clean end may take.
     """
 
-    def __init__(self, marker: Path, grace_seconds: float = GRACE_SECONDS) -> None:
+    def __init__(self, marker: Marker, grace_seconds: float = GRACE_SECONDS) -> None:
         self.error: Exception | None = None
         self._marker = marker
         self._grace = grace_seconds

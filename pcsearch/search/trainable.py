@@ -30,8 +30,8 @@ def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[d
 
     A failure in Python is a result too, so that the process lives on for the next trial: its reason
     is under FAILURE, and `memory` says whether smaller batches may help. An error that leaves the
-    process unusable (of the CUDA runtime), or what it has opened (decoded images that changed), is
-    raised: the process is to be replaced and the trial begun again.
+    process unusable (of the CUDA runtime), what it has opened (decoded images that changed), or
+    a store that does not answer, is raised: the process is to be replaced and the trial begun again.
 
     Args:
         config: `spec`, the fields of a TrialSpec as JSON; `attempt` and `micro_batches` as in
@@ -41,6 +41,7 @@ def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[d
     from pcsearch.data.cache.mapped import ImagesChangedError
     from pcsearch.search.trial import TrialSpec
     from pcsearch.search.trial_run import Workplace, run_trial
+    from pcsearch.storage import StorageError
     from pcsearch.train.failures import breaks_the_process, out_of_memory, release_memory
 
     spec = TrialSpec(**json.loads(config["spec"]))
@@ -57,7 +58,7 @@ def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[d
         with closing(run_trial(spec, Workplace(**workplace), attempt, micro_batches)) as reports:
             for report in reports:
                 yield {**who, REPORT: json.dumps(vars(report))}
-    except ImagesChangedError:
+    except (ImagesChangedError, StorageError):
         raise
     except Exception as error:
         if breaks_the_process(error):

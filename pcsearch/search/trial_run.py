@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator
-from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,9 +24,10 @@ from pcsearch.models.backbones import Backbone, build_backbone
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.facts import preprocessing_for, split_of
 from pcsearch.search.opened import stated_recipe, test_images, training_images
-from pcsearch.search.trial import TrialSpec, checkpoint_folder, stop_marker
+from pcsearch.search.run_files import RunFiles, run_files
+from pcsearch.search.trial import TrialSpec
 from pcsearch.search.trial_report import TrialReport, report_of
-from pcsearch.train.checkpoints import Checkpoints
+from pcsearch.search.workplace import Workplace
 from pcsearch.train.evaluate import Evaluation, evaluate
 from pcsearch.train.export import save_weights
 from pcsearch.train.failures import explained
@@ -38,35 +38,6 @@ __all__ = ["EVAL_BATCH", "TrialReport", "Workplace", "fit_settings", "run_trial"
 
 EVAL_BATCH = {"cpu": 32, "cuda": 256}
 """Images a batch of evaluation; small ones stay in a CPU's cache: 2.5 times as fast there."""
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """What every trial of a campaign needs besides its specification.
-
-    Attributes:
-        recipe: The resolved recipe, as YAML.
-        cache: Folder of decoded images on this node.
-        data: Folder of the files with labels that the driver handed over.
-        checkpoints: Folder for checkpoints, a folder a trial in it.
-        weights: Folder for the weights that are kept.
-        cpus: Threads a trial may use.
-        gpus: GPUs a trial was given, 0 for the CPU.
-        split_hashes: Study id → hash of its train-validation split: a worker that finds other
-            counts or labels than were planned with must not train on them.
-        import_path: The driver's folder, where a backbone of the user's own (`module:function`)
-            is imported from.
-    """
-
-    recipe: str
-    cache: str
-    data: str
-    checkpoints: str
-    weights: str
-    cpus: int
-    gpus: float
-    split_hashes: dict[str, str]
-    import_path: str
 
 
 def run_trial(
@@ -85,8 +56,9 @@ def run_trial(
     """
     recipe = stated_recipe(workplace.recipe)
     study_dataset, backbone_name = spec.study.split("/", 1)
+    files = run_files(workplace)
     device = _ready_process(workplace)
-    training = training_images(workplace.recipe, study_dataset, workplace.cache, workplace.data)
+    training = training_images(workplace.recipe, study_dataset, workplace.cache, files.data)
     settings = fit_settings(recipe, backbone_name, spec)
     backbone = build_backbone(
         backbone_name,
@@ -101,11 +73,7 @@ def run_trial(
         classes = len(training.class_names)
         return evaluate(module, images, classes, device=device, amp=settings.amp)
 
-    checkpoints = Checkpoints(
-        Path(workplace.checkpoints) / checkpoint_folder(spec.trial),
-        attempt,
-        stopping=stop_marker(Path(workplace.checkpoints)).exists,
-    )
+    checkpoints = files.checkpoints(spec.trial, attempt)
     started = time.perf_counter()
     records = fit(
         backbone,
@@ -116,19 +84,32 @@ def run_trial(
         checkpoints=checkpoints,
         micro_batches=micro_batches,
     )
-    with closing(records):
+    with closing(records), _let_go(files, spec.trial):
         for record in records:
             test = None
             if spec.phase == "confirm" and record.epoch == settings.epochs:
                 images = _test_batches(
-                    workplace, study_dataset, recipe, settings, device, micro_batches
+                    replace(workplace, data=files.data),
+                    study_dataset,
+                    recipe,
+                    settings,
+                    device,
+                    micro_batches,
                 )
                 with explained(settings, "evaluating"):
                     test = measure(backbone.module, images)
-                _keep_weights(spec, workplace, recipe, backbone, training)
+                _keep_weights(spec, files, recipe, backbone, training)
             seconds = time.perf_counter() - started
             yield report_of(record, recipe.metric, seconds, test, checkpoints)
             started = time.perf_counter()
+
+
+@contextmanager
+def _let_go(files: RunFiles, trial: str) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        files.done(trial)
 
 
 def fit_settings(recipe: Recipe, backbone: str, spec: TrialSpec) -> FitSettings:
@@ -223,7 +204,7 @@ def _test_batches(
 
 def _keep_weights(
     spec: TrialSpec,
-    workplace: Workplace,
+    files: RunFiles,
     recipe: Recipe,
     backbone: Backbone,
     training: TrainingImages,
@@ -249,12 +230,13 @@ def _keep_weights(
         "variant": spec.variant,
     }
     file = f"{spec.study.replace('/', '.')}.{spec.arm}.safetensors"
-    save_weights(Path(workplace.weights) / file, backbone, metadata)
+    path = files.weights(file)
+    save_weights(path, backbone, metadata)
+    files.kept(path)
 
 
 def _ready_process(workplace: Workplace) -> torch.device:
-    """Check and set what holds for the whole process; the device to train on."""
-    _check_shared(workplace)
+    """Set what holds for the whole process; the device to train on."""
     torch.set_num_threads(workplace.cpus)
     if workplace.import_path not in sys.path:
         sys.path.append(workplace.import_path)
@@ -274,12 +256,3 @@ def _device(workplace: Workplace) -> torch.device:
         # its neighbours on the GPU keep their share, and images are copied there as this one allows
         torch.cuda.set_per_process_memory_fraction(workplace.gpus)
     return torch.device("cuda")
-
-
-def _check_shared(workplace: Workplace) -> None:
-    folder = Path(workplace.checkpoints)
-    if not folder.is_dir():
-        raise TrialError(
-            f"this node does not see the run folder {folder.parent}; with several nodes, put it "
-            "on storage that all of them share, with --runs"
-        )

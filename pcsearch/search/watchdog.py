@@ -14,6 +14,7 @@ from pcsearch.search.deadline import deadline_seconds
 from pcsearch.search.trial import Loss
 
 _LOOK_SECONDS = 1.0
+_STANDSTILL_SECONDS = 5.0
 
 
 class Watchdog:
@@ -42,9 +43,12 @@ class Watchdog:
     def look(self, trials: Iterable[RayTrial]) -> None:
         """End what hangs; does something once a second only."""
         now = time.monotonic()
-        if now < self._looked + _LOOK_SECONDS:
+        passed = now - self._looked
+        if passed < _LOOK_SECONDS:
             return
         self._looked = now
+        if passed > _STANDSTILL_SECONDS:  # this process was deaf to reports: a store was away
+            self._since = {key: (t + passed, first) for key, (t, first) in self._since.items()}
         running = {
             trial.trial_id: trial.temporary_state.ray_actor
             for trial in trials

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+SCRATCH = "scratch"
+"""Below the cache folder: what processes keep that work on a run which lies elsewhere."""
+
 _LOCK = ".lock"
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
-from pcsearch.errors import TrialError
+from pcsearch.errors import PcsearchError, TrialError
 from pcsearch.train.checkpoint import Checkpoint, Identity, load_checkpoint, save_checkpoint
 
 KEPT = 2
@@ -31,6 +32,26 @@ _NAME = re.compile(r"a(\d{4,})-e(\d{5,})\.pt")
 _log = logging.getLogger(__name__)
 
 
+class Origin(Protocol):
+    """Where checkpoints are kept if the folder holds but copies."""
+
+    def names(self) -> Sequence[str]:
+        """The files there."""
+        ...
+
+    def fetch(self, path: Path) -> None:
+        """Copy the file of that name to `path`; FileNotFoundError if it is gone."""
+        ...
+
+    def store(self, path: Path) -> None:
+        """Copy a file from `path`; TrialError if that fails, which costs no training."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        ...
+
+
 class Checkpoints:
     """The folder with one training's checkpoints.
 
@@ -43,6 +64,8 @@ class Checkpoints:
         every_seconds: Least time between two checkpoints; 0 writes one an epoch.
         stopping: Whether the training will be left soon, to be gone on with later: while it says
             so, every epoch is written down.
+        longest_seconds: However long writing takes, one is due after so much time.
+        origin: Where they are kept, if `folder` holds but copies.
 
     Attributes:
         saved_epoch: The newest epoch that one of them holds, as far as this process knows; 0 for
@@ -57,13 +80,17 @@ class Checkpoints:
         *,
         every_seconds: float = LEAST_SECONDS,
         stopping: Callable[[], bool] = lambda: False,
+        longest_seconds: float = LONGEST_SECONDS,
+        origin: Origin | None = None,
     ) -> None:
         self.folder = folder
         self.attempt = attempt
         self.saved_epoch = 0
         self.error: str | None = None
         self._every = every_seconds
+        self._longest = longest_seconds
         self._stopping = stopping
+        self._origin = origin
         self._wait = every_seconds
         self._last = time.monotonic()
         self._warned = False
@@ -84,18 +111,27 @@ class Checkpoints:
         began = time.monotonic()
         try:
             save_checkpoint(path, checkpoint, identity)
+            if self._origin is not None:
+                self._origin.store(path)
         except TrialError as error:
             self._failed(str(error))
         else:
             self.saved_epoch, self.error = epoch, None
         self._last = time.monotonic()
         cost = _COST * (self._last - began) if self._every else 0.0
-        self._wait = max(self._every, min(cost, LONGEST_SECONDS))
+        self._wait = max(self._every, min(cost, self._longest))
         if self.folder.is_symlink():
             return  # nothing was written there, and nothing there is ours to remove
-        for old in list(self._newest_first(self.attempt))[KEPT:]:
+        self._remove_old()
+
+    def _remove_old(self) -> None:
+        if self._origin is not None and self.error is None:
+            with suppress(PcsearchError):
+                for name in newest_first(self._origin.names(), self.attempt)[KEPT:]:
+                    self._origin.remove(name)
+        for name in newest_first(_names(self.folder), self.attempt)[KEPT:]:
             with suppress(OSError):
-                old.unlink()
+                (self.folder / name).unlink()
 
     def _failed(self, error: str) -> None:
         self.error = error
@@ -110,8 +146,12 @@ class Checkpoints:
             TrialError: it belongs to a training of another identity, or may not be read.
         """
         self._last = time.monotonic()
-        files = list(self._newest_first())
+        there = _names(self.folder) if self._origin is None else self._origin.names()
+        files = [self.folder / name for name in newest_first(there)]
         for number, path in enumerate(files):
+            if self._origin is not None:
+                with suppress(FileNotFoundError):
+                    self._origin.fetch(path)
             checkpoint = load_checkpoint(path, identity)
             if checkpoint is not None:
                 self.saved_epoch = checkpoint.records[-1].epoch
@@ -122,14 +162,20 @@ class Checkpoints:
             _log.warning("%s holds no readable checkpoint; training starts anew", self.folder)
         return None
 
-    def _newest_first(self, attempt: int | None = None) -> Iterator[Path]:
-        """Files by epoch, then attempt, downwards; of no later attempt than the one given."""
-        try:
-            names = [path.name for path in self.folder.iterdir()]
-        except OSError:
-            return
-        matches = [match for name in names if (match := _NAME.fullmatch(name))]
-        known = [(int(match[2]), int(match[1]), match.string) for match in matches]
-        for _, number, name in sorted(known, reverse=True):
-            if attempt is None or number <= attempt:
-                yield self.folder / name
+
+def newest_first(names: Iterable[str], attempt: int | None = None) -> list[str]:
+    """Checkpoints by epoch, then attempt, downwards; of no later attempt than the one given."""
+    matches = [match for name in names if (match := _NAME.fullmatch(name))]
+    known = [(int(match[2]), int(match[1]), match.string) for match in matches]
+    return [
+        name
+        for _, number, name in sorted(known, reverse=True)
+        if attempt is None or number <= attempt
+    ]
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError:
+        return []

@@ -1,0 +1,77 @@
+"""The run's files as a trial uses them: in folders that all nodes share, or in an object store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from pcsearch.errors import TrialError
+from pcsearch.search.trial import checkpoint_folder, stop_marker
+from pcsearch.search.workplace import Workplace
+from pcsearch.train.checkpoints import Checkpoints
+
+
+class RunFiles(Protocol):
+    """What a trial reads of its run, and leaves in it."""
+
+    @property
+    def data(self) -> str:
+        """Folder of the files with labels."""
+        ...
+
+    def checkpoints(self, trial: str, attempt: int) -> Checkpoints:
+        """A trial's checkpoints; to be closed with `done`."""
+        ...
+
+    def weights(self, file: str) -> Path:
+        """Where weights are to be written, `kept` is to be called then."""
+        ...
+
+    def kept(self, path: Path) -> None:
+        """Make weights that were written part of the run."""
+        ...
+
+    def done(self, trial: str) -> None:
+        """Let go of what this node holds for a trial."""
+        ...
+
+
+def run_files(workplace: Workplace) -> RunFiles:
+    """The files of the workplace's run.
+
+    Raises:
+        TrialError: this node does not see the run folder.
+    """
+    if workplace.remote is not None:
+        from pcsearch.search.stored_files import stored_files
+
+        return stored_files(workplace.remote, workplace.cache)
+    folder = Path(workplace.checkpoints)
+    if not folder.is_dir():
+        raise TrialError(
+            f"this node does not see the run folder {folder.parent}; with several nodes, put it "
+            "on storage that all of them share, with --runs"
+        )
+    return SharedFiles(workplace)
+
+
+class SharedFiles:
+    """Folders that the driver and every worker see under the same path."""
+
+    def __init__(self, workplace: Workplace) -> None:
+        self.data = workplace.data
+        self._checkpoints = Path(workplace.checkpoints)
+        self._weights = Path(workplace.weights)
+
+    def checkpoints(self, trial: str, attempt: int) -> Checkpoints:
+        folder = self._checkpoints / checkpoint_folder(trial)
+        return Checkpoints(folder, attempt, stopping=stop_marker(self._checkpoints).exists)
+
+    def weights(self, file: str) -> Path:
+        return self._weights / file
+
+    def kept(self, path: Path) -> None:
+        """Nothing: it lies there already."""
+
+    def done(self, trial: str) -> None:
+        """Nothing: what is there is the run's."""
