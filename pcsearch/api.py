@@ -32,7 +32,7 @@ def tune(
     Args:
         recipe: A file, the name of a shipped recipe, a mapping with the same keys, or a `Recipe`.
         images: Folder of your own images, one sub-folder a class; sets `data.images`.
-        runs: Where the run folder is made.
+        runs: Where the run folder is made: a folder, or `s3://bucket/prefix`.
         name: The run's name; by default the recipe's name and the time.
         address: A running Ray cluster to use; by default Ray is started on this machine.
         observer: Told how the campaign goes.
@@ -46,7 +46,7 @@ def tune(
     else:
         recipe = load_recipe(recipe, overrides)
     (outcome,) = run_recipes(
-        [recipe], runs=Path(runs), name=name, address=address, observer=observer or Silent()
+        [recipe], runs=runs, name=name, address=address, observer=observer or Silent()
     )
     return outcome.summary
 
@@ -56,7 +56,7 @@ def tune_all(
     overrides: Sequence[str] = (),
     *,
     images: Path | None = None,
-    runs: Path = Path("runs"),
+    runs: str | Path = "runs",
     name: str | None = None,
     address: str | None = None,
     observer: Observer | None = None,
@@ -92,17 +92,17 @@ def resume(
     run: str | None = None,
     overrides: Sequence[str] = (),
     *,
-    runs: Path = Path("runs"),
+    runs: str | Path = "runs",
     address: str | None = None,
     observer: Observer | None = None,
 ) -> Outcome:
     """Go on with a campaign that was stopped, or that ended and is to become wider.
 
     Args:
-        run: Its folder, or its name under `runs`; None takes the latest.
+        run: Its folder or address, or its name under `runs`; None takes the latest.
         overrides: KEY=VALUE changes of its recipe that make it wider: more trials, seeds, datasets
             or backbones, another time budget, other resources.
-        runs: The folder that holds the run folders.
+        runs: The folder, or the `s3://bucket/prefix`, that holds the run folders.
         address: A running Ray cluster to use; by default Ray is started on this machine.
         observer: Told how the campaign goes.
 
@@ -112,6 +112,4 @@ def resume(
     """
     from pcsearch.resuming import resume_run
 
-    return resume_run(
-        run, overrides, runs=Path(runs), address=address, observer=observer or Silent()
-    )
+    return resume_run(run, overrides, runs=runs, address=address, observer=observer or Silent())

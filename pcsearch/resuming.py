@@ -6,14 +6,14 @@ import os
 import socket
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipe, parse_recipe, read_resolved
 from pcsearch.recipe.paths import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.widening import check_wider
-from pcsearch.results.store import RunFolder, check_space, find_run, held
+from pcsearch.results.runs import Runs, check_place, find_run, held
+from pcsearch.results.store import RunFolder
 from pcsearch.running import Outcome, finish, made_ready, run_in
 from pcsearch.search.asking import nothing_left
 from pcsearch.search.campaign import Campaign
@@ -27,20 +27,19 @@ def resume_run(
     run: str | None,
     overrides: Sequence[str],
     *,
-    runs: Path,
+    runs: Runs,
     address: str | None,
     observer: Observer,
 ) -> Outcome:
     """Go on with a run; see `pcsearch.api.resume`."""
-    folder = find_run(run, runs, begun=False)
-    with held(folder):
+    with held(find_run(run, runs, begun=False)) as folder:
         state = folder.state() if folder.has_begun else None
         before = _stated_recipe(folder, state)
         recipe = _with(before, overrides)
         wider = recipe != before
         if state is not None and not wider and nothing_left(state):
             return finish(folder, state)
-        check_space(folder.path)
+        check_place(folder.address)
         with made_ready([recipe], [open_datasets(recipe)], address, observer) as (ready,):
             if state is not None:
                 _check_same(state.plan, ready.plan)

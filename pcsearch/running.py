@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pcsearch.closing import ended_well, status_of
 from pcsearch.data.dataset import Dataset
 from pcsearch.errors import UserError
 from pcsearch.recipe.paths import with_absolute_paths
@@ -29,8 +30,7 @@ from pcsearch.search.observer import Observer
 from pcsearch.search.opened import hand_over
 from pcsearch.search.plan import Plan, build_plan
 from pcsearch.search.sizing import Sizing, one_a_cpu, size_trials
-from pcsearch.search.state import CampaignState, Status
-from pcsearch.storage import StorageError
+from pcsearch.search.state import CampaignState
 
 TRIAL_MODULES = (
     "ray.tune",
@@ -175,7 +175,7 @@ def run_in(
         )
         going_on(campaign)
         observer.started(folder.address, campaign.plan, sizing.width)
-        with _ended_well(campaign, folder, observer) as end:
+        with ended_well(campaign, folder, observer) as end:
             with (
                 lifeline(lambda what: _without_ray(what, folder, observer)),
                 stderr_to_file(folder.path / "driver.log"),
@@ -198,6 +198,7 @@ def run_in(
 def _without_ray(what: str, folder: RunFolder, observer: Observer) -> None:
     """End this process: whatever waits for Ray would wait in vain. The journal is whole."""
     observer.finished("interrupted")
+    folder.let_go()
     sys.stdout.flush()
     with contextlib.suppress(OSError):
         os.write(
@@ -213,45 +214,9 @@ def finish(folder: RunFolder, state: CampaignState) -> Outcome:
     if state.status not in ("complete", "failed"):
         with folder.open_journal() as journal:
             campaign = Campaign(state.plan, journal, clock=lambda: state.seconds, state=state)
-            campaign.end(_status(campaign))
+            campaign.end(status_of(campaign))
     folder.finish(summarise(state).to_json(), whole=True)
     return Outcome(folder, state, summarise(state))
-
-
-@contextlib.contextmanager
-def _ended_well(
-    campaign: Campaign, folder: RunFolder, observer: Observer
-) -> Iterator[Callable[[bool], None]]:
-    """Write down how a campaign ended, whatever happened; yields what to call with whether it is
-    done. Not called, it was interrupted."""
-    status: Status = "interrupted"
-
-    def end(complete: bool) -> None:
-        nonlocal status
-        status = _status(campaign) if complete else "interrupted"
-
-    try:
-        yield end
-        _write_end(campaign, folder, status)
-    except OSError as error:
-        raise UserError(
-            f"{folder.path} can no longer be written ({error.strerror or error}): what the journal "
-            "holds is whole. Free some space or mend its permissions, then go on with: "
-            + resume_command(folder.path)
-        ) from error
-    except StorageError:
-        raise  # another process goes on with it, or its end cannot be written anyway
-    except BaseException:
-        with contextlib.suppress(Exception):
-            _write_end(campaign, folder, status)
-        raise
-    finally:
-        observer.finished(status)
-
-
-def _write_end(campaign: Campaign, folder: RunFolder, status: Status) -> None:
-    campaign.end(status)
-    folder.finish(summarise(campaign.state).to_json(), whole=campaign.done)
 
 
 def _check_networks(recipe: Recipe, observer: Observer) -> tuple[NetworkReport, ...]:
@@ -261,10 +226,6 @@ def _check_networks(recipe: Recipe, observer: Observer) -> tuple[NetworkReport, 
         for line in report.sentences():
             observer.noted(line)
     return reports
-
-
-def _status(campaign: Campaign) -> Status:
-    return "failed" if campaign.state.failed_studies() else "complete"
 
 
 def _watch(event: Event, state: CampaignState, folder: RunFolder, observer: Observer) -> None:

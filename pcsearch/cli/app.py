@@ -13,9 +13,9 @@ import typer
 from pcsearch.cli import plan, recipes, resume, runs, summary, trials, tune
 from pcsearch.cli.data import app as data
 from pcsearch.cli.options import examples, register
-from pcsearch.errors import UserError
+from pcsearch.errors import PcsearchError, UserError
 
-EXIT_MISTAKE = 2
+EXIT_MISTAKE, EXIT_LOST = 2, 3
 
 app = typer.Typer(
     name="pcsearch",
@@ -72,6 +72,9 @@ def main() -> None:
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(EXIT_MISTAKE)
+    except PcsearchError as error:  # a store that went away, or another who goes on with the run
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(EXIT_LOST)
     except OSError as error:
         if error.filename is not None:  # a file or a folder of the user's
             sys.stderr.write(f"error: {error.filename}: {error.strerror}\n")

@@ -49,7 +49,7 @@ class LiveView:
         self.close()  # the line stays above the region that follows
         self._console.print(Text(line))
 
-    def started(self, run_folder: Path, plan: Plan, width: int) -> None:
+    def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
         self._run_folder = str(run_folder)
         self._state = None
         trials = f"{count(width, 'trial')} at once"

@@ -27,13 +27,19 @@ Images = Annotated[
     ),
 ]
 Runs = Annotated[
-    Path, typer.Option("--runs", metavar="DIR", help="The folder that holds the run folders.")
+    str,
+    typer.Option(
+        "--runs",
+        metavar="DIR",
+        help="The folder that holds the run folders, or s3://BUCKET/PREFIX.",
+    ),
 ]
 Run = Annotated[
     str | None,
     typer.Argument(
         metavar="[RUN]",
-        help="A run's folder, or its name under --runs; the latest run when left out.",
+        help="A run's folder or s3:// address, or its name under --runs; the latest run when left "
+        "out.",
         show_default=False,
     ),
 ]
@@ -47,7 +53,7 @@ Address = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
-RUNS = Path("runs")
+RUNS = "runs"
 
 
 def examples(*lines: str) -> str:

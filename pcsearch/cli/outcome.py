@@ -34,7 +34,7 @@ def tell(
         for outcome in outcomes(watcher):
             print_summary(console(), outcome.summary, outcome.state)
             if outcome.summary.status == "interrupted":
-                typer.echo(f"interrupted; go on with: {resume_command(outcome.folder.path)}")
+                typer.echo(f"interrupted; go on with: {resume_command(outcome.folder.address)}")
                 code = EXIT_INTERRUPTED
                 break
             if outcome.summary.status == "failed":

@@ -37,7 +37,7 @@ class PlainLines:
     def noted(self, line: str) -> None:
         self._write(0.0, line)
 
-    def started(self, run_folder: Path, plan: Plan, width: int) -> None:
+    def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
         self._settled.clear()
         self._said = self._elapsed = 0.0
         studies = count(len(plan.studies), "study")

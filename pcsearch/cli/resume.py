@@ -21,8 +21,8 @@ def resume(
         list[str] | None,
         typer.Argument(
             metavar="[RUN] [KEY=VALUE]...",
-            help="A run's folder, or its name under --runs; the latest run when left out. And "
-            "changes that make it wider, such as search.trials=40.",
+            help="A run's folder or s3:// address, or its name under --runs; the latest run when "
+            "left out. And changes that make it wider, such as search.trials=40.",
             show_default=False,
         ),
     ] = None,

@@ -23,7 +23,7 @@ app = typer.Typer(no_args_is_help=True, help="What has been run.")
 def list_command(runs: Runs = RUNS, as_json: Json = False) -> None:
     """List runs, the latest first: status, age, studies and the largest gain."""
     from pcsearch.cli.console import console, write_json
-    from pcsearch.results.store import list_runs
+    from pcsearch.results.runs import list_runs
 
     rows = [_row(folder, time.time()) for folder in list_runs(runs)]
     if as_json:
@@ -37,14 +37,14 @@ def list_command(runs: Runs = RUNS, as_json: Json = False) -> None:
 def _row(folder: RunFolder, now: float) -> dict[str, Any]:
     from pcsearch.results.summary import summarise
 
-    row: dict[str, Any] = {"name": folder.name, "path": str(folder.path)}
+    row: dict[str, Any] = {"name": folder.name, "path": str(folder.address)}
     try:
         state = folder.state()
     except UserError as error:  # one damaged run must not hide the others
         unknown = {"age_seconds": None, "studies": None, "best_gain": None}
         return row | {"status": "unreadable", **unknown, "error": str(error)}
-    summary = summarise(state, folder.status(state))
-    began = folder.journal.stat().st_mtime - state.seconds
+    summary = summarise(state, folder.status(state, quick=True))
+    began = folder.modified() - state.seconds
     return row | {
         "status": summary.status,
         "age_seconds": round(max(0.0, now - began)),

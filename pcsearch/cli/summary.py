@@ -15,7 +15,7 @@ def summary(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     """Print a run's summary table, also while it runs."""
     from pcsearch.cli.console import console, write_json
     from pcsearch.cli.render import print_summary
-    from pcsearch.results.store import find_run
+    from pcsearch.results.runs import find_run
     from pcsearch.results.summary import summarise
 
     folder = find_run(run, runs)

@@ -17,7 +17,7 @@ def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     validation top-1 by epoch, seconds and error.
     """
     from pcsearch.cli.console import console, write_json
-    from pcsearch.results.store import find_run
+    from pcsearch.results.runs import find_run
     from pcsearch.results.summary import trial_rows
 
     rows = trial_rows(find_run(run, runs).state())

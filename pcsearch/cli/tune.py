@@ -12,7 +12,7 @@ EPILOG = examples(
     "pcsearch tune quickstart",
     "pcsearch tune my.yaml search.trials=30 'search.lr=[0.001, 0.1]' --name first-try",
     "pcsearch tune --images ~/birds",
-    "pcsearch tune cub200 --address auto",
+    "pcsearch tune cub200 --address auto --runs s3://my-bucket/runs",
 )
 
 
@@ -31,8 +31,8 @@ def tune(
 
     Several recipes run one after another; all are checked before the first one starts. Ctrl-C ends
     a campaign cleanly within seconds; pcsearch resume goes on with it, also after a crash. Exit
-    codes: 0 done, 1 finished with failed studies, 2 a mistake in the input, 3 Ray was lost (resume
-    goes on), 130 interrupted.
+    codes: 0 done, 1 finished with failed studies, 2 a mistake in the input, 3 Ray or the store was
+    lost (resume goes on), 130 interrupted.
     """
     from pcsearch import api
     from pcsearch.cli.outcome import tell

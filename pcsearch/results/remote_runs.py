@@ -244,7 +244,8 @@ def _taken(run: RemoteRun) -> str:
     holder = newest_holder(run.storage)
     if holder is not None:
         taken += f" ({holder} ran it last)"
-    return f"{taken}; go on with it by `{resume_command(run.url)}`, or choose another name with --name"
+    go_on = resume_command(run.url)
+    return f"{taken}; go on with it by `{go_on}`, or choose another name with --name"
 
 
 def _in_background(what: str, action: Callable[[], None]) -> threading.Thread:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Protocol
 
-GRACE_SECONDS = 6.0
+GRACE_SECONDS = 5.0
 """After the first Ctrl-C, how long running trials have to end their epoch and write it down."""
 
 

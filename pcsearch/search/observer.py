@@ -19,8 +19,11 @@ class Observer(Protocol):
     def noted(self, line: str) -> None:
         """Something a person should know before the campaign starts."""
 
-    def started(self, run_folder: Path, plan: Plan, width: int) -> None:
-        """The run folder exists and trials are about to be asked, `width` at once."""
+    def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
+        """The run folder exists and trials are about to be asked, `width` at once.
+
+        It is an address where it lies in a store.
+        """
 
     def event(self, event: Event, state: CampaignState) -> None:
         """An event was written to the journal and folded into the state."""
@@ -39,7 +42,7 @@ class Silent:
 
     def noted(self, line: str) -> None: ...
 
-    def started(self, run_folder: Path, plan: Plan, width: int) -> None: ...
+    def started(self, run_folder: Path | str, plan: Plan, width: int) -> None: ...
 
     def event(self, event: Event, state: CampaignState) -> None: ...
 

@@ -31,7 +31,7 @@ def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[d
     A failure in Python is a result too, so that the process lives on for the next trial: its reason
     is under FAILURE, and `memory` says whether smaller batches may help. An error that leaves the
     process unusable (of the CUDA runtime), what it has opened (decoded images that changed), or
-    a store that does not answer, is raised: the process is to be replaced and the trial begun again.
+    a store that does not answer, is raised: the process is to be replaced, the trial begun again.
 
     Args:
         config: `spec`, the fields of a TrialSpec as JSON; `attempt` and `micro_batches` as in

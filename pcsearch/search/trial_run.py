@@ -57,8 +57,9 @@ def run_trial(
     recipe = stated_recipe(workplace.recipe)
     study_dataset, backbone_name = spec.study.split("/", 1)
     files = run_files(workplace)
+    workplace = replace(workplace, data=files.data)
     device = _ready_process(workplace)
-    training = training_images(workplace.recipe, study_dataset, workplace.cache, files.data)
+    training = training_images(workplace.recipe, study_dataset, workplace.cache, workplace.data)
     settings = fit_settings(recipe, backbone_name, spec)
     backbone = build_backbone(
         backbone_name,
@@ -89,12 +90,7 @@ def run_trial(
             test = None
             if spec.phase == "confirm" and record.epoch == settings.epochs:
                 images = _test_batches(
-                    replace(workplace, data=files.data),
-                    study_dataset,
-                    recipe,
-                    settings,
-                    device,
-                    micro_batches,
+                    workplace, study_dataset, recipe, settings, device, micro_batches
                 )
                 with explained(settings, "evaluating"):
                     test = measure(backbone.module, images)

@@ -24,6 +24,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from pcsearch.search.campaign import Campaign
+from pcsearch.search.ended_trials import forget_ended
 from pcsearch.search.ending import Ending
 from pcsearch.search.losses import loss_of
 from pcsearch.search.one_machine import ready_workers
@@ -128,6 +129,9 @@ class CampaignScheduler(_NotStored, FIFOScheduler):  # type: ignore[misc]
         self._runs = runs
         self._ending = ending
         self._watchdog = watchdog
+
+    def on_trial_add(self, tune_controller: object, trial: RayTrial) -> None:
+        forget_ended(tune_controller)
 
     def on_trial_result(
         self, tune_controller: object, trial: RayTrial, result: Mapping[str, Any]

@@ -24,7 +24,7 @@ KEPT = 2
 LEAST_SECONDS = 2.0
 """Training between two checkpoints: what can be lost, and more than writing small ones takes."""
 
-LONGEST_SECONDS = 6.0
+LONGEST_SECONDS = 4.0
 """However long writing takes, epochs of this length are written down, each of them."""
 
 _COST = 20  # so many times what the last one took to write: 5 % of the time at most

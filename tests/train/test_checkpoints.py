@@ -99,9 +99,9 @@ def test_short_epochs_share_a_checkpoint(tmp_path: Path) -> None:
     [
         (0.5, 0.0, [2.0, 4.0, 6.0]),  # as often as is allowed
         (2.0, 0.125, [2.0, 6.125, 10.25]),  # after 2.5 s
-        (1.0, 0.25, [2.0, 7.25, 12.5]),  # after 5 s
-        (3.0, 1.0, [3.0, 10.0, 17.0]),  # 20 s would be long: after 6 s
-        (6.0, 9.0, [6.0, 21.0, 36.0]),  # so that every epoch of 6 s or more is written
+        (1.0, 0.1875, [2.0, 6.1875, 10.375]),  # after 3.75 s
+        (3.0, 1.0, [3.0, 10.0, 17.0]),  # 20 s would be long: after 4 s
+        (4.0, 9.0, [4.0, 17.0, 30.0]),  # so that every epoch of 4 s or more is written
     ],
 )
 def test_what_costs_long_is_written_rarely_but_long_epochs_always(
