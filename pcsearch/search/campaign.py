@@ -163,6 +163,7 @@ class Campaign:
         if again:
             self._record({"event": "retried", "trial": trial_id, "reason": reason, "kind": kind})
             self._handed_out.discard(trial_id)
+            self._advance()
         else:
             self.fail(trial_id, f"{reason} (begun {trial.attempt + 1} times)")
 
@@ -254,6 +255,8 @@ class Campaign:
                 if state.choice is None and state.given_up is None:
                     place = {"study": study.id, "arm": arm.name}
                     self._record({"event": "given_up", **place, "reason": reason})
+            for name in [n for n, t in self.state.live.items() if t.spec.study == study.id]:
+                self._record({"event": "failed", "trial": name, "error": "its study was given up"})
 
     def _choose(self, study: StudyPlan, arm: ArmPlan, state: ArmState) -> None:
         plan = self.plan

@@ -34,8 +34,17 @@ def why_nothing(arm: ArmState) -> str:
 def hopeless(trials: Sequence[Trial]) -> str | None:
     """Why to give a study up: its first search trials have all failed, and for the same reason.
 
-    Numbers in the messages (seeds, epochs, learning rates) may differ. None while there is hope.
+    Numbers in the messages (seeds, epochs, learning rates) may differ. Trials that were divided for
+    want of memory have failed in this sense, too: none of them can be chosen. None while there is
+    hope.
     """
+    divided = [trial for trial in trials if not trial.comparable]
+    if len(divided) >= HOPELESS and not any(t.comparable and t.epochs for t in trials):
+        return (
+            f"its first {len(divided)} trials ran out of memory with whole batches; lower "
+            "train.batch_size (raise train.accumulation_steps in turn) or image.crop, or run fewer "
+            "trials on a GPU at once (resources.gpus_per_trial)"
+        )
     ended = [trial for trial in trials if trial.state != "RUNNING"]
     errors = [trial.error or "" for trial in ended if trial.state == "FAILED"]
     if len(errors) < HOPELESS or len(errors) < len(ended):

@@ -249,6 +249,23 @@ def test_a_study_whose_trials_all_fail_alike_is_given_up_early() -> None:
     assert trained.next_trial() is not None, "one trains, so there is hope"
 
 
+def test_a_study_that_never_fits_into_memory_is_given_up_early() -> None:
+    campaign = Campaign(make_plan(), MemoryJournal(), Clock())
+    for number in range(3):
+        spec = campaign.next_trial()
+        assert spec is not None
+        campaign.lost(spec.trial, "out of memory", "memory")
+        if number < 2:
+            assert campaign.next_trial() == spec
+            for epoch in range(1, 10):
+                campaign.report(spec.trial, epoch, 50.0, 1.0, {}, attempt=1)
+    assert campaign.done
+    reason = campaign.state.arms[STUDY, "pc"].given_up or ""
+    assert "ran out of memory with whole batches; lower train.batch_size" in reason
+    assert campaign.state.trials[spec.trial].state == "FAILED"
+    assert snapshot_of(replay(lines(campaign))) == snapshot_of(campaign.state)
+
+
 def widened(campaign: Campaign, plan: Plan) -> Campaign:
     campaign.end("complete")
     campaign = gone_on(campaign)
