@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+TERMINATED = 128 + signal.SIGTERM
+"""Exit code of a process that was asked to end, as a shell has it."""
+
 _AGAIN_SECONDS = 0.05
 
 
@@ -30,8 +33,10 @@ def orderly_end(starting: Callable[[], bool]) -> Iterator[Callable[[], None]]:
         yield lambda: None
         return
     ending = threading.Event()
+    terminated = False
 
     def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal terminated
         if ending.is_set():
             return
         if starting() and _imports(frame):
@@ -42,7 +47,8 @@ def orderly_end(starting: Callable[[], bool]) -> Iterator[Callable[[], None]]:
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
         else:
-            sys.exit(number)
+            terminated = True
+            sys.exit(TERMINATED)
 
     numbers = [signal.SIGTERM]
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -50,6 +56,12 @@ def orderly_end(starting: Callable[[], bool]) -> Iterator[Callable[[], None]]:
     before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield ending.set
+    except SystemExit:
+        if (
+            terminated
+        ):  # raised while Ray waits for something, it comes back as another, with code 1
+            sys.exit(TERMINATED)
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

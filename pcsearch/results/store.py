@@ -34,7 +34,7 @@ from pcsearch.search.ending import Marker
 from pcsearch.search.journal import LINE_BYTES, FileJournal, Journal, read_events
 from pcsearch.search.state import CampaignState, Status, replay
 from pcsearch.search.trial import checkpoint_folder, stop_marker
-from pcsearch.train.atomic import replacing
+from pcsearch.train.atomic import remove_half_written, replacing
 
 _LOCK_SECONDS = 1.0  # longer than a reader takes to try whether it is held
 MINIMUM_FREE_BYTES = 100 * 2**20
@@ -146,6 +146,7 @@ class RunFolder:
         self.write_json("summary.json", summary)
         if whole:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
+            remove_half_written(self.path, self.data, self.weights)
 
     def write_json(self, name: str, content: object) -> None:
         """Write a file whole or not at all."""
@@ -186,7 +187,7 @@ def held(folder: RunFolder) -> Iterator[RunFolder]:
     """Hold a run's lock; the system lets go of it when the process dies, however that happens.
 
     Raises:
-        UserError: another process runs the campaign.
+        UserError: another process runs the campaign, or nothing can be written there.
     """
     try:
         lock = FileLock(folder.path / "driver.lock", timeout=_LOCK_SECONDS)
@@ -195,12 +196,14 @@ def held(folder: RunFolder) -> Iterator[RunFolder]:
         raise UserError(f"{_in_use(folder)}; wait for it, or end it there first") from None
     except OSError as error:
         raise UserError(f"{folder.path} cannot be locked ({error.strerror or error})") from error
-    with lock:
-        folder.write_json("driver.json", {"host": socket.gethostname(), "pid": os.getpid()})
+    try:
         try:
-            yield folder
-        finally:
-            lock.release()
+            folder.write_json("driver.json", {"host": socket.gethostname(), "pid": os.getpid()})
+        except OSError as error:
+            raise UserError(f"{folder.path} cannot be written ({error.strerror})") from error
+        yield folder
+    finally:
+        lock.release()
 
 
 def check_free(runs: Path, name: str) -> None:

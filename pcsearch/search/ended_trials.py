@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from ray.tune.experiment import Trial as RayTrial
+from ray.tune.progress_reporter import TrialProgressCallback
+
 KEPT = 8
 """Ended trials that Tune may still hear of: what follows a trial's end, and the closing table."""
+
+
+class NoProgress(TrialProgressCallback):  # type: ignore[misc]
+    """Stands in for what Tune prints progress with, which keeps every trial; prints nothing."""
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
+    ) -> None: ...
+
+    def log_result(self, trial: RayTrial, result: dict[str, Any], error: bool = False) -> None: ...
 
 
 def forget_ended(wrapped: Any) -> None:

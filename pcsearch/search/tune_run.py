@@ -24,7 +24,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.ended_trials import forget_ended
+from pcsearch.search.ended_trials import NoProgress, forget_ended
 from pcsearch.search.ending import Ending
 from pcsearch.search.losses import loss_of
 from pcsearch.search.one_machine import ready_workers
@@ -281,7 +281,7 @@ def run_campaign(
                 stop=_Interrupt(ending, runs, watchdog),
                 verbose=0,
                 failure_config=FailureConfig(max_failures=0),
-                callbacks=[_EachStep(tick, searcher, watchdog, ending)],
+                callbacks=[_EachStep(tick, searcher, watchdog, ending), NoProgress()],
             ),
         )
         with ready_workers() if one_machine else contextlib.nullcontext():

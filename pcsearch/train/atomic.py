@@ -35,6 +35,14 @@ def replacing(path: Path) -> Iterator[Path]:
         _fsync(path.parent)
 
 
+def remove_half_written(*folders: Path) -> None:
+    """Remove what killed processes have left in folders that nobody writes to any more."""
+    for folder in folders:
+        for left in folder.glob(".*.tmp"):
+            with suppress(OSError):
+                left.unlink()
+
+
 def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -44,6 +44,25 @@ def test_an_import_is_finished_first(
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
+def test_the_exit_code_says_sigterm_whatever_ray_makes_of_it() -> None:
+    def session() -> None:
+        with orderly_end(lambda: False):
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except SystemExit:  # as Ray does while it waits for something
+                sys.exit(1)
+
+    with pytest.raises(SystemExit) as ended:
+        session()
+    assert ended.value.code == 128 + signal.SIGTERM
+
+
+def test_another_exit_keeps_its_code() -> None:
+    with pytest.raises(SystemExit) as ended, orderly_end(lambda: False):
+        sys.exit(4)
+    assert ended.value.code == 4
+
+
 def test_at_once_elsewhere_and_never_twice() -> None:
     cleaned = []
 

@@ -25,8 +25,8 @@ pytest.importorskip("moto", reason="needs moto, which is an S3 server")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 TUNE = ("tune", *SMALL, "--name=run", "--plain")
-AWAY_SECONDS = 20
-"""Longer than a worker is patient with a checkpoint, shorter than the driver is with its journal."""
+AWAY_SECONDS = 14
+"""Longer than a worker is patient with a checkpoint, shorter than a driver with its journal."""
 
 
 @pytest.fixture
@@ -116,6 +116,25 @@ def test_a_killed_driver_and_a_stopped_one_are_gone_on_with(
     assert result.code == 0, result
     assert_whole(run, pcsearch, whole)
     assert pcsearch.summary(run.url)["interruptions"]["repeated_epochs"] == repeated
+
+
+def test_a_driver_that_wakes_up_after_another_took_over_stops(
+    pcsearch: CommandLine, whole: CommandLine, run: Storage, runs: str
+) -> None:
+    asleep = pcsearch.start(*TUNE, "--runs", runs)
+    wait_for(lambda: len(epoch_events(events(run))) >= 3, asleep)
+    asleep.send_signal(signal.SIGSTOP)
+    run.remove_all("lock")  # as somebody would who does not want to wait for half a minute
+    process = pcsearch.start("resume", run.url, "--plain")
+    wait_for(lambda: attempts(events(run)), process)
+    asleep.send_signal(signal.SIGCONT)
+    stopped = ended(asleep, timeout=60)
+    assert stopped.code == 3, stopped
+    assert "another process goes on with this campaign" in stopped.err or "lock" in stopped.err
+    assert "Traceback" not in stopped.out + stopped.err
+    result = ended(process)
+    assert result.code == 0, result
+    assert_whole(run, pcsearch, whole)
 
 
 def test_while_the_server_is_away_the_campaign_waits(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -149,3 +150,29 @@ def test_a_storage_is_opened_again_by_its_address(storage: Storage) -> None:
 def test_a_look_at_a_storage_leaves_nothing(storage: Storage) -> None:
     check_storage(storage)
     assert storage.list() == []
+
+
+def test_folders_are_storages_of_their_own(storage: Storage) -> None:
+    assert storage.folders() == []
+    storage.below("one").write("journal/1", b"1")
+    storage.write("two/recipe.yaml", b"2")
+    storage.write("loose", b"")
+    assert storage.folders() == ["one", "two"]
+    one = storage.below("one")
+    assert one.url == f"{storage.url}/one"
+    assert one.list() == ["journal/1"]
+    assert one.folders() == ["journal"]
+    assert storage.read("one/journal/1") == b"1"
+    with pytest.raises(UserError):
+        storage.below("../other")
+
+
+def test_a_folder_tells_when_it_was_last_written(storage: Storage) -> None:
+    assert storage.modified("journal") is None
+    storage.write("journalist/1", b"")
+    assert storage.modified("journal") is None
+    before = time.time()
+    storage.write("journal/1", b"")
+    written = storage.modified("journal")
+    assert written is not None
+    assert abs(written - before) < 60

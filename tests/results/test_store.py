@@ -1,0 +1,34 @@
+"""A run folder's beginning and end, where things are in the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pcsearch.errors import UserError
+from pcsearch.results.store import RunFolder, held, new_run
+
+
+def test_what_was_half_written_goes_with_the_end(tmp_path: Path) -> None:
+    with new_run(tmp_path, "run", "name: x", {}) as folder:
+        kept = folder.weights / "a.safetensors"
+        kept.touch()
+        for place in (folder.path, folder.data, folder.weights):
+            (place / ".file.123.tmp").touch()
+        folder.finish({}, whole=False)
+        assert len(list(folder.path.rglob(".*.tmp"))) == 3
+        folder.finish({}, whole=True)
+    assert list(folder.path.rglob(".*.tmp")) == []
+    assert kept.exists()
+    assert not folder.checkpoints.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_let_go(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    (tmp_path / "driver.json").mkdir()
+    with pytest.raises(UserError, match="cannot be written"), held(folder):
+        pass
+    (tmp_path / "driver.json").rmdir()
+    with held(folder):
+        assert folder.is_locked()
