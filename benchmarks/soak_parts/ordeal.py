@@ -26,18 +26,24 @@ LAUNCHES = 14
 
 CHEAP = {*ENDS, *FILE_FAULTS, KILLED}
 REFUSED = 2
-DURING = [*[(), (), (KILLED,), (KILLED,), (KILLED, KILLED)] * 3, (STOPPED,)]
+DURING: list[tuple[str, ...]] = [(), (), (KILLED,), (KILLED,), (KILLED, KILLED)]
 """Losses in one launch."""
 
 
 class Decks:
-    """What comes next, over all campaigns."""
+    """What comes next, over all campaigns.
 
-    def __init__(self, random: Random, *, with_disk: bool) -> None:
+    Args:
+        random: Chance.
+        dear: Whether workers are stopped, too, which takes more than half a minute each.
+        with_disk: Whether disks can be filled up.
+    """
+
+    def __init__(self, random: Random, *, dear: bool, with_disk: bool) -> None:
         full = [disk.FULL, disk.BRIEFLY] if with_disk else []
         self.ends = Deck([*ENDS, *full], random)
         self.files = Deck([*FILE_FAULTS], random)
-        self.during = Deck(DURING, random)
+        self.during = Deck([*DURING * 3, *[(STOPPED,)] * dear], random)
 
 
 class Ordeal:
@@ -157,7 +163,7 @@ class Ordeal:
 
     def _lose_workers(self, launch: Launch) -> list[Fault]:
         found = []
-        for kind in self._decks.during.draw(DURING) or ():
+        for kind in self._decks.during.draw([*DURING, (STOPPED,)]) or ():
             strike = kill_worker if kind == KILLED else stop_worker
             detail = strike(launch, self._random)
             if detail is None:

@@ -136,7 +136,7 @@ def _whole(space: Space) -> bool:
 
 
 def _usual(value: int | float | None) -> bool:
-    return value is not None and -1e15 <= value <= 1e15  # false of nan, too
+    return value is not None and -1e300 <= value <= 1e300  # false of nan, too
 
 
 def _outside(name: str, value: int, least: int, most: int = LARGEST) -> Iterator[str]:

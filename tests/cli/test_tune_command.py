@@ -61,7 +61,7 @@ def test_failed_studies_exit_1(tmp_path: Path) -> None:
     assert summary(tmp_path)["status"] == "failed"
 
 
-def test_ctrl_c_exits_130_and_says_where_the_run_is(tmp_path: Path) -> None:
+def test_ctrl_c_exits_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     process = start(*TINY, "search.trials=500", cwd=tmp_path)
     assert process.stdout is not None
     for line in process.stdout:
@@ -70,6 +70,6 @@ def test_ctrl_c_exits_130_and_says_where_the_run_is(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     assert process.returncode == 130, err
-    assert f"kept in {Path('runs/tiny')}" in out
+    assert f"interrupted; go on with: pcsearch resume {Path('runs/tiny')}" in out
     assert "Traceback" not in err
     assert summary(tmp_path)["status"] == "interrupted"
