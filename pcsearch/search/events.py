@@ -52,7 +52,7 @@ def _configuration(config: dict[str, int | float | None]) -> dict[str, int | flo
     return config
 
 
-Value = Annotated[float, Field(ge=-1e15, le=1e15)]
+Value = Annotated[float, Field(ge=-1e300, le=1e300)]
 Whole = Annotated[int, Field(ge=-(10**15), le=10**15)]
 Config = Annotated[
     dict[str, Whole | Value | None], Field(max_length=1000), AfterValidator(_configuration)

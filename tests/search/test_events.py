@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from pcsearch.recipe.space import Space
+from pcsearch.search.campaign import Campaign
 from pcsearch.search.events import check_event
-from pcsearch.search.journal import Event
+from pcsearch.search.history import History
+from pcsearch.search.journal import Event, MemoryJournal
+from tests.search.driving import Clock, control_arm, drive, make_plan, study_plan
 from tests.search.journals import all_kinds
 
 EVENTS = all_kinds()
@@ -98,3 +102,14 @@ def test_what_is_no_object_is_no_event(raw: object) -> None:
 def test_a_later_choice_of_an_arm_has_trials_of_its_own() -> None:
     event = with_value("asked", "spec.trial", "digits/compact_cnn/control/search-000-c2")
     assert check_event(event) is event
+
+
+def test_a_campaign_of_extreme_values_is_read_back() -> None:
+    """What a recipe may state, however senseless, must not make the journal unreadable."""
+    arm = control_arm(trials=2, space={"lr": Space.fixed(1e30)})
+    journal = MemoryJournal()
+    campaign = Campaign(make_plan(studies=(study_plan(arms=(arm,)),)), journal, Clock())
+    drive(campaign, lambda spec, epoch: 1e8)
+    history = History()
+    for event in journal.events:
+        history.take(check_event(event))
