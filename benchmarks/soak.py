@@ -1,6 +1,6 @@
 """A long test of "nothing is lost": campaigns disturbed by real faults, again and again.
 
-    python benchmarks/soak.py [--minutes 30] [--seed 0] [--faults N] [--only long] [--json FILE]
+    python benchmarks/soak.py [--minutes 30] [--seed 0] [--faults N] [--only brief] [--json FILE]
 
 Small campaigns on the digits that come with scikit-learn are run once undisturbed, for reference.
 Then they are run again and again while drivers, workers and Ray's own processes are killed,
@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_path_parts.figures import machine
 from soak_parts import disk
-from soak_parts.campaigns import KINDS, Reference, reference
+from soak_parts.campaigns import KINDS, USUAL, Reference, reference
 from soak_parts.ledger import Ledger, as_json, table
 from soak_parts.ordeal import CHEAP, Decks, Ordeal
 
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _soak(options: argparse.Namespace, folder: Path, ledger: Ledger) -> bool:
     """Disturb campaigns until the time is over, or enough was tried; whether all survived."""
     random = Random(options.seed)
-    kinds = [KINDS[name] for name in options.only or KINDS]
+    kinds = [KINDS[name] for name in options.only or USUAL]
     references: dict[str, Reference] = {}
     for kind in kinds:
         references[kind.name] = reference(kind, folder / f"undisturbed-{kind.name}")

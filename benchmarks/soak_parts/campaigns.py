@@ -52,14 +52,21 @@ _LONG = {
     "finalists": {"configs": 0, "repeats": 0},
     "confirm": {"seeds": 1, "epochs": 12},
 }
+_BRIEF = {
+    **_LONG,
+    "asha": {"max_epochs": 16, "grace_epochs": 8, "reduction_factor": 2},
+    "confirm": {"seeds": 1, "epochs": 8},
+}
 KINDS = {
     kind.name: kind
     for kind in (
         _kind("many", [1, 7, 8, 9], **_MANY),  # many decisions, no trial longer than a second
         _kind("long", [0, 1, 2, 3, 4, 5, 6, 7], **_LONG),  # several checkpoints a trial
         _kind("pair", [0, 1, 2, 3, 4, 5, 6, 7], 2, **{**_LONG, "search": {"trials": 3}}),
+        _kind("brief", [0, 1, 2, 3, 4, 5, 6, 7], **_BRIEF),  # for a soak of minutes
     )
 }
+USUAL = ("many", "long", "pair")
 
 
 @dataclass(frozen=True)

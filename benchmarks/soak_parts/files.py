@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -14,17 +14,18 @@ STALE = (".summary.json.99999.tmp", "data/.digits.train.npz.99999.tmp")
 
 @dataclass(frozen=True)
 class Place:
-    """The run folder, the image cache, and chance."""
+    """The run folder, the image cache, and chance; `hit` are checkpoints that are damaged."""
 
     run: Path
     cache: Path
     random: Random
+    hit: set[Path] = field(default_factory=set)
 
     def newest(self) -> list[Path]:
-        """The newest checkpoint of every trial that has one."""
+        """The newest checkpoint of every trial, of those that are whole."""
         folders = sorted(path for path in self.run.glob("checkpoints/*") if path.is_dir())
-        found = [sorted(folder.glob("a*-e*.pt"), key=_epoch) for folder in folders]
-        return [files[-1] for files in found if files]
+        whole = [sorted({*folder.glob("a*-e*.pt")} - self.hit, key=_epoch) for folder in folders]
+        return [files[-1] for files in whole if files]
 
 
 def _epoch(path: Path) -> tuple[int, str]:
@@ -72,14 +73,16 @@ def _to_one(place: Place, change: Callable[[bytes], bytes]) -> str | None:
         return None
     path = place.random.choice(found)
     path.write_bytes(change(path.read_bytes()))
+    place.hit.add(path)
     return f"{path.parent.name}/{path.name}"
 
 
 def _delete_checkpoints(place: Place) -> str | None:
-    found = place.newest()
+    damaged = {path.parent for path in place.hit}
+    found = [path.parent for path in place.newest() if path.parent not in damaged]
     if not found:
         return None
-    folder = place.random.choice(found).parent
+    folder = place.random.choice(found)
     shutil.rmtree(folder)
     return folder.name
 

@@ -35,7 +35,7 @@ class Decks:
 
     Args:
         random: Chance.
-        dear: Whether workers are stopped, too, which takes more than half a minute each.
+        dear: Whether workers are killed often, and stopped, too, which takes half a minute each.
         with_disk: Whether disks can be filled up.
     """
 
@@ -43,7 +43,7 @@ class Decks:
         full = [disk.FULL, disk.BRIEFLY] if with_disk else []
         self.ends = Deck([*ENDS, *full], random)
         self.files = Deck([*FILE_FAULTS], random)
-        self.during = Deck([*DURING * 3, *[(STOPPED,)] * dear], random)
+        self.during = Deck([*DURING * 3, (STOPPED,)] if dear else [(), (), (KILLED,)], random)
 
 
 class Ordeal:
