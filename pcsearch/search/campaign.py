@@ -68,7 +68,6 @@ class Campaign:
             state = CampaignState(plan)
         self.state = state
         self._handed_out: set[str] = set()
-        self._advance()  # the journal may end just before a choice that its events decide
 
     @property
     def done(self) -> bool:
@@ -178,6 +177,10 @@ class Campaign:
         self.plan = plan
         self._advance()
 
+    def settle(self) -> None:
+        """Make what choices the trials so far decide; a journal may end just before one."""
+        self._advance()
+
     def end(self, status: Status) -> None:
         """Close the journal's story: complete, failed or interrupted."""
         self._record({"event": "ended", "status": status})
@@ -248,13 +251,13 @@ class Campaign:
         """End the search of a study whose trials all fail for the same reason."""
         for study in self.plan.studies:
             arms = [self.state.arms[study.id, arm.name] for arm in study.arms]
-            reason = hopeless([trial for arm in arms for trial in arm.trials["search"]])
-            if reason is None:
-                continue
+            reason = hopeless([trial for arm in arms for trial in arm.judged])
             for arm, state in zip(study.arms, arms, strict=True):
-                if state.choice is None and state.given_up is None:
+                if reason is not None and state.choice is None and state.given_up is None:
                     place = {"study": study.id, "arm": arm.name}
                     self._record({"event": "given_up", **place, "reason": reason})
+            if any(state.given_up is None for state in arms):
+                continue
             for name in [n for n, t in self.state.live.items() if t.spec.study == study.id]:
                 self._record({"event": "failed", "trial": name, "error": "its study was given up"})
 

@@ -49,6 +49,8 @@ class ArmState:
     choice: Choice | None = None
     given_up: str | None = None
     """Why nothing could be chosen, if so."""
+    forgiven: int = 0
+    """Search trials asked before the search was opened again: what failed them may be mended."""
     earlier: list[Trial] = field(default_factory=list)
     """Confirm trials of choices that a wider search has set aside; one that is made again has
     its trials back."""
@@ -58,6 +60,7 @@ class ArmState:
         self.earlier += self.trials["confirm"]
         self.trials["confirm"] = []
         self.choice = self.given_up = None
+        self.forgiven = len(self.trials["search"])
 
     def choose(self, choice: Choice) -> None:
         """Set the choice; what has confirmed it before counts."""
@@ -65,6 +68,13 @@ class ArmState:
         mine = [trial for trial in self.earlier if _same(trial.spec.config, choice.config)]
         self.earlier = [trial for trial in self.earlier if trial not in mine]
         self.trials["confirm"] += mine
+
+    @property
+    def judged(self) -> list[Trial]:
+        """The search trials that say whether there is hope: all but the failures forgiven."""
+        search = self.trials["search"]
+        trained = [t for t in search[: self.forgiven] if t.comparable and t.state != "FAILED"]
+        return trained + search[self.forgiven :]
 
     def running(self, phase: Phase) -> bool:
         return any(trial.state == "RUNNING" for trial in self.trials[phase])

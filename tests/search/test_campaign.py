@@ -171,6 +171,8 @@ def test_a_journal_cut_before_the_choice_goes_on_to_it() -> None:
     whole = events(run(plan))
     chosen = next(n for n, event in enumerate(whole) if event["event"] == "chosen")
     resumed = Campaign(plan, MemoryJournal(), Clock(), state=replay(whole[:chosen]))
+    assert not resumed.done, "nothing is written before the campaign is told to go on"
+    resumed.settle()
     assert resumed.done
     assert resumed.state.arms["digits/compact_cnn", "pc"].choice is not None
 
@@ -272,6 +274,7 @@ def test_a_campaign_cut_anywhere_goes_on_to_the_same_end(reports: int) -> None:
     cut = Campaign(make_plan(), MemoryJournal(), Clock())
     drive(cut, most_epochs=reports)
     resumed = Campaign(cut.plan, cut._journal, Clock(), state=replay(events(cut)))
+    resumed.settle()
     restarted = {name: trial.last_epoch for name, trial in resumed.state.live.items()}
     for name, epoch in restarted.items():
         spec = resumed.state.trials[name].spec

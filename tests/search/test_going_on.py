@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pcsearch.results.summary import summarise
 from pcsearch.search.asking import nothing_left
 from pcsearch.search.campaign import LOST_NODES, RETRIES, Campaign
+from pcsearch.search.history import History
 from pcsearch.search.journal import Event, MemoryJournal
 from pcsearch.search.plan import Plan, confirm_seeds
 from pcsearch.search.state import replay
@@ -85,14 +86,26 @@ def history(campaign: Campaign) -> list[dict[str, Any]]:
     ]
 
 
-def gone_on(cut: Campaign, width: int = 1, keep: int | None = None) -> Campaign:
+def gone_on(
+    cut: Campaign, width: int = 1, keep: int | None = None, wider: Plan | None = None
+) -> Campaign:
     """A new process over the journal, whose last lines may have been lost."""
     journal = MemoryJournal()
     journal.events = lines(cut)[: keep or None]
     state = replay(journal.events)
     campaign = Campaign(state.plan, journal, Clock(), width=width, state=state)
     campaign.resume(host="here", pid=1, version="0")
+    if wider is not None:
+        campaign.extend(wider, "the wider recipe")
+    campaign.settle()
     return campaign
+
+
+def check_history(campaign: Campaign) -> None:
+    """Whether a reader would take the journal."""
+    history = History()
+    for event in lines(campaign):
+        history.take(event)
 
 
 @given(seed=st.integers(0, 10_000), kills=st.integers(1, 20))
@@ -249,6 +262,63 @@ def test_a_study_whose_trials_all_fail_alike_is_given_up_early() -> None:
     assert trained.next_trial() is not None, "one trains, so there is hope"
 
 
+def given_up_at_width(width: int) -> Campaign:
+    """A campaign whose study is given up while `width - 1` further trials run."""
+    campaign = Campaign(make_plan(), MemoryJournal(), Clock(), width=width)
+    for number in range(3):
+        while campaign.next_trial() is not None:
+            pass
+        campaign.fail(next(iter(campaign.state.live)), f"no such layer, seed {number}")
+    return campaign
+
+
+@pytest.mark.parametrize("width", [2, 4])
+def test_a_driver_that_ends_while_it_gives_a_study_up_goes_on_to_do_so(width: int) -> None:
+    """Cut after each of its lines, with the closing line of a driver that could still write it."""
+    campaign = given_up_at_width(width)
+    assert campaign.done
+    kinds = [event["event"] for event in lines(campaign)]
+    first = kinds.index("given_up")
+    assert kinds[first:].count("failed") == width - 1
+    for keep in range(first, len(kinds)):
+        cut = gone_on(campaign, keep=keep)
+        cut.end("interrupted")
+        again = gone_on(cut, width=width)
+        assert again.done, f"cut after {keep} lines"
+        again.end("failed")
+        check_history(again)
+        assert snapshot_of(replay(lines(again))) == snapshot_of(again.state)
+
+
+def test_a_study_that_was_given_up_has_another_chance_when_it_is_widened() -> None:
+    campaign = given_up_at_width(2)
+    asked = len(campaign.state.arms[STUDY, "pc"].trials["search"])
+    campaign = widened(campaign, wider_plan(20))
+    assert Machine().work(campaign), "its cause was mended"
+    pc = campaign.state.arms[STUDY, "pc"]
+    assert len(pc.trials["search"]) == 20 > asked
+    assert pc.given_up is None
+    assert pc.choice is not None
+    again = given_up_at_width(2)
+    again = widened(again, wider_plan(20))
+    for number in range(3):
+        assert not again.done, "three further failures, not the earlier ones, give it up again"
+        spec = again.next_trial()
+        assert spec is not None
+        again.fail(spec.trial, f"no such layer, seed {number}")
+    assert again.done
+    check_history(again)
+
+
+def test_what_trained_before_it_was_widened_is_hope_enough() -> None:
+    campaign = widened(run(wider_plan(4)), wider_plan(12))
+    for _ in range(4):
+        spec = campaign.next_trial()
+        assert spec is not None
+        campaign.fail(spec.trial, "no such layer")
+    assert campaign.next_trial() is not None
+
+
 def test_a_study_that_never_fits_into_memory_is_given_up_early() -> None:
     campaign = Campaign(make_plan(), MemoryJournal(), Clock())
     for number in range(3):
@@ -268,9 +338,7 @@ def test_a_study_that_never_fits_into_memory_is_given_up_early() -> None:
 
 def widened(campaign: Campaign, plan: Plan) -> Campaign:
     campaign.end("complete")
-    campaign = gone_on(campaign)
-    campaign.extend(plan, "the wider recipe")
-    return campaign
+    return gone_on(campaign, wider=plan)
 
 
 def test_more_seeds_are_confirmed_and_nothing_else() -> None:
