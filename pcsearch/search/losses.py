@@ -9,18 +9,28 @@ from pcsearch.search.trial import Loss
 _NODE = ("node has died", "node died", "node was drained", "node is dead", "its node")
 
 
-def loss_of(error: BaseException | None) -> tuple[str, Loss]:
+def loss_of(error: BaseException | None, *, one_machine: bool = False) -> tuple[str, Loss]:
     """A reason to write down, and its kind: the node was lost, or the process alone.
 
-    A lost node is not the trial's fault: it does not use up its retries.
+    A lost node is not the trial's fault: it does not use up its retries. Where a connection broke,
+    Ray does not know yet which of the two it was; that counts as a node's loss, unless there is
+    but `one_machine`, which is still there.
     """
     if error is None:
         return "its worker was lost", "worker"
-    from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, RayTaskError
+    from ray.exceptions import (
+        ActorUnavailableError,
+        NodeDiedError,
+        OutOfMemoryError,
+        RayActorError,
+        RayTaskError,
+    )
 
     text = " ".join(str(error).split())
     if isinstance(error, NodeDiedError) or any(sign in text for sign in _NODE):
         return "its node was lost", "node"
+    if isinstance(error, ActorUnavailableError):
+        return "the connection to its worker broke", "worker" if one_machine else "node"
     if isinstance(error, OutOfMemoryError):
         return "its node ran out of memory and Ray ended its worker", "worker"
     if isinstance(error, RayTaskError):

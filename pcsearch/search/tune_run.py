@@ -123,12 +123,21 @@ class CampaignSearcher(_NotStored, Searcher):  # type: ignore[misc]
 class CampaignScheduler(_NotStored, FIFOScheduler):  # type: ignore[misc]
     """Passes each epoch on to the campaign and stops the trial when it says so."""
 
-    def __init__(self, campaign: Campaign, runs: Runs, ending: Ending, watchdog: Watchdog) -> None:
+    def __init__(
+        self,
+        campaign: Campaign,
+        runs: Runs,
+        ending: Ending,
+        watchdog: Watchdog,
+        *,
+        one_machine: bool,
+    ) -> None:
         super().__init__()
         self._campaign = campaign
         self._runs = runs
         self._ending = ending
         self._watchdog = watchdog
+        self._one_machine = one_machine
 
     def on_trial_add(self, tune_controller: object, trial: RayTrial) -> None:
         forget_ended(tune_controller)
@@ -171,7 +180,7 @@ class CampaignScheduler(_NotStored, FIFOScheduler):  # type: ignore[misc]
         if name is None or self._ending.begun:
             return
         hung = self._watchdog.hung.get(trial.trial_id)
-        reason, kind = hung or loss_of(_error_of(trial))
+        reason, kind = hung or loss_of(_error_of(trial), one_machine=self._one_machine)
         with self._ending.guard():
             self._campaign.lost(name, reason, kind)
 
@@ -269,7 +278,9 @@ def run_campaign(
             trainable,
             tune_config=TuneConfig(
                 search_alg=searcher,
-                scheduler=CampaignScheduler(campaign, runs, ending, watchdog),
+                scheduler=CampaignScheduler(
+                    campaign, runs, ending, watchdog, one_machine=one_machine
+                ),
                 num_samples=-1,
                 max_concurrent_trials=campaign.width,
                 reuse_actors=True,
@@ -288,4 +299,4 @@ def run_campaign(
             tuner.fit()
     if ending.error is not None:
         raise ending.error
-    return campaign.done and not ending.begun
+    return campaign.done

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ray.exceptions import ActorDiedError, NodeDiedError, RayTaskError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError, RayTaskError
 
 from pcsearch.search.losses import loss_of
 from pcsearch.search.trial import Loss
@@ -43,3 +43,10 @@ def died(message: str) -> ActorDiedError:
 )
 def test_reason_and_kind(error: BaseException | None, reason: str, kind: Loss) -> None:
     assert loss_of(error) == (reason, kind)
+
+
+def test_a_broken_connection_is_taken_for_a_lost_node_where_there_are_several() -> None:
+    """As Ray tells of a machine that vanished, before its health check has noticed."""
+    error = ActorUnavailableError("RPC error: Connection reset by peer rpc_code: 14", b"a" * 16)
+    assert loss_of(error) == ("the connection to its worker broke", "node")
+    assert loss_of(error, one_machine=True)[1] == "worker"
