@@ -94,6 +94,7 @@ class Checkpoints:
         self._wait = every_seconds
         self._last = time.monotonic()
         self._warned = False
+        self._damaged: set[str] = set()
 
     @property
     def due(self) -> bool:
@@ -117,6 +118,7 @@ class Checkpoints:
             self._failed(str(error))
         else:
             self.saved_epoch, self.error = epoch, None
+            self._damaged.discard(path.name)
         self._last = time.monotonic()
         cost = _COST * (self._last - began) if self._every else 0.0
         self._wait = max(self._every, min(cost, self._longest))
@@ -127,11 +129,17 @@ class Checkpoints:
     def _remove_old(self) -> None:
         if self._origin is not None and self.error is None:
             with suppress(PcsearchError):
-                for name in newest_first(self._origin.names(), self.attempt)[KEPT:]:
+                for name in self._superfluous(self._origin.names()):
                     self._origin.remove(name)
-        for name in newest_first(_names(self.folder), self.attempt)[KEPT:]:
+        for name in self._superfluous(_names(self.folder)):
             with suppress(OSError):
                 (self.folder / name).unlink()
+
+    def _superfluous(self, names: Iterable[str]) -> list[str]:
+        """All but the newest two that are whole, as far as is known."""
+        known = newest_first(names, self.attempt)
+        whole = [name for name in known if name not in self._damaged]
+        return [name for name in known if name not in whole[:KEPT]]
 
     def _failed(self, error: str) -> None:
         self.error = error
@@ -158,6 +166,7 @@ class Checkpoints:
                 if number:
                     _log.warning("training goes on from the checkpoint before, %s", path)
                 return checkpoint
+            self._damaged.add(path.name)
         if files:
             _log.warning("%s holds no readable checkpoint; training starts anew", self.folder)
         return None

@@ -71,6 +71,16 @@ def test_where_none_is_whole_training_starts_anew(
     assert "training starts anew" in caplog.text
 
 
+def test_damaged_files_do_not_count_among_those_that_are_kept(tmp_path: Path) -> None:
+    """Of higher epochs than what is trained anew, they would have its checkpoints removed."""
+    run_until(4, tmp_path)
+    for name in files(tmp_path):
+        damage(tmp_path / name, "truncated")
+    run_until(2, Checkpoints(tmp_path, 1, every_seconds=0.0))
+    assert files(tmp_path) == ["a0001-e00001.pt", "a0001-e00002.pt"]
+    assert epochs_trained(Checkpoints(tmp_path, 2, every_seconds=0.0)) == [3, 4, 5, 6]
+
+
 def test_a_later_attempt_goes_on_from_an_earlier_one_and_clears_up(tmp_path: Path) -> None:
     run_until(3, tmp_path)
     assert epochs_trained(Checkpoints(tmp_path, 1, every_seconds=0.0)) == [4, 5, 6]
