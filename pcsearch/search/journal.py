@@ -21,7 +21,15 @@ from pcsearch.regular_files import open_regular, open_to_append
 from pcsearch.search.events import Event, NewerError, check_event
 from pcsearch.search.history import History
 
-__all__ = ["Event", "FileJournal", "Journal", "MemoryJournal", "encode", "read_events"]
+__all__ = [
+    "Event",
+    "FileJournal",
+    "Journal",
+    "MemoryJournal",
+    "encode",
+    "parse_line",
+    "read_events",
+]
 
 LINE_BYTES = 8_000_000
 """No event is longer: that of the largest plan is a tenth of it."""
@@ -130,7 +138,7 @@ def read_events(path: Path) -> Iterator[Event]:
     history = History()
     for number, line in enumerate(_whole_lines(path), start=1):
         try:
-            event = check_event(_parsed(line))
+            event = check_event(parse_line(line))
             history.take(event)
         except NewerError as error:
             raise UserError(f"{path}:{number}: this line cannot be read: {error}") from None
@@ -155,7 +163,12 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _parsed(line: bytes) -> object:
+def parse_line(line: bytes) -> object:
+    """What a line holds, more strictly than JSON asks for; `check_event` says if it is an event.
+
+    Raises:
+        ValueError: it is no such text, is too long, or has a key twice or a number that is none.
+    """
     if len(line) > LINE_BYTES:
         raise ValueError(f"it is longer than {LINE_BYTES / 1e6:g} MB")
     try:

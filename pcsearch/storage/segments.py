@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 
 from pcsearch.errors import UserError
 from pcsearch.search.events import Event
+from pcsearch.search.journal import parse_line
 from pcsearch.storage.base import Storage
 
 FOLDER = "journal"
@@ -86,9 +86,11 @@ def parse(storage: Storage, segment: Segment, content: bytes) -> list[tuple[str,
 
 def _event(line: bytes, where: str) -> Event:
     try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        event = None
+        event = parse_line(line)
+    except ValueError as error:
+        raise UserError(
+            f"{where}: this line is not an event: {error}; the journal is damaged"
+        ) from None
     if not isinstance(event, dict) or "event" not in event:
         raise UserError(f"{where}: this line is not an event; the journal is damaged")
     return event

@@ -100,6 +100,8 @@ def test_of_many_drivers_one_goes_on(storage: Storage) -> None:
         b'{"event":"epoch"}\n{"event',
         b"[1]\n",
         b'{"epoch":1}\n',
+        b'{"event":"epoch","event":"asked"}\n',
+        b'{"event":"epoch","value":NaN}\n',
         b'{"event":"\xff"}\n',
         b"[" * 100_000 + b"\n",
         b"\n",
