@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
@@ -217,6 +218,22 @@ def test_the_control_is_a_plain_cross_entropy_loop(
     assert trained.keys() == plain.keys()
     for name, tensor in plain.items():
         assert torch.equal(trained[name], tensor), name
+
+
+def test_a_choice_that_is_made_anew_keeps_its_weights_apart(
+    plan: Plan, workplace: Workplace
+) -> None:
+    """A wider search may set a choice aside, and a wider one yet make it again."""
+    first = replace(trial(plan, "confirm"), keep_weights=True)
+    anew = replace(first, trial=f"{first.trial}-c2")
+    for spec in (first, anew):
+        list(run_trial(spec, workplace))
+    files = {path.name: path for path in Path(workplace.weights).glob("*.safetensors")}
+    stem = f"{first.study.replace('/', '.')}.pc"
+    assert sorted(files) == [f"{stem}-c2.safetensors", f"{stem}.safetensors"]
+    for name, spec in ((f"{stem}.safetensors", first), (f"{stem}-c2.safetensors", anew)):
+        with safe_open(files[name], "pt") as file:
+            assert json.loads(file.metadata()["trial"]) == spec.trial
 
 
 def test_a_positive_lambda_is_not(

@@ -225,7 +225,9 @@ def _keep_weights(
         "config": spec.config,
         "variant": spec.variant,
     }
-    file = f"{spec.study.replace('/', '.')}.{spec.arm}.safetensors"
+    # a choice that a wider search has set aside keeps its own file, as it may be made again
+    anew = spec.trial.partition(f"/confirm-{spec.index:03d}")[2]
+    file = f"{spec.study.replace('/', '.')}.{spec.arm}{anew}.safetensors"
     path = files.weights(file)
     save_weights(path, backbone, metadata)
     files.kept(path)
