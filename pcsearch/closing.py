@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from pcsearch.errors import UserError
-from pcsearch.results.store import RunFolder, resume_command
+from pcsearch.results.store import RunFolder
 from pcsearch.results.summary import summarise
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.observer import Observer
@@ -16,10 +18,13 @@ from pcsearch.storage import StorageError
 
 @contextlib.contextmanager
 def ended_well(
-    campaign: Campaign, folder: RunFolder, observer: Observer
+    campaign: Campaign, folder: RunFolder, observer: Observer, go_on: str
 ) -> Iterator[Callable[[bool], None]]:
-    """Write down how a campaign ended, whatever happened; yields what to call with whether it is
-    done. Not called, it was interrupted."""
+    """Write down how a campaign ended, whatever happened.
+
+    Yields what to call with whether it is done; not called, it was interrupted. `go_on` is what to
+    type to go on with it.
+    """
     status: Status = "interrupted"
 
     def end(complete: bool) -> None:
@@ -29,20 +34,27 @@ def ended_well(
     try:
         yield end
         _write_end(campaign, folder, status)
-    except OSError as error:
-        raise UserError(
-            f"{folder.address} can no longer be written ({error.strerror or error}): what the "
-            "journal holds is whole. Free some space or mend its permissions, then go on with: "
-            + resume_command(folder.address)
-        ) from error
     except StorageError:
         raise  # another process goes on with it, or its end cannot be written anyway
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and _is_in(folder.path, error.filename):
+            raise UserError(
+                f"{folder.address} can no longer be written ({error.strerror or error}): what the "
+                "journal holds is whole. Free some space or mend its permissions, then go on "
+                f"with: {go_on}"
+            ) from error
         with contextlib.suppress(Exception):
             _write_end(campaign, folder, status)
         raise
     finally:
         observer.finished(status)
+
+
+def _is_in(folder: Path, filename: object) -> bool:
+    """Whether an error is about a file there; one of a closed pipe, say, names none."""
+    if not isinstance(filename, str | bytes):
+        return False
+    return Path(os.fsdecode(filename)).absolute().is_relative_to(folder.absolute())
 
 
 def _write_end(campaign: Campaign, folder: RunFolder, status: Status) -> None:

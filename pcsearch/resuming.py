@@ -53,6 +53,8 @@ def resume_run(
                     campaign.extend(ready.plan, recipe.dump_yaml())
 
             folder.make_folders()
+            if wider and state is None:  # from now on the journal begins with the wider plan
+                folder.write_text("recipe.yaml", recipe.dump_yaml())
             outcome = run_in(folder, ready, observer, state, go_on)
             if wider:
                 folder.write_text("recipe.yaml", recipe.dump_yaml())
@@ -77,8 +79,14 @@ def _with(before: Recipe, overrides: Sequence[str]) -> Recipe:
 def _check_same(before: Plan, now: Plan) -> None:
     """Whether the images are still those that the campaign began with."""
     for study in before.studies:
-        found = now.study(study.id)
-        if _images(found) != _images(study):
+        found = next((other for other in now.studies if other.id == study.id), None)
+        if found is None:
+            raise UserError(
+                f"recipe.yaml no longer has the study {study.id}, which the campaign began with; "
+                "put it back, or start a new run"
+            )
+        tested = bool(before.confirm_seeds)
+        if _images(found, tested) != _images(study, tested):
             raise UserError(
                 f"the images of {study.dataset} are no longer those that the campaign began with: "
                 f"{study.images.train} training and {study.images.test} test images in "
@@ -88,5 +96,7 @@ def _check_same(before: Plan, now: Plan) -> None:
             )
 
 
-def _images(study: StudyPlan) -> object:
-    return study.num_classes, study.images.model_dump(exclude={"first_skipped"}), study.split_hash
+def _images(study: StudyPlan, tested: bool) -> object:
+    """What must be as it was. Without confirm seeds the test images have not been looked at."""
+    unknown = {"first_skipped"} if tested else {"first_skipped", "test", "skipped"}
+    return study.num_classes, study.images.model_dump(exclude=unknown), study.split_hash

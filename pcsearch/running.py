@@ -51,6 +51,13 @@ class Outcome:
     folder: RunFolder
     state: CampaignState
     summary: Summary
+    cluster: str | None = None
+    """The address that it ran at, if that was not this machine alone."""
+
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on with it."""
+        return resume_command(self.folder.address, self.cluster)
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class Ready:
     sizing: Sizing
     weights: tuple[str, ...]
     """Where each network's weights come from, a sentence each."""
+    address: str | None
+    """Of the Ray cluster that was joined; None where Ray was started, or is there already."""
     one_machine: bool
 
 
@@ -120,6 +129,7 @@ def made_ready(
                 plan=_plan(recipe, datasets, reports),
                 sizing=size_trials(recipe.resources, capacity()),
                 weights=tuple(line for report in reports for line in report.sentences()),
+                address=address,
                 one_machine=one_machine,
             )
             for recipe, datasets, reports in zip(recipes, prepared, networks, strict=True)
@@ -174,10 +184,12 @@ def run_in(
             listener=lambda event, now: _watch(event, now, folder, observer),
         )
         going_on(campaign)
+        campaign.settle()
         observer.started(folder.address, campaign.plan, sizing.width)
-        with ended_well(campaign, folder, observer) as end:
+        go_on = resume_command(folder.address, ready.address)
+        with ended_well(campaign, folder, observer, go_on) as end:
             with (
-                lifeline(lambda what: _without_ray(what, folder, observer)),
+                lifeline(lambda what: _without_ray(what, folder, observer, go_on)),
                 stderr_to_file(folder.path / "driver.log"),
             ):
                 complete = run_campaign(
@@ -192,21 +204,22 @@ def run_in(
                     ),
                 )
             end(complete)
-    return Outcome(folder, campaign.state, summarise(campaign.state))
+    return Outcome(folder, campaign.state, summarise(campaign.state), ready.address)
 
 
-def _without_ray(what: str, folder: RunFolder, observer: Observer) -> None:
+def _without_ray(what: str, folder: RunFolder, observer: Observer, go_on: str) -> None:
     """End this process: whatever waits for Ray would wait in vain. The journal is whole."""
-    observer.finished("interrupted")
-    folder.let_go()
-    sys.stdout.flush()
-    with contextlib.suppress(OSError):
-        os.write(
-            1,
-            f"error: Ray on this machine ended unexpectedly (its {what}); what was run until then "
-            f"is kept. Go on with: {resume_command(folder.address)}\n".encode(),
-        )
-    os._exit(EXIT_WITHOUT_RAY)
+    told = (
+        f"error: Ray on this machine ended unexpectedly (its {what}); what was run until then is "
+        f"kept. Go on with: {go_on}\n"
+    )
+    try:
+        observer.finished("interrupted")
+        sys.stdout.flush()
+        os.write(1, told.encode())
+        folder.let_go()
+    finally:  # whatever failed: this is a thread of a process whose main one waits for ever
+        os._exit(EXIT_WITHOUT_RAY)
 
 
 def finish(folder: RunFolder, state: CampaignState) -> Outcome:

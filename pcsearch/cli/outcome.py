@@ -26,7 +26,6 @@ def tell(
     """
     from pcsearch.cli.console import console, observer
     from pcsearch.cli.render import print_summary
-    from pcsearch.results.store import resume_command
 
     watcher = observer(plain=plain)
     code = 0
@@ -34,7 +33,7 @@ def tell(
         for outcome in outcomes(watcher):
             print_summary(console(), outcome.summary, outcome.state)
             if outcome.summary.status == "interrupted":
-                typer.echo(f"interrupted; go on with: {resume_command(outcome.folder.address)}")
+                typer.echo(f"interrupted; go on with: {outcome.resume_command}")
                 code = EXIT_INTERRUPTED
                 break
             if outcome.summary.status == "failed":

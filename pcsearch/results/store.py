@@ -5,7 +5,7 @@ runs/NAME/
   environment.json    versions, machine, command line
   journal.jsonl       every decision and every epoch, append-only
   summary.json        the final summary, once the campaign ended
-  weights/            one safetensors file a study: its PC arm, first confirm seed
+  weights/            one safetensors file a choice: its PC arm, first confirm seed
   data/               labels of the images, and which decoded ones they belong to
   checkpoints/        of running trials
   driver.lock         held by the process that runs the campaign
@@ -239,12 +239,18 @@ def check_space(runs: Path) -> None:
         )
 
 
-def resume_command(run: Path | str) -> str:
-    """What to type to go on with a run, from the folder that one is in now; `run` may be a URL."""
+def resume_command(run: Path | str, cluster: str | None = None) -> str:
+    """What to type to go on with a run, from the folder that one is in now.
+
+    Args:
+        run: Its folder, or its URL.
+        cluster: The address of the Ray cluster that it is to go on on, if not on this machine.
+    """
     name = str(run)
     if isinstance(run, Path):
         name = min(os.path.relpath(run), name, key=len)
-    return f"pcsearch resume {shlex.quote(name)}"
+    on = f" --address {shlex.quote(cluster)}" if cluster else ""
+    return f"pcsearch resume {shlex.quote(name)}{on}"
 
 
 def list_runs(runs: Path) -> list[RunFolder]:

@@ -27,9 +27,11 @@ def replacing(path: Path) -> Iterator[Path]:
         yield written
         _fsync(written)
         written.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             written.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # as of a full disk
+            error.filename = str(path)
         raise
     with suppress(OSError):  # some file systems cannot sync a folder; the rename itself stands
         _fsync(path.parent)

@@ -176,7 +176,8 @@ def test_a_hung_worker_is_ended_and_its_trial_begun_again(
 
 
 def test_a_campaign_becomes_wider(pcsearch: CommandLine) -> None:
-    result = pcsearch.run("tune", *SMALL, "--name=run", "--plain")
+    """Also from no confirm seeds, without which the test images are not even counted."""
+    result = pcsearch.run("tune", *SMALL, "confirm.seeds=0", "--name=run", "--plain")
     assert result.code == 0, result
     before = pcsearch.events("run")
     refused = pcsearch.run("resume", "run", "image.crop=20", "search.trials=2", "data.split_seed=3")
@@ -204,5 +205,9 @@ def test_a_driver_that_died_before_its_first_line_begins_anew(
     run.mkdir(parents=True)
     (run / "recipe.yaml").write_bytes((whole.folder / "runs/run/recipe.yaml").read_bytes())
     (run / "journal.jsonl").write_bytes(b'{"event": "camp')
-    assert resume(pcsearch, "run").code == 0
+    process = pcsearch.start("resume", "run", "budget.hours=50", "--plain")
+    wait_for(lambda: pcsearch.events("run"), process)
+    assert "hours: 50" in (run / "recipe.yaml").read_text(), "as the journal's first line has it"
+    ended(process)
+    assert process.returncode == 0
     assert history(pcsearch.events("run")) == history(whole.events("run"))

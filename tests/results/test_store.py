@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pcsearch.errors import UserError
-from pcsearch.results.store import RunFolder, held, new_run
+from pcsearch.results.store import RunFolder, held, new_run, resume_command
 
 
 def test_what_was_half_written_goes_with_the_end(tmp_path: Path) -> None:
@@ -22,6 +22,18 @@ def test_what_was_half_written_goes_with_the_end(tmp_path: Path) -> None:
     assert list(folder.path.rglob(".*.tmp")) == []
     assert kept.exists()
     assert not folder.checkpoints.exists()
+
+
+@pytest.mark.parametrize(
+    ("run", "cluster", "typed"),
+    [
+        (Path("runs/first"), None, "pcsearch resume runs/first"),
+        (Path("runs/a b"), "10.0.0.1:6379", "pcsearch resume 'runs/a b' --address 10.0.0.1:6379"),
+        ("s3://bucket/runs/x", "auto", "pcsearch resume s3://bucket/runs/x --address auto"),
+    ],
+)
+def test_what_to_type_to_go_on(run: Path | str, cluster: str | None, typed: str) -> None:
+    assert resume_command(run, cluster) == typed
 
 
 def test_a_folder_that_cannot_be_written_is_told_and_let_go(tmp_path: Path) -> None:
