@@ -37,7 +37,7 @@ SMALL = (
         resources={"max_concurrent": 1},
     ),
 )
-KILLS = 4
+KILLS = 2  # and more of them in test_soak
 
 
 def history(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
