@@ -215,8 +215,9 @@ def _without_ray(what: str, folder: RunFolder, observer: Observer, go_on: str) -
     )
     try:
         observer.finished("interrupted")
-        sys.stdout.flush()
-        os.write(1, told.encode())
+        with contextlib.suppress(OSError):  # nobody may be listening
+            sys.stdout.flush()
+            os.write(1, told.encode())
         folder.let_go()
     finally:  # whatever failed: this is a thread of a process whose main one waits for ever
         os._exit(EXIT_WITHOUT_RAY)

@@ -58,7 +58,9 @@ RUNS = "runs"
 
 def examples(*lines: str) -> str:
     """An epilog that shows each example on a line of its own."""
-    return "\n".join(["[bold]Examples[/]", *(f"  {line}" for line in lines)])
+    from rich.markup import escape
+
+    return "\n".join(["[bold]Examples[/]", *(f"  {escape(line)}" for line in lines)])
 
 
 def register(

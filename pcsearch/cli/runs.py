@@ -91,8 +91,13 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 def _gain_text(gain: dict[str, Any] | None) -> str:
     from pcsearch.cli.text import NOTHING
+    from pcsearch.results.formatting import points
 
     if gain is None:
         return NOTHING
-    interval = "" if gain["low"] is None else f" [{gain['low']:+.1f}, {gain['high']:+.1f}]"
-    return f"{gain['mean']:+.1f}{interval} ({gain['arm']}, {gain['study']})"
+    mean, low, high = (
+        None if gain[key] is None else points(gain[key], decimals=1)
+        for key in ("mean", "low", "high")
+    )
+    interval = "" if low is None else f" [{low}, {high}]"
+    return f"{mean}{interval} ({gain['arm']}, {gain['study']})"

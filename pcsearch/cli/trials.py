@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typer
+
 from pcsearch.cli.options import RUNS, Json, Run, Runs, examples
 
 EPILOG = examples(
@@ -20,7 +22,9 @@ def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     from pcsearch.results.runs import find_run
     from pcsearch.results.summary import trial_rows
 
-    rows = trial_rows(find_run(run, runs).state())
+    folder = find_run(run, runs)
+    state = folder.state()
+    rows = trial_rows(state)
     if as_json:
         for row in rows:
             write_json(row)
@@ -28,3 +32,8 @@ def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     from pcsearch.results.trials_table import trials_table
 
     console().print(trials_table(rows))
+    if state.live and folder.status(state, quick=True) != "running":
+        typer.echo(
+            "The run was interrupted: `pcsearch resume` begins the trials that read RUNNING again "
+            "from their checkpoints."
+        )

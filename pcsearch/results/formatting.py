@@ -26,10 +26,10 @@ def scores(value: Scores | None) -> str:
     return percent(value.mean) if value.std is None else f"{value.mean:.2f} ± {value.std:.2f}"
 
 
-def points(value: float) -> str:
+def points(value: float, decimals: int = 2) -> str:
     """A difference with its sign; what rounds to nothing has none."""
-    text = f"{value:+.2f}"
-    return "0.00" if text in ("+0.00", "-0.00") else text
+    text = f"{value:+.{decimals}f}"
+    return text if float(text) else text[1:]
 
 
 def interval(gain: Gain | None) -> str:

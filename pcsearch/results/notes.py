@@ -216,17 +216,17 @@ def _edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterat
 def _advice(arm: ArmPlan, key: str, edge: str) -> str:
     low, high = _ends(arm.space[arm.parameter or ""])
     if key.startswith("grid."):
-        return f"a better one may lie beyond it. Add values to search.{key}."
+        return f"a better one may lie beyond it. Add values to search.{key} in a new run."
     if edge == "high":
         upper = min(2 * high, 0.9) if arm.parameter == "label_smoothing" else 2 * high
         return (
-            f"a better one may lie above. Widen search.{key} upwards, "
+            f"a better one may lie above. Widen search.{key} upwards in a new run, "
             f"for example to [{low:.3g}, {upper:.3g}]."
         )
     if low == 0:
         return "that is next to no regularisation, and nothing lies below."
     return (
-        f"a better one may lie below. Widen search.{key} downwards, "
+        f"a better one may lie below. Widen search.{key} downwards in a new run, "
         f"for example to [{low / 2:.3g}, {high:.3g}]."
     )
 

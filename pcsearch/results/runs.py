@@ -8,6 +8,7 @@ from typing import Any
 
 from pcsearch.errors import UserError
 from pcsearch.results import store
+from pcsearch.results.room import check_space
 from pcsearch.results.store import RunFolder, resume_command
 
 __all__ = [
@@ -38,7 +39,7 @@ def check_place(runs: Runs) -> None:
 
         remote_runs.check_place(str(runs))
     else:
-        store.check_space(Path(runs))
+        check_space(Path(runs))
 
 
 def is_taken(runs: Runs, name: str) -> bool:

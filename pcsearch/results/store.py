@@ -30,6 +30,7 @@ from filelock import FileLock, Timeout
 
 from pcsearch.errors import UserError, did_you_mean
 from pcsearch.regular_files import open_regular, own_folder, read_regular
+from pcsearch.results.room import check_space, not_writable
 from pcsearch.search.ending import Marker
 from pcsearch.search.journal import LINE_BYTES, FileJournal, Journal, read_events
 from pcsearch.search.state import CampaignState, Status, replay
@@ -37,7 +38,6 @@ from pcsearch.search.trial import checkpoint_folder, stop_marker
 from pcsearch.train.atomic import remove_half_written, replacing
 
 _LOCK_SECONDS = 1.0  # longer than a reader takes to try whether it is held
-MINIMUM_FREE_BYTES = 100 * 2**20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -174,7 +174,7 @@ def new_run(runs: Path, name: str, recipe: str, environment: dict[str, Any]) -> 
     except FileExistsError:
         raise UserError(_taken(folder)) from None
     except OSError as error:
-        raise UserError(_not_writable(runs, error.strerror)) from error
+        raise UserError(not_writable(runs, error.strerror)) from error
     with held(folder):
         folder.write_json("environment.json", environment)
         folder.make_folders()
@@ -223,22 +223,6 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_space(runs: Path) -> None:
-    """A campaign that cannot write its journal should not begin; `runs` need not be there yet."""
-    existing = next(path for path in (runs, *runs.absolute().parents) if path.exists())
-    if not existing.is_dir():
-        raise UserError(_not_writable(runs, f"{existing} is a file"))
-    if not os.access(existing, os.W_OK):
-        raise UserError(_not_writable(runs, f"{existing} may not be written"))
-    free = shutil.disk_usage(existing).free
-    if free < MINIMUM_FREE_BYTES:
-        raise UserError(
-            f"the disk that holds {runs} has {free / 2**20:.0f} MiB left, but a campaign needs "
-            f"{MINIMUM_FREE_BYTES / 2**20:.0f} MiB at least; free some, or choose another disk "
-            "with --runs"
-        )
-
-
 def resume_command(run: Path | str, cluster: str | None = None) -> str:
     """What to type to go on with a run, from the folder that one is in now.
 
@@ -280,10 +264,6 @@ def find_run(run: str | None, runs: Path, *, begun: bool = True) -> RunFolder:
     raise UserError(
         f'there is no run "{run}" under {runs}{hint}; `pcsearch runs ls` lists those there are'
     )
-
-
-def _not_writable(runs: Path, reason: str | None) -> str:
-    return f"no run folder can be made in {runs} ({reason}); choose another folder with --runs"
 
 
 def _taken(folder: RunFolder) -> str:

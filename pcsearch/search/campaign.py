@@ -135,14 +135,14 @@ class Campaign:
         if test is not None:
             event["test"] = dict(test)
         self._record(event)
-        self._advance()
+        self.settle()
         return decision == "continue"
 
     def fail(self, trial_id: str, error: str) -> None:
         """Take note that a trial failed for good; the campaign goes on without it."""
         if self.state.trials[trial_id].state == "RUNNING":
             self._record({"event": "failed", "trial": trial_id, "error": error})
-            self._advance()
+            self.settle()
 
     def lost(self, trial_id: str, reason: str, kind: Loss) -> None:
         """Take note that a running trial lost its worker, and begin it again unless too often.
@@ -162,7 +162,7 @@ class Campaign:
         if again:
             self._record({"event": "retried", "trial": trial_id, "reason": reason, "kind": kind})
             self._handed_out.discard(trial_id)
-            self._advance()
+            self.settle()
         else:
             self.fail(trial_id, f"{reason} (begun {trial.attempt + 1} times)")
 
@@ -175,11 +175,23 @@ class Campaign:
         event = {"event": "extended", "plan": plan.model_dump(mode="json"), "recipe": recipe}
         self._record(event)
         self.plan = plan
-        self._advance()
+        self.settle()
 
     def settle(self) -> None:
-        """Make what choices the trials so far decide; a journal may end just before one."""
-        self._advance()
+        """Make every choice that the trials so far decide.
+
+        Happens by itself but for a campaign that is gone on with: its journal may end just before a
+        choice, and `resume` comes first.
+        """
+        self._give_up_hopeless()
+        lenders_first = sorted(places(self.state), key=lambda place: place[1].borrows is not None)
+        for study, arm, state in lenders_first:
+            if state.choice is not None or state.given_up is not None:
+                continue
+            if arm.borrows is not None:
+                self._borrow(study, arm)
+            elif search_over(self.state, (study, arm, state)) and finalists_over(self.state, state):
+                self._choose(study, arm, state)
 
     def end(self, status: Status) -> None:
         """Close the journal's story: complete, failed or interrupted."""
@@ -222,7 +234,7 @@ class Campaign:
         if arm.trials["search"] and self._over_budget(study):
             reason = "the time budget left room for finalists and confirm only"
             self._record({"event": "search_closed", "reason": reason})
-            self._advance()
+            self.settle()
             return self._search_trial()
         return search_trial(self.state, place)
 
@@ -234,18 +246,6 @@ class Campaign:
             return False
         one_more = budget.full_trial_seconds(self.state, study) / self.width
         return self._clock() + committed + one_more > self.plan.budget_seconds
-
-    def _advance(self) -> None:
-        """Make every choice that the trials so far decide."""
-        self._give_up_hopeless()
-        lenders_first = sorted(places(self.state), key=lambda place: place[1].borrows is not None)
-        for study, arm, state in lenders_first:
-            if state.choice is not None or state.given_up is not None:
-                continue
-            if arm.borrows is not None:
-                self._borrow(study, arm)
-            elif search_over(self.state, (study, arm, state)) and finalists_over(self.state, state):
-                self._choose(study, arm, state)
 
     def _give_up_hopeless(self) -> None:
         """End the search of a study whose trials all fail for the same reason."""

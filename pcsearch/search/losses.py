@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from pcsearch.search.trial import Loss
 
@@ -42,6 +43,20 @@ def loss_of(error: BaseException | None, *, one_machine: bool = False) -> tuple[
     if isinstance(error, RayActorError):
         return f"its worker died ({_cause(str(error))})", "worker"
     return f"its worker was lost ({text or 'no reason is known'})", "worker"
+
+
+def error_of(pickled: str | None) -> BaseException | None:
+    """What ended a worker, from the file that Tune has just written in its scratch folder.
+
+    Tune's own function to read it still answers None when a scheduler is told of the error.
+    """
+    from ray import cloudpickle
+
+    try:
+        error = cloudpickle.loads(Path(pickled or "").read_bytes())
+    except Exception:
+        return None
+    return error if isinstance(error, BaseException) else None
 
 
 def _cause(message: str) -> str:

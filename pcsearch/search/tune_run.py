@@ -13,10 +13,9 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-from ray import cloudpickle, tune
+from ray import tune
 from ray.tune import Callback, FailureConfig, RunConfig, Stopper, TuneConfig, Tuner
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.experiment import Trial as RayTrial
@@ -26,7 +25,7 @@ from ray.tune.search import Searcher
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.ended_trials import NoProgress, forget_ended
 from pcsearch.search.ending import Ending
-from pcsearch.search.losses import loss_of
+from pcsearch.search.losses import error_of, loss_of
 from pcsearch.search.one_machine import ready_workers
 from pcsearch.search.trainable import FAILURE, REPORT, train_trial
 from pcsearch.search.watchdog import Watchdog
@@ -180,19 +179,11 @@ class CampaignScheduler(_NotStored, FIFOScheduler):  # type: ignore[misc]
         if name is None or self._ending.begun:
             return
         hung = self._watchdog.hung.get(trial.trial_id)
-        reason, kind = hung or loss_of(_error_of(trial), one_machine=self._one_machine)
+        reason, kind = hung or loss_of(
+            error_of(trial.pickled_error_file), one_machine=self._one_machine
+        )
         with self._ending.guard():
             self._campaign.lost(name, reason, kind)
-
-
-def _error_of(trial: RayTrial) -> BaseException | None:
-    """What ended a worker. Tune has just written it to a file of its scratch folder; its own
-    function to read that still answers None at this moment."""
-    try:
-        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-    except Exception:
-        return None
-    return error if isinstance(error, BaseException) else None
 
 
 class _EachStep(_NotStored, Callback):  # type: ignore[misc]

@@ -136,6 +136,10 @@ def test_examples_stand_on_lines_of_their_own() -> None:
     assert "pcsearch tune --images ~/birds" in lines
 
 
+def test_brackets_in_examples_are_no_markup() -> None:
+    assert "'datasets=[cub200, cars]' budget.hours=12" in pcsearch("resume", "--help").stdout
+
+
 def test_a_terminal_without_greek_letters_gets_question_marks(tmp_path: Path) -> None:
     done = pcsearch("--help", PYTHONIOENCODING="ascii")
     assert done.returncode == 0

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pcsearch.cli.app import main
+from pcsearch.cli.runs import _gain_text
 from pcsearch.results.store import new_run
 from pcsearch.search.journal import FileJournal
 from pcsearch.search.plan import Plan
@@ -106,6 +107,15 @@ def test_trials_as_a_table(command: Command) -> None:
     assert "search-000" in out
 
 
+def test_trials_of_a_dead_run_say_that_it_is_dead(command: Command) -> None:
+    write_run("dead", plan(), until=5)
+    _, out, _ = command("trials", "dead")
+    assert "RUNNING" in out
+    assert "The run was interrupted: `pcsearch resume` begins the trials that read RUNNING" in out
+    write_run("whole", plan(), status="complete")
+    assert "interrupted" not in command("trials", "whole")[1]
+
+
 def test_runs_ls(command: Command) -> None:
     write_run("first", plan(), status="complete")
     write_run("second", plan(), until=5)
@@ -123,8 +133,16 @@ def test_runs_ls(command: Command) -> None:
     assert rows["broken"]["status"] == "unreadable"
     code, out, _ = command("runs", "ls")
     assert code == 0
-    for word in ("first", "complete", "interrupted", "unreadable", "+0.0"):
+    for word in ("first", "complete", "interrupted", "unreadable", " 0.0"):
         assert word in out
+
+
+@pytest.mark.parametrize(
+    ("mean", "text"), [(-2e-15, "0.0"), (0.04, "0.0"), (0.06, "+0.1"), (-1.25, "-1.2")]
+)
+def test_a_gain_of_nothing_has_no_sign(mean: float, text: str) -> None:
+    gain = {"mean": mean, "low": -0.4, "high": 0.4, "arm": "pc", "study": "digits/x"}
+    assert _gain_text(gain) == f"{text} [-0.4, +0.4] (pc, digits/x)"
 
 
 def test_runs_ls_without_runs(command: Command) -> None:

@@ -75,7 +75,9 @@ def test_lambda_at_the_high_edge_names_key_and_direction() -> None:
     line = only(written(plan, curve=likes_strong), "Widen")
     assert line.startswith("PC's best λ/N, 0.1")
     assert "at the high end" in line
-    assert line.endswith("Widen search.lambda_over_n upwards, for example to [0.05, 0.3].")
+    assert line.endswith(
+        "Widen search.lambda_over_n upwards in a new run, for example to [0.05, 0.3]."
+    )
 
 
 def fixed_choices(arm: ArmPlan, **values: tuple[float, ...]) -> ArmPlan:
@@ -88,7 +90,9 @@ def test_lambda_at_the_low_edge_of_choices() -> None:
     arm = fixed_choices(pc_arm(trials=9), lambda_over_n=(0.1, 0.2))
     line = only(written(campaign_plan(study_plan(arms=(control_arm(), arm)))), "Widen")
     assert "at the low end" in line
-    assert line.endswith("Widen search.lambda_over_n downwards, for example to [0.05, 0.2].")
+    assert line.endswith(
+        "Widen search.lambda_over_n downwards in a new run, for example to [0.05, 0.2]."
+    )
 
 
 def test_nothing_lies_below_zero() -> None:
@@ -103,10 +107,10 @@ def test_other_arms_have_their_own_keys_and_limits() -> None:
     entropic = fixed_choices(entropic_arm(9), **{"lambda": (0.1, 2.0)})
     plan = campaign_plan(study_plan(arms=(control_arm(), pc_arm(), smoothing, entropic)))
     lines = written(plan, curve=likes_strong)
-    assert "search.label_smoothing upwards, for example to [0.1, 0.9]" in only(
+    assert "search.label_smoothing upwards in a new run, for example to [0.1, 0.9]" in only(
         lines, "label smoothing's best"
     )
-    assert "search.entropic_lambda upwards, for example to [0.1, 4]" in only(
+    assert "search.entropic_lambda upwards in a new run, for example to [0.1, 4]" in only(
         lines, "entropic's best λ"
     )
 
