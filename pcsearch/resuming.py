@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Sequence
@@ -69,11 +70,29 @@ def _stated_recipe(folder: RunFolder, state: CampaignState | None) -> Recipe:
 
 
 def _with(before: Recipe, overrides: Sequence[str]) -> Recipe:
+    """The recipe with the overrides; UserError with all that is wrong with them."""
     if not overrides:
         return before
-    after = with_absolute_paths(load_recipe(before.to_mapping(), overrides))
+    try:
+        after = with_absolute_paths(load_recipe(before.to_mapping(), overrides))
+    except UserError as error:
+        raise UserError(f"{error}{_also_refused(before, overrides)}") from None
     check_wider(before, after)
     return after
+
+
+def _also_refused(before: Recipe, overrides: Sequence[str]) -> str:
+    """What else could not be done, of those that can be read."""
+    readable: list[str] = []
+    for override in overrides:
+        with contextlib.suppress(UserError):
+            load_recipe(before.to_mapping(), [*readable, override])
+            readable.append(override)
+    try:
+        _with(before, readable)
+    except UserError as error:
+        return f"\n{error}"
+    return ""
 
 
 def _check_same(before: Plan, now: Plan) -> None:

@@ -19,7 +19,7 @@ from pcsearch.recipe.paths import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
 from pcsearch.results.environment import environment
 from pcsearch.results.runs import Runs, check_free, check_place, is_taken, new_run
-from pcsearch.results.store import RunFolder, resume_command
+from pcsearch.results.store import RunFolder, resume_command, shown
 from pcsearch.results.summary import Summary, summarise
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.ending import Ending
@@ -185,7 +185,7 @@ def run_in(
         )
         going_on(campaign)
         campaign.settle()
-        observer.started(folder.address, campaign.plan, sizing.width)
+        observer.started(shown(folder.address), campaign.plan, sizing.width)
         go_on = resume_command(folder.address, ready.address)
         with ended_well(campaign, folder, observer, go_on) as end:
             with (

@@ -38,20 +38,21 @@ class PlainLines:
         self._write(0.0, line)
 
     def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
-        self._settled.clear()
-        self._said = self._elapsed = 0.0
+        self._said = self._elapsed
         studies = count(len(plan.studies), "study")
         at_once = f"{count(width, 'trial')} at once"
-        self._write(0.0, f"{plan.name}: {studies}, {at_once}, in {run_folder}")
+        self._write(self._elapsed, f"{plan.name}: {studies}, {at_once}, in {run_folder}")
 
     def event(self, event: Event, state: CampaignState) -> None:
         self._elapsed = state.seconds
         for line in _lines(event, state):
             self._write(state.seconds, line)
-        for study in state.plan.studies:
-            if study.id not in self._settled and study_progress(state, study).settled:
-                self._settled.add(study.id)
-                self._write(state.seconds, f"{study.id}: done")
+        studies = state.plan.studies
+        settled = {study.id for study in studies if study_progress(state, study).settled}
+        if event["event"] not in ("resumed", "extended"):  # those end no study
+            for study in (study.id for study in studies if study.id in settled - self._settled):
+                self._write(state.seconds, f"{study}: done")
+        self._settled = settled
 
     def tick(self, state: CampaignState, elapsed_seconds: float, width: int) -> None:
         self._elapsed = elapsed_seconds
@@ -69,6 +70,8 @@ class PlainLines:
 
     def finished(self, status: str) -> None:
         self._write(self._elapsed, f"campaign {status}")
+        self._elapsed = 0.0  # another recipe may follow
+        self._settled = set()
 
     def close(self) -> None:
         """Nothing to restore."""

@@ -21,9 +21,11 @@ app = typer.Typer(no_args_is_help=True, help="What has been run.")
 
 @app.command("ls", epilog=examples("pcsearch runs ls", "pcsearch runs ls --runs /data/runs"))
 def list_command(runs: Runs = RUNS, as_json: Json = False) -> None:
-    """List runs, the latest first: status, age, studies and the largest gain."""
+    """List runs, those last worked on first: status, time since they were begun, studies and the
+    largest gain."""
     from pcsearch.cli.console import console, write_json
     from pcsearch.results.runs import list_runs
+    from pcsearch.results.store import at
 
     rows = [_row(folder, time.time()) for folder in list_runs(runs)]
     if as_json:
@@ -31,7 +33,9 @@ def list_command(runs: Runs = RUNS, as_json: Json = False) -> None:
     elif rows:
         console().print(_table(rows))
     else:
-        typer.echo(f"there are no runs under {runs}; start one with: pcsearch tune quickstart")
+        typer.echo(
+            f"there are no runs under {runs}; start one with: pcsearch tune quickstart{at(runs)}"
+        )
 
 
 def _row(folder: RunFolder, now: float) -> dict[str, Any]:
@@ -44,10 +48,9 @@ def _row(folder: RunFolder, now: float) -> dict[str, Any]:
         unknown = {"age_seconds": None, "studies": None, "best_gain": None}
         return row | {"status": "unreadable", **unknown, "error": str(error)}
     summary = summarise(state, folder.status(state, quick=True))
-    began = folder.modified() - state.seconds
     return row | {
         "status": summary.status,
-        "age_seconds": round(max(0.0, now - began)),
+        "age_seconds": round(max(0.0, now - folder.created())),
         "studies": [study.id for study in summary.studies],
         "best_gain": _best_gain(summary),
         "error": None,

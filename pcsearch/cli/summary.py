@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typer
+
 from pcsearch.cli.options import RUNS, Json, Run, Runs, examples
 
 EPILOG = examples(
@@ -15,13 +17,17 @@ def summary(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     """Print a run's summary table, also while it runs."""
     from pcsearch.cli.console import console, write_json
     from pcsearch.cli.render import print_summary
-    from pcsearch.results.runs import find_run
+    from pcsearch.results.runs import find_run, resume_command
     from pcsearch.results.summary import summarise
 
     folder = find_run(run, runs)
     state = folder.state()
+    if folder.url is not None and state.status == "running":
+        typer.echo("seeing whether a process still runs it: up to 30 s", err=True)
     result = summarise(state, folder.status(state))
     if as_json:
         write_json(result.to_json(), indent=2)
     else:
         print_summary(console(), result, state)
+        if result.status == "interrupted":
+            typer.echo(f"go on with: {resume_command(folder.address)}")

@@ -19,7 +19,7 @@ def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     validation top-1 by epoch, seconds and error.
     """
     from pcsearch.cli.console import console, write_json
-    from pcsearch.results.runs import find_run
+    from pcsearch.results.runs import find_run, resume_command
     from pcsearch.results.summary import trial_rows
 
     folder = find_run(run, runs)
@@ -34,6 +34,6 @@ def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     console().print(trials_table(rows))
     if state.live and folder.status(state, quick=True) != "running":
         typer.echo(
-            "The run was interrupted: `pcsearch resume` begins the trials that read RUNNING again "
-            "from their checkpoints."
+            "The run was interrupted. To begin its running trials again from their checkpoints: "
+            f"{resume_command(folder.address)}"
         )

@@ -108,8 +108,8 @@ def _of_backbones(before: Recipe, after: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """`{"search.trials": 12, ...}` of nested mappings; empty ones and lists are values."""
-    if not isinstance(value, dict) or not value:
+    """`{"search.trials": 12, ...}` of nested mappings; empty ones, ranges and lists are values."""
+    if not isinstance(value, dict) or not value or value.keys() == {"low", "high", "log"}:
         return {prefix: value}
     flat: dict[str, Any] = {}
     for key, inner in value.items():

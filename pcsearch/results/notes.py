@@ -42,10 +42,7 @@ def _campaign(summary: Summary, state: CampaignState) -> Iterator[str]:
     if summary.status == "running":
         yield "The campaign is still running: choices and numbers may change."
     if summary.status == "interrupted":
-        yield (
-            "The campaign was interrupted: what the table shows is partial. pcsearch resume goes "
-            "on with it."
-        )
+        yield "The campaign was interrupted: what the table shows is partial."
     yield from _interruptions(summary.interruptions)
     if state.plan.metric != "top1":
         yield 'Accuracies are mean per-class top-1 (metric: mean_class_top1), not plain "top-1".'
@@ -143,6 +140,11 @@ def _missing_seeds(study: StudySummary, plan: StudyPlan, state: CampaignState) -
             yield (
                 f"{fmt.label(name)} was measured with {done} of {planned} confirm seeds "
                 f"({failed} failed): its mean and gain rest on fewer trainings than planned."
+            )
+        elif 0 < done < planned and arm.config:
+            yield (
+                f"{fmt.label(name)} has been measured with {done} of {planned} confirm seeds so "
+                "far; gains are over the seeds that both arms have."
             )
 
 

@@ -80,6 +80,9 @@ class RemoteRun(RunFolder):
     def modified(self) -> float:
         return self.storage.modified("journal") or 0.0
 
+    def created(self) -> float:
+        return self.storage.modified("environment.json") or self.modified()
+
     def open_journal(self) -> contextlib.AbstractContextManager[Journal]:
         return guarded_journal(self.storage, self._held_lease())
 

@@ -100,7 +100,8 @@ def find_run(run: str | None, runs: Runs, *, begun: bool = True) -> RunFolder:
         known = list_runs(runs)
         if not known:
             raise UserError(
-                f"there are no runs under {runs}; start one with `pcsearch tune --runs {runs}`"
+                f"there are no runs under {runs}; start one with "
+                f"`pcsearch tune quickstart{store.at(runs)}`"
             )
         return known[0]
     if run is None or not (is_remote(run) or is_remote(runs)):

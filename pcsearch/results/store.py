@@ -39,6 +39,9 @@ from pcsearch.train.atomic import remove_half_written, replacing
 
 _LOCK_SECONDS = 1.0  # longer than a reader takes to try whether it is held
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_WRITTEN_ONCE = "environment.json"
+DEFAULT_RUNS = Path("runs")
+"""Where commands keep and look for runs unless they are told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,13 @@ class RunFolder:
     def modified(self) -> float:
         """When the journal was last written, Unix time in seconds."""
         return self.journal.stat().st_mtime
+
+    def created(self) -> float:
+        """When the run was made, Unix time in seconds."""
+        try:
+            return (self.path / _WRITTEN_ONCE).stat().st_mtime
+        except FileNotFoundError:  # somebody tidied up
+            return self.modified()
 
     def open_journal(self) -> contextlib.AbstractContextManager[Journal]:
         """The journal, to be written."""
@@ -176,7 +186,7 @@ def new_run(runs: Path, name: str, recipe: str, environment: dict[str, Any]) -> 
     except OSError as error:
         raise UserError(not_writable(runs, error.strerror)) from error
     with held(folder):
-        folder.write_json("environment.json", environment)
+        folder.write_json(_WRITTEN_ONCE, environment)
         folder.make_folders()
         folder.write_text("recipe.yaml", recipe)  # last: with it, the run can be gone on with
         yield folder
@@ -230,11 +240,18 @@ def resume_command(run: Path | str, cluster: str | None = None) -> str:
         run: Its folder, or its URL.
         cluster: The address of the Ray cluster that it is to go on on, if not on this machine.
     """
-    name = str(run)
-    if isinstance(run, Path):
-        name = min(os.path.relpath(run), name, key=len)
     on = f" --address {shlex.quote(cluster)}" if cluster else ""
-    return f"pcsearch resume {shlex.quote(name)}{on}"
+    return f"pcsearch resume {shlex.quote(shown(run))}{on}"
+
+
+def shown(run: Path | str) -> str:
+    """How a run's folder is written for a person who is in the current folder."""
+    return min(os.path.relpath(run), str(run), key=len) if isinstance(run, Path) else run
+
+
+def at(runs: Path | str) -> str:
+    """The option that names the folder of the runs, with a space before it; empty for the usual."""
+    return "" if str(runs) == str(DEFAULT_RUNS) else f" --runs {shlex.quote(str(runs))}"
 
 
 def list_runs(runs: Path) -> list[RunFolder]:
@@ -253,17 +270,21 @@ def find_run(run: str | None, runs: Path, *, begun: bool = True) -> RunFolder:
     known = list_runs(runs)
     if run is None:
         if not known:
-            raise UserError(f"there are no runs under {runs}; start one with `pcsearch tune`")
+            raise UserError(
+                f"there are no runs under {runs}; start one with "
+                f"`pcsearch tune quickstart{at(runs)}`"
+            )
         return known[0]
     for path in (Path(run), runs / run):
         sign = "journal.jsonl" if begun else "recipe.yaml"
         if (path / "journal.jsonl").is_file() or (path / sign).is_file():
             return RunFolder(path.resolve())
     names = [folder.name for folder in known]
-    hint = did_you_mean(run, names)
-    raise UserError(
-        f'there is no run "{run}" under {runs}{hint}; `pcsearch runs ls` lists those there are'
-    )
+    hint = did_you_mean(Path(run).name, names)
+    where = f'there is no run "{run}" under {runs}'
+    if len(Path(run).parts) > 1:
+        where = f"{run} is no run"
+    raise UserError(f"{where}{hint}; `pcsearch runs ls{at(runs)}` lists those there are")
 
 
 def _taken(folder: RunFolder) -> str:

@@ -13,7 +13,12 @@ from rich.text import Text
 from pcsearch.results import formatting as fmt
 
 Row = Mapping[str, Any]
-STYLES = {"COMPLETE": "green", "PRUNED": "dim", "FAILED": "red", "RUNNING": "cyan"}
+STATES = {
+    "COMPLETE": Text("complete", "green"),
+    "PRUNED": Text("stopped early", "dim"),
+    "FAILED": Text("failed", "red"),
+    "RUNNING": Text("running", "cyan"),
+}
 _NOT_SHOWN = ("lambda", "lambda_over_n", "seed", "split")
 
 
@@ -46,7 +51,7 @@ def _study(rows: Sequence[Row]) -> Table:
         table.add_row(
             fmt.label(row["arm"]),
             _short_name(row),
-            Text(row["state"], style=STYLES.get(row["state"], "")),
+            STATES[row["state"]],
             str(len(epochs)),
             fmt.percent(epochs[-1][1] if epochs else None),
             fmt.duration(row["seconds"]),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
+import logging
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -29,6 +29,8 @@ from pcsearch.search.losses import error_of, loss_of
 from pcsearch.search.one_machine import ready_workers
 from pcsearch.search.trainable import FAILURE, REPORT, train_trial
 from pcsearch.search.watchdog import Watchdog
+
+_log = logging.getLogger(__name__)
 
 
 class _NotStored:
@@ -167,8 +169,8 @@ class CampaignScheduler(_NotStored, FIFOScheduler):  # type: ignore[misc]
         report = json.loads(result[REPORT])
         saved = report.pop("saved", False)
         failed = report.pop("checkpoint_error", None)
-        if failed is not None:  # training goes on; into the run's driver.log
-            sys.stderr.write(f"{name}, epoch {report['epoch']}: {failed}\n")
+        if failed is not None:  # training goes on; this goes to driver.log, if there is room for it
+            _log.warning("%s, epoch %d: %s", name, report["epoch"], failed)
         goes_on = self._campaign.report(name, **report, attempt=result["attempt"])
         if self._ending.begun and saved:
             self._runs.safe.add(trial_id)

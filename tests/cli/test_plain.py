@@ -71,3 +71,15 @@ def test_cached_images_are_not_announced() -> None:
     stream = io.StringIO()
     PlainLines(stream).preparing("digits", 10, 10)
     assert stream.getvalue() == ""
+
+
+def test_what_was_done_before_is_not_told_again_when_it_goes_on() -> None:
+    state = drive(plan(), listener=lambda event, state: None).state
+    stream = io.StringIO()
+    view = PlainLines(stream)
+    view.event({"event": "resumed"}, state)
+    view.event({"event": "extended"}, state)
+    view.started("runs/demo-1", plan(), 3)
+    told = stream.getvalue()
+    assert "done" not in told
+    assert len({line[:8] for line in told.splitlines()}) == 1  # all at the campaign's age

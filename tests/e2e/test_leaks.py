@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from statistics import median
 
@@ -22,6 +23,9 @@ WARM, EVERY = 100, 10
 
 LOOKS = 8
 """Looks at the beginning and at the end whose medians are compared."""
+
+STEPS = 3
+"""Times that a count may exceed all before; one leaked every 100 trials would do so four times."""
 
 GROWTH = 0.05
 GONE_SECONDS = 15
@@ -120,10 +124,12 @@ def test_memory_does_not_grow_with_trials(watched: Watched) -> None:
 
 
 def test_neither_files_nor_threads_grow_with_trials(watched: Watched) -> None:
+    """What leaks grows again and again; a connection that Ray opens late is one step."""
     for looks in [watched.driver, *watched.workers.values()]:
         for counts in ([look.files for look in looks], [look.threads for look in looks]):
-            before, after = median(counts[:LOOKS]), median(counts[-LOOKS:])
-            assert abs(after - before) <= 1, counts
+            highest = list(accumulate(counts, max))
+            steps = sum(before < after for before, after in pairwise(highest))
+            assert steps <= STEPS, counts
 
 
 def test_no_process_and_no_temporary_file_is_left(watched: Watched) -> None:

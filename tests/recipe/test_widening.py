@@ -69,6 +69,13 @@ def test_it_may_not_become_another(override: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+def test_a_range_is_told_as_one_change() -> None:
+    with pytest.raises(UserError) as caught:
+        check_wider(*changed("search.lr=[0.001, 0.5]"))
+    _, change, _ = str(caught.value).splitlines()
+    assert "{low: 0.01, high: 0.3, log: true}, not {low: 0.001, high: 0.5, log: false}" in change
+
+
 def test_all_that_is_refused_is_told_at_once() -> None:
     with pytest.raises(UserError) as caught:
         check_wider(*changed("image.crop=20", "search.trials=1", "train.momentum=0.5"))
