@@ -13,7 +13,7 @@ from pcsearch.results.summary import summarise
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.observer import Observer
 from pcsearch.search.state import Status
-from pcsearch.storage import StorageError
+from pcsearch.storage import StorageError, TakenOverError
 
 
 @contextlib.contextmanager
@@ -34,8 +34,10 @@ def ended_well(
     try:
         yield end
         _write_end(campaign, folder, status)
-    except StorageError:
-        raise  # another process goes on with it, or its end cannot be written anyway
+    except TakenOverError:
+        raise  # another process goes on with it
+    except StorageError as error:  # the end cannot be written either
+        raise StorageError(f"{error}. Then go on with: {go_on}") from error
     except BaseException as error:
         if isinstance(error, OSError) and _is_in(folder.path, error.filename):
             raise UserError(

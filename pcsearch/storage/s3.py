@@ -51,7 +51,7 @@ class S3Storage:
         self._client = _client() if client is None else client
         remedy = (
             "Nothing that was stored is lost: look at the network and at "
-            f"{self._client.meta.endpoint_url}, then go on with `pcsearch resume`"
+            f"{self._client.meta.endpoint_url}"
         )
         self._persistent = Persistent(self.url, remedy, patience)
 

@@ -15,6 +15,7 @@ from pcsearch.results.store import RunFolder, new_run
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.journal import MemoryJournal
 from pcsearch.search.observer import Silent
+from pcsearch.storage import StorageError, TakenOverError
 from pcsearch.train.atomic import replacing
 from tests.search.driving import Clock, drive, make_plan
 
@@ -77,3 +78,19 @@ def test_a_file_that_cannot_be_filled_is_named(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
     assert raised.value.filename == str(path)
     assert not path.exists()
+
+
+def test_a_store_that_is_away_says_how_to_go_on(folder: RunFolder) -> None:
+    with (
+        pytest.raises(StorageError, match=f"it is away. Then go on with: {GO_ON}"),
+        ended_well(campaign(), folder, Silent(), GO_ON),
+    ):
+        raise StorageError("it is away")
+
+
+def test_a_run_that_another_process_took_over_is_left_to_it(folder: RunFolder) -> None:
+    with (
+        pytest.raises(TakenOverError, match="^another has it$"),
+        ended_well(campaign(), folder, Silent(), GO_ON),
+    ):
+        raise TakenOverError("another has it")
