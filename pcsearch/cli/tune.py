@@ -32,7 +32,8 @@ def tune(
     Several recipes run one after another; all are checked before the first one starts. Ctrl-C ends
     a campaign cleanly within seconds; pcsearch resume goes on with it, also after a crash. Exit
     codes: 0 done, 1 finished with failed studies, 2 a mistake in the input or a full disk, 3 Ray or
-    the store was lost, 130 interrupted, 143 asked to end by SIGTERM; but for the mistakes, resume goes on.
+    the store was lost, 130 interrupted, 143 asked to end by SIGTERM. Whatever ended a campaign
+    that had begun, resume goes on with it.
     """
     from pcsearch import api
     from pcsearch.cli.outcome import tell

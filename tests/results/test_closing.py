@@ -90,7 +90,7 @@ def test_a_store_that_is_away_says_how_to_go_on(folder: RunFolder) -> None:
 
 def test_a_run_that_another_process_took_over_is_left_to_it(folder: RunFolder) -> None:
     with (
-        pytest.raises(TakenOverError, match="^another has it$"),
+        pytest.raises(TakenOverError, match=r"^another has it$"),
         ended_well(campaign(), folder, Silent(), GO_ON),
     ):
         raise TakenOverError("another has it")
