@@ -141,11 +141,22 @@ def _missing_seeds(study: StudySummary, plan: StudyPlan, state: CampaignState) -
                 f"{fmt.label(name)} was measured with {done} of {planned} confirm seeds "
                 f"({failed} failed): its mean and gain rest on fewer trainings than planned."
             )
-        elif 0 < done < planned and arm.config:
-            yield (
-                f"{fmt.label(name)} has been measured with {done} of {planned} confirm seeds so "
-                "far; gains are over the seeds that both arms have."
-            )
+
+
+def _seeds_so_far(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    planned = len(state.plan.confirm_seeds)
+    arms = {name: state.arms[plan.id, name] for name in study.arms}
+    ended = {
+        name: sum(trial.state != "RUNNING" for trial in arm.trials["confirm"])
+        for name, arm in arms.items()
+        if arm.given_up is None
+    }
+    if any(ended.values()) and min(ended.values()) < planned:
+        each = ", ".join(f"{fmt.label(name)} {done}" for name, done in ended.items())
+        yield (
+            f"Confirm seeds so far, of {planned}: {each}. A gain is over those that both of its "
+            "arms have."
+        )
 
 
 def _borrowed(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
@@ -256,6 +267,7 @@ _ABOUT_STUDIES: tuple[StudyNotes, ...] = (
     _failed_trials,
     _divided,
     _missing_seeds,
+    _seeds_so_far,
     _borrowed,
     _verdicts,
     _others,

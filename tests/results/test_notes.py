@@ -154,6 +154,12 @@ def test_fewer_seeds_than_planned(failing: range, words: str) -> None:
     assert words in only(written(campaign_plan(), fails=fails), words)
 
 
+def test_seeds_are_counted_until_all_are_there() -> None:
+    whole = sum(len(trial.epochs) for trial in simulate(campaign_plan()).trials.values())
+    line = only(written(campaign_plan(), "interrupted", most_epochs=whole - 10), "so far")
+    assert line.startswith("Confirm seeds so far, of 5: control 5, PC 3. A gain is over those")
+
+
 def test_a_search_closed_by_its_budget() -> None:
     line = only(written(campaign_plan(budget_seconds=250.0)), "planned search trials")
     asked = int(line.split("after ")[1].split(" of 24")[0])
