@@ -34,6 +34,7 @@ from data_path_parts.timing import (
 )
 from pcsearch.models.backbones import build_backbone
 from pcsearch.train.epoch import EpochTrainer
+from pcsearch.train.memory import keep_freed_memory
 from pcsearch.train.objective import Objective
 from pcsearch.train.optimizer import build_optimizer
 from pcsearch.train.settings import FitSettings
@@ -56,6 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace, scratch: Path) -> list[Figure]:
     torch.set_num_threads(options.threads)
+    if options.device == "cpu":
+        keep_freed_memory()  # as in a campaign's workers
     cores = on_cores(options.threads) if options.device == "cpu" else contextlib.nullcontext()
     with cores:
         return _measure(options)

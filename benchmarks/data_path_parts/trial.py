@@ -36,6 +36,7 @@ from pcsearch.models.backbones import Backbone, build_backbone
 from pcsearch.train.checkpoints import Checkpoints
 from pcsearch.train.evaluate import Evaluation, evaluate
 from pcsearch.train.loop import fit
+from pcsearch.train.memory import keep_freed_memory
 from pcsearch.train.settings import FitSettings
 
 EVAL_BATCH = {"cpu": 32, "cuda": 256}  # as run_trial has it
@@ -66,6 +67,8 @@ class _Data:
 
 def measure(options: argparse.Namespace, scratch: Path) -> list[Figure]:
     torch.set_num_threads(options.threads)
+    if options.device == "cpu":
+        keep_freed_memory()  # as in a campaign's workers, and for the bare step, too
     photos = find_photos(options.data, scratch, options.seed).of_all_classes()
     data = _open(options, photos, scratch)
     settings = FitSettings(

@@ -26,6 +26,8 @@ _QUIET = {
     "TUNE_WARN_THRESHOLD_S": "1000000",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
+_WORKERS = {"MALLOC_ARENA_MAX": "1"}
+"""For the processes of a Ray that is started here: see `pcsearch.train.memory`."""
 
 
 @contextlib.contextmanager
@@ -47,7 +49,7 @@ def ray_session(
         UserError: from the yielded function, if the cluster at `address` cannot be joined; found
             out within seconds.
     """
-    for key, value in _QUIET.items():
+    for key, value in (_QUIET | (_WORKERS if address is None else {})).items():
         os.environ.setdefault(key, value)
     with ThreadPoolExecutor(1, thread_name_prefix="ray-start") as background:
         starting = background.submit(_join, address, preload)

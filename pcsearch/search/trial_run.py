@@ -32,6 +32,7 @@ from pcsearch.train.evaluate import Evaluation, evaluate
 from pcsearch.train.export import save_weights
 from pcsearch.train.failures import explained
 from pcsearch.train.loop import fit
+from pcsearch.train.memory import keep_freed_memory
 from pcsearch.train.settings import FitSettings
 
 __all__ = ["EVAL_BATCH", "TrialReport", "Workplace", "fit_settings", "run_trial"]
@@ -238,7 +239,10 @@ def _ready_process(workplace: Workplace) -> torch.device:
     torch.set_num_threads(workplace.cpus)
     if workplace.import_path not in sys.path:
         sys.path.append(workplace.import_path)
-    return _device(workplace)
+    device = _device(workplace)
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device
 
 
 def _device(workplace: Workplace) -> torch.device:
