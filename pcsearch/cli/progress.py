@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pcsearch.search.arm_state import ArmState
 from pcsearch.search.estimate import remaining_seconds
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
-from pcsearch.search.selection import finalists
-from pcsearch.search.state import ArmState, CampaignState
+from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import Config, Phase, Trial
 
 
@@ -178,7 +178,7 @@ def _planned(state: CampaignState, arm: ArmPlan, done: ArmState) -> dict[Phase, 
 
 def _finalists(plan: Plan, search: int, done: ArmState) -> int:
     over = len(done.trials["search"]) == search and not done.running("search")
-    configs = len(finalists(done, plan.finalist_configs)) if over else plan.finalist_configs
+    configs = len(done.best(plan.finalist_configs)) if over else plan.finalist_configs
     return min(configs, search) * plan.finalist_repeats
 
 
@@ -193,7 +193,7 @@ def _best(state: CampaignState, arm: ArmState) -> Best | None:
         source = state.trials[arm.choice.source]
         values = curve(source) if arm.choice.score is not None else ()
         return Best(arm.choice.score, arm.choice.config, values, chosen=True)
-    leading = finalists(arm, 1)
+    leading = arm.best(1)
     if not leading:
         return None
     return Best(leading[0].last_value, leading[0].spec.config, curve(leading[0]), chosen=False)

@@ -17,8 +17,9 @@ from pcsearch.results.objects import (
 )
 from pcsearch.results.published import published
 from pcsearch.results.stats import Gain, mean_std, paired_gain
+from pcsearch.search.arm_state import ArmState
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
-from pcsearch.search.state import ArmState, CampaignState
+from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import Config, Trial
 
 __all__ = [

@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Iterator
 
 from pcsearch.search import configs
-from pcsearch.search.optuna_study import propose
+from pcsearch.search.arm_state import ArmState
+from pcsearch.search.optuna_study import propose, seen
 from pcsearch.search.plan import ArmPlan, StudyPlan
-from pcsearch.search.selection import finalists
-from pcsearch.search.state import ArmState, CampaignState
+from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import Config, Phase, TrialSpec
 
 Place = tuple[StudyPlan, ArmPlan, ArmState]
@@ -38,7 +38,7 @@ def search_over(state: CampaignState, place: Place) -> bool:
 
 def finalists_over(state: CampaignState, arm: ArmState) -> bool:
     """Whether the arm's best configurations have been retrained as often as planned."""
-    best = {trial.spec.trial for trial in finalists(arm, state.plan.finalist_configs)}
+    best = {trial.spec.trial for trial in arm.best(state.plan.finalist_configs)}
     asked = sum(trial.spec.source in best for trial in arm.trials["finalists"])
     wanted = len(best) * state.plan.finalist_repeats
     return asked == wanted and not arm.running("finalists")
@@ -67,9 +67,8 @@ def next_search(state: CampaignState) -> Place | None:
 def search_trial(state: CampaignState, place: Place) -> TrialSpec:
     """The arm's next search trial, with the values that the sampler proposes."""
     study, arm, done = place
-    history = done.trials["search"]
-    index = len(history)
-    sampled = propose(state.plan, study.id, arm, index, history)
+    index = len(done.trials["search"])
+    sampled = propose(state.plan, study.id, arm, index, seen(done))
     config = configs.search_config(state.plan, study, arm, index, sampled)
     return _spec(state, study, arm, "search", index, config)
 
@@ -81,7 +80,7 @@ def finalist_trial(state: CampaignState) -> TrialSpec | None:
         if done.choice or done.given_up or not search_over(state, (study, arm, done)):
             continue
         asked = {(t.spec.source, t.spec.config["split"]) for t in done.trials["finalists"]}
-        for trial in finalists(done, plan.finalist_configs):
+        for trial in done.best(plan.finalist_configs):
             for repeat in range(1, plan.finalist_repeats + 1):
                 if (trial.spec.trial, repeat) not in asked:
                     config = configs.finalist_config(plan, trial.spec.config, repeat)

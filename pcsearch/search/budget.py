@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pcsearch.search.arm_state import ArmState
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
-from pcsearch.search.state import ArmState, CampaignState
+from pcsearch.search.state import CampaignState
 
 SLACK = 1.1
 """Starting workers, evaluating and uneven ends cost more than the epochs alone."""
@@ -18,14 +19,11 @@ SLACK = 1.1
 
 def seconds_per_image(state: CampaignState) -> dict[str, float]:
     """Measured training seconds an image and epoch, by study; studies without epochs are absent."""
-    seconds: dict[str, float] = {}
-    images: dict[str, int] = {}
-    for trial in state.trials.values():
-        study = state.plan.study(trial.spec.study)
-        trained = study.images.train if trial.spec.phase == "confirm" else study.images.fit
-        seconds[study.id] = seconds.get(study.id, 0.0) + trial.seconds
-        images[study.id] = images.get(study.id, 0) + trained * len(trial.epochs)
-    return {study: seconds[study] / images[study] for study in seconds if images[study]}
+    return {
+        study: trained.seconds / trained.images
+        for study, trained in state.trained.items()
+        if trained.images
+    }
 
 
 def committed_seconds(state: CampaignState, width: int) -> float | None:
@@ -60,7 +58,8 @@ def full_trial_seconds(state: CampaignState, study: StudyPlan) -> float:
 class _Work:
     """An arm's certain trials, by phase: how many, and the images that one trains on in all."""
 
-    running: tuple[int, ...]
+    running: tuple[tuple[int, int], ...]
+    """Images still to train on, and how many trials have so many."""
     search: int
     finalists: int
     confirm: int
@@ -71,23 +70,21 @@ class _Work:
     def images(self) -> int:
         retrained = self.search + self.finalists
         own = retrained * self.search_images + self.confirm * self.confirm_images
-        return sum(self.running) + own
+        return sum(images * trials for images, trials in self.running) + own
 
     def chain(self, width: int) -> int:
         """Images along the arm's longest line of trials that wait for each other."""
-        first = max((*self.running, self.search * self.search_images), default=0)
+        running = (images for images, _ in self.running)
+        first = max((*running, self.search * self.search_images))
         finalists = math.ceil(self.finalists / width) * self.search_images
         return first + finalists + math.ceil(self.confirm / width) * self.confirm_images
 
 
 def _committed(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> _Work:
     plan, done = state.plan, state.arms[study.id, arm.name]
-    size = {"search": study.images.fit, "finalists": study.images.fit}
     running = tuple(
-        size.get(trial.spec.phase, study.images.train) * (trial.spec.epochs - trial.last_epoch)
-        for trials in done.trials.values()
-        for trial in trials
-        if trial.state == "RUNNING"
+        (study.images.of(phase) * left, trials)
+        for (phase, left), trials in done.epochs_left.items()
     )
     over = state.search_closed is not None or len(done.trials["search"]) >= arm.trials
     undecided = done.choice is None and done.given_up is None
@@ -105,7 +102,6 @@ def _committed(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> _Work:
 
 def _waiting_finalists(plan: Plan, arm: ArmPlan, done: ArmState, search_over: bool) -> int:
     """Finalist trials still to be asked, if every search trial that may be trained fully is."""
-    running = sum(trial.state in ("COMPLETE", "RUNNING") for trial in done.trials["search"])
-    eligible = running if search_over else arm.trials
+    eligible = done.complete + done.running("search") if search_over else arm.trials
     configs = 0 if arm.borrows else min(plan.finalist_configs, eligible)
     return max(0, configs * plan.finalist_repeats - len(done.trials["finalists"]))

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from pcsearch.search import budget, configs
+from pcsearch.search.arm_state import ArmState
 from pcsearch.search.asking import (
     confirm_trial,
     finalist_trial,
     finalists_over,
     next_search,
     nothing_left,
-    places,
     search_over,
     search_trial,
 )
@@ -26,7 +26,7 @@ from pcsearch.search.failing import hopeless, why_nothing
 from pcsearch.search.journal import Event, Journal
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
 from pcsearch.search.selection import choose
-from pcsearch.search.state import ArmState, CampaignState, Status
+from pcsearch.search.state import CampaignState, Status
 from pcsearch.search.trial import Loss, Trial, TrialSpec
 
 Decision = Literal["continue", "prune", "complete"]
@@ -83,10 +83,10 @@ class Campaign:
         """
         if len(self._handed_out) >= self.width:
             return None
-        for trial in self.state.live.values():
-            if trial.spec.trial not in self._handed_out:
-                self._handed_out.add(trial.spec.trial)
-                return trial.spec
+        if len(self._handed_out) < len(self.state.live):
+            waiting = next(name for name in self.state.live if name not in self._handed_out)
+            self._handed_out.add(waiting)
+            return self.state.live[waiting].spec
         spec = self._search_trial() or finalist_trial(self.state) or confirm_trial(self.state)
         if spec is not None:
             self._record({"event": "asked", "spec": vars(spec)})
@@ -135,14 +135,16 @@ class Campaign:
         if test is not None:
             event["test"] = dict(test)
         self._record(event)
-        self.settle()
+        if decision != "continue":
+            self._settle(trial.spec.study)
         return decision == "continue"
 
     def fail(self, trial_id: str, error: str) -> None:
         """Take note that a trial failed for good; the campaign goes on without it."""
         if self.state.trials[trial_id].state == "RUNNING":
+            study = self.state.trials[trial_id].spec.study
             self._record({"event": "failed", "trial": trial_id, "error": error})
-            self.settle()
+            self._settle(study)
 
     def lost(self, trial_id: str, reason: str, kind: Loss) -> None:
         """Take note that a running trial lost its worker, and begin it again unless too often.
@@ -162,7 +164,7 @@ class Campaign:
         if again:
             self._record({"event": "retried", "trial": trial_id, "reason": reason, "kind": kind})
             self._handed_out.discard(trial_id)
-            self.settle()
+            self._settle(trial.spec.study)
         else:
             self.fail(trial_id, f"{reason} (begun {trial.attempt + 1} times)")
 
@@ -183,9 +185,15 @@ class Campaign:
         Happens by itself but for a campaign that is gone on with: its journal may end just before a
         choice, and `resume` comes first.
         """
-        self._give_up_hopeless()
-        lenders_first = sorted(places(self.state), key=lambda place: place[1].borrows is not None)
-        for study, arm, state in lenders_first:
+        for study in self.plan.studies:
+            self._settle(study.id)
+
+    def _settle(self, study_id: str) -> None:
+        """The same for one study: that of a trial that ended, for no other can be decided by it."""
+        study = self.plan.study(study_id)
+        self._give_up_hopeless(study)
+        for arm in sorted(study.arms, key=lambda arm: arm.borrows is not None):  # lenders first
+            state = self.state.arms[study_id, arm.name]
             if state.choice is not None or state.given_up is not None:
                 continue
             if arm.borrows is not None:
@@ -201,7 +209,8 @@ class Campaign:
         event["t"] = round(self._clock(), 3)
         self._journal.append(event)
         self.state.apply(event)
-        self._handed_out &= self.state.live.keys()
+        if "trial" in event and event["trial"] not in self.state.live:
+            self._handed_out.discard(event["trial"])
         if self._listener is not None:
             self._listener(event, self.state)
 
@@ -247,19 +256,18 @@ class Campaign:
         one_more = budget.full_trial_seconds(self.state, study) / self.width
         return self._clock() + committed + one_more > self.plan.budget_seconds
 
-    def _give_up_hopeless(self) -> None:
+    def _give_up_hopeless(self, study: StudyPlan) -> None:
         """End the search of a study whose trials all fail for the same reason."""
-        for study in self.plan.studies:
-            arms = [self.state.arms[study.id, arm.name] for arm in study.arms]
-            reason = hopeless([trial for arm in arms for trial in arm.judged])
-            for arm, state in zip(study.arms, arms, strict=True):
-                if reason is not None and state.choice is None and state.given_up is None:
-                    place = {"study": study.id, "arm": arm.name}
-                    self._record({"event": "given_up", **place, "reason": reason})
-            if any(state.given_up is None for state in arms):
-                continue
-            for name in [n for n, t in self.state.live.items() if t.spec.study == study.id]:
-                self._record({"event": "failed", "trial": name, "error": "its study was given up"})
+        arms = [self.state.arms[study.id, arm.name] for arm in study.arms]
+        reason = hopeless(arms)
+        for arm, state in zip(study.arms, arms, strict=True):
+            if reason is not None and state.choice is None and state.given_up is None:
+                place = {"study": study.id, "arm": arm.name}
+                self._record({"event": "given_up", **place, "reason": reason})
+        if any(state.given_up is None for state in arms):
+            return
+        for name in [n for n, t in self.state.live.items() if t.spec.study == study.id]:
+            self._record({"event": "failed", "trial": name, "error": "its study was given up"})
 
     def _choose(self, study: StudyPlan, arm: ArmPlan, state: ArmState) -> None:
         plan = self.plan

@@ -29,18 +29,8 @@ def deadline_seconds(state: CampaignState, trial: Trial, *, first: bool) -> floa
         trial: The trial that trains.
         first: Whether its worker has not reported yet in this attempt.
     """
-    known = [
-        result.seconds / _images(state, other)
-        for other in state.trials.values()
-        if other.spec.study == trial.spec.study
-        for result in other.epochs
-    ]
-    if not known:
+    slowest = state.trained[trial.spec.study].slowest
+    if slowest is None:
         return UNMEASURED_SECONDS
-    longest = max(known) * _images(state, trial)
+    longest = slowest * state.plan.study(trial.spec.study).images.of(trial.spec.phase)
     return max(LEAST_SECONDS, TIMES * longest) + (START_SECONDS if first else 0.0)
-
-
-def _images(state: CampaignState, trial: Trial) -> int:
-    images = state.plan.study(trial.spec.study).images
-    return images.train if trial.spec.phase == "confirm" else images.fit

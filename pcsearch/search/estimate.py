@@ -17,7 +17,8 @@ from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
 from pcsearch.search.state import CampaignState
 
 _SIMULATED_TRIALS = 20_000
-_MINIMUM_ROUNDS = 50
+_MORE_TRIALS, _ROUNDS = 50_000, 50
+"""Of ladders with many trials: so many rounds, unless they would have more trials than that."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _simulated(
     """
     levels = (*rungs(max_epochs, grace_epochs, reduction_factor), max_epochs)
     reached = dict.fromkeys(levels, 0)
-    rounds = max(_MINIMUM_ROUNDS, _SIMULATED_TRIALS // trials)
+    rounds = max(2, _SIMULATED_TRIALS // trials, min(_ROUNDS, _MORE_TRIALS // trials))
     generator = random.Random(0)
     for _ in range(rounds):
         asha = Ladder(max_epochs, grace_epochs, reduction_factor)

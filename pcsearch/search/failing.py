@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pcsearch.search.state import ArmState
+from pcsearch.search.arm_state import ArmState
 from pcsearch.search.trial import Trial
 
 HOPELESS = 3
@@ -31,13 +31,19 @@ def why_nothing(arm: ArmState) -> str:
     return f"no search trial was trained to the end: {len(errors)} failed{also}{first}"
 
 
-def hopeless(trials: Sequence[Trial]) -> str | None:
+def hopeless(arms: Sequence[ArmState]) -> str | None:
     """Why to give a study up: its first search trials have all failed, and for the same reason.
 
     Numbers in the messages (seeds, epochs, learning rates) may differ. Trials that were divided for
     want of memory have failed in this sense, too: none of them can be chosen. None while there is
     hope.
     """
+    if any(arm.trained for arm in arms):
+        return None
+    return _alike([trial for arm in arms for trial in arm.judged])
+
+
+def _alike(trials: Sequence[Trial]) -> str | None:
     divided = [trial for trial in trials if not trial.comparable]
     if len(divided) >= HOPELESS and not any(t.comparable and t.epochs for t in trials):
         return (

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from pcsearch.recipe.arms import ARMS
 from pcsearch.recipe.space import SHARED, Space
 from pcsearch.search.disk import NetworkSize, checkpoint_bytes
+from pcsearch.search.trial import Phase
 
 if TYPE_CHECKING:
     from pcsearch.recipe.schema import Recipe
@@ -43,6 +44,10 @@ class ImageCounts(_Data):
     test: int
     skipped: int = 0
     first_skipped: str | None = None
+
+    def of(self, phase: Phase) -> int:
+        """Images that a trial of a phase trains on, an epoch."""
+        return self.train if phase == "confirm" else self.fit
 
     def left_out(self) -> tuple[str, ...]:
         """A sentence on the skipped images, if there are any."""

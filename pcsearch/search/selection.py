@@ -8,25 +8,17 @@ on. Ties go to the smaller λ.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from statistics import fmean
 from typing import Literal
 
 from pcsearch.recipe.space import Space
+from pcsearch.search.arm_state import ArmState, Choice
 from pcsearch.search.plan import ArmPlan
-from pcsearch.search.state import ArmState, Choice
+from pcsearch.search.ranking import last_value, rank
 from pcsearch.search.trial import Trial
 
 EDGE_FRACTION = 0.05
 """How near to an end of its range (as a fraction of the range) a value counts as at the edge."""
-
-
-def finalists(arm: ArmState, count: int) -> list[Trial]:
-    """The best `count` fully trained search trials, best first."""
-    complete = [
-        trial for trial in arm.trials["search"] if trial.state == "COMPLETE" and trial.comparable
-    ]
-    return sorted(complete, key=lambda trial: _rank([_last(trial)], trial))[:count]
 
 
 def choose(plan: ArmPlan, arm: ArmState, count: int, repeats: int) -> Choice | None:
@@ -35,11 +27,11 @@ def choose(plan: ArmPlan, arm: ArmState, count: int, repeats: int) -> Choice | N
     A finalist some of whose repeats failed ranks behind those that have them all: a mean over
     fewer, perhaps easier, splits does not compare.
     """
-    candidates = finalists(arm, count if count and repeats else 1)
+    candidates = arm.best(count if count and repeats else 1)
     if not candidates:
         return None
     scored = [(_scores(trial, arm), trial) for trial in candidates]
-    values, best = min(scored, key=lambda item: _rank(*item))
+    values, best = min(scored, key=lambda item: rank(*item))
     return Choice(
         config=best.spec.config,
         source=best.spec.trial,
@@ -76,22 +68,10 @@ def _position(space: Space, value: float) -> float | None:
 
 def _scores(trial: Trial, arm: ArmState) -> list[float]:
     repeats = [
-        _last(repeat)
+        last_value(repeat)
         for repeat in arm.trials["finalists"]
         if repeat.spec.source == trial.spec.trial
         and repeat.state == "COMPLETE"
         and repeat.comparable
     ]
-    return [_last(trial), *repeats]
-
-
-def _rank(values: Sequence[float], trial: Trial) -> tuple[float, float, float, int]:
-    strength = float(trial.spec.config.get("lambda") or 0.0)
-    score = round(fmean(values), 9)  # equal counts of hits may differ in the last bit of a mean
-    return (-len(values), -score, strength, trial.spec.index)
-
-
-def _last(trial: Trial) -> float:
-    if trial.last_value is None:
-        raise ValueError(f"{trial.spec.trial} has no validation value")
-    return trial.last_value
+    return [last_value(trial), *repeats]

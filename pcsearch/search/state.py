@@ -7,14 +7,15 @@ reader of the run folder all see the same.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from pcsearch.errors import UserError
+from pcsearch.search.arm_state import ArmState, Choice
 from pcsearch.search.asha import Ladder
 from pcsearch.search.journal import Event
 from pcsearch.search.plan import JOURNAL_SCHEMA, Plan
-from pcsearch.search.trial import Config, EpochResult, Loss, Phase, Trial, TrialSpec, TrialState
+from pcsearch.search.trial import EpochResult, Loss, Trial, TrialSpec, TrialState
 
 Status = Literal["running", "complete", "interrupted", "failed"]
 _STATE_AFTER: dict[str, TrialState] = {
@@ -24,60 +25,20 @@ _STATE_AFTER: dict[str, TrialState] = {
 }
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The configuration an arm goes into confirm with."""
-
-    config: Config
-    source: str
-    """The search trial it comes from."""
-    score: float | None
-    """Mean over splits of the last epoch's metric, in percent; None for a borrowed choice."""
-    values: tuple[float, ...]
-    edge: Literal["low", "high"] | None = None
-    """The end of its range that the regulariser's strength lies at, if it does."""
-
-
 @dataclass
-class ArmState:
-    """What an arm of a study has done so far."""
+class Trained:
+    """What a study's trials have trained so far: images, counted once an epoch, in `seconds`."""
 
-    ladder: Ladder
-    trials: dict[Phase, list[Trial]] = field(
-        default_factory=lambda: {"search": [], "finalists": [], "confirm": []}
-    )
-    choice: Choice | None = None
-    given_up: str | None = None
-    """Why nothing could be chosen, if so."""
-    forgiven: int = 0
-    """Search trials asked before the search was opened again: what failed them may be mended."""
-    earlier: list[Trial] = field(default_factory=list)
-    """Confirm trials of choices that a wider search has set aside; one that is made again has
-    its trials back."""
+    images: int = 0
+    seconds: float = 0.0
+    slowest: float | None = None
+    """The most seconds an image that an epoch took."""
 
-    def reopen(self) -> None:
-        """Take the choice back, for a search that goes on."""
-        self.earlier += self.trials["confirm"]
-        self.trials["confirm"] = []
-        self.choice = self.given_up = None
-        self.forgiven = len(self.trials["search"])
-
-    def choose(self, choice: Choice) -> None:
-        """Set the choice; what has confirmed it before counts."""
-        self.choice = choice
-        mine = [trial for trial in self.earlier if _same(trial.spec.config, choice.config)]
-        self.earlier = [trial for trial in self.earlier if trial not in mine]
-        self.trials["confirm"] += mine
-
-    @property
-    def judged(self) -> list[Trial]:
-        """The search trials that say whether there is hope: all but the failures forgiven."""
-        search = self.trials["search"]
-        trained = [t for t in search[: self.forgiven] if t.comparable and t.state != "FAILED"]
-        return trained + search[self.forgiven :]
-
-    def running(self, phase: Phase) -> bool:
-        return any(trial.state == "RUNNING" for trial in self.trials[phase])
+    def add(self, images: int, seconds: float) -> None:
+        self.images += images
+        self.seconds += seconds
+        if images:
+            self.slowest = max(self.slowest or 0.0, seconds / images)
 
 
 class CampaignState:
@@ -92,6 +53,8 @@ class CampaignState:
         """Why the search phase asks no more trials, if the budget closed it."""
         self.trials: dict[str, Trial] = {}
         self.arms: dict[tuple[str, str], ArmState] = {}
+        self.trained: dict[str, Trained] = {}
+        """By study."""
         self._add_arms()
         self.live: dict[str, Trial] = {}
         self.resumed = 0
@@ -115,9 +78,7 @@ class CampaignState:
         elif kind == "retried":
             self._retried(self.trials[event["trial"]], event["kind"])
         elif kind == "failed":
-            trial = self.trials[event["trial"]]
-            trial.state, trial.error = "FAILED", event["error"]
-            self.live.pop(trial.spec.trial, None)
+            self._failed(self.trials[event["trial"]], event["error"])
         elif kind == "chosen":
             self._chosen(event)
         elif kind == "given_up":
@@ -156,20 +117,30 @@ class CampaignState:
         trial = Trial(TrialSpec(**event["spec"]))
         self.trials[trial.spec.trial] = trial
         self.live[trial.spec.trial] = trial
-        self.arms[trial.spec.study, trial.spec.arm].trials[trial.spec.phase].append(trial)
+        self.arms[trial.spec.study, trial.spec.arm].add(trial)
 
     def _epoch(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
+        arm, left = self.arms[trial.spec.study, trial.spec.arm], trial.epochs_left
         result = EpochResult(event["epoch"], event["value"], event["seconds"], event["metrics"])
         trial.epochs.append(result)
         trial.lost_nodes = 0
         if trial.spec.phase == "search" and trial.comparable and result.value is not None:
-            ladder = self.arms[trial.spec.study, trial.spec.arm].ladder
-            ladder.record(trial.spec.trial, result.epoch, result.value)
+            arm.ladder.record(trial.spec.trial, result.epoch, result.value)
         trial.test = event.get("test") or trial.test
         trial.state = _STATE_AFTER[event["decision"]]
+        arm.moved(trial, left)
+        images = self.plan.study(trial.spec.study).images.of(trial.spec.phase)
+        self.trained[trial.spec.study].add(images, result.seconds)
         if trial.state != "RUNNING":
             self.live.pop(trial.spec.trial, None)
+
+    def _failed(self, trial: Trial, error: str) -> None:
+        running = trial.state == "RUNNING"
+        trial.state, trial.error = "FAILED", error
+        self.live.pop(trial.spec.trial, None)
+        if running:
+            self.arms[trial.spec.study, trial.spec.arm].moved(trial, trial.epochs_left)
 
     def _chosen(self, event: Event) -> None:
         choice = Choice(
@@ -211,17 +182,10 @@ class CampaignState:
     def _add_arms(self) -> None:
         plan = self.plan
         for study in plan.studies:
+            self.trained.setdefault(study.id, Trained())
             for arm in study.arms:
                 ladder = Ladder(plan.max_epochs, plan.grace_epochs, plan.reduction_factor)
                 self.arms.setdefault((study.id, arm.name), ArmState(ladder))
-
-
-def _same(one: Config, other: Config) -> bool:
-    """Whether two configurations differ in nothing but seed and split."""
-    own = ("seed", "split")
-    return {k: v for k, v in one.items() if k not in own} == {
-        k: v for k, v in other.items() if k not in own
-    }
 
 
 def replay(events: Iterable[Event]) -> CampaignState:

@@ -99,6 +99,11 @@ class Trial:
         return self.epochs[-1].epoch if self.epochs else 0
 
     @property
+    def epochs_left(self) -> int:
+        """Epochs to its full budget."""
+        return self.spec.epochs - self.last_epoch
+
+    @property
     def last_value(self) -> float | None:
         return self.epochs[-1].value if self.epochs else None
 

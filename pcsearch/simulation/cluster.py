@@ -1,0 +1,151 @@
+"""The cluster that a simulated campaign runs on: what it may grow to, and what its nodes do."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class ClusterModel:
+    """A cluster of like nodes that come when trials wait and go when they are idle.
+
+    Attributes:
+        nodes: The most there may be at once.
+        slots_per_node: Trials that one holds at once.
+        gpus_per_node: GPUs of one; 0 where trials train on CPUs.
+        always: Nodes that are there from the beginning and never go.
+        start_seconds: From asking for a node until trials can start on it.
+        idle_seconds: How long a node without trials is kept.
+        losses_per_hour: How often an hour a node is taken away (spot), in the mean.
+        price: Of a node-hour, from when it is asked for until it is gone.
+        worker_seconds: Starting a worker process for the first trial in a slot.
+        trial_seconds: Between two trials in the same slot.
+        decode_seconds: Decoding one image for a node's cache, which it does once a dataset.
+    """
+
+    nodes: int
+    slots_per_node: int
+    gpus_per_node: float = 0.0
+    always: int = 0
+    start_seconds: float = 120.0
+    idle_seconds: float = 300.0
+    losses_per_hour: float = 0.0
+    price: float | None = None
+    worker_seconds: float = 8.0
+    trial_seconds: float = 0.1
+    decode_seconds: float = 0.001
+
+    @property
+    def slots(self) -> int:
+        return self.nodes * self.slots_per_node
+
+
+@dataclass
+class Node:
+    """A node from when it was asked for until it is gone; times in seconds."""
+
+    number: int
+    asked: float
+    up: bool = False
+    gone: float | None = None
+    lost: bool = False
+    trials: set[str] = field(default_factory=set)
+    workers: int = 0
+    """Slots in which a worker process has been started."""
+    warm: set[str] = field(default_factory=set)
+    """Datasets that its cache holds."""
+    idle_since: float | None = None
+
+
+class Nodes:
+    """The nodes there are, with those that have a free slot at hand.
+
+    A trial goes where the cache is warm if there is a choice, and else to the fullest node, so that
+    the others become idle and go.
+    """
+
+    def __init__(self, model: ClusterModel, seed: int) -> None:
+        self.model = model
+        self.all: list[Node] = []
+        self.here: dict[int, Node] = {}
+        """Asked for and not gone, by number."""
+        self.starting = 0
+        self.free = 0
+        """Slots of nodes that are up and hold no trial."""
+        self._open: dict[int, dict[int, Node]] = {}
+        """Nodes that are up and have a free slot, by how many trials they hold."""
+        self._random = random.Random(seed)
+
+    @property
+    def up(self) -> int:
+        return len(self.here) - self.starting
+
+    def ask(self, now: float, waiting: int) -> list[Node]:
+        """Ask for as many nodes as trials that wait can fill, all at once."""
+        missing = math.ceil(waiting / self.model.slots_per_node) - self.starting
+        count = max(0, min(missing, self.model.nodes - len(self.here)))
+        new = [Node(len(self.all) + k, now) for k in range(count)]
+        self.all += new
+        self.here |= {node.number: node for node in new}
+        self.starting += count
+        return new
+
+    def lifetime(self) -> float | None:
+        """Seconds until a node that is up now is taken away; None for never."""
+        rate = self.model.losses_per_hour
+        return None if rate <= 0 else self._random.expovariate(rate) * 3600
+
+    def started(self, node: Node, now: float) -> None:
+        node.up, node.idle_since = True, now
+        self.starting -= 1
+        self.free += self.model.slots_per_node
+        self._file(node)
+
+    def remove(self, node: Node, now: float, *, lost: bool) -> None:
+        """A node goes, with the trials on it."""
+        self._unfile(node)
+        self.free -= self.model.slots_per_node - len(node.trials)
+        node.gone, node.lost, node.up = now, lost, False
+        del self.here[node.number]
+
+    def place(self, trial: str, dataset: str) -> tuple[Node, bool, bool]:
+        """A node for a trial; whether a worker must start there, and its cache be built."""
+        node = self._choice(dataset)
+        self._unfile(node)
+        cold, new = dataset not in node.warm, len(node.trials) >= node.workers
+        node.trials.add(trial)
+        node.warm.add(dataset)
+        node.workers += new
+        node.idle_since = None
+        self.free -= 1
+        self._file(node)
+        return node, new, cold
+
+    def release(self, node: Node, trial: str, now: float) -> None:
+        self._unfile(node)
+        node.trials.discard(trial)
+        self.free += 1
+        if not node.trials:
+            node.idle_since = now
+        self._file(node)
+
+    def _choice(self, dataset: str) -> Node:
+        fullest = sorted(self._open, reverse=True)
+        for held in fullest:
+            for node in self._open[held].values():
+                if dataset in node.warm:
+                    return node
+        return next(iter(self._open[fullest[0]].values()))
+
+    def _file(self, node: Node) -> None:
+        if len(node.trials) < self.model.slots_per_node:
+            self._open.setdefault(len(node.trials), {})[node.number] = node
+
+    def _unfile(self, node: Node) -> None:
+        level = self._open.get(len(node.trials))
+        if level is not None:
+            level.pop(node.number, None)
+            if not level:
+                del self._open[len(node.trials)]

@@ -1,0 +1,163 @@
+"""What a simulated campaign came to: time, machines, money, and the trials that ran."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from typing import Any
+
+from pcsearch.search.state import CampaignState
+from pcsearch.simulation.cluster import ClusterModel, Node
+
+
+@dataclass(frozen=True)
+class Stay:
+    """A trial on a node, from being placed there until it ended or the node was lost."""
+
+    trial: str
+    node: int
+    begin: float
+    end: float
+    lost: bool = False
+
+
+@dataclass
+class Timeline:
+    """Slots in use and slots there are, from each change on; times in seconds."""
+
+    times: array[float] = field(default_factory=lambda: array("d"))
+    busy: array[int] = field(default_factory=lambda: array("l"))
+    there: array[int] = field(default_factory=lambda: array("l"))
+
+    def note(self, now: float, busy: int, there: int) -> None:
+        if self.times and self.times[-1] == now:
+            self.busy[-1], self.there[-1] = busy, there
+        else:
+            self.times.append(now)
+            self.busy.append(busy)
+            self.there.append(there)
+
+    def means(self, end: float, buckets: int) -> list[tuple[float, float]]:
+        """Mean busy slots, and slots there, of so many equal parts of the time until `end`."""
+        if end <= 0:
+            return []
+        width = end / buckets
+        sums = [[0.0, 0.0] for _ in range(buckets)]
+        for index, begin in enumerate(self.times):
+            stop = self.times[index + 1] if index + 1 < len(self.times) else end
+            at = begin
+            while at < min(stop, end):
+                bucket = min(buckets - 1, int(at / width))
+                upto = min(stop, end, (bucket + 1) * width)
+                if upto <= at:  # rounding: the rest belongs to the next one
+                    upto = min(stop, end, (bucket + 2) * width)
+                sums[bucket][0] += self.busy[index] * (upto - at)
+                sums[bucket][1] += self.there[index] * (upto - at)
+                at = upto
+        return [(busy / width, there / width) for busy, there in sums]
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A campaign that ran on a virtual clock.
+
+    Attributes:
+        state: What it decided; as that of a live one.
+        cluster: What it ran on.
+        makespan_seconds: From its begin to the end of its last trial.
+        busy_seconds: Of slots, in which trials were trained or made ready.
+        lost_seconds: The part of these that was lost with nodes.
+        nodes: Every node that there was.
+        stays: Every trial's time on each node.
+        timeline: Slots over time.
+        events: Epochs, ends and losses that were decided on.
+        decision_seconds: Real processor time that the decisions took.
+    """
+
+    state: CampaignState
+    cluster: ClusterModel
+    makespan_seconds: float
+    busy_seconds: float
+    lost_seconds: float
+    nodes: tuple[Node, ...]
+    stays: tuple[Stay, ...]
+    timeline: Timeline
+    events: int
+    decision_seconds: float
+
+    @property
+    def node_seconds(self) -> float:
+        """From asking for each node until it went, or the campaign ended."""
+        end = self.makespan_seconds
+        return sum((end if n.gone is None else min(n.gone, end)) - n.asked for n in self.nodes)
+
+    @property
+    def cost(self) -> float | None:
+        price = self.cluster.price
+        return None if price is None else price * self.node_seconds / 3600
+
+    @property
+    def gpu_seconds(self) -> float:
+        """Of GPUs that were there, used or not."""
+        return self.node_seconds * self.cluster.gpus_per_node
+
+    @property
+    def utilisation(self) -> float:
+        """The share of paid slots' time in which trials were trained or made ready."""
+        paid = self.node_seconds * self.cluster.slots_per_node
+        return self.busy_seconds / paid if paid else 0.0
+
+    @property
+    def most_nodes(self) -> int:
+        changes = sorted(
+            [(node.asked, 1) for node in self.nodes]
+            + [(node.gone, -1) for node in self.nodes if node.gone is not None]
+        )
+        here = most = 0
+        for _, change in changes:
+            here += change
+            most = max(most, here)
+        return most
+
+    def to_json(self, buckets: int = 60) -> dict[str, Any]:
+        """Everything that a person is shown, and every trial."""
+        stays: dict[str, list[Stay]] = {}
+        for stay in self.stays:
+            stays.setdefault(stay.trial, []).append(stay)
+        return {
+            "campaign": self.state.plan.name,
+            "makespan_seconds": self.makespan_seconds,
+            "node_hours": self.node_seconds / 3600,
+            "gpu_hours": self.gpu_seconds / 3600,
+            "busy_slot_hours": self.busy_seconds / 3600,
+            "lost_slot_hours": self.lost_seconds / 3600,
+            "cost": self.cost,
+            "utilisation": self.utilisation,
+            "nodes": {
+                "most": self.most_nodes,
+                "started": len(self.nodes),
+                "lost": sum(node.lost for node in self.nodes),
+            },
+            "search_closed": self.state.search_closed,
+            "timeline": [
+                {"busy_slots": busy, "slots": there}
+                for busy, there in self.timeline.means(self.makespan_seconds, buckets)
+            ],
+            "events": self.events,
+            "decision_seconds": self.decision_seconds,
+            "trials": [
+                {
+                    "trial": name,
+                    "state": trial.state,
+                    "epochs": trial.last_epoch,
+                    "config": trial.spec.config,
+                    "value": trial.last_value,
+                    "test": trial.test,
+                    "ran": [
+                        {"node": s.node, "begin": s.begin, "end": s.end, "lost": s.lost}
+                        for s in stays.get(name, [])
+                    ],
+                }
+                for name, trial in self.state.trials.items()
+            ],
+        }
