@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pcsearch.cli import plan, recipes, resume, runs, summary, trials, tune
+from pcsearch.cli import plan, recipes, resume, runs, simulate, summary, trials, tune
 from pcsearch.cli.data import app as data
 from pcsearch.cli.options import examples, register
 from pcsearch.errors import PcsearchError, UserError
@@ -55,6 +55,7 @@ def root(
 register(app, "tune", tune.tune, tune.EPILOG)
 register(app, "resume", resume.resume, resume.EPILOG)
 register(app, "plan", plan.plan, plan.EPILOG)
+register(app, "simulate", simulate.simulate, simulate.EPILOG)
 register(app, "summary", summary.summary, summary.EPILOG)
 register(app, "trials", trials.trials, trials.EPILOG)
 app.add_typer(data.app, name="data")

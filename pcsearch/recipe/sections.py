@@ -199,6 +199,12 @@ class ResourcesSection(Section):
 
 
 class BudgetSection(Section):
-    """`hours`: the search stops early enough that finalists and confirm still fit."""
+    """The search stops early enough that finalists and confirm still fit.
+
+    `hours` are of the clock; `cost` is what the nodes cost that trials run on, each at
+    `price_per_node_hour`, in whatever currency that is.
+    """
 
     hours: Positive | None = None
+    cost: Positive | None = None
+    price_per_node_hour: Positive | None = None

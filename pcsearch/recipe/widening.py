@@ -9,7 +9,16 @@ from pcsearch.errors import UserError
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.show import show
 
-FREE = frozenset({"data.root", "data.images", "data.manifest", "budget.hours"})
+FREE = frozenset(
+    {
+        "data.root",
+        "data.images",
+        "data.manifest",
+        "budget.hours",
+        "budget.cost",
+        "budget.price_per_node_hour",
+    }
+)
 """Keys that say where things lie or how long to go on: nothing that was measured depends on them.
 
 That images which lie elsewhere now are the same is checked by what they hold.

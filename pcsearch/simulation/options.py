@@ -1,0 +1,175 @@
+"""Recipes and options in, simulated campaigns out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from pcsearch.cluster.capacity import Node
+from pcsearch.errors import UserError
+from pcsearch.recipe.load import load_recipes
+from pcsearch.recipe.schema import Recipe
+from pcsearch.results.runs import find_run
+from pcsearch.search.campaign import Campaign
+from pcsearch.search.observer import Observer
+from pcsearch.search.plan import build_plan
+from pcsearch.search.state import CampaignState
+from pcsearch.simulation.cluster import ClusterModel
+from pcsearch.simulation.curves import Curves, Family
+from pcsearch.simulation.facts import counted
+from pcsearch.simulation.outcome import Simulated
+from pcsearch.simulation.recorded import Recorded
+from pcsearch.simulation.simulator import simulate
+
+IMAGES_PER_SECOND = 500.0
+"""A guess, where neither a run nor a person says it."""
+
+CPUS_PER_GPU = CPUS = 8
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to simulate on; see `pcsearch simulate --help`."""
+
+    nodes: int
+    gpus_per_node: int
+    cpus_per_node: int | None
+    curves: str | None
+    images_per_second: float | None
+    start_seconds: float
+    idle_seconds: float
+    always: int
+    losses_per_hour: float
+    price: float | None
+    seed: int
+
+    @classmethod
+    def checked(cls, **values: Any) -> Self:
+        """Refuse what no cluster can have.
+
+        Raises:
+            UserError: names the option.
+        """
+        options = cls(**values)
+        for name in ("start_seconds", "idle_seconds", "losses_per_hour", "price"):
+            value = getattr(options, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise UserError(f"--{_option(name)} is {value:g}, but must be 0 or more")
+        rate = options.images_per_second
+        if rate is not None and not (math.isfinite(rate) and rate > 0):
+            raise UserError(f"--images-per-second is {rate:g}, but must be more than 0")
+        if options.always > options.nodes:
+            raise UserError(
+                f"--always is {options.always}, but there are {options.nodes} nodes at most"
+            )
+        if options.losses_per_hour > 60:
+            raise UserError(
+                f"--losses-per-hour is {options.losses_per_hour:g}, but must be at most 60: "
+                "nothing would ever be trained"
+            )
+        return options
+
+    @property
+    def node(self) -> Node:
+        cpus = self.cpus_per_node or CPUS_PER_GPU * self.gpus_per_node or CPUS
+        return Node(cpus, self.gpus_per_node)
+
+    def model(self, recipe: Recipe) -> ClusterModel:
+        """The cluster, for a recipe's trials.
+
+        Raises:
+            UserError: no trial fits on a node.
+        """
+        wanted, cpus = recipe.resources.gpus_per_trial, recipe.resources.cpus_per_trial
+        gpus = float(min(1, self.gpus_per_node)) if wanted == "auto" else wanted
+        slots = self.node.fits(cpus, gpus)
+        if slots < 1:
+            raise UserError(
+                f"resources: a trial needs {cpus:g} CPUs and {gpus:g} GPUs, but a node has "
+                f"{self.node.cpus:g} CPUs and {self.node.gpus:g} GPUs; give larger nodes "
+                "(--gpus-per-node, --cpus-per-node), or lower resources.gpus_per_trial or "
+                "resources.cpus_per_trial"
+            )
+        price = recipe.budget.price_per_node_hour if self.price is None else self.price
+        return ClusterModel(
+            nodes=self.nodes,
+            slots_per_node=slots,
+            gpus_per_node=self.gpus_per_node,
+            always=self.always,
+            start_seconds=self.start_seconds,
+            idle_seconds=self.idle_seconds,
+            losses_per_hour=self.losses_per_hour,
+            price=price,
+        )
+
+
+def simulations(
+    sources: Sequence[str],
+    options: Options,
+    *,
+    images: Path | None,
+    runs: str | Path,
+    observer: Observer,
+) -> list[Simulated]:
+    """Simulate recipes, each on a cluster of its own.
+
+    Raises:
+        UserError: a mistake in a recipe or an option; a run that is not there.
+    """
+    recipes = load_recipes(sources, (), images)
+    recorded = None if options.curves is None else find_run(options.curves, runs).state()
+    models = [options.model(recipe) for recipe in recipes]
+    return [
+        _simulated(recipe, model, options, recorded, observer)
+        for recipe, model in zip(recipes, models, strict=True)
+    ]
+
+
+def _simulated(
+    recipe: Recipe,
+    model: ClusterModel,
+    options: Options,
+    recorded: CampaignState | None,
+    observer: Observer,
+) -> Simulated:
+    facts, notes = counted(recipe, None if recorded is None else recorded.plan)
+    plan = build_plan(recipe, facts)
+    rate = options.images_per_second
+    curves: Curves = Family(plan, options.seed, rate or IMAGES_PER_SECOND)
+    if recorded is None:
+        if rate is None:
+            notes.append(
+                f"each trial is taken to train on {IMAGES_PER_SECOND:g} images a second, which is "
+                "a guess: give --images-per-second, or --curves of a short real run"
+            )
+        notes.append("learning curves are made up")
+    else:
+        known = Recorded(recorded, curves)
+        missing = [study.id for study in plan.studies if study.id not in known.studies]
+        if missing:
+            notes.append(f"not recorded, so curves are made up: {', '.join(missing)}")
+        curves = known
+    for note in notes:
+        observer.noted(note)
+    limit = recipe.resources.max_concurrent
+
+    def progress(campaign: Campaign, seconds: float) -> None:
+        planned = sum(arm.trials for study in plan.studies for arm in study.arms)
+        ended = len(campaign.state.trials) - len(campaign.state.live)
+        observer.preparing(f"{plan.name}: search trials", min(ended, planned), planned)
+
+    return simulate(
+        plan,
+        model,
+        curves,
+        width=None if limit == "auto" else limit,
+        seed=options.seed,
+        progress=progress,
+    )
+
+
+def _option(name: str) -> str:
+    return {"idle_seconds": "idle-minutes"}.get(name, name.replace("_", "-"))
