@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import sys
 import time
@@ -18,7 +17,7 @@ from pcsearch.errors import UserError
 from pcsearch.recipe.paths import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
 from pcsearch.results.environment import environment
-from pcsearch.results.runs import Runs, check_free, check_place, is_taken, new_run
+from pcsearch.results.runs import Runs, check_free, check_place, free_names, new_run
 from pcsearch.results.store import RunFolder, resume_command, shown
 from pcsearch.results.summary import Summary, summarise
 from pcsearch.search.campaign import Campaign
@@ -87,7 +86,7 @@ def run_recipes(
     recipes = [with_absolute_paths(recipe) for recipe in recipes]
     if name is not None and len(recipes) > 1:
         raise UserError(f"--name names one run, but there are {len(recipes)} recipes; leave it out")
-    names = [name] if name is not None else _free_names(runs, recipes)
+    names = [name] if name is not None else free_names(runs, [recipe.name for recipe in recipes])
     for run_name in names:
         check_free(runs, run_name)
     check_place(runs)
@@ -166,6 +165,7 @@ def run_in(
         UserError: the journal cannot be written any more; what it holds is whole.
     """
     from pcsearch.cluster.lifeline import lifeline
+    from pcsearch.cluster.node_watch import NodeWatch
     from pcsearch.cluster.quiet import stderr_to_file
     from pcsearch.search.tune_run import run_campaign
 
@@ -185,6 +185,12 @@ def run_in(
         )
         going_on(campaign)
         campaign.settle()
+        nodes = NodeWatch(campaign, sizing.cpus_per_trial, sizing.gpus_per_trial)
+
+        def tick() -> None:
+            nodes.look()
+            observer.tick(campaign.state, time.monotonic() - began, sizing.width)
+
         observer.started(shown(folder.address), campaign.plan, sizing.width)
         go_on = resume_command(folder.address, ready.address)
         with ended_well(campaign, folder, observer, go_on) as end:
@@ -199,9 +205,7 @@ def run_in(
                     cpus_per_trial=sizing.cpus_per_trial,
                     gpus_per_trial=sizing.gpus_per_trial,
                     one_machine=ready.one_machine,
-                    tick=lambda: observer.tick(
-                        campaign.state, time.monotonic() - began, sizing.width
-                    ),
+                    tick=tick,
                 )
             end(complete)
     return Outcome(folder, campaign.state, summarise(campaign.state), ready.address)
@@ -277,17 +281,6 @@ def _plan(
 ) -> Plan:
     facts = [dataset.facts for dataset in prepared]
     return build_plan(recipe, facts, network_sizes(recipe, networks))
-
-
-def _free_names(runs: Runs, recipes: Sequence[Recipe]) -> list[str]:
-    """Names such as `quickstart-20261123-141500`, numbered where one would be taken twice."""
-    names: list[str] = []
-    for recipe in recipes:
-        stem = f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-        numbered = (f"{stem}-{number}" for number in itertools.count(2))
-        candidates = itertools.chain([stem], numbered)
-        names.append(next(c for c in candidates if c not in names and not is_taken(runs, c)))
-    return names
 
 
 def _cache_folder() -> Path:

@@ -88,6 +88,7 @@ def plan_json(plan: Plan, rates: Rates) -> dict[str, Any]:
         "cost": None if cost["expected"] is None else cost,
         "checkpoint_bytes_per_running_trial": checkpoints_bytes(plan),
         "budget_hours": None if plan.budget_seconds is None else plan.budget_seconds / 3600,
+        "budget_cost": plan.budget_cost,
     }
 
 
@@ -203,6 +204,9 @@ def _totals(plan: Plan, rates: Rates) -> list[RenderableType]:
         )
     if plan.budget_seconds is not None:
         lines.append(f"The search ends early enough to fit {plan.budget_seconds / 3600:g} hours.")
+    if plan.budget_cost is not None:
+        price = f"{plan.price_per_node_hour:g} a node-hour"
+        lines.append(f"The search ends early enough to cost {plan.budget_cost:g}, at {price}.")
     return [Text(line) for line in lines]
 
 

@@ -31,18 +31,18 @@ def simulation_view(simulated: Simulated, *, list_trials: bool = False) -> Rende
 
 def _title(simulated: Simulated) -> Text:
     model = simulated.cluster
-    gpus = f"{model.gpus_per_node:g} GPUs" if model.gpus_per_node else "no GPU"
-    on = f"{count(model.nodes, 'node')} of {gpus}, {count(model.slots_per_node, 'trial')} each"
+    gpus = count(int(model.gpus_per_node), "GPU") if model.gpus_per_node else "no GPU"
+    trials = count(model.slots_per_node, "trial")
+    on = f"{count(model.nodes, 'node')} of {gpus}, {trials} each at once"
     return Text.assemble((simulated.state.plan.name, "bold"), f", simulated on at most {on}")
 
 
 def _totals(simulated: Simulated) -> list[Text]:
     trials = simulated.state.trials.values()
     lost = sum(node.lost for node in simulated.nodes)
-    began = count(len(simulated.nodes), "node")
     rows = [
         ("makespan", duration(simulated.makespan_seconds)),
-        ("nodes", f"{began} started, {simulated.most_nodes} at once at most, {lost} lost"),
+        ("nodes", f"{len(simulated.nodes)} started, {simulated.most_nodes} at once, {lost} lost"),
         ("node-hours", f"{simulated.node_seconds / 3600:,.2f}"),
     ]
     if simulated.cluster.gpus_per_node:
@@ -60,10 +60,11 @@ def _totals(simulated: Simulated) -> list[Text]:
 
 def _use(simulated: Simulated) -> list[Text]:
     parts = simulated.timeline.means(simulated.makespan_seconds, _CURVE)
-    most = max((there for _, there in parts), default=0.0)
+    most = max(simulated.timeline.there, default=0)
+    # from nothing to the most there ever were, in both
     busy = sparkline([0.0, *(busy for busy, _ in parts), most], _CURVE + 2)[1:-1]
     there = sparkline([0.0, *(slots for _, slots in parts), most], _CURVE + 2)[1:-1]
-    at_most = f"{most:,.0f} slots" if most else "no slots"
+    at_most = count(most, "slot")
     return [
         Text.assemble(("busy       ", "dim"), busy),
         Text.assemble(("there      ", "dim"), there, (f"  top: {at_most}", "dim")),
@@ -74,7 +75,7 @@ def _arms(simulated: Simulated) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("study", "arm"):
         table.add_column(name, overflow="fold")
-    for name in ("search", "stopped early", "finalists", "confirm", "epochs"):
+    for name in ("search", "stopped", "finalists", "confirm", "epochs"):
         table.add_column(name, justify="right")
     state = simulated.state
     for study in state.plan.studies:

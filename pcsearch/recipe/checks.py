@@ -118,6 +118,13 @@ def check_sizes(recipe: Recipe) -> Iterator[Finding]:
             yield Finding(("image", "per_dataset", name), message, needs)
 
 
+def check_budget(recipe: Recipe) -> Iterator[Finding]:
+    """A cost needs a price."""
+    if recipe.budget.cost is not None and recipe.budget.price_per_node_hour is None:
+        message = "is given, but not what a node costs: give budget.price_per_node_hour, too"
+        yield Finding(("budget", "cost"), message)
+
+
 CHECKS: tuple[Check, ...] = (
     check_datasets,
     check_levels,
@@ -130,6 +137,7 @@ CHECKS: tuple[Check, ...] = (
     check_sizes,
     check_trials,
     check_training,
+    check_budget,
 )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ __all__ = [
     "check_free",
     "check_place",
     "find_run",
+    "free_names",
     "held",
     "is_taken",
     "list_runs",
@@ -49,6 +53,17 @@ def is_taken(runs: Runs, name: str) -> bool:
 
         return remote_runs.is_taken(str(runs), name)
     return (Path(runs) / name).exists()
+
+
+def free_names(runs: Runs, stems: Sequence[str]) -> list[str]:
+    """Names such as `quickstart-20261123-141500`, numbered where one would be taken twice."""
+    names: list[str] = []
+    for name in stems:
+        stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        numbered = (f"{stem}-{number}" for number in itertools.count(2))
+        candidates = itertools.chain([stem], numbered)
+        names.append(next(c for c in candidates if c not in names and not is_taken(runs, c)))
+    return names
 
 
 def check_free(runs: Runs, name: str) -> None:

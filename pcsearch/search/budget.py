@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from pcsearch.search.arm_state import ArmState
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
@@ -45,6 +46,37 @@ def committed_seconds(state: CampaignState, width: int) -> float | None:
             total += rate * work.images
             longest = max(longest, rate * work.chain(max(1, width)))
     return SLACK * max(total / max(1, width), longest)
+
+
+def exceeded(
+    state: CampaignState, study: StudyPlan, width: int, now: float
+) -> Literal["time", "cost"] | None:
+    """The budget that another search trial of a study would exceed, if there is one.
+
+    A budget in money counts the time of all nodes until now, and for the rest that what is certain
+    to come fills them.
+
+    Args:
+        state: The campaign.
+        study: Whose trial would be next.
+        width: Trials at once.
+        now: The campaign's age in seconds.
+    """
+    plan = state.plan
+    if plan.budget_seconds is not None:
+        committed = committed_seconds(state, width)
+        one_more = full_trial_seconds(state, study) / width
+        if committed is not None and now + committed + one_more > plan.budget_seconds:
+            return "time"
+    if plan.budget_cost is not None and plan.price_per_node_hour is not None:
+        per_node = max(1, int(state.slots_per_node or width))
+        committed = committed_seconds(state, per_node)
+        one_more = full_trial_seconds(state, study) / per_node
+        spent = state.node_seconds + state.nodes * max(0.0, now - state.seconds)
+        if committed is not None:
+            cost = (spent + committed + one_more) * plan.price_per_node_hour / 3600
+            return "cost" if cost > plan.budget_cost else None
+    return None
 
 
 def full_trial_seconds(state: CampaignState, study: StudyPlan) -> float:

@@ -168,6 +168,17 @@ class Campaign:
         else:
             self.fail(trial_id, f"{reason} (begun {trial.attempt + 1} times)")
 
+    def machines(self, nodes: int, slots: int) -> None:
+        """Take note of how many nodes there are, and trials they have room for.
+
+        Matters to a budget in money alone, and nothing is written down without one.
+        """
+        if self.plan.budget_cost is None:
+            return
+        per_node = slots / nodes if nodes else self.state.slots_per_node
+        if (nodes, per_node) != (self.state.nodes, self.state.slots_per_node):
+            self._record({"event": "machines", "nodes": nodes, "slots": slots})
+
     def resume(self, **who: object) -> None:
         """Begin every running trial again, from its checkpoints; `who` is written down."""
         self._record({"event": "resumed", "attempt": self.state.resumed + 1, **who})
@@ -240,21 +251,15 @@ class Campaign:
         if place is None:
             return None
         study, _, arm = place
-        if arm.trials["search"] and self._over_budget(study):
-            reason = "the time budget left room for finalists and confirm only"
+        over = arm.trials["search"] and budget.exceeded(
+            self.state, study, self.width, self._clock()
+        )
+        if over:
+            reason = f"the {over} budget left room for finalists and confirm only"
             self._record({"event": "search_closed", "reason": reason})
             self.settle()
             return self._search_trial()
         return search_trial(self.state, place)
-
-    def _over_budget(self, study: StudyPlan) -> bool:
-        if self.plan.budget_seconds is None:
-            return False
-        committed = budget.committed_seconds(self.state, self.width)
-        if committed is None:
-            return False
-        one_more = budget.full_trial_seconds(self.state, study) / self.width
-        return self._clock() + committed + one_more > self.plan.budget_seconds
 
     def _give_up_hopeless(self, study: StudyPlan) -> None:
         """End the search of a study whose trials all fail for the same reason."""

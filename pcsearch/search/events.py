@@ -182,6 +182,14 @@ class Repeated(_Timed):
     same: bool
 
 
+class Machines(_Timed):
+    """From now on there are so many nodes with room for trials, and so many slots on them."""
+
+    event: Literal["machines"]
+    nodes: Count
+    slots: Count
+
+
 _KINDS: dict[str, type[_Timed]] = {
     "campaign": CampaignEvent,
     "asked": Asked,
@@ -195,6 +203,7 @@ _KINDS: dict[str, type[_Timed]] = {
     "extended": Extended,
     "retried": Retried,
     "repeated": Repeated,
+    "machines": Machines,
 }
 
 

@@ -107,6 +107,9 @@ class Plan(_Data):
     confirm_seeds: tuple[int, ...]
     confirm_epochs: int
     budget_seconds: float | None = None
+    budget_cost: float | None = None
+    """What the nodes may cost, in the currency of the price."""
+    price_per_node_hour: float | None = None
 
     def study(self, study_id: str) -> StudyPlan:
         return next(study for study in self.studies if study.id == study_id)
@@ -167,6 +170,8 @@ def build_plan(
         confirm_seeds=confirm_seeds(search.seed, recipe.confirm.seeds),
         confirm_epochs=recipe.confirm_epochs,
         budget_seconds=None if hours is None else hours * 3600,
+        budget_cost=recipe.budget.cost,
+        price_per_node_hour=recipe.budget.price_per_node_hour,
     )
 
 

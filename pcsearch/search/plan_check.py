@@ -70,9 +70,12 @@ def _problems(plan: Plan) -> Iterator[str]:
     counts = ("startup_trials", "finalist_configs", "finalist_repeats", "seed")
     for name in (*least, *counts):
         yield from _outside(name, getattr(plan, name), least.get(name, 0), 2**63)
-    hours = plan.budget_seconds
-    if hours is not None and not (math.isfinite(hours) and 0 <= hours <= 1e12):
-        yield f"budget_seconds is {show(hours)}"
+    for name in ("budget_seconds", "budget_cost", "price_per_node_hour"):
+        amount = getattr(plan, name)
+        if amount is not None and not (math.isfinite(amount) and 0 <= amount <= 1e12):
+            yield f"{name} is {show(amount)}"
+    if plan.budget_cost is not None and plan.price_per_node_hour is None:
+        yield "budget_cost has no price_per_node_hour"
     seeds = plan.confirm_seeds
     if len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**63 for seed in seeds):
         yield "confirm_seeds are not different whole numbers of 0 or more"

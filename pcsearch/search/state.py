@@ -49,6 +49,12 @@ class CampaignState:
         self.status: Status = "running"
         self.seconds = 0.0
         """The campaign's age at its latest event."""
+        self.nodes = 0
+        """Nodes with room for trials, where the campaign has a budget in money; 0 elsewhere."""
+        self.slots_per_node: float | None = None
+        """Trials that such a node has room for; None while none was seen."""
+        self.node_seconds = 0.0
+        """Time of all of them together, until the latest event."""
         self.search_closed: str | None = None
         """Why the search phase asks no more trials, if the budget closed it."""
         self.trials: dict[str, Trial] = {}
@@ -64,7 +70,9 @@ class CampaignState:
 
     def apply(self, event: Event) -> None:
         """Fold one event in."""
-        self.seconds = max(self.seconds, float(event.get("t", 0.0)))
+        passed = max(0.0, float(event.get("t", 0.0)) - self.seconds)
+        self.seconds += passed
+        self.node_seconds += passed * self.nodes
         kind = event["event"]
         if kind == "asked":
             self._asked(event)
@@ -90,8 +98,13 @@ class CampaignState:
         elif kind == "resumed":
             self.status = "running"
             self.resumed += 1
+            self.nodes = 0
             for trial in self.live.values():
                 trial.attempt += 1
+        elif kind == "machines":
+            self.nodes = event["nodes"]
+            if self.nodes:
+                self.slots_per_node = event["slots"] / self.nodes
         elif kind == "extended":
             self._extend(Plan.model_validate(event["plan"]))
             self.recipe = event["recipe"]
@@ -164,7 +177,7 @@ class CampaignState:
 
     def _extend(self, plan: Plan) -> None:
         """Go over to a wider plan; an arm whose search goes on is to be decided anew."""
-        if plan.budget_seconds != self.plan.budget_seconds:
+        if _budget(plan) != _budget(self.plan):
             self.search_closed = None
         self.plan = plan
         self._add_arms()
@@ -186,6 +199,10 @@ class CampaignState:
             for arm in study.arms:
                 ladder = Ladder(plan.max_epochs, plan.grace_epochs, plan.reduction_factor)
                 self.arms.setdefault((study.id, arm.name), ArmState(ladder))
+
+
+def _budget(plan: Plan) -> tuple[float | None, ...]:
+    return (plan.budget_seconds, plan.budget_cost, plan.price_per_node_hour)
 
 
 def replay(events: Iterable[Event]) -> CampaignState:

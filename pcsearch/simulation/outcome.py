@@ -41,20 +41,20 @@ class Timeline:
         """Mean busy slots, and slots there, of so many equal parts of the time until `end`."""
         if end <= 0:
             return []
-        width = end / buckets
-        sums = [[0.0, 0.0] for _ in range(buckets)]
-        for index, begin in enumerate(self.times):
-            stop = self.times[index + 1] if index + 1 < len(self.times) else end
-            at = begin
-            while at < min(stop, end):
-                bucket = min(buckets - 1, int(at / width))
-                upto = min(stop, end, (bucket + 1) * width)
-                if upto <= at:  # rounding: the rest belongs to the next one
-                    upto = min(stop, end, (bucket + 2) * width)
-                sums[bucket][0] += self.busy[index] * (upto - at)
-                sums[bucket][1] += self.there[index] * (upto - at)
+        edges = [*(end * part / buckets for part in range(1, buckets)), end]
+        means, bucket, at = [], 0, 0.0
+        busy = there = 0.0
+        for index in range(len(self.times)):
+            stop = min(self.times[index + 1] if index + 1 < len(self.times) else end, end)
+            while at < stop:
+                upto = min(stop, edges[bucket])
+                busy += self.busy[index] * (upto - at)
+                there += self.there[index] * (upto - at)
                 at = upto
-        return [(busy / width, there / width) for busy, there in sums]
+                if at >= edges[bucket]:
+                    means.append((busy * buckets / end, there * buckets / end))
+                    bucket, busy, there = bucket + 1, 0.0, 0.0
+        return means
 
 
 @dataclass(frozen=True)

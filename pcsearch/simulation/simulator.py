@@ -98,6 +98,7 @@ class _Run:
         for node in list(self._nodes.here.values()):
             self._up(node)  # those that are there before the campaign is
         self._fill()
+        self._note()
         while not self._campaign.done:
             self._now, _, happens = heapq.heappop(self._queue)
             happens()
@@ -219,5 +220,7 @@ class _Run:
         self._fill()
 
     def _note(self) -> None:
+        here = len(self._nodes.here)  # paid for from when they are asked for
+        self._campaign.machines(here, here * self._cluster.slots_per_node)
         there = self._nodes.up * self._cluster.slots_per_node
         self._timeline.note(self._now, len(self._training), there)

@@ -66,7 +66,8 @@ RECIPES = st.fixed_dictionaries(
             },
         ),
         "resources": st.fixed_dictionaries({"max_concurrent": st.just("auto") | st.integers(1, 9)}),
-        "budget": st.fixed_dictionaries({"hours": st.none() | SMALL}),
+        "budget": st.fixed_dictionaries({"hours": st.none() | SMALL})
+        | st.fixed_dictionaries({"cost": SMALL, "price_per_node_hour": SMALL}),
     },
 )
 

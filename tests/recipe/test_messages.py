@@ -78,6 +78,10 @@ IN_A_FILE = [
     ("finalists: {configs: 2, repeats: 0}", "4: finalists.repeats is 0, but must be at least 1 for 2 finalists an arm (finalists.configs)"),
     ("resources: {gpus_per_trial: 1.5}", "4: resources.gpus_per_trial is 1.5, but must be a whole number, a fraction of one GPU below 1, or auto"),
     ("resources: {max_concurrent: 0}", '4: resources.max_concurrent is 0, but must be "auto" or a whole number, at least 1'),
+    (
+        "budget: {cost: 20}",
+        "4: budget.cost is given, but not what a node costs: give budget.price_per_node_hour, too",
+    ),
     ("budget: {hours: 0}", "4: budget.hours is 0, but must be greater than 0"),
     ("name: a/b", "4: name is \"a/b\", but must be made of letters, digits, '.', '_' and '-', the first a letter or a digit (it names a folder)"),
     ("name: ..", "4: name is \"..\", but must be made of letters, digits, '.', '_' and '-', the first a letter or a digit (it names a folder)"),

@@ -1,0 +1,73 @@
+"""`pcsearch simulate` as it is typed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from pcsearch.cli.app import app
+from pcsearch.errors import UserError
+
+QUICK = ["simulate", "quickstart", "datasets=[digits]", "confirm.seeds=2"]
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, [*QUICK, *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_it_says_time_machines_and_money() -> None:
+    out = run("--nodes=2", "--gpus-per-node=2", "--price=1.5", "resources.gpus_per_trial=0.5")
+    assert "simulated on at most 2 nodes of 2 GPUs, 4 trials each at once" in out
+    for word in ("makespan", "node-hours", "GPU-hours", "cost", "digits/compact_cnn   control"):
+        assert word in out
+
+
+def test_scripts_get_everything_as_json() -> None:
+    (simulated,) = json.loads(run("--nodes=2", "--cpus-per-node=2", "--json"))
+    trials = simulated["trials"]
+    assert len(trials) == 2 * (12 + 2)
+    assert all(trial["ran"] for trial in trials)
+    assert simulated["makespan_seconds"] == max(t["ran"][-1]["end"] for t in trials)
+    assert simulated["cost"] is None
+    assert len(simulated["timeline"]) == 60
+
+
+def test_every_trial_can_be_listed() -> None:
+    assert "digits/compact_cnn/pc/confirm-001" in run("--trials")
+
+
+def test_more_nodes_take_less_time() -> None:
+    one, four = (json.loads(run(f"--nodes={n}", "--cpus-per-node=1", "--json")) for n in (1, 4))
+    assert four[0]["makespan_seconds"] < one[0]["makespan_seconds"]
+
+
+def test_a_dataset_that_is_not_here_has_its_official_counts() -> None:
+    result = CliRunner().invoke(
+        app, ["simulate", "cub200", "data.root=/nowhere", "--gpus-per-node=1"]
+    )
+    assert result.exit_code == 0, result.output
+    assert "cub200 is not here; its official counts of images are used" in result.stderr
+    assert "which is a guess" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--always=3"], "--always is 3, but there are 1 nodes at most"),
+        (["--images-per-second=0"], "--images-per-second is 0, but must be more than 0"),
+        (["--losses-per-hour=100"], "but must be at most 60"),
+        (["resources.cpus_per_trial=9"], "a trial needs 9 CPUs and 0 GPUs, but a node has 8 CPUs"),
+        (["resources.gpus_per_trial=1"], "a node has 8 CPUs and 0 GPUs; give larger nodes"),
+        (["--curves=nowhere"], "nowhere"),
+        (["--price=inf"], "--price is inf, but must be 0 or more"),
+        (["budget.cost=3"], "budget.price_per_node_hour"),
+    ],
+)
+def test_mistakes_are_one_message(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, [*QUICK, *arguments])
+    assert isinstance(result.exception, UserError), result.output
+    assert message in str(result.exception)
