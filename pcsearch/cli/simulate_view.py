@@ -14,7 +14,7 @@ from pcsearch.search.trial import Phase, Trial
 from pcsearch.simulation.outcome import Simulated, Stay
 
 _PHASES: tuple[Phase, ...] = ("search", "finalists", "confirm")
-_CURVE = 60
+_CURVE = 50
 
 
 def simulation_view(simulated: Simulated, *, list_trials: bool = False) -> RenderableType:

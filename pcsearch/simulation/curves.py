@@ -61,6 +61,10 @@ class Family:
     def seconds_per_image(self, study: str) -> float:
         return self._seconds
 
+    def best(self, study: str, key: str) -> float:
+        """Where in its range the best value of a dimension lies, from 0 to 1."""
+        return self._draw("best", study, key)
+
     def _ceiling(self, spec: TrialSpec) -> float:
         ceiling = 60 + 35 * self._draw("ceiling", spec.study)
         if spec.arm != "control":
@@ -68,7 +72,7 @@ class Family:
         for key, space in self._spaces[spec.study, spec.arm].items():
             where = position(space, spec.config, key)
             if where is not None:
-                ceiling -= 30 * (where - self._draw("best", spec.study, key)) ** 2
+                ceiling -= 30 * (where - self.best(spec.study, key)) ** 2
         own = random.Random(derive_seed(self._seed, spec.study, spec.arm, spec.config["seed"]))
         return ceiling + 0.8 * own.gauss(0, 1)
 
