@@ -37,7 +37,8 @@ def resume(
     of a run that was never stopped.
 
     A run may become wider: more search.trials, confirm.seeds, datasets or backbones, another
-    budget.hours or budget.cost, other resources. What would make its trials incomparable is refused.
+    budget.hours or budget.cost, other resources. What would make its trials incomparable is
+    refused.
 
     Exit codes are those of pcsearch tune; a run with nothing left to do prints its table.
     """
