@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pcsearch.cli import plan, recipes, resume, runs, simulate, summary, trials, tune
+from pcsearch.cli import cluster, plan, recipes, resume, runs, simulate, summary, trials, tune
 from pcsearch.cli.data import app as data
 from pcsearch.cli.options import examples, register
 from pcsearch.errors import PcsearchError, UserError
@@ -60,6 +60,7 @@ register(app, "summary", summary.summary, summary.EPILOG)
 register(app, "trials", trials.trials, trials.EPILOG)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
+app.add_typer(cluster.app, name="cluster")
 app.add_typer(recipes.app, name="recipes")
 
 

@@ -56,8 +56,12 @@ def test_no_color_is_respected(
     state = drive(plan(), listener=view.event, until=5).state
     view.tick(state, 5.0, 3)
     view.close()
+    stream.write("<end>")
     stream.flush()
-    shown = os.read(ours, 1 << 16).decode()
+    arrived = b""
+    while b"<end>" not in arrived:  # what is written to a terminal comes piece by piece
+        arrived += os.read(ours, 1 << 16)
+    shown = arrived.decode()
     assert "digits/compact_cnn" in shown
     coloured = any(f"\x1b[{code}m" in shown for code in ("36", "32", "31", "33"))
     assert coloured != no_color

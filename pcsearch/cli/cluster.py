@@ -1,0 +1,92 @@
+"""`pcsearch cluster`: clusters that Ray's launcher starts."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pcsearch.cli.options import Json, examples, register
+from pcsearch.errors import UserError
+
+app = typer.Typer(no_args_is_help=True, help="Check the file of a Ray cluster before it costs.")
+
+CHECK_EPILOG = examples(
+    "pcsearch cluster check cluster.yaml cub200",
+    "pcsearch cluster check cluster.yaml cub200 --price head=0.10 --price gpu-spot=0.45",
+    "pcsearch cluster check cluster.yaml my.yaml --runs s3://my-bucket/runs --json",
+)
+
+
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file for `ray up`.")],
+    recipes: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RECIPE... [KEY=VALUE]...",
+            help="Whose trials are to run there.",
+            show_default=False,
+        ),
+    ] = None,
+    runs: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where runs will be kept, if that is on S3."),
+    ] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TYPE=P", help="Price of an hour of a node type; once for each."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what is wrong with a cluster file, without starting anything.
+
+    Looks at Ray's schema, what is still to be filled in, whether a trial fits on a node and how
+    many run at once, open ports, the token, files to be copied, shared storage, versions,
+    credentials and price. Asks nothing of the network.
+
+    Exit codes: 0 nothing stands in the way, 2 something does.
+    """
+    from pcsearch.cli.console import console, write_json
+    from pcsearch.cluster.check import check as findings_of
+    from pcsearch.cluster.file import load_cluster_file
+    from pcsearch.recipe.load import load_recipes
+
+    config = load_cluster_file(file)
+    loaded = load_recipes(recipes, (), None) if recipes else []
+    prices = dict(_price(text) for text in price or [])
+    findings = list(
+        findings_of(config, folder=file.parent, recipes=loaded, runs=runs, prices=prices)
+    )
+    problems = sum(finding.level == "problem" for finding in findings)
+    if as_json:
+        write_json([vars(finding) for finding in findings], indent=2)
+    else:
+        marks = {"fine": "[green]✓[/]", "warning": "[yellow]![/]", "problem": "[red]✗[/]"}
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 1))
+        for finding in findings:
+            remedy = f"\n[dim]{escape(finding.remedy)}[/]" if finding.remedy else ""
+            table.add_row(marks[finding.level], escape(finding.text) + remedy)
+        console().print(table)
+    if problems:
+        raise UserError(
+            f"{file}: {problems} problem{'s' if problems > 1 else ''}; nothing was started"
+        )
+
+
+register(app, "check", check, CHECK_EPILOG)
+
+
+def _price(text: str) -> tuple[str, float]:
+    name, sign, amount = text.rpartition("=")
+    try:
+        price = float(amount)
+    except ValueError:
+        price = math.nan
+    if not sign or not name or not (math.isfinite(price) and price >= 0):
+        raise UserError(f"--price is {text}, but must be a node type and a number: gpu-spot=0.45")
+    return name, price

@@ -1,0 +1,89 @@
+"""Whether trials fit on a cluster file's nodes, and what these may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pcsearch.cluster.autoscaler import largest
+from pcsearch.cluster.capacity import Node
+from pcsearch.cluster.file import Config, node_of, worker_types
+from pcsearch.cluster.finding import Finding
+from pcsearch.errors import did_you_mean
+from pcsearch.recipe.schema import Recipe
+
+
+def nodes(config: Config, recipes: Sequence[Recipe]) -> Iterator[Finding]:
+    types = config.get("available_node_types") or {}
+    head = types.get(config.get("head_node_type"), {})
+    if node_of(head).cpus or node_of(head).gpus:
+        yield Finding(
+            "warning",
+            "the head has room for trials, which slow down what decides for all of them",
+            "give the head's type resources: {CPU: 0, GPU: 0}",
+        )
+    workers = worker_types(config)
+    if not workers:
+        yield Finding("warning", "there are no worker types: the cluster is its head alone")
+    for name, kind in workers.items():
+        if kind.get("min_workers"):
+            many = kind["min_workers"]
+            yield Finding(
+                "warning", f"{many} of {name} run, and cost, also while there is no trial"
+            )
+    for recipe in recipes:
+        yield from _fits(config, recipe, workers)
+
+
+def _fits(config: Config, recipe: Recipe, workers: Mapping[str, Any]) -> Iterator[Finding]:
+    capacity, cpus = largest(config), recipe.resources.cpus_per_trial
+    wanted = recipe.resources.gpus_per_trial
+    gpus = float(min(1, int(capacity.gpus))) if wanted == "auto" else wanted
+    most = capacity.fits(cpus, gpus)
+    needs = f"a trial of {recipe.name} takes {_size(Node(cpus, gpus))}"
+    if not most:
+        sizes = ", ".join(f"{name} {_size(node_of(kind))}" for name, kind in workers.items())
+        yield Finding(
+            "problem",
+            f"{needs}, and no node has room for one ({sizes or 'there are no worker types'})",
+            "lower resources.cpus_per_trial or gpus_per_trial, or state the resources of a "
+            "larger type",
+        )
+        return
+    limit = recipe.resources.max_concurrent
+    at_once = most if limit == "auto" else min(most, limit)
+    rooms = ", ".join(f"{node_of(k).fits(cpus, gpus)} on a {name}" for name, k in workers.items())
+    yield Finding("fine", f"{needs}: {rooms}; {at_once} at once at most")
+
+
+def _size(node: Node) -> str:
+    cpus = "1 CPU" if node.cpus == 1 else f"{node.cpus:g} CPUs"
+    return f"{cpus} and 1 GPU" if node.gpus == 1 else f"{cpus} and {node.gpus:g} GPUs"
+
+
+def price(config: Config, prices: Mapping[str, float]) -> Iterator[Finding]:
+    types = config.get("available_node_types") or {}
+    for name in prices:
+        if name not in types:
+            yield Finding(
+                "problem",
+                f'--price: there is no node type "{name}"{did_you_mean(name, list(types))}',
+                f"the types are {', '.join(types)}",
+            )
+    unpriced = [name for name in types if name not in prices]
+    if not prices or unpriced:
+        missing = " ".join(f"--price {name}=P" for name in unpriced)
+        yield Finding("warning", "what it may cost is not known", f"give {missing}")
+        return
+    limit = int(config.get("max_workers", 2))
+    each = sorted(
+        (
+            prices[name]
+            for name, kind in worker_types(config).items()
+            for _ in range(min(int(kind.get("max_workers", limit)), limit))
+        ),
+        reverse=True,
+    )
+    head = prices.get(str(config.get("head_node_type")), 0.0)
+    most = head + sum(each[:limit])
+    yield Finding("fine", f"it costs {head:,.2f} an hour idle and {most:,.2f} an hour at most")

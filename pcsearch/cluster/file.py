@@ -1,0 +1,138 @@
+"""A cluster file as Ray's launcher takes it, read safely."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pcsearch.cluster.capacity import Node
+from pcsearch.errors import UserError
+from pcsearch.regular_files import read_regular
+
+Config = dict[str, Any]
+_LARGEST_BYTES = 1_000_000
+
+COMMANDS = (
+    "initialization_commands",
+    "setup_commands",
+    "head_setup_commands",
+    "worker_setup_commands",
+    "head_start_ray_commands",
+    "worker_start_ray_commands",
+)
+
+
+def load_cluster_file(path: Path) -> Config:
+    """The file's content.
+
+    Raises:
+        UserError: it cannot be read, is no YAML, or no cluster file.
+    """
+    import yaml
+
+    try:
+        text = read_regular(path, _LARGEST_BYTES).decode()
+        config = yaml.safe_load(text)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, RecursionError):
+        raise UserError(f"{path}: is no YAML text") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
+        raise UserError(f"{path}:{line}: is no YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: is no YAML: {error}") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: is no cluster file: it must hold keys such as provider")
+    if config.get("kind") in ("RayCluster", "RayJob"):
+        raise UserError(
+            f"{path}: is a {config['kind']} for Kubernetes; kubectl apply --dry-run=server checks "
+            "those, this checks files for `ray up`"
+        )
+    if not isinstance(config.get("provider"), dict) or "type" not in config["provider"]:
+        raise UserError(
+            f"{path}: is no cluster file: it has no provider.type, such as aws; the repository's "
+            "cluster.yaml is one to start from"
+        )
+    for problem in _misshapen(config):
+        raise UserError(f"{path}: {problem}")
+    return config
+
+
+def _misshapen(config: Config) -> Iterator[str]:
+    """What would keep the file from being looked at any further."""
+    for key in ("available_node_types", "file_mounts", "docker"):
+        if not isinstance(config.get(key) or {}, dict):
+            yield f"{key} must be a mapping"
+    for key in COMMANDS:
+        if not isinstance(config.get(key) or [], list):
+            yield f"{key} must be a list"
+    if not _count(config.get("max_workers", 0)):
+        yield "max_workers must be a whole number"
+    if not isinstance(config.get("head_node_type", ""), str):
+        yield "head_node_type must be a name"
+    group = config["provider"].get("security_group") or {}
+    if not isinstance(group, dict) or not _mappings(group.get("IpPermissions") or []):
+        yield "provider.security_group.IpPermissions must be a list of mappings"
+    elif not all(
+        _mappings(r.get(k) or []) for r in group.get("IpPermissions") or [] for k in _RANGES
+    ):
+        yield "provider.security_group.IpPermissions: ranges must be lists of mappings"
+    for name, kind in (config.get("available_node_types") or {}).items():
+        here = f"available_node_types.{name}"
+        if not isinstance(kind, dict) or not isinstance(kind.get("node_config") or {}, dict):
+            yield f"{here} and its node_config must be mappings"
+        elif not all(_count(kind.get(key, 0)) for key in ("min_workers", "max_workers")):
+            yield f"{here}: min_workers and max_workers must be whole numbers"
+        elif not _amounts(kind.get("resources") or {}):
+            yield f"{here}.resources must be numbers of 0 or more by name"
+
+
+_RANGES = ("IpRanges", "Ipv6Ranges")
+
+
+def _mappings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10**6
+
+
+def _amounts(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(item, int | float) and not isinstance(item, bool) and 0 <= item <= 10**9
+        for key, item in value.items()
+        if key in ("CPU", "GPU")
+    )
+
+
+def worker_types(config: Config) -> dict[str, dict[str, Any]]:
+    """The node types but for the head's."""
+    types = config.get("available_node_types") or {}
+    return {name: kind for name, kind in types.items() if name != config.get("head_node_type")}
+
+
+def node_of(kind: dict[str, Any]) -> Node:
+    """CPUs and GPUs that a node type states."""
+    resources = kind.get("resources") or {}
+    return Node(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)))
+
+
+def commands(config: Config, *keys: str) -> list[str]:
+    """The shell commands under the keys, all of them by default."""
+    lists = (config.get(key) or [] for key in keys or COMMANDS)
+    return [str(command) for commands in lists for command in commands]
+
+
+def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in the file, with the path of its key."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from texts(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from texts(item, f"{path}[{index}]")

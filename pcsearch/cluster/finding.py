@@ -1,0 +1,17 @@
+"""What a look at a cluster file found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["fine", "warning", "problem"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `remedy` says what to do where it is not fine."""
+
+    level: Level
+    text: str
+    remedy: str = ""
