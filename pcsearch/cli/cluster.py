@@ -57,7 +57,7 @@ def check(
     loaded = load_recipes(recipes, (), None) if recipes else []
     prices = dict(_price(text) for text in price or [])
     findings = list(
-        findings_of(config, folder=file.parent, recipes=loaded, runs=runs, prices=prices)
+        findings_of(config, folder=Path.cwd(), recipes=loaded, runs=runs, prices=prices)
     )
     problems = sum(finding.level == "problem" for finding in findings)
     if as_json:

@@ -19,7 +19,7 @@ def largest(config: Mapping[str, Any]) -> Capacity:
         config: A cluster file as Ray reads it: `available_node_types`, `head_node_type`,
             `max_workers` (for all worker types together, 2 where it is left out).
     """
-    node_types = dict(config.get("available_node_types", {}))
+    node_types = dict(config.get("available_node_types") or {})
     head = node_types.pop(config.get("head_node_type"), {})
     limit = int(config.get("max_workers", 2))
     addable = [

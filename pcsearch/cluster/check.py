@@ -30,7 +30,7 @@ def check(
 
     Args:
         config: The file, of `load_cluster_file`.
-        folder: That paths in it are relative to.
+        folder: Where `ray up` will be started: paths in the file are relative to that.
         recipes: Whose trials are to run there.
         runs: Where runs are to be kept, if that is known.
         prices: Of an hour of a node, by node type.
@@ -132,7 +132,9 @@ def _files(config: Config, folder: Path) -> Iterator[Finding]:
         if not (folder / Path(str(here)).expanduser()).exists():
             wheel = str(here).endswith(".whl")
             remedy = "pip wheel --no-deps -w dist ." if wheel else "make it, or take it out"
-            yield Finding("problem", f"file_mounts: there is no {here}", remedy)
+            yield Finding(
+                "problem", f"file_mounts: there is no {here} (seen from {folder})", remedy
+            )
 
 
 def _versions(config: Config) -> Iterator[Finding]:

@@ -87,7 +87,7 @@ def storage(config: Config, runs: str | None) -> Iterator[Finding]:
             )
     elif any(_SHARED.search(line) for line in commands(config)):
         yield Finding("fine", "a shared folder is mounted on every node")
-    elif (config.get("cluster_synced_files") or []) or config["provider"]["type"] == "local":
+    elif config["provider"]["type"] == "local":
         yield Finding("warning", "whether the nodes share a folder cannot be seen here")
     else:
         yield Finding(

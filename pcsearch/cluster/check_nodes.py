@@ -23,7 +23,7 @@ def nodes(config: Config, recipes: Sequence[Recipe]) -> Iterator[Finding]:
             "give the head's type resources: {CPU: 0, GPU: 0}",
         )
     workers = worker_types(config)
-    if not workers:
+    if not workers and config["provider"]["type"] != "local":
         yield Finding("warning", "there are no worker types: the cluster is its head alone")
     for name, kind in workers.items():
         if kind.get("min_workers"):
@@ -31,6 +31,9 @@ def nodes(config: Config, recipes: Sequence[Recipe]) -> Iterator[Finding]:
             yield Finding(
                 "warning", f"{many} of {name} run, and cost, also while there is no trial"
             )
+    if config["provider"]["type"] == "local" and not types:
+        yield Finding("fine", "what the machines have room for is seen when they run")
+        return
     for recipe in recipes:
         yield from _fits(config, recipe, workers)
 
@@ -63,6 +66,8 @@ def _size(node: Node) -> str:
 
 def price(config: Config, prices: Mapping[str, float]) -> Iterator[Finding]:
     types = config.get("available_node_types") or {}
+    if not types and not prices:
+        return  # machines that are there already
     for name in prices:
         if name not in types:
             yield Finding(

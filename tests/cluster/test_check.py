@@ -66,6 +66,33 @@ def test_the_shipped_file_passes_once_it_is_filled_in(ready: dict[str, Any], hom
     assert any("0.10 an hour idle and 3.30 an hour at most" in f.text for f in found)
 
 
+@pytest.mark.parametrize("file", ["gcp.yaml", "on-premise.yaml"])
+def test_the_examples_pass_once_they_are_filled_in(file: str, home: Path) -> None:
+    config = yaml.safe_load((FILE.parent / "clusters" / file).read_text().replace("FILL-IN", "x"))
+    found = list(
+        check(
+            config,
+            folder=home,
+            recipes=[recipe()],
+            prices={"head": 0.1, "gpu-spot": 0.4} if file == "gcp.yaml" else {},
+        )
+    )
+    wanted = {
+        "gcp.yaml": [],
+        "on-premise.yaml": ["whether the nodes share a folder cannot be seen"],
+    }
+    bad = [f.text for f in found if f.level != "fine"]
+    assert [text[:47] for text in bad] == [text[:47] for text in wanted[file]]
+
+
+@pytest.mark.parametrize("file", ["gcp.yaml", "on-premise.yaml"])
+def test_the_examples_install_this_version_and_open_nothing(file: str) -> None:
+    text = (FILE.parent / "clusters" / file).read_text()
+    assert f"pcsearch-{pcsearch.__version__}-py3-none-any.whl" in text
+    assert "0.0.0.0" not in text
+    assert "--dashboard-host=127.0.0.1" in text
+
+
 def opened(config: dict[str, Any], first: int, last: int, to: str = "0.0.0.0/0") -> None:
     rule = {"FromPort": first, "ToPort": last, "IpProtocol": "tcp", "IpRanges": [{"CidrIp": to}]}
     config["provider"]["security_group"]["IpPermissions"] = [rule]

@@ -18,6 +18,8 @@ from pcsearch.search.sizing import size_trials
         ({"cpus_per_trial": 0.5}, 2, 0, 0, 4),
         ({"gpus_per_trial": 1}, 16, 4, 1, 4),
         ({"gpus_per_trial": 0.3}, 16, 0.9, 0.3, 3),
+        ({"gpus_per_trial": 0.3}, 64, 8, 0.3, 24),  # not 26: no trial has parts of two GPUs
+        ({"gpus_per_trial": 0.25}, 64, 2.5, 0.25, 10),
         ({"gpus_per_trial": 0.5, "cpus_per_trial": 4}, 16, 8, 0.5, 4),
         ({"gpus_per_trial": "auto"}, 16, 2, 1, 2),
         ({"gpus_per_trial": "auto"}, 2, 0, 0, 2),
