@@ -52,7 +52,7 @@ def seen(arm: ArmState) -> list[Trial]:
     """What a sampler is shown of an arm's search trials: all, or of many the best and the latest.
 
     Optuna's time for an answer grows with the trials it is shown (5 ms for 100, 44 ms for 1,000).
-    With the best 25 and the latest 75 its answers were no worse than with all of them; see
+    With the best 25 and the latest 75 its answers were about as good as with all of them; see
     benchmarks/README.md.
     """
     search = arm.trials["search"]
