@@ -17,8 +17,9 @@ from pcsearch.errors import UserError
 from pcsearch.recipe.paths import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
 from pcsearch.results.environment import environment
+from pcsearch.results.naming import resume_command, shown
 from pcsearch.results.runs import Runs, check_free, check_place, free_names, new_run
-from pcsearch.results.store import RunFolder, resume_command, shown
+from pcsearch.results.store import RunFolder
 from pcsearch.results.summary import Summary, summarise
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.ending import Ending

@@ -24,8 +24,8 @@ def list_command(runs: Runs = RUNS, as_json: Json = False) -> None:
     """List runs, those last worked on first: status, time since they were begun, studies and the
     largest gain."""
     from pcsearch.cli.console import console, write_json
+    from pcsearch.results.naming import at
     from pcsearch.results.runs import list_runs
-    from pcsearch.results.store import at
 
     rows = [_row(folder, time.time()) for folder in list_runs(runs)]
     if as_json:

@@ -11,6 +11,7 @@ from pcsearch.cluster.file import Config, node_of, worker_types
 from pcsearch.cluster.finding import Finding
 from pcsearch.errors import did_you_mean
 from pcsearch.recipe.schema import Recipe
+from pcsearch.search.sizing import gpus_of_trial
 
 
 def nodes(config: Config, recipes: Sequence[Recipe]) -> Iterator[Finding]:
@@ -40,8 +41,7 @@ def nodes(config: Config, recipes: Sequence[Recipe]) -> Iterator[Finding]:
 
 def _fits(config: Config, recipe: Recipe, workers: Mapping[str, Any]) -> Iterator[Finding]:
     capacity, cpus = largest(config), recipe.resources.cpus_per_trial
-    wanted = recipe.resources.gpus_per_trial
-    gpus = float(min(1, int(capacity.gpus))) if wanted == "auto" else wanted
+    gpus = gpus_of_trial(recipe.resources, capacity.gpus)
     most = capacity.fits(cpus, gpus)
     needs = f"a trial of {recipe.name} takes {_size(Node(cpus, gpus))}"
     if not most:

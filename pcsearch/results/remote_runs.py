@@ -23,7 +23,8 @@ from typing import Any
 from pcsearch.data.cache import default_cache_folder
 from pcsearch.errors import PcsearchError, UserError, did_you_mean
 from pcsearch.results.guarded_journal import guarded_journal
-from pcsearch.results.store import RunFolder, check_name, resume_command
+from pcsearch.results.naming import resume_command
+from pcsearch.results.store import RunFolder, check_name
 from pcsearch.search.ending import Marker
 from pcsearch.search.journal import Journal
 from pcsearch.search.state import CampaignState, Status, replay

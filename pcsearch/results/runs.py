@@ -11,8 +11,9 @@ from typing import Any
 
 from pcsearch.errors import UserError
 from pcsearch.results import store
+from pcsearch.results.naming import at, resume_command
 from pcsearch.results.room import check_space
-from pcsearch.results.store import RunFolder, resume_command
+from pcsearch.results.store import RunFolder
 
 __all__ = [
     "RunFolder",
@@ -116,7 +117,7 @@ def find_run(run: str | None, runs: Runs, *, begun: bool = True) -> RunFolder:
         if not known:
             raise UserError(
                 f"there are no runs under {runs}; start one with "
-                f"`pcsearch tune quickstart{store.at(runs)}`"
+                f"`pcsearch tune quickstart{at(runs)}`"
             )
         return known[0]
     if run is None or not (is_remote(run) or is_remote(runs)):

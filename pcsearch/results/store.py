@@ -18,7 +18,6 @@ import contextlib
 import json
 import os
 import re
-import shlex
 import shutil
 import socket
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from filelock import FileLock, Timeout
 
 from pcsearch.errors import UserError, did_you_mean
 from pcsearch.regular_files import open_regular, own_folder, read_regular
+from pcsearch.results.naming import at, resume_command
 from pcsearch.results.room import check_space, not_writable
 from pcsearch.search.ending import Marker
 from pcsearch.search.journal import LINE_BYTES, FileJournal, Journal, read_events
@@ -40,8 +40,6 @@ from pcsearch.train.atomic import remove_half_written, replacing
 _LOCK_SECONDS = 1.0  # longer than a reader takes to try whether it is held
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _WRITTEN_ONCE = "environment.json"
-DEFAULT_RUNS = Path("runs")
-"""Where commands keep and look for runs unless they are told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -231,27 +229,6 @@ def check_name(name: str) -> str:
             "begin with a letter or digit"
         )
     return name
-
-
-def resume_command(run: Path | str, cluster: str | None = None) -> str:
-    """What to type to go on with a run, from the folder that one is in now.
-
-    Args:
-        run: Its folder, or its URL.
-        cluster: The address of the Ray cluster that it is to go on on, if not on this machine.
-    """
-    on = f" --address {shlex.quote(cluster)}" if cluster else ""
-    return f"pcsearch resume {shlex.quote(shown(run))}{on}"
-
-
-def shown(run: Path | str) -> str:
-    """How a run's folder is written for a person who is in the current folder."""
-    return min(os.path.relpath(run), str(run), key=len) if isinstance(run, Path) else run
-
-
-def at(runs: Path | str) -> str:
-    """The option that names the folder of the runs, with a space before it; empty for the usual."""
-    return "" if str(runs) == str(DEFAULT_RUNS) else f" --runs {shlex.quote(str(runs))}"
 
 
 def list_runs(runs: Path) -> list[RunFolder]:

@@ -27,15 +27,19 @@ def one_a_cpu(resources: ResourcesSection) -> bool:
     )
 
 
+def gpus_of_trial(resources: ResourcesSection, gpus: float) -> float:
+    """The GPUs that a trial is given where there are `gpus` in all: `auto` is one, if there is."""
+    wanted = resources.gpus_per_trial
+    return float(min(1, int(gpus))) if wanted == "auto" else wanted
+
+
 def size_trials(resources: ResourcesSection, capacity: Capacity) -> Sizing:
     """Fit a recipe's demands to a cluster.
 
     Raises:
         UserError: not a single trial fits on any of its nodes.
     """
-    wanted = resources.gpus_per_trial
-    cpus = resources.cpus_per_trial
-    gpus = float(min(1, int(capacity.gpus))) if wanted == "auto" else wanted
+    cpus, gpus = resources.cpus_per_trial, gpus_of_trial(resources, capacity.gpus)
     most = capacity.fits(cpus, gpus)
     if most < 1:
         raise UserError(

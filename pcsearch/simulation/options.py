@@ -16,6 +16,7 @@ from pcsearch.results.runs import find_run
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.observer import Observer
 from pcsearch.search.plan import build_plan
+from pcsearch.search.sizing import gpus_of_trial
 from pcsearch.search.state import CampaignState
 from pcsearch.simulation.cluster import ClusterModel
 from pcsearch.simulation.curves import Curves, Family
@@ -83,8 +84,8 @@ class Options:
         Raises:
             UserError: no trial fits on a node.
         """
-        wanted, cpus = recipe.resources.gpus_per_trial, recipe.resources.cpus_per_trial
-        gpus = float(min(1, self.gpus_per_node)) if wanted == "auto" else wanted
+        cpus = recipe.resources.cpus_per_trial
+        gpus = gpus_of_trial(recipe.resources, self.gpus_per_node)
         slots = self.node.fits(cpus, gpus)
         if slots < 1:
             raise UserError(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pcsearch.errors import UserError
-from pcsearch.results.store import RunFolder, held, new_run, resume_command
+from pcsearch.results.naming import resume_command
+from pcsearch.results.store import RunFolder, held, new_run
 
 
 def test_what_was_half_written_goes_with_the_end(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 from pcsearch.search.journal import MemoryJournal, read_events
 from pcsearch.simulation.cluster import ClusterModel
 from pcsearch.simulation.curves import Family
-from pcsearch.simulation.parity import first_difference
 from pcsearch.simulation.simulator import simulate
 from tests.e2e.cli import CommandLine, overrides
 from tests.search.driving import make_plan
+from tests.simulation.parity import first_difference
 
 
 @pytest.fixture(scope="module")
