@@ -176,6 +176,8 @@ def run_in(
     began = time.monotonic() - (state.seconds if state else 0.0)
     sizing = ready.sizing
     with folder.open_journal() as journal:
+        if state is not None:
+            observer.history(folder.events())
         campaign = Campaign(
             ready.plan if state is None else state.plan,
             journal,

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from pcsearch.cli import cluster, plan, recipes, resume, runs, simulate, summary, trials, tune
+from pcsearch.cli import plan, recipes, resume, runs, simulate, summary, trials, tune
+from pcsearch.cli.cluster import app as cluster
 from pcsearch.cli.data import app as data
 from pcsearch.cli.options import examples, register
 from pcsearch.errors import PcsearchError, UserError

@@ -12,6 +12,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from pcsearch.cli.live import LiveView
     from pcsearch.cli.plain import PlainLines
+    from pcsearch.cluster.relay import EventLines
 
 PIPED_COLUMNS = 120
 """Width of tables in a file or a pipe, where no terminal sets one; COLUMNS changes it."""
@@ -24,13 +25,19 @@ def console(stream: TextIO | None = None) -> Console:
     return Console(file=stream, width=PIPED_COLUMNS if piped else None, highlight=False)
 
 
-def observer(*, plain: bool = False, stream: TextIO | None = None) -> LiveView | PlainLines:
-    """A live view where the terminal can redraw, else plain lines."""
+def observer(
+    *, plain: bool = False, events: bool = False, stream: TextIO | None = None
+) -> LiveView | PlainLines | EventLines:
+    """A live view where the terminal can redraw, else plain lines; or a program's events."""
     # here, because they bring the recipe's models along, which most commands do without
     from pcsearch.cli.live import LiveView
     from pcsearch.cli.plain import PlainLines
 
     stream = stream or sys.stdout
+    if events:
+        from pcsearch.cluster.relay import EventLines
+
+        return EventLines(stream)
     terminal = console(stream)
     if plain or not stream.isatty() or terminal.is_dumb_terminal:
         return PlainLines(stream)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -48,6 +48,9 @@ class LiveView:
     def noted(self, line: str) -> None:
         self.close()  # the line stays above the region that follows
         self._console.print(Text(line))
+
+    def history(self, events: Iterable[Event]) -> None:
+        """Nothing: the state that follows has it all."""
 
     def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
         self._run_folder = str(run_folder)

@@ -44,6 +44,14 @@ Run = Annotated[
     ),
 ]
 Plain = Annotated[bool, typer.Option("--plain", help="Plain lines in place of the live view.")]
+Events = Annotated[
+    bool,
+    typer.Option(
+        "--events",
+        help="One JSON object a line for each step, epoch and decision, for programs that follow; "
+        "in place of view and table.",
+    ),
+]
 Address = Annotated[
     str | None,
     typer.Option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -36,6 +37,9 @@ class PlainLines:
 
     def noted(self, line: str) -> None:
         self._write(0.0, line)
+
+    def history(self, events: Iterable[Event]) -> None:
+        """Nothing: the state that follows has it all."""
 
     def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
         self._said = self._elapsed

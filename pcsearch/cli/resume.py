@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pcsearch.cli.options import RUNS, Address, Plain, Runs, examples
+from pcsearch.cli.options import RUNS, Address, Events, Plain, Runs, examples
 
 EPILOG = examples(
     "pcsearch resume",
@@ -28,6 +28,7 @@ def resume(
     ] = None,
     runs: Runs = RUNS,
     plain: Plain = False,
+    events: Events = False,
     address: Address = None,
 ) -> None:
     """Go on with a run that was stopped, killed or lost its machine; or widen one that ended.
@@ -54,4 +55,5 @@ def resume(
     raise tell(
         lambda watcher: [api.resume(run, overrides, runs=runs, address=address, observer=watcher)],
         plain=plain,
+        events=events,
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pcsearch.cli.options import RUNS, Address, Images, Plain, Recipes, Runs, examples
+from pcsearch.cli.options import RUNS, Address, Events, Images, Plain, Recipes, Runs, examples
 
 EPILOG = examples(
     "pcsearch tune quickstart",
@@ -25,6 +25,7 @@ def tune(
         typer.Option(help="The run's name; by default the recipe's name and the time."),
     ] = None,
     plain: Plain = False,
+    events: Events = False,
     address: Address = None,
 ) -> None:
     """Search λ, confirm it with fresh seeds, print the table.
@@ -43,4 +44,5 @@ def tune(
             recipes or [], images=images, runs=runs, name=name, address=address, observer=watcher
         ),
         plain=plain,
+        events=events,
     )

@@ -26,7 +26,7 @@ from pcsearch.results.guarded_journal import guarded_journal
 from pcsearch.results.naming import resume_command
 from pcsearch.results.store import RunFolder, check_name
 from pcsearch.search.ending import Marker
-from pcsearch.search.journal import Journal
+from pcsearch.search.journal import Event, Journal
 from pcsearch.search.state import CampaignState, Status, replay
 from pcsearch.search.trial import checkpoint_folder
 from pcsearch.storage import Storage, check_storage, open_storage
@@ -62,12 +62,15 @@ class RemoteRun(RunFolder):
     def has_begun(self) -> bool:
         return bool(self.storage.list("journal"))
 
-    def state(self) -> CampaignState:
+    def events(self) -> Iterator[Event]:
         events = read_segments(self.storage)
         if not events:
             raise UserError(f"{self.url} has no journal: nothing was started there")
+        yield from events
+
+    def state(self) -> CampaignState:
         try:
-            return replay(events)
+            return replay(self.events())
         except (KeyError, TypeError, ValueError, StopIteration) as error:
             raise UserError(f"{self.url}/journal is damaged: {error!r}") from error
 

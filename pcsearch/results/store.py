@@ -32,7 +32,7 @@ from pcsearch.regular_files import open_regular, own_folder, read_regular
 from pcsearch.results.naming import at, resume_command
 from pcsearch.results.room import check_space, not_writable
 from pcsearch.search.ending import Marker
-from pcsearch.search.journal import LINE_BYTES, FileJournal, Journal, read_events
+from pcsearch.search.journal import LINE_BYTES, Event, FileJournal, Journal, read_events
 from pcsearch.search.state import CampaignState, Status, replay
 from pcsearch.search.trial import checkpoint_folder, stop_marker
 from pcsearch.train.atomic import remove_half_written, replacing
@@ -121,12 +121,16 @@ class RunFolder:
         for folder in (self.data, self.checkpoints, self.weights):
             own_folder(folder)
 
-    def state(self) -> CampaignState:
-        """The campaign as its journal tells it, also while it runs."""
+    def events(self) -> Iterator[Event]:
+        """What its journal holds, also while it runs."""
         if not self.journal.is_file():
             raise UserError(f"{self.path} has no journal.jsonl: nothing was started there")
+        return read_events(self.journal)
+
+    def state(self) -> CampaignState:
+        """The campaign as its journal tells it, also while it runs."""
         try:
-            return replay(read_events(self.journal))
+            return replay(self.events())
         except (KeyError, TypeError, ValueError, StopIteration) as error:
             raise UserError(f"{self.journal} is damaged: {error!r}") from error
 

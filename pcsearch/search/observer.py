@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,9 @@ class Observer(Protocol):
 
     def noted(self, line: str) -> None:
         """Something a person should know before the campaign starts."""
+
+    def history(self, events: Iterable[Event]) -> None:
+        """What the journal held before a campaign is gone on with; read only where it is needed."""
 
     def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
         """The run folder exists and trials are about to be asked, `width` at once.
@@ -41,6 +45,8 @@ class Silent:
     def preparing(self, what: str, done: int, total: int) -> None: ...
 
     def noted(self, line: str) -> None: ...
+
+    def history(self, events: Iterable[Event]) -> None: ...
 
     def started(self, run_folder: Path | str, plan: Plan, width: int) -> None: ...
 

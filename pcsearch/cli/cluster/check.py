@@ -1,19 +1,20 @@
-"""`pcsearch cluster`: clusters that Ray's launcher starts."""
+"""`pcsearch cluster check`: what is wrong with a cluster file, before it costs."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcsearch.cli.options import Json, examples, register
+from pcsearch.cli.options import Json, examples
 from pcsearch.errors import UserError
 
-app = typer.Typer(no_args_is_help=True, help="Check the file of a Ray cluster before it costs.")
+if TYPE_CHECKING:
+    from pcsearch.cluster.finding import Finding
 
-CHECK_EPILOG = examples(
+EPILOG = examples(
     "pcsearch cluster check cluster.yaml cub200",
     "pcsearch cluster check cluster.yaml cub200 --price head=0.10 --price gpu-spot=0.45",
     "pcsearch cluster check cluster.yaml my.yaml --runs s3://my-bucket/runs --json",
@@ -48,37 +49,52 @@ def check(
 
     Exit codes: 0 nothing stands in the way, 2 something does.
     """
-    from pcsearch.cli.console import console, write_json
-    from pcsearch.cluster.check import check as findings_of
+    from pcsearch.cli.console import write_json
+
+    findings = findings_of(file, recipes, runs, price)
+    if as_json:
+        write_json([vars(finding) for finding in findings], indent=2)
+    else:
+        print_findings(findings)
+    refuse_problems(file, findings)
+
+
+def findings_of(
+    file: Path, recipes: list[str] | None, runs: str | None, prices: list[str] | None
+) -> list[Finding]:
+    """All that can be said of a file, for these recipes."""
+    from pcsearch.cluster.check import check as look
     from pcsearch.cluster.file import load_cluster_file
     from pcsearch.recipe.load import load_recipes
 
     config = load_cluster_file(file)
     loaded = load_recipes(recipes, (), None) if recipes else []
-    prices = dict(_price(text) for text in price or [])
-    findings = list(
-        findings_of(config, folder=Path.cwd(), recipes=loaded, runs=runs, prices=prices)
-    )
-    problems = sum(finding.level == "problem" for finding in findings)
-    if as_json:
-        write_json([vars(finding) for finding in findings], indent=2)
-    else:
-        marks = {"fine": "[green]✓[/]", "warning": "[yellow]![/]", "problem": "[red]✗[/]"}
-        from rich.markup import escape
-        from rich.table import Table
+    known = dict(_price(text) for text in prices or [])
+    return list(look(config, folder=Path.cwd(), recipes=loaded, runs=runs, prices=known))
 
-        table = Table.grid(padding=(0, 1))
-        for finding in findings:
-            remedy = f"\n[dim]{escape(finding.remedy)}[/]" if finding.remedy else ""
-            table.add_row(marks[finding.level], escape(finding.text) + remedy)
-        console().print(table)
+
+def print_findings(findings: list[Finding]) -> None:
+    """One mark and one paragraph a finding."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from pcsearch.cli.console import console
+
+    marks = {"fine": "[green]✓[/]", "warning": "[yellow]![/]", "problem": "[red]✗[/]"}
+    table = Table.grid(padding=(0, 1))
+    for finding in findings:
+        remedy = f"\n[dim]{escape(finding.remedy)}[/]" if finding.remedy else ""
+        table.add_row(marks[finding.level], escape(finding.text) + remedy)
+    console().print(table)
+
+
+def refuse_problems(file: Path, findings: list[Finding]) -> None:
+    """UserError if something stands in the way."""
+    problems = sum(finding.level == "problem" for finding in findings)
     if problems:
         raise UserError(
             f"{file}: {problems} problem{'s' if problems > 1 else ''}; nothing was started"
         )
-
-
-register(app, "check", check, CHECK_EPILOG)
 
 
 def _price(text: str) -> tuple[str, float]:

@@ -1,0 +1,1 @@
+"""`pcsearch cluster`: clusters that Ray's launcher starts, and campaigns on them."""

@@ -1,0 +1,114 @@
+"""Following a campaign on a cluster: `attach`, `logs`, and what `submit` does after it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pcsearch.cli.cluster.options import Cluster, Job
+from pcsearch.cli.options import Plain, examples
+
+if TYPE_CHECKING:
+    from pcsearch.cluster.following import Following
+    from pcsearch.cluster.relay import Followed
+    from pcsearch.search.observer import Observer
+
+EXIT_DETACHED = 130
+EXIT_NOT_FOUND = 127
+
+ATTACH_EPILOG = examples(
+    "pcsearch cluster attach cluster.yaml",
+    "pcsearch cluster attach http://127.0.0.1:8265 pcsearch-cub200-3f2a9c --plain",
+)
+LOGS_EPILOG = examples(
+    "pcsearch cluster logs cluster.yaml",
+    "pcsearch cluster logs cluster.yaml pcsearch-cub200-3f2a9c --raw > log.txt",
+)
+
+
+def attach(cluster: Cluster, job: Job = None, plain: Plain = False) -> None:
+    """Follow a campaign on a cluster, with the same live view and table as here.
+
+    Also one that has ended: then its table is printed. Ctrl-C stops the following, not the
+    campaign. A lost connection is tried again for two minutes.
+
+    Exit codes: the campaign's, as of pcsearch tune; 130 after Ctrl-C, 3 when the connection is
+    lost.
+    """
+    from pcsearch.cluster.following import Following
+
+    raise watch(cluster, Following(cluster, job), plain=plain)
+
+
+def logs(
+    cluster: Cluster,
+    job: Job = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="As the job wrote it, a JSON object for each event.")
+    ] = False,
+) -> None:
+    """Print what a campaign has said so far, a line for each trial that ended.
+
+    Errors and whatever else its process printed go to standard error.
+    """
+    from pcsearch.cli.plain import PlainLines
+    from pcsearch.cluster.jobs import Jobs
+    from pcsearch.cluster.relay import follow
+    from pcsearch.cluster.tunnel import dashboard_of
+
+    with dashboard_of(cluster) as address:
+        jobs = Jobs(address)
+        text = jobs.log(jobs.find(job).id)
+    if raw:
+        sys.stdout.write(text)
+        return
+    for _ in follow(text.splitlines(), PlainLines(sys.stdout), _say, cluster):
+        pass
+
+
+def watch(cluster: str, following: Following, *, plain: bool) -> typer.Exit:
+    """Follow until the campaign ends, or Ctrl-C; the exit with the campaign's code."""
+    from pcsearch.cli.outcome import tell
+    from pcsearch.cluster.relay import follow
+
+    detached = False
+
+    def ends(watcher: Observer) -> Iterator[Followed]:
+        nonlocal detached
+        lines = following.lines(lambda: watcher.noted("the connection broke; trying again"))
+        try:
+            yield from follow(lines, watcher, _say, cluster)
+        except KeyboardInterrupt:
+            detached = True
+
+    leave = tell(ends, plain=plain)
+    if detached:
+        typer.echo(
+            f"no longer following; the campaign goes on. Follow it again with: "
+            f"{following.attach_command}\nStop it with: pcsearch cluster stop "
+            f"{shlex.quote(cluster)} {following.job.id}"
+        )
+        return typer.Exit(EXIT_DETACHED)
+    job = following.job
+    if job.exit_code == EXIT_NOT_FOUND:
+        typer.echo(
+            "error: the head finds no `pcsearch`; its set-up commands must install it, and its "
+            "folder must be on the PATH of `ray start`",
+            err=True,
+        )
+    if job.exit_code is not None:
+        return typer.Exit(job.exit_code)
+    if job.status != "SUCCEEDED" and leave.exit_code == 0:
+        typer.echo(f"error: {job.id} {job.status.lower()}: {job.message}", err=True)
+        return typer.Exit(1)
+    return leave
+
+
+def _say(line: str) -> None:
+    ray = line.startswith("Running entrypoint for job ") or "INFO job_manager.py:" in line
+    if line.strip() and not ray:
+        typer.echo(line, err=True)

@@ -1,0 +1,149 @@
+"""`pcsearch cluster up`, `stop` and `down`: machines that cost, and campaigns on them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pcsearch.cli.cluster.check import findings_of, print_findings, refuse_problems
+from pcsearch.cli.cluster.options import Cluster, File, Job, Yes
+from pcsearch.cli.options import examples
+from pcsearch.errors import UserError
+
+if TYPE_CHECKING:
+    from pcsearch.cluster import jobs
+
+UP_EPILOG = examples(
+    "pcsearch cluster up cluster.yaml cub200 --price head=0.10 --price gpu-spot=0.45",
+    "pcsearch cluster up cluster.yaml --yes",
+)
+STOP_EPILOG = examples(
+    "pcsearch cluster stop cluster.yaml",
+    "pcsearch cluster stop cluster.yaml pcsearch-cub200-3f2a9c",
+)
+DOWN_EPILOG = examples(
+    "pcsearch cluster down cluster.yaml", "pcsearch cluster down cluster.yaml --yes --force"
+)
+
+
+def up(
+    file: File,
+    recipes: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RECIPE... [KEY=VALUE]...",
+            help="Whose trials are to run there; looked at by the check.",
+            show_default=False,
+        ),
+    ] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TYPE=P", help="Price of an hour of a node type; once for each."),
+    ] = None,
+    yes: Yes = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where a campaign runs: it is interrupted.")
+    ] = False,
+) -> None:
+    """Check a cluster's file, ask, and start its head; workers come when trials wait.
+
+    What pcsearch cluster check finds is printed first, and a problem ends it there. For a cluster
+    that is up, its file's changes are applied, which starts Ray anew. Needs rsync and ssh.
+    """
+    from pcsearch.cluster import launch
+
+    path = launch.check_is_file(file, "up")
+    findings = findings_of(path, recipes, None, price)
+    print_findings(findings)
+    refuse_problems(path, findings)
+    if launch.is_up(path) and not force:
+        _refuse_while_running(file, launch.running_campaigns(file), "starting Ray anew")
+    _ask(f"Start the machines of {file}?", yes)
+    launch.start(path)
+    typer.echo(
+        f"{file} is up. Next: pcsearch cluster submit {shlex.quote(file)} RECIPE --runs URL\n"
+        f"Its head costs until: pcsearch cluster down {shlex.quote(file)}"
+    )
+
+
+def stop(cluster: Cluster, job: Job = None) -> None:
+    """Stop a campaign as Ctrl-C does: every trial may end its epoch, nothing is lost.
+
+    pcsearch cluster submit CLUSTER --resume RUN goes on with it.
+    """
+    from pcsearch.cluster import launch
+    from pcsearch.cluster.jobs import Jobs
+    from pcsearch.cluster.relay import follow
+    from pcsearch.cluster.tunnel import dashboard_of
+    from pcsearch.search.observer import Silent
+
+    with dashboard_of(cluster) as address:
+        found = Jobs(address).find(job)
+        if not found.runs:
+            raise UserError(f"{found.id} does not run: it {_past(found)}")
+        _stopped(launch.stop_campaign(Jobs(address), found))
+        text = Jobs(address).log(found.id)
+    for end in follow(text.splitlines(), Silent(), lambda line: None, cluster):
+        if end.summary.status == "interrupted":
+            typer.echo(f"go on with: {end.resume_command}")
+
+
+def down(
+    file: File,
+    yes: Yes = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Also while a campaign runs, which is stopped first, or where none can be seen.",
+        ),
+    ] = False,
+) -> None:
+    """End every machine of a cluster; what lies on S3 or a shared file system remains."""
+    from pcsearch.cluster import launch
+
+    path = launch.check_is_file(file, "down")
+    try:
+        running = launch.running_campaigns(file)
+    except UserError as error:
+        if not force:
+            raise UserError(
+                f"{error}\nwhether a campaign runs cannot be seen; pcsearch cluster down "
+                f"{shlex.quote(file)} --force ends all machines all the same"
+            ) from error
+        running = []
+    if not force:
+        _refuse_while_running(file, running, "ending its machines")
+    _ask(f"End every machine of {file}?", yes)
+    if running:
+        launch.stop_campaigns(file, _stopped)
+    launch.end(path)
+    typer.echo(f"{file} is down")
+
+
+def _refuse_while_running(file: str, running: list[jobs.Job], what: str) -> None:
+    if running:
+        names = ", ".join(job.id for job in running)
+        raise UserError(
+            f"{names} still runs on {file}, and {what} would interrupt it; wait, or stop it with: "
+            f"pcsearch cluster stop {shlex.quote(file)}; or give --force"
+        )
+
+
+def _stopped(job: jobs.Job) -> None:
+    typer.echo(f"{job.id} {_past(job)}")
+
+
+def _past(job: jobs.Job) -> str:
+    return {"SUCCEEDED": "is done", "FAILED": "failed"}.get(job.status, "was stopped")
+
+
+def _ask(question: str, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError("there is nobody to ask; give --yes")
+    typer.confirm(question, abort=True)

@@ -1,0 +1,96 @@
+"""`pcsearch cluster submit`: start a campaign on a cluster."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pcsearch.cli.cluster.follow import watch
+from pcsearch.cli.cluster.options import Cluster
+from pcsearch.cli.options import Images, Plain, examples
+from pcsearch.errors import UserError
+
+EPILOG = examples(
+    "pcsearch cluster submit cluster.yaml cub200 data.root=/data --runs s3://my-bucket/runs",
+    "pcsearch cluster submit cluster.yaml my.yaml search.trials=30 --runs /shared/runs --detach",
+    "pcsearch cluster submit cluster.yaml --resume first-try --runs s3://my-bucket/runs",
+)
+
+
+def submit(
+    cluster: Cluster,
+    recipes: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RECIPE... [KEY=VALUE]...",
+            help="As for pcsearch tune; their files are sent, paths in them are the cluster's.",
+            show_default=False,
+        ),
+    ] = None,
+    runs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where the runs are kept: s3://BUCKET/PREFIX, or a folder that all nodes share.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="The run's name; by default the recipe's name and the time."),
+    ] = None,
+    images: Images = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with this run in place of a new one: its address, its folder there, or its "
+            "name under --runs. KEY=VALUE then make it wider.",
+        ),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Do not follow: print the job's id and return.")
+    ] = False,
+    plain: Plain = False,
+) -> None:
+    """Send recipes to a cluster, start the campaign there and follow it.
+
+    It runs as a Ray job on the cluster's head and goes on when this machine sleeps or closes:
+    pcsearch cluster attach follows it again, from anywhere. Networks of your own (module:function)
+    are sent along from the working directory. Images, weights files and runs are the cluster's:
+    nothing else is sent, and no setting or credential of this machine.
+
+    Exit codes: the campaign's, as of pcsearch tune; 130 after Ctrl-C, which stops the following
+    and not the campaign.
+    """
+    from pcsearch.cluster import sending
+    from pcsearch.cluster.following import Following
+    from pcsearch.cluster.jobs import Jobs
+    from pcsearch.cluster.tunnel import dashboard_of, is_address
+    from pcsearch.recipe.load import load_recipes
+    from pcsearch.recipe.overrides import split_arguments
+
+    with tempfile.TemporaryDirectory(prefix="pcsearch-submit-") as scratch:
+        folder = Path(scratch)
+        if resume is None:
+            loaded = load_recipes(recipes or [], (), images)
+            package = sending.new_campaign(loaded, folder, runs=runs, name=name)
+            if not is_address(cluster):
+                sending.check_room(Path(cluster), loaded)
+        else:
+            named, overrides = split_arguments(recipes or [])
+            if named or name or images:
+                raise UserError(
+                    f"--resume {resume} has its recipe, its name and its images already; only "
+                    "KEY=VALUE changes may be given"
+                )
+            package = sending.further_campaign(resume, overrides, folder, runs=runs)
+        with dashboard_of(cluster) as address:
+            job = sending.send(Jobs(address), package)
+    if detach:
+        typer.echo(job)
+        return
+    typer.echo(f"submitted {job}")
+    raise watch(cluster, Following(cluster, job), plain=plain)

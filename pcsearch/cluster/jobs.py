@@ -1,0 +1,228 @@
+"""Campaigns as jobs of a Ray cluster: submitted, listed, followed and stopped over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pcsearch import __version__
+from pcsearch.errors import UserError
+
+MARK = "pcsearch"
+"""The key in a job's metadata that tells a campaign from other jobs; its value is our version."""
+
+_STOP = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "30"}
+"""Stopping a job is Ctrl-C, so that every trial writes its epoch down."""
+
+_SILENT_SECONDS = 60.0
+"""A campaign says something every two seconds, once it has begun."""
+
+_RUNNING = ("PENDING", "RUNNING")
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A campaign's job; times are Unix times in seconds."""
+
+    id: str
+    status: str
+    """Ray's: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
+    metadata: Mapping[str, str]
+    message: str
+    exit_code: int | None
+    began: float | None
+    ended: float | None
+
+    @property
+    def runs(self) -> bool:
+        return self.status in _RUNNING
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine of a cluster, and what it has room for."""
+
+    address: str
+    is_head: bool
+    cpus: float
+    gpus: float
+
+
+class LostConnectionError(Exception):
+    """The dashboard answered before, and now does not."""
+
+
+class Jobs:
+    """The jobs of one cluster.
+
+    Args:
+        address: Of its dashboard, as `http://127.0.0.1:8265`.
+
+    Raises:
+        UserError: from every method: nothing answers there, or it wants another token.
+    """
+
+    def __init__(self, address: str) -> None:
+        from ray.job_submission import JobSubmissionClient
+
+        self.address = address
+        for module in ("dashboard_sdk", "job.sdk"):  # they set levels of their own
+            logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.ERROR)
+        logging.getLogger("ray._private.runtime_env.packaging").setLevel(logging.ERROR)
+        self._client = _asked(address, lambda: JobSubmissionClient(address))
+
+    def check_versions(self) -> None:
+        """UserError unless the cluster runs the Ray that is installed here."""
+        import ray
+
+        answer = _asked(self.address, lambda: self._client._do_request("GET", "/api/version"))
+        theirs = str(answer.json().get("ray_version"))
+        if theirs != ray.__version__:
+            raise UserError(
+                f"the cluster at {self.address} runs Ray {theirs}, this machine {ray.__version__}; "
+                f"install the same here: pip install 'ray[default,tune]=={theirs}'"
+            )
+
+    def submit(self, command: str, folder: Path, about: Mapping[str, str], job: str) -> str:
+        """Start a campaign's command on the head, in a copy of the folder; its id is `job`."""
+        return str(
+            _asked(
+                self.address,
+                lambda: self._client.submit_job(
+                    entrypoint=command,
+                    submission_id=job,
+                    runtime_env={"working_dir": str(folder), "env_vars": dict(_STOP)},
+                    metadata={MARK: __version__, **about},
+                ),
+            )
+        )
+
+    def campaigns(self) -> list[Job]:
+        """The campaigns that were submitted, the latest first."""
+        found = _asked(self.address, self._client.list_jobs)
+        jobs = [_job(details) for details in found if MARK in (details.metadata or {})]
+        return sorted(jobs, key=lambda job: job.began or 0.0, reverse=True)
+
+    def find(self, job: str | None) -> Job:
+        """One campaign; of None the latest, one that runs before one that ended.
+
+        Raises:
+            UserError: there is no such job.
+        """
+        jobs = self.campaigns()
+        if job is None:
+            if not jobs:
+                raise UserError(
+                    "no campaign was submitted to this cluster since it started; "
+                    "pcsearch cluster submit does it"
+                )
+            return next((one for one in jobs if one.runs), jobs[0])
+        for one in jobs:
+            if one.id == job:
+                return one
+        known = ", ".join(one.id for one in jobs) or "none"
+        raise UserError(f"there is no job {job} on this cluster; there are: {known}")
+
+    def stop(self, job: str) -> None:
+        """Ask a job to end, as by Ctrl-C."""
+        _asked(self.address, lambda: self._client.stop_job(job))
+
+    def wait(self, job: str, seconds: float) -> Job:
+        """The job when it has ended, or after so long."""
+        deadline = time.monotonic() + seconds
+        while (found := self.find(job)).runs and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return found
+
+    def log(self, job: str) -> str:
+        """All that a job has printed so far."""
+        return str(_asked(self.address, lambda: self._client.get_job_logs(job)))
+
+    def lines(self, job: str) -> Iterator[str]:
+        """What a job prints, from its beginning until it ends, line by line.
+
+        Raises:
+            LostConnectionError: the connection broke, or is silent.
+        """
+        rest = ""
+        for chunk in _in_turn(lambda: self._client.tail_job_logs(job)):
+            *whole, rest = (rest + chunk).split("\n")
+            yield from whole
+        if rest:
+            yield rest
+
+    def nodes(self) -> list[Node]:
+        """The machines of the cluster that are alive, the head first."""
+        from ray.util.state import list_nodes
+
+        found = _asked(self.address, lambda: list_nodes(address=self.address, limit=10_000))
+        alive = [
+            Node(
+                address=str(node.node_ip),
+                is_head=bool(node.is_head_node),
+                cpus=float((node.resources_total or {}).get("CPU", 0.0)),
+                gpus=float((node.resources_total or {}).get("GPU", 0.0)),
+            )
+            for node in found
+            if node.state == "ALIVE"
+        ]
+        return sorted(alive, key=lambda node: (not node.is_head, node.address))
+
+
+def _job(details: Any) -> Job:
+    return Job(
+        id=str(details.submission_id),
+        status=str(details.status.value),
+        metadata=details.metadata or {},
+        message=details.message or "",
+        exit_code=details.driver_exit_code,
+        began=details.start_time / 1000 if details.start_time else None,
+        ended=details.end_time / 1000 if details.end_time else None,
+    )
+
+
+def _asked(address: str, question: Callable[[], _Answer]) -> _Answer:
+    """The answer; what can go wrong is said."""
+    import requests
+    from ray.exceptions import AuthenticationError
+
+    try:
+        return question()
+    except AuthenticationError:
+        raise UserError(
+            f"the cluster at {address} wants another token; set RAY_AUTH_TOKEN_PATH to a file with "
+            "its head's, by default ~/.ray/auth_token there"
+        ) from None
+    except (ConnectionError, requests.RequestException):
+        raise UserError(
+            f"no Ray dashboard answers at {address}; check the address (port 8265 by default), "
+            "and that the cluster is up"
+        ) from None
+    except RuntimeError as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"the cluster at {address} refuses: {first}") from error
+
+
+def _in_turn(chunks: Callable[[], AsyncIterator[str]]) -> Iterator[str]:
+    """An asynchronous stream as an ordinary one; one that is silent for long counts as broken."""
+    import aiohttp
+
+    async def following(stream: AsyncIterator[str]) -> str | None:
+        try:
+            return await asyncio.wait_for(anext(stream), _SILENT_SECONDS)
+        except StopAsyncIteration:
+            return None
+
+    with asyncio.Runner() as runner:
+        stream = chunks()
+        try:
+            while (chunk := runner.run(following(stream))) is not None:
+                yield chunk
+        except (aiohttp.ClientError, RuntimeError, OSError) as error:  # TimeoutError among them
+            raise LostConnectionError(str(error)) from error

@@ -1,0 +1,192 @@
+"""What is sent to a cluster: recipes, the user's own networks, and the command that runs them."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pcsearch.cluster.check_nodes import nodes
+from pcsearch.cluster.file import load_cluster_file
+from pcsearch.cluster.jobs import Jobs
+from pcsearch.errors import UserError
+from pcsearch.recipe.schema import Recipe
+from pcsearch.recipe.yaml_core import dump
+from pcsearch.results.runs import is_remote
+
+_ON_CLUSTER = ("--address", "auto", "--events")
+
+
+@dataclass(frozen=True)
+class Package:
+    """A campaign to be: a folder, and the command to be run in a copy of it on the head."""
+
+    folder: Path
+    command: str
+    label: str
+    """Of the job's id; a name of a recipe or of a run."""
+    about: Mapping[str, str]
+    """What a list of jobs says of it."""
+
+
+def new_campaign(
+    recipes: Sequence[Recipe], folder: Path, *, runs: str | None, name: str | None
+) -> Package:
+    """Recipes, and the networks of the user's own that they name, in a folder.
+
+    Args:
+        recipes: Each with its overrides.
+        folder: What is sent; an empty one.
+        runs: Where the runs are to be kept, seen from the cluster.
+        name: Of the run; None leaves it to the recipe and the time.
+
+    Raises:
+        UserError: a path that means nothing on another machine.
+    """
+    problems = [*_runs(runs), *(line for recipe in recipes for line in _paths(recipe))]
+    if name is not None and len(recipes) > 1:
+        problems.append(f"--name names one run, but there are {len(recipes)} recipes; leave it out")
+    if problems:
+        raise UserError("\n".join(dict.fromkeys(problems)))
+    words = ["pcsearch", "tune"]
+    for number, recipe in enumerate(recipes, start=1):
+        file = folder / f"recipe-{number}.yaml"
+        file.write_text(_for_there(recipe), encoding="utf-8")
+        words.append(file.name)
+        for module in _own_modules(recipe):
+            _copy(module, folder)
+    words += ["--runs", str(runs), *(["--name", name] if name is not None else []), *_ON_CLUSTER]
+    names = ", ".join(recipe.name for recipe in recipes)
+    about = {"recipes": names, "runs": str(runs), "name": name or ""}
+    return Package(folder, shlex.join(words), name or recipes[0].name, about)
+
+
+def further_campaign(
+    run: str, overrides: Sequence[str], folder: Path, *, runs: str | None
+) -> Package:
+    """A run that is there already, to be gone on with, or made wider.
+
+    Raises:
+        UserError: it cannot be told where the run is.
+    """
+    place = run if "/" in run else runs
+    if place is None or not _is_there(place):
+        raise UserError(
+            f"--resume {run}: say where the run is on the cluster: its s3:// address or its "
+            "absolute folder, or its name with --runs"
+        )
+    words = ["pcsearch", "resume", run, *overrides]
+    words += ["--runs", runs] if runs is not None and place is runs else []
+    label = PurePosixPath(run).name
+    return Package(
+        folder,
+        shlex.join([*words, *_ON_CLUSTER]),
+        label,
+        {"recipes": f"{label}, resumed", "runs": place, "name": label},
+    )
+
+
+def send(jobs: Jobs, package: Package) -> str:
+    """Submit a package; the job's id.
+
+    Raises:
+        UserError: the cluster has another Ray, or does not take it.
+    """
+    jobs.check_versions()
+    label = re.sub(r"[^A-Za-z0-9._-]+", "-", package.label)[:40]
+    job = f"pcsearch-{label}-{secrets.token_hex(3)}"
+    return jobs.submit(package.command, package.folder, package.about, job)
+
+
+def check_room(file: Path, recipes: Sequence[Recipe]) -> None:
+    """UserError if a trial of a recipe fits on no node of a cluster's file."""
+    for finding in nodes(load_cluster_file(file), recipes):
+        if finding.level == "problem":
+            raise UserError(f"{file}: {finding.text}; {finding.remedy}")
+
+
+def _runs(runs: str | None) -> Iterator[str]:
+    if runs is None:
+        yield (
+            "say where the runs are to be kept: --runs s3://BUCKET/PREFIX, or --runs FOLDER that "
+            "all nodes of the cluster share"
+        )
+    elif not _is_there(runs):
+        yield (
+            f"--runs is {runs}, a folder of this machine; on a cluster it must be "
+            "s3://BUCKET/PREFIX or the absolute path of a folder that all nodes share"
+        )
+
+
+def _paths(recipe: Recipe) -> Iterator[str]:
+    """Paths that are relative to a folder of this machine."""
+    from pcsearch.data.catalog import DATASETS
+
+    in_root = [name for name in recipe.datasets if name in DATASETS and DATASETS[name].folder]
+    stated = recipe.weights
+    weights = [stated] if isinstance(stated, str) else list(stated.values())
+    paths = {
+        "data.root": recipe.data.root if in_root else None,
+        "data.images": recipe.data.images,
+        "data.manifest": recipe.data.manifest,
+    }
+    files = [*paths.items(), *(("weights", w) for w in weights if w not in ("imagenet", "none"))]
+    for key, path in files:
+        if path is not None and not _means_the_same(str(path)):
+            yield (
+                f"{recipe.name}: {key} is {path}, relative to a folder of this machine; state "
+                f"where it is on the cluster's nodes: {key}=/absolute/path (or ~/path)"
+            )
+
+
+def _for_there(recipe: Recipe) -> str:
+    """The recipe's text; what lies in the home folder here is looked for in the home there."""
+    home = f"{Path.home()}/"
+
+    def there(path: Any) -> Any:
+        own = isinstance(path, str) and path.startswith(home)
+        return f"~/{path.removeprefix(home)}" if own else path
+
+    content = recipe.to_mapping()
+    for key in ("root", "images", "manifest"):
+        content["data"][key] = there(content["data"][key])
+    weights = content["weights"]
+    if isinstance(weights, dict):
+        content["weights"] = {backbone: there(path) for backbone, path in weights.items()}
+    else:
+        content["weights"] = there(weights)
+    return dump(content)
+
+
+def _is_there(runs: str) -> bool:
+    """Whether a place is one for any machine."""
+    return is_remote(runs) or _means_the_same(runs)
+
+
+def _means_the_same(path: str) -> bool:
+    return PurePosixPath(path).is_absolute() or path.startswith("~/")
+
+
+def _own_modules(recipe: Recipe) -> Iterator[Path]:
+    """Files and packages beside the working directory that hold networks of the user's own."""
+    for backbone in recipe.backbones:
+        module, colon, _ = backbone.partition(":")
+        if not colon:
+            continue
+        top = module.partition(".")[0]
+        for path in (Path.cwd() / f"{top}.py", Path.cwd() / top):
+            if path.is_file() or (path.is_dir() and path.name.isidentifier()):
+                yield path
+
+
+def _copy(module: Path, folder: Path) -> None:
+    if module.is_dir():
+        leave = shutil.ignore_patterns("__pycache__", ".git")
+        shutil.copytree(module, folder / module.name, ignore=leave, dirs_exist_ok=True)
+    else:
+        shutil.copy(module, folder / module.name)

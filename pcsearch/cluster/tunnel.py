@@ -1,0 +1,112 @@
+"""The way to a cluster's dashboard: an SSH tunnel to its head, or an address as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pcsearch.cluster.file import Config, commands, load_cluster_file
+from pcsearch.errors import UserError
+
+DASHBOARD_PORT = 8265
+_PORT = re.compile(r"--dashboard-port[= ]([0-9]{1,5})\b")
+_OPEN_SECONDS = 60.0
+_LOOK_SECONDS = 0.2
+
+
+def is_address(cluster: str) -> bool:
+    """Whether a cluster is named by its dashboard's address, not by its file."""
+    return cluster.startswith(("http://", "https://"))
+
+
+@contextlib.contextmanager
+def dashboard_of(cluster: str) -> Iterator[str]:
+    """The HTTP address of a cluster's dashboard, while it is needed.
+
+    Args:
+        cluster: A file for `ray up`, whose head is then reached through SSH; or the address.
+
+    Raises:
+        UserError: the file is none, the cluster is not up, or its head cannot be reached.
+    """
+    if is_address(cluster):
+        yield cluster.rstrip("/")
+        return
+    file = Path(cluster)
+    remote = _dashboard_port(load_cluster_file(file))
+    port = _free_port()
+    with tempfile.TemporaryFile() as said:
+        # Ray's own launcher knows the head's address, user and key; it holds the tunnel until it
+        # is ended, with the ssh below it: hence a process group of its own.
+        command = [sys.executable, "-m", "ray.scripts.scripts", "dashboard", str(file)]
+        command += [f"--port={port}", f"--remote-port={remote}"]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            _wait_until_open(process, port, file, lambda: _read(said.fileno()))
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+
+
+def _wait_until_open(
+    process: subprocess.Popen[bytes], port: int, file: Path, said: Callable[[], str]
+) -> None:
+    deadline = time.monotonic() + _OPEN_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise _not_reached(file, said())
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+            return
+        time.sleep(_LOOK_SECONDS)
+    raise UserError(
+        f"the head of {file} did not answer through SSH within {_OPEN_SECONDS:.0f} s; see whether "
+        f"`ray attach {file}` reaches it, and that its security group lets in SSH from here"
+    )
+
+
+def _not_reached(file: Path, said: str) -> UserError:
+    if "not found" in said and "Head node of cluster" in said:
+        return UserError(
+            f"the cluster of {file} is not up; start it with: pcsearch cluster up {file}"
+        )
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    reason = f" ({lines[-1]})" if lines else ""
+    return UserError(
+        f"the head of {file} cannot be reached through SSH{reason}; see whether "
+        f"`ray attach {file}` does"
+    )
+
+
+def _dashboard_port(config: Config) -> int:
+    """The port on the head, if its start command states one."""
+    for command in commands(config, "head_start_ray_commands"):
+        if stated := _PORT.search(command):
+            return int(stated[1])
+    return DASHBOARD_PORT
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _read(descriptor: int) -> str:
+    return os.pread(descriptor, 100_000, 0).decode(errors="replace")

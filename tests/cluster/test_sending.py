@@ -1,0 +1,103 @@
+"""What is sent to a cluster, and what is refused because it means nothing there."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from pcsearch.cluster.sending import check_room, further_campaign, new_campaign
+from pcsearch.errors import UserError
+from pcsearch.recipe.load import load_recipe, load_recipes
+
+S3 = "s3://my-bucket/runs"
+
+
+def test_recipes_travel_whole_and_run_on_the_head(tmp_path: Path) -> None:
+    recipes = load_recipes(["quickstart", "search.trials=3"])
+    package = new_campaign([*recipes, *recipes], tmp_path, runs=S3, name=None)
+    words = shlex.split(package.command)
+    assert words[:4] == ["pcsearch", "tune", "recipe-1.yaml", "recipe-2.yaml"]
+    assert words[4:] == ["--runs", S3, "--address", "auto", "--events"]
+    assert [file.name for file in sorted(tmp_path.iterdir())] == words[2:4]
+    assert load_recipe(tmp_path / "recipe-1.yaml") == recipes[0]
+    assert package.about == {"recipes": "quickstart, quickstart", "runs": S3, "name": ""}
+
+
+def test_a_name_with_spaces_stays_one_word(tmp_path: Path) -> None:
+    recipes = load_recipes(["quickstart"])
+    package = new_campaign(recipes, tmp_path, runs="/shared/my runs", name="first try; ls")
+    words = shlex.split(package.command)
+    assert words[words.index("--runs") + 1] == "/shared/my runs"
+    assert words[words.index("--name") + 1] == "first try; ls"
+
+
+def test_networks_of_ones_own_are_sent_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, sent = tmp_path / "here", tmp_path / "sent"
+    for folder in (here / "nets" / "deep" / "__pycache__", sent):
+        folder.mkdir(parents=True)
+    (here / "one.py").write_text("def small(num_classes): ...")
+    (here / "nets" / "deep" / "wide.py").write_text("def net(num_classes): ...")
+    (here / "secrets.py").write_text("KEY = 1")
+    monkeypatch.chdir(here)
+    recipes = load_recipes(["quickstart", "backbones=[one:small, nets.deep.wide:net, resnet18]"])
+    new_campaign(recipes, sent, runs=S3, name=None)
+    files = {str(path.relative_to(sent)) for path in sent.rglob("*") if path.is_file()}
+    assert files == {"recipe-1.yaml", "one.py", "nets/deep/wide.py"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "runs", "message"),
+    [
+        (["cub200"], S3, "cub200: data.root is data, relative to a folder of this machine"),
+        (["cub200", "data.root=/data", "weights=w.pth"], S3, "weights is w.pth"),
+        (["quickstart"], "runs", "--runs is runs, a folder of this machine"),
+        (["quickstart"], None, "say where the runs are to be kept"),
+    ],
+)
+def test_paths_of_this_machine_are_refused(
+    recipe: list[str], runs: str | None, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as told:
+        new_campaign(load_recipes(recipe), tmp_path, runs=runs, name=None)
+    assert message in str(told.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_paths_that_any_machine_knows_are_fine(tmp_path: Path) -> None:
+    recipes = load_recipes(["cub200", "data.root=~/data", "weights=/w/r.pth"])
+    new_campaign(recipes, tmp_path, runs="/shared/runs", name=None)
+    text = (tmp_path / "recipe-1.yaml").read_text()
+    assert "root: ~/data" in text  # the home folder there, whatever it is here
+    assert "/w/r.pth" in text
+    assert str(Path.home()) not in text
+
+
+def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+    recipes = load_recipes(["cub200", "weights=w.pth"])
+    with pytest.raises(UserError) as told:
+        new_campaign(recipes * 2, tmp_path, runs="runs", name="one")
+    assert len(str(told.value).splitlines()) == 4
+
+
+def test_a_run_is_gone_on_with_where_it_is(tmp_path: Path) -> None:
+    by_address = further_campaign(f"{S3}/first", ["search.trials=9"], tmp_path, runs=None)
+    assert by_address.command == (
+        f"pcsearch resume {S3}/first search.trials=9 --address auto --events"
+    )
+    by_name = further_campaign("first", [], tmp_path, runs=S3)
+    assert by_name.command == f"pcsearch resume first --runs {S3} --address auto --events"
+    assert by_name.label == by_address.label == "first"
+    for run, runs in (("first", None), ("runs/first", None), ("first", "runs")):
+        with pytest.raises(UserError, match="say where the run is on the cluster"):
+            further_campaign(run, [], tmp_path, runs=runs)
+
+
+def test_a_trial_that_fits_on_no_node_is_told_before_anything_is_asked() -> None:
+    file = Path(__file__).resolve().parents[2] / "cluster.yaml"
+    check_room(file, load_recipes(["cub200"]))
+    with pytest.raises(UserError, match=r"cluster\.yaml: a trial of cub200 takes 64 CPUs"):
+        check_room(file, load_recipes(["cub200", "resources.cpus_per_trial=64"]))
