@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pcsearch.cluster.capacity import Capacity, Node
+from pcsearch.cluster.kuberay_pod import own_config
 
 _FLAG = "--autoscaling-config="
 
@@ -30,9 +31,22 @@ def largest(config: Mapping[str, Any]) -> Capacity:
     return Capacity((_node(head),), tuple(addable), limit)
 
 
+def machines_listed(config: Mapping[str, Any]) -> int:
+    """How many machines a cluster's file lists by address, its head among them; 0 for others.
+
+    What those have room for is not in the file: it is seen when they have joined.
+    """
+    provider = config.get("provider") or {}
+    if provider.get("type") != "local":
+        return 0
+    workers = len(provider.get("worker_ips") or [])
+    return 1 + min(workers, int(config.get("max_workers", workers)))
+
+
 def running_config(gcs_address: str) -> dict[str, Any]:
     """The file of the autoscaler of this cluster; empty where none runs on this machine.
 
+    In a pod of KubeRay's, Kubernetes is asked instead: the autoscaler has its rules from there.
     Ray has no question for this that an autoscaler of its own answers (as of 2.60), but the head
     node's autoscaler carries the file's path in its command line.
     """
@@ -47,7 +61,8 @@ def running_config(gcs_address: str) -> dict[str, Any]:
                 with contextlib.suppress(OSError, yaml.YAMLError):
                     text = Path(argument.removeprefix(_FLAG)).expanduser().read_text()
                     return dict(yaml.safe_load(text) or {})
-    return {}
+    own = gcs_address.startswith("127.")  # a Ray of this machine's own, not the pod's cluster
+    return {} if own else own_config()
 
 
 def _command_lines() -> Iterator[list[str]]:

@@ -1,4 +1,4 @@
-"""Who may reach a cluster file's nodes, and what all of them reach."""
+"""Who may reach the nodes of a file for Ray's launcher."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pcsearch.cluster.file import Config, commands, texts, worker_types
+from pcsearch.cluster.file import Config, commands, texts
 from pcsearch.cluster.finding import Finding
 
 _WORLD = ("0.0.0.0/0", "::/0")
-_SHARED = re.compile(r"\bmount\b.*\b(nfs4?|efs|lustre|cifs|glusterfs)\b|gcsfuse|s3fs|blobfuse")
+_LISTENING = {"--dashboard-host": "dashboard", "--ray-client-server-host": "Ray Client server"}
 _PUBLISHED = re.compile(r"(?:^|\s)(-p|--publish)[ =]")
 
 
@@ -21,7 +21,8 @@ def ports(config: Config) -> Iterator[Finding]:
         ranges = [of.get("CidrIp") for of in rule.get("IpRanges") or []]
         ranges += [of.get("CidrIpv6") for of in rule.get("Ipv6Ranges") or []]
         first, last = rule.get("FromPort"), rule.get("ToPort")
-        if any(of in _WORLD for of in ranges) and (first, last) != (22, 22):
+        tcp = rule.get("IpProtocol", "tcp") in ("tcp", "6")
+        if any(of in _WORLD for of in ranges) and not ((first, last) == (22, 22) and tcp):
             opened = True
             every = None in (first, last) or -1 in (first, last)
             which = "every port" if every else f"ports {first} to {last}"
@@ -31,13 +32,14 @@ def ports(config: Config) -> Iterator[Finding]:
                 "Ray may run code on the cluster",
                 "open port 22 alone; the dashboard is reached by `ray dashboard FILE`",
             )
-    for command in commands(config, "head_start_ray_commands", "worker_start_ray_commands"):
-        if re.search(r"--dashboard-host[= ]'?(0\.0\.0\.0|::)", command):
+    starts = commands(config, "head_start_ray_commands", "worker_start_ray_commands")
+    for option, what in _LISTENING.items():
+        if any(re.search(rf"{option}[= ]['\"]?(0\.0\.0\.0|::|\[::\])", line) for line in starts):
             opened = True
             yield Finding(
                 "problem",
-                "the dashboard listens on every interface, and it takes jobs",
-                "--dashboard-host=127.0.0.1; `ray dashboard FILE` makes a tunnel",
+                f"the {what} listens on every interface, and it takes jobs",
+                f"{option}=127.0.0.1; `ray dashboard FILE` makes a tunnel",
             )
     docker = config.get("docker") or {}
     options = [str(o) for key in ("run_options", "head_run_options", "worker_run_options")
@@ -72,26 +74,3 @@ def token(config: Config) -> Iterator[Finding]:
         )
     else:
         yield Finding("fine", "the token is handed to every node")
-
-
-def storage(config: Config, runs: str | None) -> Iterator[Finding]:
-    if runs is not None and "://" in runs:
-        yield Finding("fine", f"runs are kept at {runs}, which every node can reach")
-        bare = [name for name, kind in worker_types(config).items()
-                if "IamInstanceProfile" not in (kind.get("node_config") or {})]  # fmt: skip
-        if bare and config["provider"]["type"] == "aws":
-            yield Finding(
-                "warning",
-                f"{', '.join(bare)}: no IamInstanceProfile, so no credentials for {runs}",
-                "add one to the type's node_config; Ray gives a role to the head alone",
-            )
-    elif any(_SHARED.search(line) for line in commands(config)):
-        yield Finding("fine", "a shared folder is mounted on every node")
-    elif config["provider"]["type"] == "local":
-        yield Finding("warning", "whether the nodes share a folder cannot be seen here")
-    else:
-        yield Finding(
-            "problem",
-            "no folder is shared by the nodes, so trials cannot go on elsewhere",
-            "mount one in setup_commands, or keep the runs on S3 and say so: --runs s3://BUCKET/runs",
-        )

@@ -7,7 +7,7 @@ from typing import Any
 
 from pcsearch.cluster.autoscaler import largest
 from pcsearch.cluster.capacity import Node
-from pcsearch.cluster.file import Config, node_of, worker_types
+from pcsearch.cluster.file import Config, node_of, on_kubernetes, worker_types
 from pcsearch.cluster.finding import Finding
 from pcsearch.errors import did_you_mean
 from pcsearch.recipe.schema import Recipe
@@ -21,7 +21,9 @@ def nodes(config: Config, recipes: Sequence[Recipe]) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "the head has room for trials, which slow down what decides for all of them",
-            "give the head's type resources: {CPU: 0, GPU: 0}",
+            'rayStartParams: {num-cpus: "0", num-gpus: "0"}'
+            if on_kubernetes(config)
+            else "give the head's type resources: {CPU: 0, GPU: 0}",
         )
     workers = worker_types(config)
     if not workers and config["provider"]["type"] != "local":
@@ -55,8 +57,16 @@ def _fits(config: Config, recipe: Recipe, workers: Mapping[str, Any]) -> Iterato
         return
     limit = recipe.resources.max_concurrent
     at_once = most if limit == "auto" else min(most, limit)
-    rooms = ", ".join(f"{node_of(k).fits(cpus, gpus)} on a {name}" for name, k in workers.items())
+    room = {name: node_of(kind).fits(cpus, gpus) for name, kind in workers.items()}
+    rooms = ", ".join(f"{fits} on a {name}" for name, fits in room.items())
     yield Finding("fine", f"{needs}: {rooms}; {at_once} at once at most")
+    without = [name for name, fits in room.items() if not fits]
+    if without:
+        yield Finding(
+            "warning",
+            f"no trial of {recipe.name} fits on {', '.join(without)}, so none will be started",
+            "lower what a trial takes, or take the type out",
+        )
 
 
 def _size(node: Node) -> str:

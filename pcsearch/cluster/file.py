@@ -1,4 +1,4 @@
-"""A cluster file as Ray's launcher takes it, read safely."""
+"""A cluster file as Ray's launcher or KubeRay takes it, read safely."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from pcsearch.cluster.capacity import Node
+from pcsearch.cluster.kuberay import is_kuberay, launcher_form
 from pcsearch.errors import UserError
 from pcsearch.regular_files import read_regular
 
 Config = dict[str, Any]
 _LARGEST_BYTES = 1_000_000
+KUBERAY = "kuberay"
+"""The provider's type where the file is a manifest for KubeRay."""
 
 COMMANDS = (
     "initialization_commands",
@@ -24,16 +27,45 @@ COMMANDS = (
 
 
 def load_cluster_file(path: Path) -> Config:
-    """The file's content.
+    """The file's content; that of a manifest for KubeRay as `launcher_form` gives it.
 
     Raises:
         UserError: it cannot be read, is no YAML, or no cluster file.
     """
+    documents = _documents(path)
+    if is_kuberay(documents):
+        try:
+            return launcher_form(documents)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error.__cause__
+    if len(documents) > 1:
+        raise UserError(f"{path}: holds {len(documents)} documents, but a cluster file is one")
+    config = documents[0] if documents else None
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: is no cluster file: it must hold keys such as provider")
+    if not isinstance(config.get("provider"), dict) or "type" not in config["provider"]:
+        raise UserError(
+            f"{path}: is no cluster file: it has no provider.type, such as aws; the repository's "
+            "cluster.yaml is one to start from"
+        )
+    if config["provider"]["type"] == KUBERAY:
+        raise UserError(f"{path}: is no cluster file: give KubeRay's manifest, with a RayCluster")
+    for problem in _misshapen(config):
+        raise UserError(f"{path}: {problem}")
+    return config
+
+
+def on_kubernetes(config: Config) -> bool:
+    """Whether the file is a manifest for KubeRay."""
+    return bool(config["provider"]["type"] == KUBERAY)
+
+
+def _documents(path: Path) -> list[Any]:
     import yaml
 
     try:
         text = read_regular(path, _LARGEST_BYTES).decode()
-        config = yaml.safe_load(text)
+        return [document for document in yaml.safe_load_all(text) if document is not None]
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, RecursionError):
@@ -43,26 +75,11 @@ def load_cluster_file(path: Path) -> Config:
         raise UserError(f"{path}:{line}: is no YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: is no YAML: {error}") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: is no cluster file: it must hold keys such as provider")
-    if config.get("kind") in ("RayCluster", "RayJob"):
-        raise UserError(
-            f"{path}: is a {config['kind']} for Kubernetes; kubectl apply --dry-run=server checks "
-            "those, this checks files for `ray up`"
-        )
-    if not isinstance(config.get("provider"), dict) or "type" not in config["provider"]:
-        raise UserError(
-            f"{path}: is no cluster file: it has no provider.type, such as aws; the repository's "
-            "cluster.yaml is one to start from"
-        )
-    for problem in _misshapen(config):
-        raise UserError(f"{path}: {problem}")
-    return config
 
 
 def _misshapen(config: Config) -> Iterator[str]:
     """What would keep the file from being looked at any further."""
-    for key in ("available_node_types", "file_mounts", "docker"):
+    for key in ("available_node_types", "file_mounts", "docker", "auth"):
         if not isinstance(config.get(key) or {}, dict):
             yield f"{key} must be a mapping"
     for key in COMMANDS:

@@ -1,4 +1,4 @@
-"""`pcsearch cluster check`: each mistake in a cluster file is found, without starting anything."""
+"""`pcsearch cluster check`: each mistake in a launcher's file is found, and found alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-import pcsearch
 from pcsearch.cli.app import app
 from pcsearch.cluster.check import check
 from pcsearch.cluster.file import load_cluster_file
@@ -23,32 +22,19 @@ from pcsearch.recipe.load import load_recipe
 from pcsearch.recipe.schema import Recipe
 
 FILE = Path(__file__).resolve().parents[2] / "cluster.yaml"
-WHEEL = f"dist/pcsearch-{pcsearch.__version__}-py3-none-any.whl"
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home with a token and AWS credentials."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "y")
-    (tmp_path / ".ray").mkdir()
-    (tmp_path / ".ray/auth_token").write_text("token")
-    (tmp_path / "dist").mkdir()
-    (tmp_path / WHEEL).touch()
-    return tmp_path
+PRICES = {"head": 0.1, "gpu-spot": 0.4, "gpu-on-demand": 1.0}
 
 
 @pytest.fixture
 def ready(home: Path) -> dict[str, Any]:
     """The shipped file, filled in."""
-    text = FILE.read_text().replace("ami-FILL-IN", "ami-1").replace("fs-FILL-IN", "fs-1")
-    loaded: dict[str, Any] = yaml.safe_load(text)
+    pytest.importorskip("boto3")
+    loaded: dict[str, Any] = yaml.safe_load(FILE.read_text().replace("FILL-IN", "1"))
     return loaded
 
 
 def recipe(*overrides: str) -> Recipe:
-    return load_recipe("cub200", list(overrides))
+    return load_recipe("cub200", ["data.root=/home/ubuntu/data", *overrides])
 
 
 def problems(config: dict[str, Any], folder: Path, **options: Any) -> list[str]:
@@ -57,127 +43,171 @@ def problems(config: dict[str, Any], folder: Path, **options: Any) -> list[str]:
 
 
 def test_the_shipped_file_passes_once_it_is_filled_in(ready: dict[str, Any], home: Path) -> None:
-    pytest.importorskip("boto3")
-    found = list(
-        check(ready, folder=home, recipes=[recipe()], prices={"head": 0.1, "gpu-spot": 0.4})
-    )
+    found = list(check(ready, folder=home, recipes=[recipe()], prices=PRICES))
     assert [f.text for f in found if f.level != "fine"] == []
-    assert any("8 at once at most" in f.text for f in found)
-    assert any("0.10 an hour idle and 3.30 an hour at most" in f.text for f in found)
+    assert any("1 on a gpu-spot, 1 on a gpu-on-demand; 8 at once at most" in f.text for f in found)
+    assert any("0.10 an hour idle and 4.50 an hour at most" in f.text for f in found)
 
 
-@pytest.mark.parametrize("file", ["gcp.yaml", "on-premise.yaml"])
-def test_the_examples_pass_once_they_are_filled_in(file: str, home: Path) -> None:
-    config = yaml.safe_load((FILE.parent / "clusters" / file).read_text().replace("FILL-IN", "x"))
-    found = list(
-        check(
-            config,
-            folder=home,
-            recipes=[recipe()],
-            prices={"head": 0.1, "gpu-spot": 0.4} if file == "gcp.yaml" else {},
-        )
-    )
-    wanted = {
-        "gcp.yaml": [],
-        "on-premise.yaml": ["whether the nodes share a folder cannot be seen"],
-    }
-    bad = [f.text for f in found if f.level != "fine"]
-    assert [text[:47] for text in bad] == [text[:47] for text in wanted[file]]
+def types(config: dict[str, Any], *names: str) -> list[dict[str, Any]]:
+    return [config["available_node_types"][name] for name in names]
 
 
-@pytest.mark.parametrize("file", ["gcp.yaml", "on-premise.yaml"])
-def test_the_examples_install_this_version_and_open_nothing(file: str) -> None:
-    text = (FILE.parent / "clusters" / file).read_text()
-    assert f"pcsearch-{pcsearch.__version__}-py3-none-any.whl" in text
-    assert "0.0.0.0" not in text
-    assert "--dashboard-host=127.0.0.1" in text
-
-
-def opened(config: dict[str, Any], first: int, last: int, to: str = "0.0.0.0/0") -> None:
-    rule = {"FromPort": first, "ToPort": last, "IpProtocol": "tcp", "IpRanges": [{"CidrIp": to}]}
+def opened(
+    config: dict[str, Any], first: int, last: int, to: str = "0.0.0.0/0", by: str = "tcp"
+) -> None:
+    key, address = ("Ipv6Ranges", "CidrIpv6") if ":" in to else ("IpRanges", "CidrIp")
+    rule = {"FromPort": first, "ToPort": last, "IpProtocol": by, key: [{address: to}]}
     config["provider"]["security_group"]["IpPermissions"] = [rule]
 
 
-def without_mount(config: dict[str, Any]) -> None:
-    config["setup_commands"] = [c for c in config["setup_commands"] if "nfs4" not in c]
+def without_roles(config: dict[str, Any], *names: str) -> None:
+    for kind in types(config, *names):
+        del kind["node_config"]["IamInstanceProfile"]
 
 
 def replaced(key: str, old: str, new: str) -> Callable[[dict[str, Any]], None]:
     def change(config: dict[str, Any]) -> None:
+        assert any(old in command for command in config[key])
         config[key] = [command.replace(old, new) for command in config[key]]
 
     return change
 
 
+DOCKER = {"image": "i", "container_name": "c", "run_options": ["-p 8265:8265"]}
+HEAD, WORKER = "head_start_ray_commands", "worker_start_ray_commands"
 MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "Ray's ports open to the world": (lambda c: opened(c, 6379, 6379), "opens ports 6379 to 6379"),
+    "open over IPv6": (lambda c: opened(c, 8265, 8265, "::/0"), "opens ports 8265 to 8265"),
     "all ports open": (lambda c: opened(c, -1, -1), "opens every port to the world"),
     "SSH among others": (lambda c: opened(c, 22, 8265), "opens ports 22 to 8265"),
+    "every protocol": (lambda c: opened(c, 22, 22, by="-1"), "opens ports 22 to 22"),
     "dashboard on every interface": (
-        replaced("head_start_ray_commands", "127.0.0.1", "0.0.0.0"),
+        replaced(HEAD, "--dashboard-host=127.0.0.1", "--dashboard-host 0.0.0.0"),
         "the dashboard listens on every interface",
+    ),
+    "Ray Client on every interface": (
+        replaced(HEAD, "--port=6379", "--port=6379 --ray-client-server-host=0.0.0.0"),
+        "the Ray Client server listens on every interface",
+    ),
+    "a port of a container": (
+        lambda c: c.update(docker=DOCKER),
+        "docker publishes a port",
     ),
     "no token": (lambda c: c["file_mounts"].pop("~/.ray/auth_token"), "not given the token"),
     "token off": (
-        replaced("worker_start_ray_commands", "RAY_AUTH_MODE=token", "RAY_AUTH_MODE=disabled"),
+        replaced(WORKER, "RAY_AUTH_MODE=token", "RAY_AUTH_MODE=disabled"),
         "token authentication is off",
     ),
     "token in the file": (
-        replaced("head_start_ray_commands", "RAY_AUTH_MODE=token", "RAY_AUTH_TOKEN=abc"),
+        replaced(HEAD, "RAY_AUTH_MODE=token", "RAY_AUTH_TOKEN=abc"),
         "a token is written in the file",
     ),
-    "nothing shared": (without_mount, "no folder is shared by the nodes"),
+    "credentials in the file": (
+        lambda c: c["provider"].update(aws_credentials={"aws_access_key_id": "x"}),
+        "provider.aws_credentials are written in the file",
+    ),
+    "no role and nothing shared": (
+        lambda c: without_roles(c, "head", "gpu-spot", "gpu-on-demand"),
+        "no folder is shared by the nodes",
+    ),
+    "no boto3": (replaced("setup_commands", " 'boto3>=1.36'", ""), "boto3 is not installed"),
     "not filled in": (
-        lambda c: c["available_node_types"]["head"]["node_config"].update(ImageId="ami-FILL-IN"),
+        lambda c: types(c, "head")[0]["node_config"].update(ImageId="ami-FILL-IN"),
         "available_node_types.head.node_config.ImageId is still to be filled in",
     ),
-    "no such provider": (lambda c: c["provider"].update(type="asw"), 'provider.type is "asw"'),
+    "no such provider": (
+        lambda c: c["provider"].update(type="asw"),
+        'provider.type is "asw", which Ray does not know, did you mean "aws"?',
+    ),
     "no such head": (lambda c: c.update(head_node_type="haed"), "head_node_type"),
     "an unknown key": (lambda c: c.update(idle_minutes=5), "idle_minutes"),
     "two Rays": (
-        lambda c: c["setup_commands"].append("pip install ray==2.9.0"),
-        "Ray is installed as 2.60.0 and 2.9.0",
+        lambda c: c["setup_commands"].append("pip install ray==2.59.0"),
+        "Ray is installed as 2.59.0 and 2.60.0",
+    ),
+    "too old a Ray": (replaced("setup_commands", "==2.60.0", "==2.9.0"), "the nodes get Ray 2.9.0"),
+    "too old a Python": (
+        replaced("setup_commands", "python3 -m", "python3.10 -m"),
+        "the nodes get Python 3.10",
     ),
     "no wheel": (
         lambda c: c["file_mounts"].update({"~/x.whl": "dist/other.whl"}),
         "file_mounts: there is no dist/other.whl",
+    ),
+    "no key to log in with": (
+        lambda c: c["auth"].update(ssh_private_key="~/.ssh/none"),
+        "auth.ssh_private_key: there is no ~/.ssh/none",
     ),
 }
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_each_mistake_is_found_alone(mistake: str, ready: dict[str, Any], home: Path) -> None:
-    pytest.importorskip("boto3")
     change, message = MISTAKES[mistake]
     change(ready)
-    (found,) = problems(ready, home)
-    assert message in found
+    found = [f for f in check(ready, folder=home) if f.level == "problem"]
+    assert [message in f.text for f in found] == [True], found
+    assert found[0].remedy
 
 
 def test_a_port_that_is_open_within_the_network_is_fine(ready: dict[str, Any], home: Path) -> None:
-    pytest.importorskip("boto3")
     opened(ready, 2049, 2049, "10.0.0.0/16")
     assert problems(ready, home) == []
 
 
 def test_a_trial_that_fits_on_no_node(ready: dict[str, Any], home: Path) -> None:
-    pytest.importorskip("boto3")
     (found,) = problems(ready, home, recipes=[recipe("resources.gpus_per_trial=2")])
-    assert "no node has room for one (gpu-spot 4 CPUs and 1 GPU)" in found
+    assert "no node has room for one (gpu-spot 4 CPUs and 1 GPU, gpu-on-demand 4 CPUs" in found
 
 
-def test_runs_on_s3_need_no_shared_folder_but_a_role(ready: dict[str, Any], home: Path) -> None:
-    pytest.importorskip("boto3")
-    without_mount(ready)
+def test_the_width_counts_every_worker_type(ready: dict[str, Any], home: Path) -> None:
+    large, small = types(ready, "gpu-on-demand", "gpu-spot")
+    large["resources"] = {"CPU": 16, "GPU": 4}
+    found = list(check(ready, folder=home, recipes=[recipe()]))
+    assert any("4 on a gpu-on-demand; 14 at once at most" in f.text for f in found)
+    small["resources"] = {"CPU": 4, "GPU": 0}
+    found = list(check(ready, folder=home, recipes=[recipe()]))
+    assert any("0 on a gpu-spot, 4 on a gpu-on-demand; 8 at once" in f.text for f in found)
+    assert any("no trial of cub200 fits on gpu-spot" in f.text for f in found)
+
+
+def test_images_that_are_not_where_the_nodes_have_them(ready: dict[str, Any], home: Path) -> None:
+    elsewhere = load_recipe("cub200", ["data.root=data"])
+    (found,) = problems(ready, home, recipes=[elsewhere])
+    assert "cub200 reads data.root data, which is not in what every node has: /home/ubuntu" in found
+    drawn = load_recipe("quickstart", ["resources.gpus_per_trial=auto"])
+    assert problems(ready, home, recipes=[drawn]) == []
+    (found,) = problems(ready, home, recipes=[recipe("weights=/weights/resnet50.pth")])
+    assert "cub200 reads weights /weights/resnet50.pth" in found
+    (found,) = problems(ready, home, recipes=[load_recipe("my-images", ["data.images=/mine"])])
+    assert "reads data.images /mine" in found
+
+
+def test_runs_on_s3_take_a_role_on_every_worker(ready: dict[str, Any], home: Path) -> None:
+    without_roles(ready, "gpu-on-demand")
+    (found,) = problems(ready, home, runs="s3://bucket/runs")
+    assert "gpu-on-demand: no IamInstanceProfile, so no credentials for s3://bucket/runs" in found
+
+
+def test_rays_own_role_for_the_head_hands_out_none(ready: dict[str, Any], home: Path) -> None:
+    without_roles(ready, "head")
     found = list(check(ready, folder=home, runs="s3://bucket/runs"))
-    assert not [f for f in found if f.level == "problem"]
-    assert any("no IamInstanceProfile" in f.text for f in found)
+    assert [f.text for f in found if f.level == "problem"] == []
+    assert any(
+        "which the one that Ray makes for the head may not hand out" in f.text for f in found
+    )
+
+
+def test_another_ray_here(ready: dict[str, Any], home: Path) -> None:
+    replaced("setup_commands", "==2.60.0", "==2.59.0")(ready)
+    found = [f for f in check(ready, folder=home) if "2.59.0" in f.text]
+    assert [f.level for f in found] == ["warning"]
 
 
 def test_no_credentials(ready: dict[str, Any], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("boto3")
-    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
-        monkeypatch.delenv(key, raising=False)
+    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(key)
     assert problems(ready, home) == ["there are no AWS credentials on this machine"]
 
 
@@ -186,8 +216,10 @@ def test_no_credentials(ready: dict[str, Any], home: Path, monkeypatch: pytest.M
     [
         ("provider: [", ":1: is no YAML"),
         ("- a", "is no cluster file"),
+        ("", "is no cluster file"),
         ("datasets: [cub200]", "has no provider.type"),
-        ("kind: RayCluster", "is a RayCluster for Kubernetes"),
+        ("provider: {type: kuberay}", "give KubeRay's manifest"),
+        ("provider: {type: aws}\n---\nprovider: {type: aws}", "holds 2 documents"),
         ("provider: {type: aws}\navailable_node_types: [a]", "must be a mapping"),
         ("provider: {type: aws}\navailable_node_types: {a: {resources: {CPU: x}}}", "numbers"),
         ("provider: {type: aws}\nmax_workers: many", "max_workers must be a whole number"),
@@ -205,7 +237,16 @@ JUNK = (
     st.none() | st.booleans() | st.integers(-2, 9) | st.text(max_size=5) | st.just([]) | st.just({})
 )
 KEYS = st.sampled_from(
-    ["provider", "available_node_types", "head_node_type", "file_mounts", "max_workers", "docker"]
+    [
+        "provider",
+        "available_node_types",
+        "head_node_type",
+        "file_mounts",
+        "max_workers",
+        "docker",
+        "auth",
+        "setup_commands",
+    ]
 )
 
 

@@ -1,0 +1,132 @@
+"""Whether Ray's launcher takes a cluster file, and finds credentials here to act on it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pcsearch.cluster.file import Config
+from pcsearch.cluster.finding import Finding
+from pcsearch.errors import did_you_mean
+
+_VENDOR = Path("/sys/class/dmi/id/sys_vendor")
+_SECRETS = ("aws_credentials", "gcp_credentials")
+
+
+def provider(config: Config) -> Iterator[Finding]:
+    from ray.autoscaler._private.providers import _NODE_PROVIDERS
+
+    kind = str(config["provider"]["type"])
+    if kind not in _NODE_PROVIDERS:
+        known = ", ".join(sorted(_NODE_PROVIDERS))
+        yield Finding(
+            "problem",
+            f'provider.type is "{kind}", which Ray does not know'
+            f"{did_you_mean(kind, list(_NODE_PROVIDERS))}",
+            f"it must be one of {known}",
+        )
+        return  # Ray can say nothing of its file
+    for key in _SECRETS:
+        if config["provider"].get(key):
+            yield Finding(
+                "problem",
+                f"provider.{key} are written in the file, which is copied to the head",
+                "take them out: the launcher finds those of this machine by itself",
+            )
+    look = _CREDENTIALS.get(kind)
+    if look is not None:
+        yield look()
+    else:
+        yield Finding("fine", f"provider {kind}; its credentials were not looked at")
+    yield from _schema(config)
+
+
+def _schema(config: Config) -> Iterator[Finding]:
+    from jsonschema import ValidationError  # type: ignore[import-untyped]
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    try:
+        validate_config(prepare_config(copy.deepcopy(config)))
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.absolute_path)
+        at = f"{where}: " if where else ""
+        yield Finding("problem", f"{at}{error.message}", "Ray's launcher refuses the file")
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        yield Finding("problem", reason[0], "Ray's launcher refuses the file")
+    else:
+        yield Finding("fine", "Ray's launcher accepts the file")
+
+
+def _aws() -> Finding:
+    if importlib.util.find_spec("botocore") is None:
+        return Finding(
+            "problem", "boto3 is not installed, which `ray up` needs", "pip install 'pcsearch[aws]'"
+        )
+    from botocore.session import Session
+
+    before = os.environ.get("AWS_EC2_METADATA_DISABLED")
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # no question to the network
+    try:
+        found = Session().get_credentials()
+    except Exception as error:
+        return Finding("problem", f"AWS credentials cannot be read: {error}", "run `aws configure`")
+    finally:
+        if before is None:
+            del os.environ["AWS_EC2_METADATA_DISABLED"]
+        else:
+            os.environ["AWS_EC2_METADATA_DISABLED"] = before
+    if found is not None:
+        return Finding("fine", "AWS credentials are here; whether they are valid was not asked")
+    if _vendor().startswith("Amazon"):
+        return Finding("fine", "this is a machine of AWS; whether it has a role was not asked")
+    return Finding(
+        "problem",
+        "there are no AWS credentials on this machine",
+        "run `aws configure`, or set AWS_PROFILE",
+    )
+
+
+def _gcp() -> Finding:
+    if importlib.util.find_spec("googleapiclient") is None:
+        return Finding(
+            "problem",
+            "google-api-python-client is not installed, which `ray up` needs",
+            "pip install google-api-python-client",
+        )
+    from google.auth import _cloud_sdk, load_credentials_from_file
+    from google.auth.exceptions import GoogleAuthError
+
+    own = _cloud_sdk.get_application_default_credentials_path()  # type: ignore[no-untyped-call]
+    file = Path(os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") or own)
+    if file.is_file():
+        try:
+            load_credentials_from_file(str(file))  # type: ignore[no-untyped-call]
+        except GoogleAuthError as error:
+            reason = str(error).splitlines()[0]
+            return Finding(
+                "problem",
+                f"Google Cloud credentials cannot be read: {reason}",
+                "gcloud auth application-default login",
+            )
+        return Finding("fine", "Google Cloud credentials are here; they were not tried")
+    if _vendor().startswith("Google"):
+        return Finding("fine", "this is a machine of Google Cloud; its rights were not asked for")
+    return Finding(
+        "problem",
+        "there are no Google Cloud credentials on this machine",
+        "gcloud auth application-default login",
+    )
+
+
+def _vendor() -> str:
+    with contextlib.suppress(OSError):
+        return _VENDOR.read_text()
+    return ""
+
+
+_CREDENTIALS: dict[str, Callable[[], Finding]] = {"aws": _aws, "gcp": _gcp}

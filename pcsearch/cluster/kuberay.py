@@ -1,0 +1,114 @@
+"""A cluster that KubeRay runs on Kubernetes, in the terms of a file for Ray's launcher."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pcsearch.cluster.pods import containers
+from pcsearch.errors import UserError
+
+_GROUP = "ray.io/"
+_MOST_PODS = 10**6
+
+
+def is_kuberay(documents: Sequence[Any]) -> bool:
+    """Whether any of a file's documents is for KubeRay."""
+    return any(str(document.get("apiVersion", "")).startswith(_GROUP)
+               or document.get("kind") in ("RayCluster", "RayJob", "RayService")
+               for document in documents if isinstance(document, dict))  # fmt: skip
+
+
+def launcher_form(documents: Sequence[Any]) -> dict[str, Any]:
+    """What the autoscaler makes of a manifest, by Ray's own code.
+
+    The keys are those of a file for the launcher, the provider's type is `kuberay`; `documents` are
+    the documents themselves, and `spec` is the one cluster's among them.
+
+    Raises:
+        UserError: the manifest holds no cluster, or several, or one that cannot be read.
+    """
+    for document in documents:
+        if not isinstance(document, dict) or not isinstance(document.get("spec") or {}, dict):
+            raise UserError("each document must be a mapping, with a spec that is one")
+        if not isinstance(document.get("metadata") or {}, dict):
+            raise UserError(f"{document.get('kind')}: metadata must be a mapping")
+    found = [(_label(document), document, spec) for document in documents
+             for spec in [_cluster_spec(document)] if spec is not None]  # fmt: skip
+    if not found:
+        raise UserError(
+            "holds no Ray cluster: a RayJob with a clusterSelector starts none; name the file of "
+            "its RayCluster"
+        )
+    if len(found) > 1:
+        names = " and ".join(label for label, _, _ in found)
+        raise UserError(
+            f"holds {len(found)} Ray clusters ({names}); put each into a file of its own"
+        )
+    (label, document, spec) = found[0]
+    for problem in _misshapen(spec):
+        raise UserError(f"{label}: {problem}")
+    metadata = {"name": "cluster", "namespace": "default"} | (document.get("metadata") or {})
+    try:
+        config = derived(metadata, spec)
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{label}: {reason[0]}") from error
+    return config | {"documents": list(documents), "spec": spec}
+
+
+def derived(metadata: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    """A file for the launcher, as KubeRay's autoscaler sees the cluster."""
+    from ray.autoscaler._private.kuberay import autoscaling_config
+
+    config: dict[str, Any] = autoscaling_config._derive_autoscaling_config_from_ray_cr(
+        {"metadata": metadata, "spec": spec}
+    )
+    return config
+
+
+def _label(document: dict[str, Any]) -> str:
+    name = (document.get("metadata") or {}).get("name", "without a name")
+    return f"{document.get('kind')} {name}"
+
+
+def _cluster_spec(document: dict[str, Any]) -> Any:
+    spec = document.get("spec") or {}
+    if document.get("kind") == "RayCluster":
+        return spec
+    return spec.get({"RayJob": "rayClusterSpec", "RayService": "rayClusterConfig"}.get(
+        str(document.get("kind")), ""))  # fmt: skip
+
+
+def _misshapen(spec: Any) -> Iterator[str]:
+    """What would keep the cluster from being looked at any further."""
+    groups = (spec.get("workerGroupSpecs") or []) if isinstance(spec, dict) else []
+    if not isinstance(spec, dict) or not isinstance(groups, list):
+        yield "the cluster's spec must be a mapping, and workerGroupSpecs in it a list"
+        return
+    spec["workerGroupSpecs"] = groups
+    for group in [spec.get("headGroupSpec"), *groups]:
+        head = group is spec.get("headGroupSpec")
+        here = "headGroupSpec" if head else f"worker group {_named(group)}"
+        if not isinstance(group, dict):
+            yield f"{here} must be a mapping"
+        elif not containers(group):
+            yield f"{here}: template.spec.containers must be a list of mappings, the first Ray's"
+        elif not all(
+            isinstance(group.get(key) or {}, dict) for key in ("rayStartParams", "resources")
+        ):
+            yield f"{here}: rayStartParams and resources must be mappings"
+        elif not head and not isinstance(group.get("groupName"), str):
+            yield f"{here}: it has no groupName"
+        elif not head and not all(_count(group.get(key)) for key in ("minReplicas", "maxReplicas")):
+            yield f"{here}: minReplicas and maxReplicas must be whole numbers"
+        elif not head and group["minReplicas"] > group["maxReplicas"]:
+            yield f"{here}: minReplicas is more than maxReplicas"
+
+
+def _named(group: Any) -> str:
+    return str(group.get("groupName", "without a name")) if isinstance(group, dict) else "?"
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_PODS

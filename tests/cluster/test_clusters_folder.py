@@ -1,0 +1,83 @@
+"""The launcher's files of `clusters/`: as they are, and checked once they are filled in."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import pcsearch
+from pcsearch.cluster.check import check
+from pcsearch.recipe.load import load_recipe
+
+FOLDER = Path(__file__).resolve().parents[2] / "clusters"
+FILES = ["gcp.yaml", "on-premise.yaml"]
+NO_CLIENT = (
+    []
+    if importlib.util.find_spec("googleapiclient")
+    else ["google-api-python-client is not installed, which `ray up` needs"]
+)
+
+
+def filled(file: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((FOLDER / file).read_text().replace("FILL-IN", "x"))
+    return loaded
+
+
+@pytest.fixture
+def google(home: Path) -> Path:
+    """Credentials of Google Cloud as gcloud leaves them."""
+    file = home / ".config/gcloud/application_default_credentials.json"
+    file.parent.mkdir(parents=True)
+    made_up = {"client_id": "x", "client_secret": "x", "refresh_token": "x"}
+    file.write_text(json.dumps({"type": "authorized_user"} | made_up))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("file", "prices", "wanted"),
+    [
+        ("gcp.yaml", {"head": 0.1, "gpu-spot": 0.4}, NO_CLIENT),
+        ("on-premise.yaml", {}, ["whether the nodes share a folder cannot be seen here"]),
+    ],
+)
+@pytest.mark.usefixtures("google")
+def test_it_passes_once_it_is_filled_in(
+    file: str, prices: dict[str, float], wanted: list[str], home: Path
+) -> None:
+    recipe = load_recipe("cub200", ["data.root=/shared/data"])
+    found = list(check(filled(file), folder=home, recipes=[recipe], prices=prices))
+    assert [f.text for f in found if f.level != "fine"] == wanted
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_it_installs_this_version_and_opens_nothing(file: str) -> None:
+    config = filled(file)
+    wheel = f"pcsearch-{pcsearch.__version__}-py3-none-any.whl"
+    assert config["file_mounts"][f"~/{wheel}"] == f"dist/{wheel}"
+    assert "0.0.0.0" not in (FOLDER / file).read_text()
+    for role in ("head", "worker"):
+        (start,) = [line for line in config[f"{role}_start_ray_commands"] if "ray start" in line]
+        assert "RAY_AUTH_MODE=token" in start
+        assert ("--dashboard-host=127.0.0.1" in start) == (role == "head")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_images_elsewhere_than_in_the_shared_folder(file: str, home: Path) -> None:
+    found = check(filled(file), folder=home, recipes=[load_recipe("cub200", ["data.root=/data"])])
+    (text,) = [f.text for f in found if "data.root" in f.text]
+    assert "cub200 reads data.root /data, which is not in what every node has: /shared" in text
+
+
+@pytest.mark.skipif(bool(NO_CLIENT), reason="needs google-api-python-client")
+def test_google_credentials_are_missed_and_read(google: Path, home: Path) -> None:
+    google.write_text("{}")
+    found = [f.text for f in check(filled("gcp.yaml"), folder=home) if f.level == "problem"]
+    assert any("Google Cloud credentials cannot be read" in text for text in found)
+    google.unlink()
+    found = [f.text for f in check(filled("gcp.yaml"), folder=home) if f.level == "problem"]
+    assert found == ["there are no Google Cloud credentials on this machine"]
