@@ -55,6 +55,22 @@ def load_cluster_file(path: Path) -> Config:
     return config
 
 
+def load_launcher_file(path: Path) -> Config:
+    """A file that Ray's launcher can start.
+
+    Raises:
+        UserError: as `load_cluster_file` does, or it is a manifest.
+    """
+    config = load_cluster_file(path)
+    if on_kubernetes(config):
+        raise UserError(
+            f"{path}: is a manifest for KubeRay: kubectl apply -f starts its cluster, and kubectl "
+            "delete -f ends it; for the commands in between, start `kubectl port-forward "
+            f"service/{config['cluster_name']}-head-svc 8265` and name http://127.0.0.1:8265"
+        )
+    return config
+
+
 def on_kubernetes(config: Config) -> bool:
     """Whether the file is a manifest for KubeRay."""
     return bool(config["provider"]["type"] == KUBERAY)

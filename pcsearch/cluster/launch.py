@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from pcsearch.cluster.file import load_cluster_file
+from pcsearch.cluster.file import load_launcher_file
 from pcsearch.cluster.jobs import Job, Jobs
 from pcsearch.cluster.tunnel import dashboard_of, is_address
 from pcsearch.errors import UserError
@@ -102,7 +102,7 @@ def check_is_file(cluster: str, what: str) -> Path:
             "started that cluster also ends it (kubectl, for one on Kubernetes)"
         )
     file = Path(cluster)
-    load_cluster_file(file)
+    load_launcher_file(file)
     return file
 
 

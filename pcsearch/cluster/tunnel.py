@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pcsearch.cluster.file import Config, commands, load_cluster_file
+from pcsearch.cluster.file import Config, commands, load_launcher_file
 from pcsearch.errors import UserError
 
 DASHBOARD_PORT = 8265
@@ -42,7 +42,7 @@ def dashboard_of(cluster: str) -> Iterator[str]:
         yield cluster.rstrip("/")
         return
     file = Path(cluster)
-    remote = _dashboard_port(load_cluster_file(file))
+    remote = _dashboard_port(load_launcher_file(file))
     port = _free_port()
     with tempfile.TemporaryFile() as said:
         # Ray's own launcher knows the head's address, user and key; it holds the tunnel until it

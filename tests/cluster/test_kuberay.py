@@ -22,6 +22,7 @@ import yaml
 import pcsearch
 from pcsearch.cluster.autoscaler import largest
 from pcsearch.cluster.file import load_cluster_file
+from pcsearch.errors import UserError
 
 FOLDER = Path(__file__).resolve().parents[2] / "clusters"
 FILE = FOLDER / "kuberay.yaml"
@@ -102,6 +103,16 @@ def test_the_image_holds_ray_and_pcsearch_at_these_versions(cluster: dict[str, A
     assert f"dist/pcsearch-{pcsearch.__version__}-py3-none-any.whl" in text
     image = cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["image"]
     assert image.endswith(f"/pcsearch:{pcsearch.__version__}")
+
+
+def test_the_commands_for_rays_launcher_say_what_to_do_instead() -> None:
+    from pcsearch.cluster.launch import check_is_file
+    from pcsearch.cluster.tunnel import dashboard_of
+
+    with pytest.raises(UserError, match=r"kubectl apply -f .* service/pcsearch-head-svc 8265"):
+        check_is_file(str(FILE), "up")
+    with pytest.raises(UserError, match="is a manifest for KubeRay"), dashboard_of(str(FILE)):
+        pass
 
 
 @pytest.fixture
