@@ -6,13 +6,12 @@ import itertools
 from collections.abc import Iterator
 
 from pcsearch.search import configs
-from pcsearch.search.arm_state import ArmState
+from pcsearch.search.arm_state import ArmState, Choice
 from pcsearch.search.optuna_study import propose, seen
+from pcsearch.search.order import Place, Step, first
 from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.state import CampaignState
-from pcsearch.search.trial import Config, Phase, TrialSpec
-
-Place = tuple[StudyPlan, ArmPlan, ArmState]
+from pcsearch.search.trial import Config, Phase, Trial, TrialSpec
 
 
 def places(state: CampaignState) -> Iterator[Place]:
@@ -56,12 +55,42 @@ def nothing_left(state: CampaignState) -> bool:
     return not state.live and all(settled(state, place) for place in places(state))
 
 
-def next_search(state: CampaignState) -> Place | None:
-    """The arm whose search is the least far, among those that ask for more."""
-    waiting = [place for place in places(state) if search_open(state, place)]
-    if not waiting:
-        return None
-    return min(waiting, key=lambda place: len(place[2].trials["search"]) / place[1].trials)
+def next_step(state: CampaignState) -> Step | None:
+    """What is asked next; None while everything that follows waits for trials that run."""
+    steps = [step for study in state.plan.studies if (step := _step(state, study)) is not None]
+    return first(state, steps) if steps else None
+
+
+def _step(state: CampaignState, study: StudyPlan) -> Step | None:
+    """A study's next: a search trial of the arm least far, then finalists, then confirm.
+
+    Long trials whose number is known fill the gaps that early stopping leaves.
+    """
+    arms = [(study, arm, state.arms[study.id, arm.name]) for arm in study.arms]
+    searching = [place for place in arms if search_open(state, place)]
+    if searching:
+        return Step("search", min(searching, key=_how_far))
+    for place in arms:
+        if next(_missing_finalists(state, place), None) is not None:
+            return Step("finalists", place)
+    for place in arms:
+        if place[2].choice is not None and _unconfirmed(state, place[2]):
+            return Step("confirm", place)
+    return None
+
+
+def _how_far(place: Place) -> float:
+    return len(place[2].trials["search"]) / place[1].trials
+
+
+def trial_of(state: CampaignState, step: Step) -> TrialSpec:
+    """The trial that a step asks for."""
+    done = step.place[2]
+    if step.phase == "search":
+        return search_trial(state, step.place)
+    if step.phase == "finalists" or done.choice is None:
+        return finalist_trial(state, step.place)
+    return confirm_trial(state, step.place, done.choice)
 
 
 def search_trial(state: CampaignState, place: Place) -> TrialSpec:
@@ -73,32 +102,33 @@ def search_trial(state: CampaignState, place: Place) -> TrialSpec:
     return _spec(state, study, arm, "search", index, config)
 
 
-def finalist_trial(state: CampaignState) -> TrialSpec | None:
+def finalist_trial(state: CampaignState, place: Place) -> TrialSpec:
     """The next retraining of one of an arm's best configurations, on a further split."""
-    plan = state.plan
-    for study, arm, done in places(state):
-        if done.choice or done.given_up or not search_over(state, (study, arm, done)):
-            continue
-        asked = {(t.spec.source, t.spec.config["split"]) for t in done.trials["finalists"]}
-        for trial in done.best(plan.finalist_configs):
-            for repeat in range(1, plan.finalist_repeats + 1):
-                if (trial.spec.trial, repeat) not in asked:
-                    config = configs.finalist_config(plan, trial.spec.config, repeat)
-                    index = len(done.trials["finalists"])
-                    source = trial.spec.trial
-                    return _spec(state, study, arm, "finalists", index, config, source)
-    return None
+    study, arm, done = place
+    trial, repeat = next(_missing_finalists(state, place))
+    config = configs.finalist_config(state.plan, trial.spec.config, repeat)
+    index = len(done.trials["finalists"])
+    return _spec(state, study, arm, "finalists", index, config, trial.spec.trial)
 
 
-def confirm_trial(state: CampaignState) -> TrialSpec | None:
+def confirm_trial(state: CampaignState, place: Place, choice: Choice) -> TrialSpec:
     """The next retraining of a chosen configuration, with a seed it has not had."""
-    for study, arm, done in places(state):
-        if done.choice is None:
-            continue
-        for index in _unconfirmed(state, done):
-            config = configs.confirm_config(state.plan, done.choice.config, index)
-            return _spec(state, study, arm, "confirm", index, config, done.choice.source)
-    return None
+    study, arm, done = place
+    index = _unconfirmed(state, done)[0]
+    config = configs.confirm_config(state.plan, choice.config, index)
+    return _spec(state, study, arm, "confirm", index, config, choice.source)
+
+
+def _missing_finalists(state: CampaignState, place: Place) -> Iterator[tuple[Trial, int]]:
+    """Search trials whose configurations are to be retrained, with the number of the split."""
+    plan, done = state.plan, place[2]
+    if done.choice or done.given_up or not search_over(state, place):
+        return
+    asked = {(t.spec.source, t.spec.config["split"]) for t in done.trials["finalists"]}
+    for trial in done.best(plan.finalist_configs):
+        for repeat in range(1, plan.finalist_repeats + 1):
+            if (trial.spec.trial, repeat) not in asked:
+                yield trial, repeat
 
 
 def _unconfirmed(state: CampaignState, arm: ArmState) -> list[int]:

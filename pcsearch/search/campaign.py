@@ -13,15 +13,7 @@ from typing import Literal
 
 from pcsearch.search import budget, configs
 from pcsearch.search.arm_state import ArmState
-from pcsearch.search.asking import (
-    confirm_trial,
-    finalist_trial,
-    finalists_over,
-    next_search,
-    nothing_left,
-    search_over,
-    search_trial,
-)
+from pcsearch.search.asking import finalists_over, next_step, nothing_left, search_over, trial_of
 from pcsearch.search.failing import hopeless, why_nothing
 from pcsearch.search.journal import Event, Journal
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
@@ -77,9 +69,7 @@ class Campaign:
     def next_trial(self) -> TrialSpec | None:
         """Ask for a trial; None while `width` run or the next step waits for them, or when done.
 
-        Trials to be begun again come first (after an interruption, or a worker that was lost), then
-        search trials, then finalists, then confirm trials: long trials whose number is known fill
-        the gaps that early stopping leaves.
+        Trials to be begun again come first (after an interruption, or a worker that was lost).
         """
         if len(self._handed_out) >= self.width:
             return None
@@ -87,7 +77,7 @@ class Campaign:
             waiting = next(name for name in self.state.live if name not in self._handed_out)
             self._handed_out.add(waiting)
             return self.state.live[waiting].spec
-        spec = self._search_trial() or finalist_trial(self.state) or confirm_trial(self.state)
+        spec = self._asked()
         if spec is not None:
             self._record({"event": "asked", "spec": vars(spec)})
             self._handed_out.add(spec.trial)
@@ -246,20 +236,19 @@ class Campaign:
         arm = self.state.arms[trial.spec.study, trial.spec.arm]
         return "continue" if arm.ladder.would_continue(epoch, value) else "prune"
 
-    def _search_trial(self) -> TrialSpec | None:
-        place = next_search(self.state)
-        if place is None:
+    def _asked(self) -> TrialSpec | None:
+        step = next_step(self.state)
+        if step is None:
             return None
-        study, _, arm = place
-        over = arm.trials["search"] and budget.exceeded(
-            self.state, study, self.width, self._clock()
-        )
-        if over:
-            reason = f"the {over} budget left room for finalists and confirm only"
-            self._record({"event": "search_closed", "reason": reason})
-            self.settle()
-            return self._search_trial()
-        return search_trial(self.state, place)
+        # An arm that has not begun gets its first trial, whatever the budget.
+        if step.phase == "search" and step.place[2].trials["search"]:
+            over = budget.exceeded(self.state, step.study, self.width, self._clock())
+            if over is not None:
+                reason = f"the {over} budget left room for finalists and confirm only"
+                self._record({"event": "search_closed", "reason": reason})
+                self.settle()
+                return self._asked()
+        return trial_of(self.state, step)
 
     def _give_up_hopeless(self, study: StudyPlan) -> None:
         """End the search of a study whose trials all fail for the same reason."""
