@@ -68,7 +68,7 @@ def frozen_trial(
     trial: Trial, distributions: Mapping[str, BaseDistribution]
 ) -> optuna.trial.FrozenTrial:
     """A trial as Optuna knows it: stopped ones PRUNED, values at the epochs they belong to."""
-    from optuna.trial import TrialState, create_trial
+    from optuna.trial import FrozenTrial, TrialState
 
     state = {
         "COMPLETE": TrialState.COMPLETE,
@@ -76,14 +76,21 @@ def frozen_trial(
         "FAILED": TrialState.FAIL,
         "RUNNING": TrialState.RUNNING,
     }[trial.state]
-    values = {result.epoch: result.value for result in trial.epochs if result.value is not None}
     told = trial.state in ("COMPLETE", "PRUNED")
-    return create_trial(
+    return FrozenTrial(
+        number=trial.spec.index,
+        trial_id=trial.spec.index,
         state=state,
         value=trial.last_value if told else None,
+        datetime_start=None,
+        datetime_complete=None,
         params={key: trial.spec.config[key] for key in distributions},
         distributions=dict(distributions),
-        intermediate_values=values,
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={
+            result.epoch: result.value for result in trial.epochs if result.value is not None
+        },
     )
 
 
@@ -97,16 +104,17 @@ def _study(
 ) -> optuna.Study:
     import optuna
 
+    from pcsearch.search.optuna_storage import OneQuestion
+
     startup = plan.sampler == "random" or index < plan.startup_trials
     seed = derive_seed(plan.seed, study_id, "" if startup else arm.name, index)
     optuna.logging.set_verbosity(logging.ERROR)
-    study = optuna.create_study(
+    shown = () if startup else history  # random points ask for no history
+    return optuna.create_study(
         direction="maximize",
         sampler=_sampler("random" if startup else plan.sampler, seed),
+        storage=OneQuestion([frozen_trial(trial, distributions) for trial in shown], index),
     )
-    if not startup:  # random points ask for no history
-        study.add_trials([frozen_trial(trial, distributions) for trial in history])
-    return study
 
 
 def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:

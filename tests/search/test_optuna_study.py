@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
+import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from pcsearch.recipe.space import Space
-from pcsearch.search.optuna_study import frozen_trial, propose
+from pcsearch.search.optuna_study import _distribution, _sampler, frozen_trial, propose
+from pcsearch.search.plan import derive_seed
 from tests.search.driving import LR, control_arm, make_plan, pc_arm, run, study_plan
 
 STUDY = "digits/compact_cnn"
@@ -81,3 +85,28 @@ def test_whole_numbers_stay_whole() -> None:
     arm = control_arm(space={"lr": LR, "batch_size": Space.between(8, 64, log=True)})
     values = [propose(make_plan(sampler="random"), STUDY, arm, n, []) for n in range(5)]
     assert all(isinstance(v["batch_size"], int) and 8 <= v["batch_size"] <= 64 for v in values)
+
+
+@pytest.mark.parametrize(("sampler", "count"), [("tpe", 3), ("tpe", 37), ("gp", 9)])
+def test_optuna_would_answer_the_same_from_a_study_of_its_own(sampler: str, count: int) -> None:
+    """One that every trial was added to by its public interface, running ones too."""
+    plan, arm = make_plan(sampler=sampler), pc_arm(trials=40)
+    whole = run(make_plan(studies=(study_plan(arms=(arm,)),))).state.arms[STUDY, "pc"]
+    history = copy.deepcopy(whole.trials["search"][:count])
+    history[-1].state = "RUNNING"
+    spaces = {key: _distribution(key, space) for key, space in arm.space.items()}
+    seed = derive_seed(plan.seed, STUDY, "pc", count)
+    study = optuna.create_study(direction="maximize", sampler=_sampler(sampler, seed))
+    for trial in history:
+        frozen = frozen_trial(trial, spaces)
+        study.add_trial(
+            optuna.create_trial(
+                state=frozen.state,
+                value=frozen.value,
+                params=frozen.params,
+                distributions=frozen.distributions,
+                intermediate_values=frozen.intermediate_values,
+            )
+        )
+    known = study.ask(fixed_distributions=spaces).params
+    assert propose(plan, STUDY, arm, count, history) == known
