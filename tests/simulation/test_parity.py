@@ -12,7 +12,7 @@ from pcsearch.simulation.cluster import ClusterModel
 from pcsearch.simulation.curves import Family
 from pcsearch.simulation.simulator import simulate
 from tests.e2e.cli import CommandLine, overrides
-from tests.search.driving import make_plan
+from tests.search.driving import make_plan, study_plan
 from tests.simulation.parity import first_difference
 
 
@@ -58,8 +58,13 @@ def test_another_measurement_leads_to_another_decision(live: Path) -> None:
     assert "prune, but is now epoch" in difference
 
 
-def test_a_simulated_campaigns_decisions_are_repeated() -> None:
-    plan, journal = make_plan(finalist_configs=2, finalist_repeats=1), MemoryJournal()
+@pytest.mark.parametrize("studies", [("digits",), ("digits", "fieldguide", "birds")])
+def test_a_simulated_campaigns_decisions_are_repeated(studies: tuple[str, ...]) -> None:
+    """Of several studies, whose is next depends on what their epochs took."""
+    journal = MemoryJournal()
+    plan = make_plan(
+        studies=tuple(map(study_plan, studies)), finalist_configs=2, finalist_repeats=1
+    )
     model = ClusterModel(nodes=2, slots_per_node=3, losses_per_hour=20.0)
     done = simulate(plan, model, Family(plan, 0, 5.0), seed=1, journal=journal)
     assert any(node.lost for node in done.nodes)
