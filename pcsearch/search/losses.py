@@ -8,6 +8,7 @@ from pathlib import Path
 from pcsearch.search.trial import Loss
 
 _NODE = ("node has died", "node died", "node was drained", "node is dead", "its node")
+_ASKED = "The process receives a SIGTERM"
 
 
 def loss_of(error: BaseException | None, *, one_machine: bool = False) -> tuple[str, Loss]:
@@ -15,7 +16,8 @@ def loss_of(error: BaseException | None, *, one_machine: bool = False) -> tuple[
 
     A lost node is not the trial's fault: it does not use up its retries. Where a connection broke,
     Ray does not know yet which of the two it was; that counts as a node's loss, unless there is
-    but `one_machine`, which is still there.
+    but `one_machine`, which is still there. So does a worker that was asked to end: a machine that
+    shuts down, as one does that a cloud takes back, asks all that it runs, in any order.
     """
     if error is None:
         return "its worker was lost", "worker"
@@ -32,6 +34,8 @@ def loss_of(error: BaseException | None, *, one_machine: bool = False) -> tuple[
         return "its node was lost", "node"
     if isinstance(error, ActorUnavailableError):
         return "the connection to its worker broke", "worker" if one_machine else "node"
+    if _ASKED in text and isinstance(error, RayActorError) and not one_machine:
+        return "its worker was asked to end, by SIGTERM", "node"
     if isinstance(error, OutOfMemoryError):
         return "its node ran out of memory and Ray ended its worker", "worker"
     if isinstance(error, RayTaskError):

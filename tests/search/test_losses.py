@@ -50,3 +50,14 @@ def test_a_broken_connection_is_taken_for_a_lost_node_where_there_are_several() 
     error = ActorUnavailableError("RPC error: Connection reset by peer rpc_code: 14", b"a" * 16)
     assert loss_of(error) == ("the connection to its worker broke", "node")
     assert loss_of(error, one_machine=True)[1] == "worker"
+
+
+def test_a_worker_that_was_asked_to_end_is_one_of_a_machine_that_shuts_down() -> None:
+    """Where Ray tells of the process before it knows of the node."""
+    error = died(
+        "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR "
+        "Worker exit detail: Worker exits unexpectedly. Worker exits with an exit code 1. The "
+        "process receives a SIGTERM."
+    )
+    assert loss_of(error) == ("its worker was asked to end, by SIGTERM", "node")
+    assert loss_of(error, one_machine=True)[1] == "worker"

@@ -13,7 +13,8 @@ from pcsearch.search.campaign import Campaign
 from pcsearch.search.ending import Ending
 from pcsearch.search.journal import MemoryJournal
 from pcsearch.search.trainable import REPORT
-from pcsearch.search.tune_run import CampaignScheduler, Runs
+from pcsearch.search.tune_scheduler import CampaignScheduler
+from pcsearch.search.tune_searcher import Runs
 from pcsearch.search.watchdog import Watchdog
 from tests.search.driving import make_plan
 

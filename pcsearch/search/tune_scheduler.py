@@ -1,0 +1,93 @@
+"""Where the epochs of Ray Tune's trials go: a scheduler that hands them to the campaign."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from ray.tune.experiment import Trial as RayTrial
+from ray.tune.schedulers import FIFOScheduler
+
+from pcsearch.search.campaign import Campaign
+from pcsearch.search.ended_trials import forget_ended
+from pcsearch.search.ending import Ending
+from pcsearch.search.idle_workers import IdleWorkers
+from pcsearch.search.losses import error_of, loss_of
+from pcsearch.search.trainable import FAILURE, REPORT
+from pcsearch.search.tune_searcher import NotStored, Runs
+from pcsearch.search.watchdog import Watchdog
+
+_log = logging.getLogger(__name__)
+
+
+class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
+    """Passes each epoch on to the campaign and stops the trial when it says so."""
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        runs: Runs,
+        ending: Ending,
+        watchdog: Watchdog,
+        *,
+        one_machine: bool,
+        idle: IdleWorkers | None = None,
+    ) -> None:
+        super().__init__()
+        self._campaign = campaign
+        self._runs = runs
+        self._ending = ending
+        self._watchdog = watchdog
+        self._one_machine = one_machine
+        self._idle = idle
+
+    def on_trial_add(self, tune_controller: object, trial: RayTrial) -> None:
+        forget_ended(tune_controller)
+        if self._idle is not None:
+            self._idle.watch(tune_controller)
+
+    def on_trial_result(
+        self, tune_controller: object, trial: RayTrial, result: Mapping[str, Any]
+    ) -> str:
+        name = self._runs.trial(trial.trial_id)
+        if name is None:
+            return str(self.STOP)
+        if "trial" not in result:  # Tune's closing result repeats the last one without our keys
+            return str(self.CONTINUE)
+        self._watchdog.reported(trial.trial_id)
+        goes_on = False
+        with self._ending.guard():
+            goes_on = self._taken(name, trial.trial_id, result)
+        if not goes_on:
+            self._runs.end(trial.trial_id)
+        return str(self.CONTINUE if goes_on else self.STOP)
+
+    def _taken(self, name: str, trial_id: str, result: Mapping[str, Any]) -> bool:
+        if FAILURE in result:
+            if result.get("memory"):
+                self._campaign.lost(name, result[FAILURE], "memory")
+            else:
+                self._campaign.fail(name, result[FAILURE])
+            return False
+        report = json.loads(result[REPORT])
+        saved = report.pop("saved", False)
+        failed = report.pop("checkpoint_error", None)
+        if failed is not None:  # training goes on; this goes to driver.log, if there is room for it
+            _log.warning("%s, epoch %d: %s", name, report["epoch"], failed)
+        goes_on = self._campaign.report(name, **report, attempt=result["attempt"])
+        if self._ending.begun and saved:
+            self._runs.safe.add(trial_id)
+        return goes_on
+
+    def on_trial_error(self, tune_controller: object, trial: RayTrial) -> None:
+        name = self._runs.end(trial.trial_id)
+        if name is None or self._ending.begun:
+            return
+        hung = self._watchdog.hung.get(trial.trial_id)
+        reason, kind = hung or loss_of(
+            error_of(trial.pickled_error_file), one_machine=self._one_machine
+        )
+        with self._ending.guard():
+            self._campaign.lost(name, reason, kind)

@@ -1,0 +1,99 @@
+"""A campaign on a cluster that grows and shrinks with it, and whose nodes are lost and taken back.
+
+Ray's own autoscaler at work; no node is there beforehand.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import sleeper
+from tests.cluster.fake_cluster import FakeCluster, fake_cluster, until
+from tests.e2e.cli import epoch_events, overrides, read_journal
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[FakeCluster]:
+    with fake_cluster(workers=2, idle_seconds=3) as started:
+        yield started
+
+
+def start(
+    cluster: FakeCluster, folder: Path, step_seconds: float, epochs: int, confirm_epochs: int
+) -> subprocess.Popen[bytes]:
+    """Two search trials at once, then a confirm trial."""
+    (folder / "marks").mkdir()
+    sections = sleeper.recipe(
+        folder / "marks",
+        step_seconds,
+        search={"trials": 2, "control": "none"},
+        asha={"max_epochs": epochs, "grace_epochs": epochs},
+        confirm={"seeds": 1, "epochs": confirm_epochs},
+    )
+    return cluster.tune(folder, *overrides(**sections))
+
+
+def events_of(folder: Path, kind: str | None = None) -> list[dict[str, Any]]:
+    events = read_journal(folder / "run" / "journal.jsonl")
+    return [event for event in events if kind in (None, event["event"])]
+
+
+def check_that_nothing_was_lost(folder: Path, trials: int) -> None:
+    """Every trial was asked once, trained to its end, and each of its epochs counted once."""
+    events = events_of(folder)
+    asked = {e["spec"]["trial"]: e["spec"]["epochs"] for e in events if e["event"] == "asked"}
+    assert len(asked) == trials == sum(event["event"] == "asked" for event in events)
+    reported = [(e["trial"], e["epoch"]) for e in epoch_events(events)]
+    assert sorted(reported) == sorted((t, k + 1) for t, n in asked.items() for k in range(n))
+    decisions = Counter(event["decision"] for event in epoch_events(events))
+    assert decisions["complete"] == trials
+    assert all(event["same"] for event in events if event["event"] == "repeated")
+    assert not [event for event in events if event["event"] == "failed"]
+    assert events[-1]["event"] == "ended"
+    assert events[-1]["status"] == "complete"
+
+
+def test_nodes_come_at_once_and_go_when_they_are_idle(cluster: FakeCluster, tmp_path: Path) -> None:
+    assert not cluster.nodes()
+    with start(cluster, tmp_path, 0.1, epochs=2, confirm_epochs=12) as process:
+        until(lambda: len(sleeper.begun(tmp_path / "marks")) >= 2 or process.poll() is not None)
+        first, second = sleeper.begun(tmp_path / "marks")
+        assert first["node"] != second["node"]
+        assert len(cluster.nodes()) == 2
+        kinds = [event["event"] for event in events_of(tmp_path)]
+        assert kinds[:3] == ["campaign", "asked", "asked"]
+
+        until(lambda: len(events_of(tmp_path, "asked")) == 3)  # confirm, alone
+        until(lambda: len(cluster.nodes()) == 1)
+        assert process.poll() is None
+        assert not events_of(tmp_path, "ended")
+    assert process.returncode == 0, (tmp_path / "out").read_text()
+    check_that_nothing_was_lost(tmp_path, trials=3)
+    until(lambda: not cluster.nodes())
+
+
+def test_a_node_that_is_lost_and_one_that_is_taken_back(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    with start(cluster, tmp_path, 0.05, epochs=20, confirm_epochs=2) as process:
+        marks = tmp_path / "marks"
+        until(lambda: len({e["trial"] for e in epoch_events(events_of(tmp_path))}) == 2)
+        lost, taken = (mark["node"] for mark in sleeper.begun(marks))
+        cluster.lose(lost)
+        until(lambda: events_of(tmp_path, "retried"))
+        cluster.take_back(taken, grace_seconds=2)
+        process.wait(timeout=150)
+    assert process.returncode == 0, (tmp_path / "out").read_text()
+    retried = events_of(tmp_path, "retried")
+    assert [event["kind"] for event in retried] == ["node", "node"], retried
+    assert len({event["trial"] for event in retried}) == 2
+    assert {lost, taken}.isdisjoint(mark["node"] for mark in sleeper.begun(marks)[2:])
+    check_that_nothing_was_lost(tmp_path, trials=3)
