@@ -19,6 +19,10 @@ MARK = "pcsearch"
 _STOP = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "30"}
 """Stopping a job is Ctrl-C, so that every trial writes its epoch down."""
 
+_NOT_READY = "No available agent"
+_READY_SECONDS = 60.0
+"""A head that has just started takes no jobs yet."""
+
 _SILENT_SECONDS = 60.0
 """A campaign says something every two seconds, once it has begun."""
 
@@ -91,16 +95,21 @@ class Jobs:
 
     def submit(self, command: str, folder: Path, about: Mapping[str, str], job: str) -> str:
         """Start a campaign's command on the head, in a copy of the folder; its id is `job`."""
-        return str(
-            _asked(
-                self.address,
-                lambda: self._client.submit_job(
-                    entrypoint=command,
-                    submission_id=job,
-                    runtime_env={"working_dir": str(folder), "env_vars": dict(_STOP)},
-                    metadata={MARK: __version__, **about},
-                ),
-            )
+        until = time.monotonic() + _READY_SECONDS
+        while True:
+            try:
+                return str(_asked(self.address, lambda: self._submit(command, folder, about, job)))
+            except UserError as error:
+                if _NOT_READY not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(1.0)
+
+    def _submit(self, command: str, folder: Path, about: Mapping[str, str], job: str) -> Any:
+        return self._client.submit_job(
+            entrypoint=command,
+            submission_id=job,
+            runtime_env={"working_dir": str(folder), "env_vars": dict(_STOP)},
+            metadata={MARK: __version__, **about},
         )
 
     def campaigns(self) -> list[Job]:

@@ -67,13 +67,29 @@ def new_campaign(
 
 
 def further_campaign(
-    run: str, overrides: Sequence[str], folder: Path, *, runs: str | None
+    run: str,
+    overrides: Sequence[str],
+    folder: Path,
+    *,
+    runs: str | None,
+    modules: Sequence[Path] = (),
 ) -> Package:
     """A run that is there already, to be gone on with, or made wider.
 
+    Args:
+        run: Its address or folder, or its name under `runs`.
+        overrides: KEY=VALUE, which make it wider.
+        folder: What is sent; an empty one.
+        runs: Where it is kept, seen from the cluster.
+        modules: Files and packages of the user's own networks; which it needs cannot be seen here.
+
     Raises:
-        UserError: it cannot be told where the run is.
+        UserError: it cannot be told where the run is, or there is no such module.
     """
+    for module in modules:
+        if not module.exists():
+            raise UserError(f"--module {module}: there is no such file or folder")
+        _copy(module, folder)
     place = run if "/" in run else runs
     if place is None or not _is_there(place):
         raise UserError(

@@ -6,10 +6,11 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from pcsearch.cluster.autoscaler import largest, running_config
+from pcsearch.cluster.autoscaler import largest, machines_listed, running_config
 from pcsearch.cluster.capacity import Capacity, Node
 from pcsearch.cluster.head import loopback, quick_start, reachable
 from pcsearch.cluster.signals import orderly_end
@@ -26,6 +27,9 @@ _QUIET = {
     "TUNE_WARN_THRESHOLD_S": "1000000",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
+_JOIN_SECONDS = 90.0
+"""Machines that a cluster's file lists by address are waited for, but not for ever."""
+
 _WORKERS = {"MALLOC_ARENA_MAX": "1"}
 """For the processes of a Ray that is started here: see `pcsearch.train.memory`."""
 
@@ -87,11 +91,21 @@ def capacity() -> Capacity:
     """The nodes of the cluster or, where an autoscaler is at work, those it may come to have."""
     import ray
 
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     config = running_config(ray.get_runtime_context().gcs_address)
-    if config:
+    if listed := machines_listed(config):
+        until = time.monotonic() + _JOIN_SECONDS
+        while len(_alive()) < listed and time.monotonic() < until:
+            time.sleep(1.0)  # the head is asked for trials before the others have joined
+    elif config:
         return largest(config)
-    return Capacity(tuple(Node(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive))
+    return Capacity(tuple(Node(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in _alive()))
+
+
+def _alive() -> list[dict[str, float]]:
+    """The resources of every node that is there."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _start(address: str | None, preload: Sequence[str]) -> None:

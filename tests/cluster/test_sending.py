@@ -91,6 +91,11 @@ def test_a_run_is_gone_on_with_where_it_is(tmp_path: Path) -> None:
     by_name = further_campaign("first", [], tmp_path, runs=S3)
     assert by_name.command == f"pcsearch resume first --runs {S3} --address auto --events"
     assert by_name.label == by_address.label == "first"
+    (tmp_path / "one.py").write_text("def small(num_classes): ...")
+    (tmp_path / "sent").mkdir()
+    module = tmp_path / "one.py"
+    further_campaign("first", [], tmp_path / "sent", runs=S3, modules=[module])
+    assert [file.name for file in (tmp_path / "sent").iterdir()] == ["one.py"]
     for run, runs in (("first", None), ("runs/first", None), ("first", "runs")):
         with pytest.raises(UserError, match="say where the run is on the cluster"):
             further_campaign(run, [], tmp_path, runs=runs)

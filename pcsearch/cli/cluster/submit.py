@@ -50,6 +50,13 @@ def submit(
             "name under --runs. KEY=VALUE then make it wider.",
         ),
     ] = None,
+    module: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="With --resume: the file or package of a network of your own, to be sent along.",
+        ),
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Do not follow: print the job's id and return.")
     ] = False,
@@ -86,7 +93,9 @@ def submit(
                     f"--resume {resume} has its recipe, its name and its images already; only "
                     "KEY=VALUE changes may be given"
                 )
-            package = sending.further_campaign(resume, overrides, folder, runs=runs)
+            package = sending.further_campaign(
+                resume, overrides, folder, runs=runs, modules=module or []
+            )
         with dashboard_of(cluster) as address:
             job = sending.send(Jobs(address), package)
     if detach:

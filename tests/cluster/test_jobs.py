@@ -1,0 +1,227 @@
+"""Campaigns as jobs of a cluster: submitted, followed, left, found again, stopped, gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.heads import Head, clean_environment, free_port, running_head
+from tests.e2e.cli import overrides
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+CANARY = "canary-0451-do-not-tell"
+SMALL = ["quickstart", "datasets=[digits]"]
+SMALL += overrides(
+    search={"trials": 1, "control": "none"},
+    asha={"max_epochs": 2},
+    finalists={"configs": 0, "repeats": 0},
+    confirm={"seeds": 2, "epochs": 1},
+)
+LONG = [*SMALL, "backbones=[sleepy:net]", "data.classes=[1, 7]", "search.trials=2"]
+LONG += ["asha.max_epochs=40", "asha.grace_epochs=35"]
+SLEEPY = """
+import time
+from torch import nn
+
+class Sleepy(nn.Module):
+    \"\"\"Takes 0.4 s an epoch, on any machine.\"\"\"
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, num_classes)
+        )
+
+    def forward(self, images):
+        time.sleep(0.05)
+        return self.layers(images)
+
+def net(num_classes):
+    return Sleepy(num_classes)
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A cluster's dashboard, and a laptop that talks to it."""
+
+    head: Head
+    dashboard: str
+    runs: Path
+    laptop: Path
+
+    def start(self, command: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start a cluster command as a person would, with credentials in the environment."""
+        own = {"AWS_SECRET_ACCESS_KEY": CANARY, "PCSEARCH_TEST_SECRET": CANARY} | environment
+        return subprocess.Popen(
+            [sys.executable, "-m", "pcsearch", "cluster", command, self.dashboard, *arguments],
+            cwd=self.laptop,
+            env={**self.head.environment, **own},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, command: str, *arguments: str, **environment: str) -> tuple[int, str, str]:
+        process = self.start(command, *arguments, **environment)
+        out, err = process.communicate(timeout=120)
+        return process.returncode, out, err
+
+    def submit(self, name: str, *recipe: str) -> tuple[int, str, str]:
+        return self.run("submit", *recipe, "--runs", str(self.runs), "--name", name)
+
+    def campaigns(self) -> dict[str, dict[str, Any]]:
+        """By name of the run."""
+        code, out, err = self.run("status", "--json")
+        assert code == 0, err
+        return {job["metadata"]["name"]: job for job in json.loads(out)["campaigns"]}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    port = free_port()
+    dashboard = ["--include-dashboard=true", "--dashboard-host=127.0.0.1"]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    dashboard += [f"--dashboard-port={port}", f"--dashboard-agent-listen-port={free_port()}"]
+    options = ("--num-cpus=2", *dashboard)
+    own = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "PATH": path}
+    with running_head(*options, **own) as head:
+        (folder / "laptop").mkdir()
+        (folder / "laptop" / "sleepy.py").write_text(SLEEPY)
+        yield Site(head, f"http://127.0.0.1:{port}", folder / "runs", folder / "laptop")
+
+
+def until(met: Callable[[], Any], seconds: float = 90) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := met()):
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.2)
+    return found
+
+
+def test_a_campaign_is_sent_followed_and_found_again(site: Site) -> None:
+    code, out, err = site.submit("first", *SMALL)
+    assert code == 0, out + err
+    assert "digits/compact_cnn pc confirm 1: complete" in out
+    assert "quickstart · complete" in out
+    summary = json.loads((site.runs / "first" / "summary.json").read_text())
+    assert summary["status"] == "complete"
+
+    (job,) = site.campaigns().values()
+    assert (job["status"], job["exit_code"]) == ("SUCCEEDED", 0)
+    code, again, err = site.run("attach", job["id"])  # from anywhere, whenever
+    assert code == 0, err
+    assert again.splitlines()[-9:] == out.splitlines()[-9:]
+    code, log, _ = site.run("logs", job["id"])
+    assert code == 0
+    assert "campaign complete" in log
+    assert "Traceback" not in out + err + log
+
+    assert _files_with(CANARY, site.runs, site.head.temp_dir) == []
+    assert CANARY not in json.dumps(job)
+
+
+def test_following_may_end_and_the_campaign_goes_on(site: Site) -> None:
+    follower = site.start("submit", *LONG, "--runs", str(site.runs), "--name=long", "--plain")
+    assert follower.stdout is not None
+    assert follower.stdout.readline().startswith("submitted pcsearch-long-")
+    journal = site.runs / "long" / "journal.jsonl"
+    until(lambda: journal.exists() and journal.read_text().count('"event":"epoch"') > 2)
+    follower.kill()  # a laptop that closes says nothing
+    follower.communicate()
+
+    follower = site.start("attach", "--plain")
+    assert follower.stdout is not None
+    until(lambda: "in " + str(site.runs / "long") in follower.stdout.readline())
+    follower.send_signal(signal.SIGINT)
+    out, err = follower.communicate(timeout=60)
+    assert follower.returncode == 130, out + err
+    assert "the campaign goes on" in out
+    job = site.campaigns()["long"]
+    assert job["status"] == "RUNNING"
+
+    before = journal.read_text().count('"event":"epoch"')
+    until(lambda: journal.read_text().count('"event":"epoch"') > before)
+    code, out, err = site.run("stop")
+    assert code == 0, err
+    assert out.splitlines()[0] == f"{job['id']} was stopped"
+    go_on = f"submit {site.dashboard} --resume {site.runs / 'long'}"
+    assert out.splitlines()[1] == f"go on with: pcsearch cluster {go_on}"
+    assert json.loads(journal.read_text().splitlines()[-1])["status"] == "interrupted"
+    assert site.run("stop", job["id"])[0] == 2
+
+    wider = ["confirm.seeds=3", "--runs", str(site.runs), "--module", "sleepy.py"]
+    code, out, err = site.run("submit", "--resume", "long", *wider)
+    assert code == 0, out + err
+    assert "resumed, 2 trials begun again" in out
+    assert "confirm 2: complete" in out
+    assert json.loads((site.runs / "long" / "summary.json").read_text())["status"] == "complete"
+
+
+def test_a_mistake_that_only_the_head_sees_is_told_here(site: Site) -> None:
+    code, out, err = site.submit("first", *SMALL)  # the name is taken
+    assert code == 2, out
+    assert "first" in err
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [("f" * 64, "wants another token"), (None, "wants another token")],
+    ids=["another", "none"],
+)
+def test_without_the_token_nothing_is_told_or_started(
+    site: Site, token: str | None, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "token"
+    if token is not None:
+        path.write_text(token)
+    before = site.campaigns().keys()
+    home = {"HOME": str(tmp_path), "RAY_AUTH_TOKEN_PATH": str(path) if token else ""}
+    for command, arguments in (("status", ()), ("submit", (*SMALL, "--runs=/r", "--detach"))):
+        code, out, err = site.run(command, *arguments, **home)
+        assert (code, out) == (2, "")
+        assert message in err
+        assert "RAY_AUTH_TOKEN_PATH" in err
+        assert "Traceback" not in err
+    assert site.campaigns().keys() == before
+
+
+def test_an_unknown_job_is_told_with_those_there_are(site: Site) -> None:
+    code, _, err = site.run("attach", "nope")
+    assert code == 2
+    assert "there is no job nope on this cluster; there are: pcsearch-" in err
+
+
+def test_where_nothing_answers_it_is_said_at_once(tmp_path: Path) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    done = subprocess.run(
+        [sys.executable, "-m", "pcsearch", "cluster", "status", address],
+        env=clean_environment(HOME=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 2
+    assert f"no Ray dashboard answers at {address}" in done.stderr
+
+
+def _files_with(text: str, *folders: Path) -> list[Path]:
+    found = []
+    for folder in folders:
+        for file in folder.rglob("*"):
+            if file.is_file() and not file.is_symlink() and text.encode() in file.read_bytes():
+                found.append(file)
+    return found
