@@ -107,6 +107,9 @@ def check_is_file(cluster: str, what: str) -> Path:
 
 
 def _launcher(does: Callable[[], object], file: Path, done: str) -> None:
+    from ray.autoscaler.sdk import configure_logging
+
+    configure_logging(log_style="pretty", color_mode="auto", verbosity=0)
     try:
         does()
     except Exception as error:
