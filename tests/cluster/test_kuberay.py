@@ -8,6 +8,7 @@ import ipaddress
 import json
 import os
 import re
+import shlex
 import ssl
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import pcsearch
 from pcsearch.cluster.autoscaler import largest
 from pcsearch.cluster.file import load_cluster_file
 from pcsearch.errors import UserError
+from pcsearch.recipe.load import load_recipe
 
 FOLDER = Path(__file__).resolve().parents[2] / "clusters"
 FILE = FOLDER / "kuberay.yaml"
@@ -93,6 +95,25 @@ def test_the_job_runs_a_campaign_on_that_cluster_with_its_run_on_s3(
     assert words[:2] == ["pcsearch", "tune"]
     assert words[words.index("--address") + 1] == "auto"
     assert words[words.index("--runs") + 1].startswith("s3://")
+    assert words[words.index("--runs") + 1] == job["spec"]["metadata"]["runs"]
+
+
+def test_it_is_a_campaign_to_attach_to_as_those_that_submit_starts(
+    job: dict[str, Any], tmp_path: Path
+) -> None:
+    from pcsearch.cluster import jobs
+    from pcsearch.cluster.sending import new_campaign
+
+    recipe = load_recipe("cub200", ["data.root=/data"])
+    sent = new_campaign([recipe], tmp_path, runs="s3://b/runs", name="first")
+    assert job["spec"]["metadata"].keys() == {jobs.MARK, *sent.about}
+    assert job["spec"]["metadata"][jobs.MARK] == pcsearch.__version__
+    own, theirs = (
+        {word for word in shlex.split(command) if word.startswith("--")}
+        for command in (job["spec"]["entrypoint"], sent.command)
+    )
+    assert own == theirs
+    assert yaml.safe_load(job["spec"]["runtimeEnvYAML"]) == {"env_vars": jobs._STOP}
 
 
 def test_the_image_holds_ray_and_pcsearch_at_these_versions(cluster: dict[str, Any]) -> None:
