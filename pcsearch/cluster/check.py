@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pcsearch.cluster.check_access import ports, token
 from pcsearch.cluster.check_data import data
 from pcsearch.cluster.check_manifest import manifest
 from pcsearch.cluster.check_nodes import nodes, price
 from pcsearch.cluster.check_pod_storage import pod_storage
 from pcsearch.cluster.check_pods import pod_ports, pod_token
+from pcsearch.cluster.check_ports import ports
 from pcsearch.cluster.check_provider import provider
 from pcsearch.cluster.check_storage import storage
+from pcsearch.cluster.check_token import token
 from pcsearch.cluster.check_versions import versions
 from pcsearch.cluster.file import Config, on_kubernetes, texts
 from pcsearch.cluster.finding import Finding

@@ -79,6 +79,7 @@ HEAD, WORKER = "head_start_ray_commands", "worker_start_ray_commands"
 MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "Ray's ports open to the world": (lambda c: opened(c, 6379, 6379), "opens ports 6379 to 6379"),
     "open over IPv6": (lambda c: opened(c, 8265, 8265, "::/0"), "opens ports 8265 to 8265"),
+    "open to half of the world": (lambda c: opened(c, 6379, 6379, "128.0.0.0/1"), "to the world"),
     "all ports open": (lambda c: opened(c, -1, -1), "opens every port to the world"),
     "SSH among others": (lambda c: opened(c, 22, 8265), "opens ports 22 to 8265"),
     "every protocol": (lambda c: opened(c, 22, 22, by="-1"), "opens ports 22 to 22"),
@@ -98,6 +99,13 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "token off": (
         replaced(WORKER, "RAY_AUTH_MODE=token", "RAY_AUTH_MODE=disabled"),
         "token authentication is off",
+    ),
+    "token unused": (
+        lambda c: [
+            replaced(key, "RAY_AUTH_MODE=token", "X=1")(c)
+            for key in (HEAD, WORKER, "setup_commands")
+        ],
+        "have the token and do not use it",
     ),
     "token in the file": (
         replaced(HEAD, "RAY_AUTH_MODE=token", "RAY_AUTH_TOKEN=abc"),
@@ -152,8 +160,16 @@ def test_each_mistake_is_found_alone(mistake: str, ready: dict[str, Any], home: 
 
 
 def test_a_port_that_is_open_within_the_network_is_fine(ready: dict[str, Any], home: Path) -> None:
-    opened(ready, 2049, 2049, "10.0.0.0/16")
-    assert problems(ready, home) == []
+    for network in ("10.0.0.0/8", "10.0.0.0/16", "fd00::/8", "junk"):
+        opened(ready, 2049, 2049, network)
+        assert problems(ready, home) == []
+
+
+def test_security_groups_of_ones_own_cannot_be_seen(ready: dict[str, Any], home: Path) -> None:
+    types(ready, "gpu-spot")[0]["node_config"]["SecurityGroupIds"] = ["sg-1"]
+    (found,) = [f for f in check(ready, folder=home) if "security groups of your own" in f.text]
+    assert found.level == "warning"
+    assert found.text.startswith("gpu-spot:")
 
 
 def test_a_trial_that_fits_on_no_node(ready: dict[str, Any], home: Path) -> None:
