@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pcsearch.recipe.load import load_recipe
 from pcsearch.recipe.schema import Recipe
 
 FILE = Path(__file__).resolve().parents[2] / "cluster.yaml"
+PINNED, RAY = "2.60.0", version("ray")
 PRICES = {"head": 0.1, "gpu-spot": 0.4, "gpu-on-demand": 1.0}
 
 
@@ -29,7 +31,8 @@ PRICES = {"head": 0.1, "gpu-spot": 0.4, "gpu-on-demand": 1.0}
 def ready(home: Path) -> dict[str, Any]:
     """The shipped file, filled in."""
     pytest.importorskip("boto3")
-    loaded: dict[str, Any] = yaml.safe_load(FILE.read_text().replace("FILL-IN", "1"))
+    text = FILE.read_text().replace("FILL-IN", "1").replace(PINNED, RAY)
+    loaded: dict[str, Any] = yaml.safe_load(text)
     return loaded
 
 
@@ -131,10 +134,10 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no such head": (lambda c: c.update(head_node_type="haed"), "head_node_type"),
     "an unknown key": (lambda c: c.update(idle_minutes=5), "idle_minutes"),
     "two Rays": (
-        lambda c: c["setup_commands"].append("pip install ray==2.59.0"),
-        "Ray is installed as 2.59.0 and 2.60.0",
+        lambda c: c["setup_commands"].append("pip install ray==2.57.0"),
+        f"Ray is installed as 2.57.0 and {RAY}",
     ),
-    "too old a Ray": (replaced("setup_commands", "==2.60.0", "==2.9.0"), "the nodes get Ray 2.9.0"),
+    "too old a Ray": (replaced("setup_commands", f"=={RAY}", "==2.9.0"), "the nodes get Ray 2.9.0"),
     "too old a Python": (
         replaced("setup_commands", "python3 -m", "python3.10 -m"),
         "the nodes get Python 3.10",
@@ -216,8 +219,8 @@ def test_rays_own_role_for_the_head_hands_out_none(ready: dict[str, Any], home: 
 
 
 def test_another_ray_here(ready: dict[str, Any], home: Path) -> None:
-    replaced("setup_commands", "==2.60.0", "==2.59.0")(ready)
-    found = [f for f in check(ready, folder=home) if "2.59.0" in f.text]
+    replaced("setup_commands", f"=={RAY}", "==2.57.0")(ready)
+    found = [f for f in check(ready, folder=home) if "2.57.0" in f.text]
     assert [f.level for f in found] == ["warning"]
 
 

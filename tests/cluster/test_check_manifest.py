@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipe
 
 FILE = Path(__file__).resolve().parents[2] / "clusters/kuberay.yaml"
+RAY = version("ray")
 Documents = list[dict[str, Any]]
 
 
 def shipped() -> Documents:
-    return list(yaml.safe_load_all(FILE.read_text().replace("FILL-IN", "x")))
+    text = FILE.read_text().replace("FILL-IN", "x").replace("2.60.0", RAY)
+    return list(yaml.safe_load_all(text))
 
 
 def findings(documents: Documents, folder: Path, **options: Any) -> list[Any]:
@@ -149,11 +152,11 @@ MISTAKES: dict[str, tuple[Callable[[Documents], object], str]] = {
         "no folder is shared by the pods",
     ),
     "another Ray in the image": (
-        lambda d: pod(gpu(d))["containers"][0].update(image="rayproject/ray:2.59.0-py312"),
-        "Ray is installed as 2.59.0 and 2.60.0",
+        lambda d: pod(gpu(d))["containers"][0].update(image="rayproject/ray:2.57.0-py312"),
+        f"Ray is installed as 2.57.0 and {RAY}",
     ),
     "too old a Python": (
-        lambda d: pod(gpu(d))["containers"][0].update(image="rayproject/ray:2.60.0-py310-gpu"),
+        lambda d: pod(gpu(d))["containers"][0].update(image=f"rayproject/ray:{RAY}-py310-gpu"),
         "the nodes get Python 3.10",
     ),
     "not filled in": (

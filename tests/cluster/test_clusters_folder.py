@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,15 @@ NO_CLIENT = (
 
 
 def filled(file: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((FOLDER / file).read_text().replace("FILL-IN", "x"))
+    text = (FOLDER / file).read_text().replace("FILL-IN", "x").replace("2.60.0", version("ray"))
+    loaded: dict[str, Any] = yaml.safe_load(text)
     return loaded
+
+
+def test_all_files_name_one_version_of_ray() -> None:
+    files = [FOLDER.parent / "cluster.yaml", *(file for file in FOLDER.iterdir())]
+    named = {found for file in files for found in re.findall(r"\b2\.\d\d\.\d\b", file.read_text())}
+    assert named - {"2.22.0"} == {"2.60.0"}  # the other is the AWS CLI's
 
 
 @pytest.fixture
