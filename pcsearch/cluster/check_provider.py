@@ -39,7 +39,7 @@ def provider(config: Config) -> Iterator[Finding]:
             )
     look = _CREDENTIALS.get(kind)
     if look is not None:
-        yield look()
+        yield from look()
     else:
         yield Finding("fine", f"provider {kind}; its credentials were not looked at")
     yield from _schema(config)
@@ -62,65 +62,73 @@ def _schema(config: Config) -> Iterator[Finding]:
         yield Finding("fine", "Ray's launcher accepts the file")
 
 
-def _aws() -> Finding:
+def _aws() -> Iterator[Finding]:
     if importlib.util.find_spec("botocore") is None:
-        return Finding(
+        yield Finding(
             "problem", "boto3 is not installed, which `ray up` needs", "pip install 'pcsearch[aws]'"
         )
+        return
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        found = _aws_credentials()
+    except (BotoCoreError, OSError, ValueError) as error:
+        yield Finding("problem", f"AWS credentials cannot be read: {error}", "run `aws configure`")
+        return
+    if found:
+        yield Finding("fine", "AWS credentials are here; whether they are valid was not asked")
+    elif _vendor().startswith("Amazon"):
+        yield Finding("fine", "this is a machine of AWS; whether it has a role was not asked")
+    else:
+        yield Finding(
+            "problem",
+            "there are no AWS credentials on this machine",
+            "run `aws configure`, or set AWS_PROFILE",
+        )
+
+
+def _aws_credentials() -> bool:
     from botocore.session import Session
 
     before = os.environ.get("AWS_EC2_METADATA_DISABLED")
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # no question to the network
     try:
-        found = Session().get_credentials()
-    except Exception as error:
-        return Finding("problem", f"AWS credentials cannot be read: {error}", "run `aws configure`")
+        return Session().get_credentials() is not None
     finally:
         if before is None:
             del os.environ["AWS_EC2_METADATA_DISABLED"]
         else:
             os.environ["AWS_EC2_METADATA_DISABLED"] = before
-    if found is not None:
-        return Finding("fine", "AWS credentials are here; whether they are valid was not asked")
-    if _vendor().startswith("Amazon"):
-        return Finding("fine", "this is a machine of AWS; whether it has a role was not asked")
-    return Finding(
-        "problem",
-        "there are no AWS credentials on this machine",
-        "run `aws configure`, or set AWS_PROFILE",
-    )
 
 
-def _gcp() -> Finding:
+def _gcp() -> Iterator[Finding]:
     if importlib.util.find_spec("googleapiclient") is None:
-        return Finding(
+        yield Finding(
             "problem",
             "google-api-python-client is not installed, which `ray up` needs",
             "pip install google-api-python-client",
         )
-    from google.auth import _cloud_sdk, load_credentials_from_file
-    from google.auth.exceptions import GoogleAuthError
+    try:
+        from google.auth import _cloud_sdk, load_credentials_from_file
+        from google.auth.exceptions import GoogleAuthError
+    except ImportError:
+        return  # it comes with that
 
     own = _cloud_sdk.get_application_default_credentials_path()  # type: ignore[no-untyped-call]
     file = Path(os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") or own)
+    login = "gcloud auth application-default login"
     if file.is_file():
         try:
             load_credentials_from_file(str(file))  # type: ignore[no-untyped-call]
-        except GoogleAuthError as error:
+        except (GoogleAuthError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            return Finding(
-                "problem",
-                f"Google Cloud credentials cannot be read: {reason}",
-                "gcloud auth application-default login",
-            )
-        return Finding("fine", "Google Cloud credentials are here; they were not tried")
-    if _vendor().startswith("Google"):
-        return Finding("fine", "this is a machine of Google Cloud; its rights were not asked for")
-    return Finding(
-        "problem",
-        "there are no Google Cloud credentials on this machine",
-        "gcloud auth application-default login",
-    )
+            yield Finding("problem", f"Google Cloud credentials cannot be read: {reason}", login)
+        else:
+            yield Finding("fine", "Google Cloud credentials are here; they were not tried")
+    elif _vendor().startswith("Google"):
+        yield Finding("fine", "this is a machine of Google Cloud; its rights were not asked for")
+    else:
+        yield Finding("problem", "there are no Google Cloud credentials on this machine", login)
 
 
 def _vendor() -> str:
@@ -129,4 +137,4 @@ def _vendor() -> str:
     return ""
 
 
-_CREDENTIALS: dict[str, Callable[[], Finding]] = {"aws": _aws, "gcp": _gcp}
+_CREDENTIALS: dict[str, Callable[[], Iterator[Finding]]] = {"aws": _aws, "gcp": _gcp}

@@ -230,6 +230,14 @@ def test_no_credentials(ready: dict[str, Any], home: Path, monkeypatch: pytest.M
     assert problems(ready, home) == ["there are no AWS credentials on this machine"]
 
 
+def test_credentials_that_cannot_be_read(
+    ready: dict[str, Any], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "none-such")
+    (found,) = problems(ready, home)
+    assert found.startswith("AWS credentials cannot be read: The config profile (none-such)")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
