@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pcsearch.errors import UserError
+from pcsearch.errors import NodeError, UserError
 from pcsearch.results.store import RunFolder
 from pcsearch.results.summary import summarise
 from pcsearch.search.campaign import Campaign
@@ -38,6 +38,11 @@ def ended_well(
         raise  # another process goes on with it
     except StorageError as error:  # the end cannot be written either
         raise StorageError(f"{error}. Then go on with: {go_on}") from error
+    except NodeError as error:
+        _write_end(campaign, folder, status)
+        raise UserError(
+            f"{error}. What was run until then is kept; when that is mended, go on with: {go_on}"
+        ) from error
     except BaseException as error:
         if isinstance(error, OSError) and _is_in(folder.path, error.filename):
             raise UserError(

@@ -25,6 +25,14 @@ class TrialError(PcsearchError):
     """
 
 
+class NodeError(PcsearchError):
+    """What a node lacks that every trial needs there: the run's folder, the store, the images.
+
+    The next trial would fail there, too, so the campaign ends; it is gone on with when that is
+    mended.
+    """
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """`', did you mean "resnet50"?'` for a near miss, else an empty string."""
     lowered = {choice.lower(): choice for choice in choices}

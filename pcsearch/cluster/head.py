@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
+import platform
 from collections.abc import Iterator
 
 from pcsearch.errors import UserError
@@ -54,8 +56,8 @@ def reachable(address: str) -> Iterator[str]:
     Ray itself retries for 20 seconds when the token is wrong, and for minutes when nothing answers.
 
     Raises:
-        UserError: nothing answers there, the token or the Ray version differs, or this machine is
-            not one of the cluster's nodes.
+        UserError: nothing answers there, the token or the version of Ray or Python differs, or this
+            machine is not one of the cluster's nodes.
     """
     from ray._private import services
 
@@ -68,6 +70,7 @@ def reachable(address: str) -> Iterator[str]:
                 f"--address {address}: not an address; expected HOST:PORT or auto"
             ) from error
         _ask(head)
+        _compare_pythons(head)
         if not services.find_node_ids():
             raise UserError(
                 f"this machine is not a node of the Ray cluster at {head}; start the campaign on "
@@ -130,4 +133,23 @@ def _ask(head: str) -> None:
         raise UserError(
             f"the cluster at {head} runs Ray {answer.ray_version}, this machine {ray.__version__}; "
             "install the same version on both"
+        )
+
+
+def _compare_pythons(head: str) -> None:
+    """Ray itself refuses another Python, down to the last number, after it has tried to join."""
+    from ray._private.ray_constants import KV_NAMESPACE_CLUSTER
+    from ray._raylet import GcsClient  # type: ignore[attr-defined,unused-ignore]
+
+    try:
+        told = GcsClient(address=head).internal_kv_get(b"CLUSTER_METADATA", KV_NAMESPACE_CLUSTER)
+        theirs = str(json.loads(told or b"{}")["python_version"])
+    except (KeyError, ValueError, RuntimeError):
+        return  # another Ray may keep it elsewhere; joining will tell
+    ours = platform.python_version()
+    if theirs != ours:
+        raise UserError(
+            f"the cluster at {head} runs Python {theirs}, this machine {ours}; Ray needs the same "
+            f"on both: make an environment here with Python {theirs}, or start the campaign on the "
+            "head with pcsearch cluster submit"
         )

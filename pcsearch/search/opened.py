@@ -16,7 +16,7 @@ from pcsearch.data.prepared_file import (
     save_test,
     save_training,
 )
-from pcsearch.errors import TrialError
+from pcsearch.errors import NodeError, TrialError, UserError
 from pcsearch.recipe.load import parse_recipe
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.facts import PreparedDataset, data_options
@@ -104,7 +104,14 @@ def _test_images(
 
 @lru_cache(maxsize=8)
 def _dataset(recipe: str, dataset: str) -> Dataset:
-    return open_dataset(dataset, data_options(stated_recipe(recipe)))
+    """The dataset itself; NodeError where it is not here, as it was where the campaign began."""
+    try:
+        return open_dataset(dataset, data_options(stated_recipe(recipe)))
+    except UserError as error:
+        raise NodeError(
+            f"this node cannot open the dataset {dataset}: {error}; it must lie under the same "
+            "path on every node"
+        ) from error
 
 
 def _training_file(folder: Path, dataset: str) -> Path:

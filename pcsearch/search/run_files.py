@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from pcsearch.errors import TrialError
+from pcsearch.errors import NodeError, UserError
 from pcsearch.search.trial import checkpoint_folder, stop_marker
 from pcsearch.search.workplace import Workplace
 from pcsearch.train.checkpoints import Checkpoints
@@ -40,19 +43,35 @@ def run_files(workplace: Workplace) -> RunFiles:
     """The files of the workplace's run.
 
     Raises:
-        TrialError: this node does not see the run folder.
+        NodeError: this node does not see the run, or cannot write to it.
     """
     if workplace.remote is not None:
         from pcsearch.search.stored_files import stored_files
 
-        return stored_files(workplace.remote, workplace.cache)
-    folder = Path(workplace.checkpoints)
-    if not folder.is_dir():
-        raise TrialError(
-            f"this node does not see the run folder {folder.parent}; with several nodes, put it "
-            "on storage that all of them share, with --runs"
-        )
+        try:
+            return stored_files(workplace.remote, workplace.cache)
+        except UserError as error:
+            raise NodeError(f"this node cannot use the store of the run: {error}") from error
+    _look_at(Path(workplace.checkpoints))
     return SharedFiles(workplace)
+
+
+@lru_cache(maxsize=8)
+def _look_at(folder: Path) -> None:
+    """See, once a process, that checkpoints can be left in a folder."""
+    share = "with several nodes, put the runs on storage that all of them share, with --runs"
+    if not folder.is_dir():
+        raise NodeError(f"this node does not see the run folder {folder.parent}; {share}")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return  # a full disk may be freed; checkpoints are tried again
+        raise NodeError(
+            f"this node cannot write into the run folder {folder.parent} ({error.strerror}); mend "
+            f"its permissions there, or, {share}"
+        ) from error
 
 
 class SharedFiles:

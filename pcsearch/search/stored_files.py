@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import time
+import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import lru_cache
@@ -38,7 +39,9 @@ def stored_files(url: str, cache: str) -> StoredFiles:
     open_while_process_lives = ExitStack()
     folder = open_while_process_lives.enter_context(scratch_folder(Path(cache) / SCRATCH))
     atexit.register(open_while_process_lives.close)
-    return StoredFiles(url, folder)
+    files = StoredFiles(url, folder)
+    files.try_to_write()
+    return files
 
 
 class StoredFiles:
@@ -55,6 +58,17 @@ class StoredFiles:
         self._folder = folder
         self._fetched = False
         self._asked_to_stop = _StopAsked(self._passing)
+
+    def try_to_write(self) -> None:
+        """See that this node may write to the store, before anything is trained for it.
+
+        Raises:
+            UserError: it may not, or has no credentials.
+            StorageError: the store does not answer.
+        """
+        name = f"checkpoints/written-by/{uuid.uuid4().hex}"
+        self._needed.write(name, b"")
+        self._needed.remove(name)
 
     @property
     def data(self) -> str:

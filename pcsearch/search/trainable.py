@@ -10,7 +10,7 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import Any
 
-from pcsearch.errors import PcsearchError
+from pcsearch.errors import NodeError, PcsearchError
 
 REPORT = "report"
 FAILURE = "failure"
@@ -29,7 +29,8 @@ def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[d
     """Run one trial; yield a result an epoch: who reports, and the epoch under REPORT, as JSON.
 
     A failure in Python is a result too, so that the process lives on for the next trial: its reason
-    is under FAILURE, and `memory` says whether smaller batches may help. An error that leaves the
+    is under FAILURE, `memory` says whether smaller batches may help, `node` whether it is the node
+    that lacks something. An error that leaves the
     process unusable (of the CUDA runtime), what it has opened (decoded images that changed), or
     a store that does not answer, is raised: the process is to be replaced, the trial begun again.
 
@@ -63,7 +64,11 @@ def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[d
     except Exception as error:
         if breaks_the_process(error):
             raise
-        failure = {FAILURE: describe(error), "memory": out_of_memory(error)}
+        failure = {
+            FAILURE: describe(error),
+            "memory": out_of_memory(error),
+            "node": isinstance(error, NodeError),
+        }
     if failure is not None:  # the error is gone, and with it all that its frames held
         release_memory()
         yield {**who, **failure}

@@ -10,6 +10,7 @@ from typing import Any
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler
 
+from pcsearch.errors import NodeError
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.ended_trials import forget_ended
 from pcsearch.search.ending import Ending
@@ -66,6 +67,8 @@ class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
 
     def _taken(self, name: str, trial_id: str, result: Mapping[str, Any]) -> bool:
         if FAILURE in result:
+            if result.get("node") and not self._one_machine:
+                raise NodeError(f"on {result['host']}: {result[FAILURE]}")
             if result.get("memory"):
                 self._campaign.lost(name, result[FAILURE], "memory")
             else:

@@ -69,13 +69,13 @@ time.sleep(3600)
 """
 
 
-def join(head: Head) -> subprocess.Popen[bytes]:
+def join(head: Head, *wrapper: str) -> subprocess.Popen[bytes]:
     """Start a further node of one CPU, on loopback, as children of the process that is given.
 
-    `ray start --address` would listen on every interface.
+    `ray start --address` would listen on every interface. `wrapper` stands before its command.
     """
     node = subprocess.Popen(
-        [sys.executable, "-c", JOIN, head.address],
+        [*wrapper, sys.executable, "-c", JOIN, head.address],
         env={**head.environment, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

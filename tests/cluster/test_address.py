@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -89,6 +90,48 @@ def test_no_token_is_refused_at_once(head: Head, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "wants another token" in done.stderr
     assert not (tmp_path / "joined").exists()
+
+
+def test_another_python_is_refused_at_once(head: Head, tmp_path: Path) -> None:
+    """The cluster's own note of what it was started with says another version for a while."""
+    with _noted(head, python_version="3.9.1"):
+        done = tune(head.address, head.environment, tmp_path)
+    assert done.returncode == 2
+    assert "runs Python 3.9.1, this machine 3." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "joined").exists()
+
+
+NOTE = """
+import json, sys
+from ray._private.authentication.authentication_token_setup import (
+    maybe_enable_token_auth_if_token_available,
+)
+from ray._raylet import GcsClient
+
+maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+client = GcsClient(address=sys.argv[1])
+before = json.loads(client.internal_kv_get(b"CLUSTER_METADATA", b"cluster"))
+now = before | json.loads(sys.argv[2])
+client.internal_kv_put(b"CLUSTER_METADATA", json.dumps(now).encode(), True, b"cluster")
+print(json.dumps(before))
+"""
+
+
+@contextlib.contextmanager
+def _noted(head: Head, **changes: str) -> Iterator[None]:
+    def note(values: str) -> str:
+        command = [sys.executable, "-c", NOTE, head.address, values]
+        environment = dict(head.environment)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    before = note(json.dumps(changes))
+    try:
+        yield
+    finally:
+        note(before)
 
 
 def test_no_head_is_said_at_once(tmp_path: Path) -> None:
