@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from pcsearch.cluster.finding import Finding
 
 EPILOG = examples(
-    "pcsearch cluster check cluster.yaml cub200",
-    "pcsearch cluster check cluster.yaml cub200 --price head=0.10 --price gpu-spot=0.45",
-    "pcsearch cluster check cluster.yaml my.yaml --runs s3://my-bucket/runs --json",
+    "pcsearch cluster check cluster.yaml cub200 data.root=/home/ubuntu/data",
+    "pcsearch cluster check cluster.yaml --price head=0.10 --price gpu-spot=0.45 "
+    "--price gpu-on-demand=1.01",
+    "pcsearch cluster check clusters/kuberay.yaml my.yaml --runs s3://my-bucket/runs --json",
 )
 
 
 def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file for `ray up`.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A file for `ray up`, or a manifest for KubeRay.")
+    ],
     recipes: Annotated[
         list[str] | None,
         typer.Argument(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pcsearch.cluster import jobs
 
 UP_EPILOG = examples(
-    "pcsearch cluster up cluster.yaml cub200 --price head=0.10 --price gpu-spot=0.45",
+    "pcsearch cluster up cluster.yaml cub200 data.root=/home/ubuntu/data",
     "pcsearch cluster up cluster.yaml --yes",
 )
 STOP_EPILOG = examples(
