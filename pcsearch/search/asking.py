@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from pcsearch.search import configs
 from pcsearch.search.arm_state import ArmState, Choice
@@ -55,10 +55,13 @@ def nothing_left(state: CampaignState) -> bool:
     return not state.live and all(settled(state, place) for place in places(state))
 
 
-def next_step(state: CampaignState) -> Step | None:
-    """What is asked next; None while everything that follows waits for trials that run."""
+def next_step(state: CampaignState, decoded: Collection[str] = frozenset()) -> Step | None:
+    """What is asked next; None while everything that follows waits for trials that run.
+
+    `decoded` are the datasets on the node that it will go to, where that is known.
+    """
     steps = [step for study in state.plan.studies if (step := _step(state, study)) is not None]
-    return first(state, steps) if steps else None
+    return first(state, steps, decoded) if steps else None
 
 
 def _step(state: CampaignState, study: StudyPlan) -> Step | None:

@@ -8,7 +8,7 @@ campaign again.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal
 
 from pcsearch.search import budget, configs
@@ -66,18 +66,24 @@ class Campaign:
         """Whether every study is decided and confirmed, so that no trial will ever follow."""
         return nothing_left(self.state)
 
-    def next_trial(self) -> TrialSpec | None:
+    def next_trial(self, decoded: Collection[str] = frozenset()) -> TrialSpec | None:
         """Ask for a trial; None while `width` run or the next step waits for them, or when done.
 
         Trials to be begun again come first (after an interruption, or a worker that was lost).
+        `decoded` are the datasets whose images are on the node that it will go to, where that is
+        known: of what may as well be next, one of them is.
         """
         if len(self._handed_out) >= self.width:
             return None
         if len(self._handed_out) < len(self.state.live):
-            waiting = next(name for name in self.state.live if name not in self._handed_out)
-            self._handed_out.add(waiting)
-            return self.state.live[waiting].spec
-        spec = self._asked()
+            waiting = [
+                t.spec for name, t in self.state.live.items() if name not in self._handed_out
+            ]
+            here = (spec for spec in waiting if spec.study.partition("/")[0] in decoded)
+            again = next(here, waiting[0])
+            self._handed_out.add(again.trial)
+            return again
+        spec = self._asked(decoded)
         if spec is not None:
             self._record({"event": "asked", "spec": vars(spec)})
             self._handed_out.add(spec.trial)
@@ -236,8 +242,8 @@ class Campaign:
         arm = self.state.arms[trial.spec.study, trial.spec.arm]
         return "continue" if arm.ladder.would_continue(epoch, value) else "prune"
 
-    def _asked(self) -> TrialSpec | None:
-        step = next_step(self.state)
+    def _asked(self, decoded: Collection[str]) -> TrialSpec | None:
+        step = next_step(self.state, decoded)
         if step is None:
             return None
         # An arm that has not begun gets its first trial, whatever the budget.
@@ -247,7 +253,7 @@ class Campaign:
                 reason = f"the {over} budget left room for finalists and confirm only"
                 self._record({"event": "search_closed", "reason": reason})
                 self.settle()
-                return self._asked()
+                return self._asked(decoded)
         return trial_of(self.state, step)
 
     def _give_up_hopeless(self, study: StudyPlan) -> None:

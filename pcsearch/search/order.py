@@ -7,7 +7,7 @@ decides as in a campaign of its own; the others fill the gaps that it leaves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pcsearch.search import budget
@@ -34,8 +34,17 @@ class Step:
         return self.place[0]
 
 
-def first(state: CampaignState, steps: Sequence[Step]) -> Step:
+NEARLY = 0.9
+"""Of the longest way, what is near enough to prefer a study whose images are decoded there."""
+
+
+def first(
+    state: CampaignState, steps: Sequence[Step], decoded: Collection[str] = frozenset()
+) -> Step:
     """The step to take first, of one or none a study; of equals that of the plan's first.
+
+    Where the ways of several studies are nearly as long, one of the `decoded` datasets goes first:
+    the node that the trial will go to need not decode another's images before it trains.
 
     The first trial of every backbone comes before all else, for it tells how fast that trains. Then
     the longest way goes first.
@@ -58,7 +67,12 @@ def first(state: CampaignState, steps: Sequence[Step]) -> Step:
             return 2, way
         return 1, way * (BEGUN if _begun(state, study) else 1.0)
 
-    return max(steps, key=urgency)
+    foremost = max(steps, key=urgency)
+    kind, most = urgency(foremost)
+    near = most if shared and kind == 2 else NEARLY * most
+    warm = [step for step in steps if step.study.dataset in decoded]
+    warm = [step for step in warm if urgency(step) >= (kind, near)]
+    return foremost if foremost in warm or not warm else max(warm, key=urgency)
 
 
 def _begun(state: CampaignState, study: StudyPlan) -> bool:

@@ -61,9 +61,17 @@ class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
         goes_on = False
         with self._ending.guard():
             goes_on = self._taken(name, trial.trial_id, result)
+        if not self._one_machine:
+            self._remember(name, result["host"], free=not goes_on)
         if not goes_on:
             self._runs.end(trial.trial_id)
         return str(self.CONTINUE if goes_on else self.STOP)
+
+    def _remember(self, trial: str, node: str, *, free: bool) -> None:
+        study = self._campaign.state.trials[trial].spec.study
+        self._runs.warmth.trained(node, study.partition("/")[0])
+        if free:
+            self._runs.warmth.freed(node)
 
     def _taken(self, name: str, trial_id: str, result: Mapping[str, Any]) -> bool:
         if FAILURE in result:

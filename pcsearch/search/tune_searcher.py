@@ -10,6 +10,7 @@ from ray.tune.search import Searcher
 
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.ending import Ending
+from pcsearch.search.warmth import Warmth
 
 
 class NotStored:
@@ -26,6 +27,7 @@ class Runs:
         self._open: dict[str, str] = {}
         self.safe: set[str] = set()
         """Trials that have written down all they trained since the campaign was told to end."""
+        self.warmth = Warmth()
 
     @property
     def ids(self) -> set[str]:
@@ -63,11 +65,13 @@ class CampaignSearcher(NotStored, Searcher):  # type: ignore[misc]
         spec, done = None, False
         if not self._ending.begun:
             with self._ending.guard():
-                spec, done = self._campaign.next_trial(), self._campaign.done
+                decoded = self._runs.warmth.next()
+                spec, done = self._campaign.next_trial(decoded), self._campaign.done
         if spec is None:
             # None while nothing runs would make Tune sleep for minutes, deaf to everything
             done = done or (self._ending.begun and not self._runs.ids)
             return Searcher.FINISHED if done else None
+        self._runs.warmth.taken()
         self._runs.begin(trial_id, spec.trial)
         trial = self._campaign.state.trials[spec.trial]
         return {

@@ -186,3 +186,36 @@ def test_of_equals_the_plans_first() -> None:
         for study in state.plan.studies
     ]
     assert first(state, steps) is steps[0]
+
+
+@pytest.mark.parametrize(
+    ("decoded", "expected"),
+    [((), "large"), (("near",), "near"), (("near", "large"), "large"), (("far",), "large")],
+)
+def test_where_it_hardly_matters_a_decoded_dataset_goes_first(
+    decoded: tuple[str, ...], expected: str
+) -> None:
+    studies = (sized("far", 500), sized("near", 950), sized("large", 1000))
+    campaign = Campaign(make_plan(studies=studies), MemoryJournal(), Clock(), width=9)
+    begun = campaign.next_trial(decoded)
+    assert begun is not None
+    assert begun.study.partition("/")[0] == expected
+
+
+def test_with_a_budget_no_study_gets_more_for_being_decoded() -> None:
+    plan = three(budget_seconds=1e6)
+    campaign = Campaign(plan, MemoryJournal(), Clock(), width=99)
+    specs = [spec for _ in range(12) if (spec := campaign.next_trial({"small"})) is not None]
+    counts = [sum(spec.study.startswith(name) for spec in specs) for name in ("small", "large")]
+    assert counts == [4, 4]
+
+
+def test_of_trials_to_be_begun_again_one_whose_images_are_there() -> None:
+    campaign = Campaign(three(), MemoryJournal(), Clock(), width=3)
+    small, large = three().studies[0].id, three().studies[1].id
+    asked_before = [campaign.next_trial() for _ in range(3)]
+    state = campaign.state
+    again = Campaign(three(), MemoryJournal(), Clock(), width=3, state=state)
+    assert {spec.study for spec in asked_before if spec is not None} == {large}
+    assert again.next_trial({small.partition("/")[0]}) == asked_before[0]
+    assert again.next_trial({"large"}) == asked_before[1]
