@@ -46,9 +46,9 @@ def test_every_frame_fits(one: Plan, width: int, until: float) -> None:
 
 
 def test_a_row_an_arm_and_a_row_a_running_trial() -> None:
-    text = "\n".join(draw(plan(arms=THREE_ARMS), 3, 11, 80, 23))
-    assert "0:11 elapsed, ~" in text
-    for name in ("digits/compact_cnn", "fieldguide/compact_cnn", "  control", "label_smooth"):
+    text = "\n".join(draw(plan(arms=THREE_ARMS), 4, 12, 80, 23))
+    assert "0:12 elapsed, ~" in text
+    for name in ("digits/compact_cnn", "fieldguide/compact_cnn", "  control", "label_smoothing"):
         assert name in text
     running = text.split("running  ")[1].splitlines()
     assert len(running) == 1 + 3
