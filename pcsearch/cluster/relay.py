@@ -20,7 +20,7 @@ from pcsearch.errors import UserError
 from pcsearch.results.summary import Summary, summarise
 from pcsearch.search.events import check_event
 from pcsearch.search.journal import Event, encode, parse_line
-from pcsearch.search.observer import Observer
+from pcsearch.search.observer import Observer, Silent
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState, replay
 
@@ -123,6 +123,25 @@ def follow(
             ) from error
         if end is not None:
             yield end
+
+
+class Latest(Silent):
+    """An observer that remembers how far the latest campaign is."""
+
+    def __init__(self) -> None:
+        self.run = ""
+        self.state: CampaignState | None = None
+        self.seconds = 0.0
+        self.width = 1
+
+    def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
+        self.run, self.state, self.width = str(run_folder), None, width
+
+    def event(self, event: Event, state: CampaignState) -> None:
+        self.state, self.seconds = state, max(self.seconds, state.seconds)
+
+    def tick(self, state: CampaignState, elapsed_seconds: float, width: int) -> None:
+        self.state, self.seconds = state, elapsed_seconds
 
 
 class _Reader:

@@ -151,6 +151,8 @@ def test_following_may_end_and_the_campaign_goes_on(site: Site) -> None:
     assert "the campaign goes on" in out
     job = site.campaigns()["long"]
     assert job["status"] == "RUNNING"
+    assert job["progress"]["run"] == str(site.runs / "long")
+    assert job["progress"]["trials_planned"] == 4
 
     before = journal.read_text().count('"event":"epoch"')
     until(lambda: journal.read_text().count('"event":"epoch"') > before)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -22,7 +23,10 @@ EPILOG = examples(
 
 
 def status(cluster: Cluster, as_json: Json = False) -> None:
-    """List a cluster's machines and the campaigns that were submitted to it, the latest first."""
+    """List a cluster's machines and the campaigns that were submitted to it, the latest first.
+
+    Of one that runs, how many trials of those planned have ended; early stopping ends many soon.
+    """
     from pcsearch.cli.console import console, write_json
     from pcsearch.cluster.jobs import Jobs
     from pcsearch.cluster.tunnel import dashboard_of
@@ -30,13 +34,17 @@ def status(cluster: Cluster, as_json: Json = False) -> None:
     with dashboard_of(cluster) as address:
         jobs = Jobs(address)
         nodes, campaigns = jobs.nodes(), jobs.campaigns()
+        far = {job.id: _how_far(jobs.log(job.id), cluster) for job in campaigns if job.runs}
     if as_json:
-        rows = [vars(job) | {"metadata": dict(job.metadata)} for job in campaigns]
+        rows = [
+            vars(job) | {"metadata": dict(job.metadata), "progress": far.get(job.id)}
+            for job in campaigns
+        ]
         write_json({"nodes": [vars(node) for node in nodes], "campaigns": rows}, indent=2)
         return
     typer.echo(_machines(nodes))
     if campaigns:
-        console().print(_table(campaigns, time.time()))
+        console().print(_table(campaigns, far, time.time()))
     else:
         typer.echo("no campaign was submitted yet; pcsearch cluster submit does it")
 
@@ -52,18 +60,39 @@ def _machines(nodes: list[Node]) -> str:
     )
 
 
-def _table(campaigns: list[Job], now: float) -> Table:
+def _how_far(log: str, cluster: str) -> dict[str, Any] | None:
+    """Of a campaign that runs: its run, and the trials that have ended and that run; or None."""
+    from pcsearch.cli.progress import snapshot
+    from pcsearch.cluster.relay import Latest, follow
+
+    latest = Latest()
+    for _ in follow(log.splitlines(), latest, lambda line: None, cluster):
+        pass
+    if latest.state is None:
+        return None
+    now = snapshot(latest.state, latest.seconds, latest.width)
+    return {
+        "run": latest.run,
+        "trials_ended": now.ended,
+        "trials_planned": now.planned,
+        "trials_running": len(now.running),
+        "remaining_seconds": now.remaining_seconds,
+    }
+
+
+def _table(campaigns: list[Job], far: Mapping[str, dict[str, Any] | None], now: float) -> Table:
     from rich.table import Table
 
     from pcsearch.cli.text import duration
 
     table = Table(box=None, pad_edge=False)
-    for column in ("job", "status", "for", "recipes", "runs"):
+    for column in ("job", "status", "for", "trials", "recipes", "runs"):
         table.add_column(column, overflow="fold")
     for job in campaigns:
         took = "" if job.began is None else duration((job.ended or now) - job.began)
+        done = far.get(job.id)
+        trials = f"{done['trials_ended']} of {done['trials_planned']}" if done else ""
         about = job.metadata
-        table.add_row(
-            job.id, job.status.lower(), took, about.get("recipes", ""), about.get("runs", "")
-        )
+        row = (job.id, job.status.lower(), took, trials)
+        table.add_row(*row, about.get("recipes", ""), about.get("runs", ""))
     return table
