@@ -92,7 +92,7 @@ def run_recipes(
         check_free(runs, run_name)
     check_place(runs)
     opened = [open_datasets(recipe) for recipe in recipes]
-    with made_ready(recipes, opened, address, observer) as all_ready:
+    with made_ready(recipes, opened, address, observer, early=address is not None) as all_ready:
         for ready, run_name in zip(all_ready, names, strict=True):
             text = ready.recipe.dump_yaml()
             with new_run(runs, run_name, text, environment(ready.weights)) as folder:
@@ -106,8 +106,13 @@ def made_ready(
     opened: Sequence[Mapping[str, Dataset]],
     address: str | None,
     observer: Observer,
+    early: bool = False,
 ) -> Iterator[list[Ready]]:
-    """Start or join Ray and, while that takes its seconds, prepare every recipe."""
+    """Start or join Ray and, while that takes its seconds, prepare every recipe.
+
+    `early` asks a cluster for the first recipe's nodes meanwhile.
+    """
+    from pcsearch.cluster.early_nodes import early_nodes
     from pcsearch.cluster.session import is_running, ray_session
 
     one_machine = address is None and not is_running()
@@ -116,24 +121,26 @@ def made_ready(
         if address is not None:
             capacity()  # a wrong address is told before images are decoded for minutes
         networks = [_check_networks(recipe, observer) for recipe in recipes]
-        prepared = [
-            _prepare(recipe, datasets, observer)
-            for recipe, datasets in zip(recipes, opened, strict=True)
-        ]
-        import pcsearch.search.tune_run  # noqa: F401  a second, while Ray is still starting
+        with early_nodes(recipes[0], capacity()) if early else contextlib.nullcontext():
+            prepared = [
+                _prepare(recipe, datasets, observer)
+                for recipe, datasets in zip(recipes, opened, strict=True)
+            ]
+            import pcsearch.search.tune_run  # noqa: F401  a second, while Ray is still starting
 
-        yield [
-            Ready(
-                recipe=recipe,
-                datasets=datasets,
-                plan=_plan(recipe, datasets, reports),
-                sizing=size_trials(recipe.resources, capacity()),
-                weights=tuple(line for report in reports for line in report.sentences()),
-                address=address,
-                one_machine=one_machine,
-            )
-            for recipe, datasets, reports in zip(recipes, prepared, networks, strict=True)
-        ]
+            all_ready = [
+                Ready(
+                    recipe=recipe,
+                    datasets=datasets,
+                    plan=_plan(recipe, datasets, reports),
+                    sizing=size_trials(recipe.resources, capacity()),
+                    weights=tuple(line for report in reports for line in report.sentences()),
+                    address=address,
+                    one_machine=one_machine,
+                )
+                for recipe, datasets, reports in zip(recipes, prepared, networks, strict=True)
+            ]
+        yield all_ready
 
 
 def plan_recipe(

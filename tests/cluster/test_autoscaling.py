@@ -1,4 +1,4 @@
-"""A cluster that is still empty counts for what its autoscaler may add."""
+"""A cluster that is still empty counts for what its autoscaler may add, and adds it early."""
 
 from __future__ import annotations
 
@@ -12,27 +12,42 @@ from pcsearch.cluster.autoscaler import largest
 from tests.cluster.fake_cluster import fake_cluster
 
 ASK = """
-import json, sys
+import json, sys, time
+from pcsearch.cluster.early_nodes import early_nodes
 from pcsearch.cluster.session import ray_session
+from pcsearch.recipe.load import load_recipe
 with ray_session(sys.argv[1]) as session:
     capacity = session()
     import ray
+    from ray.util import placement_group_table
     print(json.dumps([capacity.cpus, capacity.gpus, ray.cluster_resources().get("CPU", 0)]))
+
+    with early_nodes(load_recipe("quickstart", []), capacity):
+        until = time.monotonic() + 40
+        while ray.cluster_resources().get("CPU", 0) < 6 and time.monotonic() < until:
+            time.sleep(0.2)
+        held = [group["state"] for group in placement_group_table().values()]
+    left = [group["state"] for group in placement_group_table().values()]
+    print(json.dumps([ray.cluster_resources().get("CPU", 0), len(held), set(left) == {"REMOVED"}]))
 """
 
 
 @pytest.mark.slow
-def test_capacity_counts_the_nodes_that_may_be_added() -> None:
+def test_nodes_that_may_be_added_count_and_come_before_the_trials_do() -> None:
+    """Six trials of a CPU fit on three nodes of two, and are no more than the search asks for."""
     with fake_cluster(workers=3, cpus=2, gpus=1) as cluster:
         answer = subprocess.run(
             [sys.executable, "-c", ASK, cluster.head.address],
             env=dict(cluster.head.environment),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
         )
     assert answer.returncode == 0, answer.stderr
-    assert json.loads(answer.stdout) == [6.0, 3.0, 0.0]
+    assert [json.loads(line) for line in answer.stdout.splitlines()] == [
+        [6.0, 3.0, 0.0],
+        [6.0, 6, True],
+    ]
 
 
 def test_the_most_respects_every_limit() -> None:
