@@ -55,13 +55,15 @@ def nothing_left(state: CampaignState) -> bool:
     return not state.live and all(settled(state, place) for place in places(state))
 
 
-def next_step(state: CampaignState, decoded: Collection[str] = frozenset()) -> Step | None:
+def next_step(
+    state: CampaignState, decoded: Collection[str] = frozenset(), *, timed: bool = True
+) -> Step | None:
     """What is asked next; None while everything that follows waits for trials that run.
 
-    `decoded` are the datasets on the node that it will go to, where that is known.
+    `decoded` and `timed` are as in `order.first`.
     """
     steps = [step for study in state.plan.studies if (step := _step(state, study)) is not None]
-    return first(state, steps, decoded) if steps else None
+    return first(state, steps, decoded, timed=timed) if steps else None
 
 
 def _step(state: CampaignState, study: StudyPlan) -> Step | None:

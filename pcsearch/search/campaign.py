@@ -243,7 +243,7 @@ class Campaign:
         return "continue" if arm.ladder.would_continue(epoch, value) else "prune"
 
     def _asked(self, decoded: Collection[str]) -> TrialSpec | None:
-        step = next_step(self.state, decoded)
+        step = next_step(self.state, decoded, timed=self.width > 1)
         if step is None:
             return None
         # An arm that has not begun gets its first trial, whatever the budget.

@@ -39,7 +39,11 @@ NEARLY = 0.9
 
 
 def first(
-    state: CampaignState, steps: Sequence[Step], decoded: Collection[str] = frozenset()
+    state: CampaignState,
+    steps: Sequence[Step],
+    decoded: Collection[str] = frozenset(),
+    *,
+    timed: bool = True,
 ) -> Step:
     """The step to take first, of one or none a study; of equals that of the plan's first.
 
@@ -51,8 +55,11 @@ def first(
 
     With a budget, which may close the search, search trials come first and go to the study whose
     search is the least far, so that all have their share.
+
+    Unless `timed`, ways are counted in images alone: with one trial at a time nothing is to be
+    packed, and what is next must not depend on how fast the machine was.
     """
-    rates = _rates(state)
+    rates = _rates(state) if timed else dict.fromkeys((s.id for s in state.plan.studies), 1.0)
     shared = state.plan.budget_seconds is not None or state.plan.budget_cost is not None
     tried = {study.backbone for study in state.plan.studies if _begun(state, study)}
 

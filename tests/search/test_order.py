@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -200,6 +201,29 @@ def test_where_it_hardly_matters_a_decoded_dataset_goes_first(
     begun = campaign.next_trial(decoded)
     assert begun is not None
     assert begun.study.partition("/")[0] == expected
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_one_at_a_time_what_is_next_does_not_depend_on_time(width: int) -> None:
+    """So that a campaign that was killed asks for the same as one that never was."""
+    studies = (sized("large", 1000, 2), sized("middle", 900, 2, "slow"), sized("small", 100, 2))
+    plan = make_plan(studies=studies, max_epochs=1, confirm_epochs=1)
+    orders = set()
+    for seed in range(6):
+        clock = Clock()
+        campaign = Campaign(plan, MemoryJournal(), clock, width=width)
+        random = Random(seed)
+        order = list[str]()
+        while (spec := campaign.next_trial()) is not None:
+            order.append(spec.trial)
+            seconds = random.lognormvariate(0, 2)
+            clock.now += seconds
+            confirm = spec.phase == "confirm"
+            test = {"top1": 50.0} if confirm else None
+            campaign.report(spec.trial, 1, None if confirm else 50.0, seconds, {}, test)
+        assert campaign.done
+        orders.add(tuple(order))
+    assert (len(orders) == 1) == (width == 1)
 
 
 def test_with_a_budget_no_study_gets_more_for_being_decoded() -> None:
