@@ -20,7 +20,6 @@ from ray.tune.experiment import Trial as RayTrial
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.ended_trials import NoProgress
 from pcsearch.search.ending import Ending
-from pcsearch.search.idle_workers import IdleWorkers
 from pcsearch.search.one_machine import ready_workers
 from pcsearch.search.trainable import train_trial
 from pcsearch.search.tune_scheduler import CampaignScheduler
@@ -37,13 +36,11 @@ class _EachStep(NotStored, Callback):  # type: ignore[misc]
         tick: Callable[[], None],
         searcher: CampaignSearcher,
         watchdog: Watchdog,
-        idle: IdleWorkers | None,
         ending: Ending,
     ) -> None:
         self._tick = tick
         self._searcher = searcher
         self._watchdog = watchdog
-        self._idle = idle
         self._ending = ending
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
@@ -52,8 +49,6 @@ class _EachStep(NotStored, Callback):  # type: ignore[misc]
         dropped = [trial.trial_id for trial in trials if trial.status in ended]
         self._searcher.lost(dropped, "its worker could not be made ready")
         self._watchdog.look(trials)
-        if self._idle is not None:
-            self._idle.look()
         with self._ending.guard():
             self._tick()
 
@@ -113,12 +108,9 @@ def run_campaign(
     )
     runs = Runs()
     watchdog = Watchdog(campaign, runs.trial)
-    idle = None if one_machine else IdleWorkers()
     searcher = CampaignSearcher(campaign, runs, ending)
-    scheduler = CampaignScheduler(
-        campaign, runs, ending, watchdog, idle=idle, one_machine=one_machine
-    )
-    each_step = _EachStep(tick, searcher, watchdog, idle, ending)
+    scheduler = CampaignScheduler(campaign, runs, ending, watchdog, one_machine=one_machine)
+    each_step = _EachStep(tick, searcher, watchdog, ending)
     with tempfile.TemporaryDirectory(prefix="pcsearch-tune-") as scratch, ending.on_ctrl_c():
         tuner = Tuner(
             trainable,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from pcsearch.errors import NodeError
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.ended_trials import forget_ended
 from pcsearch.search.ending import Ending
-from pcsearch.search.idle_workers import IdleWorkers
+from pcsearch.search.kept_workers import CLUSTER_SECONDS, keep_workers
 from pcsearch.search.losses import error_of, loss_of
 from pcsearch.search.trainable import FAILURE, REPORT
 from pcsearch.search.tune_searcher import NotStored, Runs
@@ -34,7 +35,6 @@ class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
         watchdog: Watchdog,
         *,
         one_machine: bool,
-        idle: IdleWorkers | None = None,
     ) -> None:
         super().__init__()
         self._campaign = campaign
@@ -42,12 +42,10 @@ class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
         self._ending = ending
         self._watchdog = watchdog
         self._one_machine = one_machine
-        self._idle = idle
 
     def on_trial_add(self, tune_controller: object, trial: RayTrial) -> None:
         forget_ended(tune_controller)
-        if self._idle is not None:
-            self._idle.watch(tune_controller)
+        keep_workers(tune_controller, math.inf if self._one_machine else CLUSTER_SECONDS)
 
     def on_trial_result(
         self, tune_controller: object, trial: RayTrial, result: Mapping[str, Any]

@@ -37,7 +37,9 @@ class Sleeper(nn.Module):
     def _mark(self) -> None:
         now = time.time()
         file = self._marks / f"{now}-{os.getpid()}.json"
-        file.with_suffix(".part").write_text(json.dumps({"at": now, "node": self._node}))
+        file.with_suffix(".part").write_text(
+            json.dumps({"at": now, "node": self._node, "pid": os.getpid()})
+        )
         file.with_suffix(".part").rename(file)
         self._marked = True
 
@@ -47,7 +49,7 @@ def network(num_classes: int, seconds: float, marks: str) -> nn.Module:
 
 
 def recipe(marks: Path, step_seconds: float, **sections: Any) -> dict[str, Any]:
-    """Overrides of the recipe `quickstart` for trials of it; epochs are of 18 steps."""
+    """Overrides of the recipe `quickstart` for trials of it: 15 steps an epoch, 18 in confirm."""
     options = json.dumps({NAME: {"seconds": step_seconds, "marks": str(marks)}})
     small = {"data": {"classes": [1, 7, 8, 9]}, "finalists": {"configs": 0, "repeats": 0}}
     return {
@@ -60,6 +62,6 @@ def recipe(marks: Path, step_seconds: float, **sections: Any) -> dict[str, Any]:
 
 
 def begun(marks: Path) -> list[dict[str, Any]]:
-    """When and on which node each training began, in that order."""
+    """When, on which node and in which process each training began, in that order."""
     found = [json.loads(file.read_text()) for file in marks.glob("*.json")]
     return sorted(found, key=lambda mark: float(mark["at"]))

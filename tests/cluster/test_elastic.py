@@ -27,16 +27,16 @@ def cluster() -> Iterator[FakeCluster]:
 
 
 def start(
-    cluster: FakeCluster, folder: Path, step_seconds: float, epochs: int, confirm_epochs: int
+    cluster: FakeCluster, folder: Path, step_seconds: float, epochs: int, confirm: dict[str, int]
 ) -> subprocess.Popen[bytes]:
-    """Two search trials at once, then a confirm trial."""
+    """Two search trials at once, then confirm trials."""
     (folder / "marks").mkdir()
     sections = sleeper.recipe(
         folder / "marks",
         step_seconds,
         search={"trials": 2, "control": "none"},
         asha={"max_epochs": epochs, "grace_epochs": epochs},
-        confirm={"seeds": 1, "epochs": confirm_epochs},
+        confirm=confirm,
     )
     return cluster.tune(folder, *overrides(**sections))
 
@@ -63,7 +63,8 @@ def check_that_nothing_was_lost(folder: Path, trials: int) -> None:
 
 def test_nodes_come_at_once_and_go_when_they_are_idle(cluster: FakeCluster, tmp_path: Path) -> None:
     assert not cluster.nodes()
-    with start(cluster, tmp_path, 0.1, epochs=2, confirm_epochs=12) as process:
+    confirm = {"seeds": 3, "epochs": 9}
+    with start(cluster, tmp_path, 0.1, epochs=1, confirm=confirm) as process:
         until(lambda: len(sleeper.begun(tmp_path / "marks")) >= 2 or process.poll() is not None)
         first, second = sleeper.begun(tmp_path / "marks")
         assert first["node"] != second["node"]
@@ -71,19 +72,21 @@ def test_nodes_come_at_once_and_go_when_they_are_idle(cluster: FakeCluster, tmp_
         kinds = [event["event"] for event in events_of(tmp_path)]
         assert kinds[:3] == ["campaign", "asked", "asked"]
 
-        until(lambda: len(events_of(tmp_path, "asked")) == 3)  # confirm, alone
+        until(lambda: len(events_of(tmp_path, "asked")) == 5)  # the last one runs alone
+        begun = sleeper.begun(tmp_path / "marks")
+        assert {mark["pid"] for mark in begun} == {first["pid"], second["pid"]}
         until(lambda: len(cluster.nodes()) == 1)
         assert process.poll() is None
         assert not events_of(tmp_path, "ended")
     assert process.returncode == 0, (tmp_path / "out").read_text()
-    check_that_nothing_was_lost(tmp_path, trials=3)
+    check_that_nothing_was_lost(tmp_path, trials=5)
     until(lambda: not cluster.nodes())
 
 
 def test_a_node_that_is_lost_and_one_that_is_taken_back(
     cluster: FakeCluster, tmp_path: Path
 ) -> None:
-    with start(cluster, tmp_path, 0.05, epochs=20, confirm_epochs=2) as process:
+    with start(cluster, tmp_path, 0.05, epochs=20, confirm={"seeds": 1, "epochs": 1}) as process:
         marks = tmp_path / "marks"
         until(lambda: len({e["trial"] for e in epoch_events(events_of(tmp_path))}) == 2)
         lost, taken = (mark["node"] for mark in sleeper.begun(marks))
