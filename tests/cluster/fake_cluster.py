@@ -25,8 +25,12 @@ from tests.e2e.cli import PACKAGE
 
 HEAD_ID = "f" * 51 + "00000"
 PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
-HEALTH = {"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "5"}
-"""As `cluster.yaml` sets them: a node that is gone is missed after five seconds."""
+HEALTH = {
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "5",
+}
+"""A node that is gone is missed after five seconds, one that is silent after fifteen."""
 
 T = TypeVar("T")
 
@@ -64,6 +68,16 @@ class FakeCluster:
         """All that the machine ran is gone at once."""
         for pid in descendants(self.nodes()[node]):
             _tell(pid, signal.SIGKILL)
+
+    def silence(self, node: str) -> set[int]:
+        """What a machine leaves that is cut off: connections on which nothing answers any more.
+
+        Returns what is to be killed afterwards.
+        """
+        pids = descendants(self.nodes()[node])
+        for pid in pids:
+            _tell(pid, signal.SIGSTOP)
+        return pids
 
     def take_back(self, node: str, grace_seconds: float) -> None:
         """What a machine does that is taken back: SIGTERM to all it runs, then it is gone."""
