@@ -216,6 +216,7 @@ def run_in(
                     gpus_per_trial=sizing.gpus_per_trial,
                     one_machine=ready.one_machine,
                     tick=tick,
+                    stopping=observer.stopping,
                 )
             end(complete)
     return Outcome(folder, campaign.state, summarise(campaign.state), ready.address)

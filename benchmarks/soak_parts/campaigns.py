@@ -12,7 +12,7 @@ from tests.e2e.cli import overrides, read_journal
 
 HISTORY = ("asked", "epoch", "failed", "chosen", "given_up", "search_closed")
 RUN = "run"
-LIMIT_SECONDS = 150.0
+LIMIT_SECONDS = 300.0
 
 
 @dataclass(frozen=True)

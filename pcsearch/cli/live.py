@@ -14,6 +14,7 @@ from pcsearch.cli.frame import frame
 from pcsearch.cli.progress import snapshot
 from pcsearch.cli.text import bar, count, duration
 from pcsearch.search.journal import Event
+from pcsearch.search.observer import STOPPING
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState
 
@@ -68,13 +69,17 @@ class LiveView:
             now = snapshot(state, elapsed_seconds, width)
             self._paint(frame(now, self._run_folder, columns, rows - 1))
 
+    def stopping(self) -> None:
+        self.noted(STOPPING)
+
     def finished(self, status: str) -> None:
         self.close()
         if self._state is None:
             return
         now = snapshot(self._state, self._elapsed, 1)
         style = {"complete": "bold green", "interrupted": "bold yellow"}.get(status, "bold red")
-        trials = f"{count(now.ended, 'trial')} ({now.pruned} stopped early, {now.failed} failed)"
+        ended = f"{count(now.ended, 'trial')} ended"
+        trials = f"{ended} ({now.pruned} stopped early, {now.failed} failed)"
         end = f" after {duration(self._elapsed)}: {trials}, {count(now.epochs, 'epoch')}"
         self._console.print(Text.assemble(now.name, " ", (status, style), end))
         self._console.print(Text(self._run_folder), soft_wrap=True)

@@ -10,6 +10,7 @@ from pcsearch.cli.progress import label, snapshot, study_progress
 from pcsearch.cli.text import count, duration, percent, strength
 from pcsearch.results.formatting import first_line
 from pcsearch.search.journal import Event
+from pcsearch.search.observer import STOPPING
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import Trial
@@ -72,6 +73,9 @@ class PlainLines:
             + ("time left not known yet" if left is None else f"~{duration(left)} left"),
         )
 
+    def stopping(self) -> None:
+        self._write(self._elapsed, STOPPING)
+
     def finished(self, status: str) -> None:
         self._write(self._elapsed, f"campaign {status}")
         self._elapsed = 0.0  # another recipe may follow
@@ -98,7 +102,7 @@ def _lines(event: Event, state: CampaignState) -> list[str]:
         begun = f", {count(len(state.live), 'trial')} begun again" if state.live else ""
         return [f"resumed{begun}"]
     if kind == "extended":
-        return ["the recipe was made wider"]
+        return ["the recipe was changed"]
     if kind == "chosen":
         return [_chosen(event)]
     if kind == "given_up":

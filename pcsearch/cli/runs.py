@@ -75,7 +75,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     from pcsearch.cli.text import NOTHING, age
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("name", overflow="fold")
+    table.add_column("name", no_wrap=True)
     for heading in ("status", "age"):
         table.add_column(heading, no_wrap=True)
     table.add_column("studies", justify="right", no_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib.util
+import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,7 +51,8 @@ def _schema(config: Config) -> Iterator[Finding]:
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     try:
-        validate_config(prepare_config(copy.deepcopy(config)))
+        with contextlib.redirect_stdout(io.StringIO()):  # warns of files among the file mounts
+            validate_config(prepare_config(copy.deepcopy(config)))
     except ValidationError as error:
         where = ".".join(str(part) for part in error.absolute_path)
         at = f"{where}: " if where else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ class Jobs:
         from ray.job_submission import JobSubmissionClient
 
         self.address = address
+        _use_token()
         for module in ("dashboard_sdk", "job.sdk"):  # they set levels of their own
             logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.ERROR)
         logging.getLogger("ray._private.runtime_env.packaging").setLevel(logging.ERROR)
@@ -184,6 +186,18 @@ class Jobs:
         return sorted(alive, key=lambda node: (not node.is_head, node.address))
 
 
+def _use_token() -> None:
+    """As `ray.init` does, whatever RAY_AUTH_MODE says; UserError if there is no file as named."""
+    from ray._private.authentication.authentication_token_setup import (
+        maybe_enable_token_auth_if_token_available,
+    )
+
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if named and not Path(named).expanduser().is_file():
+        raise UserError(f"RAY_AUTH_TOKEN_PATH is {named}, but there is no such file")
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
 def _job(details: Any) -> Job:
     return Job(
         id=str(details.submission_id),
@@ -215,6 +229,8 @@ def _asked(address: str, question: Callable[[], _Answer]) -> _Answer:
         ) from None
     except RuntimeError as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if "404" in first:
+            first = "it has no jobs; is that the dashboard's port, 8265 by default?"
         raise UserError(f"the cluster at {address} refuses: {first}") from error
 
 

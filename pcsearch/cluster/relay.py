@@ -60,6 +60,9 @@ class EventLines:
         if self._due():
             self._write("tick", seconds=round(elapsed_seconds, 1), width=width)
 
+    def stopping(self) -> None:
+        self._write("stopping")
+
     def finished(self, status: str) -> None:
         self._write("finished", status=status)
 
@@ -176,6 +179,8 @@ class _Reader:
             observer.started(self._run, self._known.plan, int(told["width"]))
         elif what == "tick":
             observer.tick(self._known, float(told["seconds"]), int(told["width"]))
+        elif what == "stopping":
+            observer.stopping()
         elif what == "finished":
             return self._finished(str(told["status"]))
         return None  # what a later version tells besides is no reason to stop following

@@ -19,6 +19,7 @@ from pcsearch.errors import UserError
 
 DASHBOARD_PORT = 8265
 _PORT = re.compile(r"--dashboard-port[= ]([0-9]{1,5})\b")
+_ADDRESS = re.compile(r"([a-z]+://)?[\w.-]+:[0-9]{1,5}")
 _OPEN_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
 
@@ -42,6 +43,12 @@ def dashboard_of(cluster: str) -> Iterator[str]:
         yield cluster.rstrip("/")
         return
     file = Path(cluster)
+    if not file.exists() and _ADDRESS.fullmatch(cluster):
+        port = cluster.rpartition("/")[2].partition(":")[2] or DASHBOARD_PORT
+        raise UserError(
+            f"there is no file {cluster}; a dashboard's address begins with http://, such as "
+            f"http://127.0.0.1:{port}"
+        )
     remote = _dashboard_port(load_launcher_file(file))
     port = _free_port()
     with tempfile.TemporaryFile() as said:
@@ -85,6 +92,11 @@ def _not_reached(file: Path, said: str) -> UserError:
     if "not found" in said and "Head node of cluster" in said:
         return UserError(
             f"the cluster of {file} is not up; start it with: pcsearch cluster up {file}"
+        )
+    if "credentials" in said:
+        return UserError(
+            f"{file}: its provider cannot be asked, there are no credentials on this machine; "
+            f"pcsearch cluster check {file} says what is missing"
         )
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     reason = f" ({lines[-1]})" if lines else ""

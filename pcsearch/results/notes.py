@@ -18,6 +18,9 @@ from pcsearch.search.state import CampaignState
 FEW_TEST_IMAGES = 200
 """Below this, the choice of test images matters more than the training seeds do."""
 
+GUESSING = 1.2
+"""Times the accuracy of guessing one of the classes, up to which an arm has learnt nothing."""
+
 StudyNotes = Callable[[StudySummary, StudyPlan, CampaignState], Iterator[str]]
 
 
@@ -159,6 +162,21 @@ def _seeds_so_far(study: StudySummary, plan: StudyPlan, state: CampaignState) ->
         )
 
 
+def _guessing(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    """An arm whose trainings have all ended at chance says nothing of its regulariser."""
+    chance = 100 / plan.num_classes
+    for name, arm in study.arms.items():
+        scores = arm.test_top1
+        if scores is None or len(scores.values) < 2 or max(scores.values) > GUESSING * chance:
+            continue
+        yield (
+            f"{fmt.label(name)} has learnt nothing: its test accuracies are those of guessing "
+            f"({chance:.1f} % of {plan.num_classes} classes), so differences from it tell of its "
+            "training, not of its regulariser. Its trials need other learning rates (a lower "
+            "search.lr, as a rule), more epochs or more of them."
+        )
+
+
 def _borrowed(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     for arm in plan.arms:
         if arm.borrows is not None:
@@ -268,6 +286,7 @@ _ABOUT_STUDIES: tuple[StudyNotes, ...] = (
     _divided,
     _missing_seeds,
     _seeds_so_far,
+    _guessing,
     _borrowed,
     _verdicts,
     _others,

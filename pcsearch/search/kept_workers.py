@@ -12,7 +12,10 @@ import time
 from collections.abc import Hashable, Iterator
 from typing import Any
 
-from ray.tune.utils.object_cache import _ObjectCache
+try:
+    from ray.tune.utils.object_cache import _ObjectCache
+except ImportError:  # another version of Ray, which then keeps workers as it always does
+    _ObjectCache = object
 
 CLUSTER_SECONDS = 5.0
 """Longer than a decision, shorter than any idle timeout; another worker is started in seconds."""

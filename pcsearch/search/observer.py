@@ -10,6 +10,8 @@ from pcsearch.search.journal import Event
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState
 
+STOPPING = "stopping: running trials may end their epoch; Ctrl-C again ends at once"
+
 
 class Observer(Protocol):
     """Watches a campaign from its preparation to its end; must not change it."""
@@ -35,6 +37,9 @@ class Observer(Protocol):
     def tick(self, state: CampaignState, elapsed_seconds: float, width: int) -> None:
         """Called about ten times a second while trials run."""
 
+    def stopping(self) -> None:
+        """Ctrl-C was heard: nothing new starts, and what runs may end its epoch. Called once."""
+
     def finished(self, status: str) -> None:
         """The campaign ended, well or not; called exactly once, also after an error."""
 
@@ -53,5 +58,7 @@ class Silent:
     def event(self, event: Event, state: CampaignState) -> None: ...
 
     def tick(self, state: CampaignState, elapsed_seconds: float, width: int) -> None: ...
+
+    def stopping(self) -> None: ...
 
     def finished(self, status: str) -> None: ...

@@ -34,11 +34,14 @@ class _EachStep(NotStored, Callback):  # type: ignore[misc]
     def __init__(
         self,
         tick: Callable[[], None],
+        stopping: Callable[[], None],
         searcher: CampaignSearcher,
         watchdog: Watchdog,
         ending: Ending,
     ) -> None:
         self._tick = tick
+        self._stopping = stopping
+        self._told = False
         self._searcher = searcher
         self._watchdog = watchdog
         self._ending = ending
@@ -50,6 +53,9 @@ class _EachStep(NotStored, Callback):  # type: ignore[misc]
         self._searcher.lost(dropped, "its worker could not be made ready")
         self._watchdog.look(trials)
         with self._ending.guard():
+            if self._ending.begun and self._ending.error is None and not self._told:
+                self._told = True
+                self._stopping()
             self._tick()
 
 
@@ -84,6 +90,7 @@ def run_campaign(
     gpus_per_trial: float,
     one_machine: bool,
     tick: Callable[[], None],
+    stopping: Callable[[], None] = lambda: None,
     trial: Callable[[dict[str, Any], dict[str, Any]], None] = train_trial,
 ) -> bool:
     """Run trials until the campaign is done; False when Ctrl-C ended it before that.
@@ -96,6 +103,7 @@ def run_campaign(
         gpus_per_trial: GPUs (or the fraction of one) reserved for each trial.
         one_machine: Whether Ray was started here, for this machine alone.
         tick: Called about ten times a second.
+        stopping: Called once, when it was told to end.
         trial: What a worker runs for a trial, of a module that it can import; reports to Tune as
             `train_trial` does.
 
@@ -110,7 +118,7 @@ def run_campaign(
     watchdog = Watchdog(campaign, runs.trial)
     searcher = CampaignSearcher(campaign, runs, ending)
     scheduler = CampaignScheduler(campaign, runs, ending, watchdog, one_machine=one_machine)
-    each_step = _EachStep(tick, searcher, watchdog, ending)
+    each_step = _EachStep(tick, stopping, searcher, watchdog, ending)
     with tempfile.TemporaryDirectory(prefix="pcsearch-tune-") as scratch, ending.on_ctrl_c():
         tuner = Tuner(
             trainable,

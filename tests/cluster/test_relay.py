@@ -36,6 +36,7 @@ def watched(observer: Observer) -> Campaign:
         listener=observer.event,
         tick=lambda state, seconds: observer.tick(state, seconds, 3),
     )
+    observer.stopping()
     campaign.end("complete")
     observer.finished("complete")
     return campaign
@@ -61,6 +62,7 @@ def test_who_follows_sees_what_who_watches_sees() -> None:
     (end,), lines, others = followed(told(watched))
     assert lines == here.getvalue().splitlines()
     assert not others
+    assert any("Ctrl-C again" in line for line in lines)
     assert end.run == "runs/demo-1"
     assert end.summary.to_json() == summarise(campaign.state).to_json()
     assert end.summary.status == "complete"

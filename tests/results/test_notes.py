@@ -10,11 +10,13 @@ from pcsearch.recipe.space import Space
 from pcsearch.results.notes import notes
 from pcsearch.results.summary import summarise
 from pcsearch.search.plan import ArmPlan, Plan
+from pcsearch.search.trial import TrialSpec
 from tests.results.simulated_campaigns import (
     borrowing_control,
     campaign_plan,
     entropic_arm,
     harmful,
+    helpful,
     likes_strong,
     other_study,
     simulate,
@@ -187,3 +189,14 @@ def test_what_is_not_finished_says_so() -> None:
 
 def test_another_metric_than_top1_is_named() -> None:
     assert "mean per-class" in written(campaign_plan(metric="mean_class_top1"))[0]
+
+
+def test_an_arm_that_only_guesses_is_no_verdict_on_its_regulariser() -> None:
+    def lost(spec: TrialSpec, epoch: int) -> float:
+        return 10.0 if spec.arm == "pc" else helpful(spec, epoch)  # of ten classes
+
+    line = only(written(campaign_plan(), curve=lost), "has learnt nothing")
+    assert line.startswith("PC has learnt nothing: ")
+    assert "guessing (10.0 % of 10 classes)" in line
+    assert "a lower search.lr" in line
+    assert not [one for one in written(campaign_plan(), curve=harmful) if "learnt nothing" in one]

@@ -111,4 +111,5 @@ def watch(cluster: str, following: Following, *, plain: bool) -> typer.Exit:
 def _say(line: str) -> None:
     ray = line.startswith("Running entrypoint for job ") or "INFO job_manager.py:" in line
     if line.strip() and not ray:
-        typer.echo(line, err=True)
+        told = line.removeprefix("error: ")
+        typer.echo(line if told == line else f"error, on the cluster: {told}", err=True)

@@ -56,6 +56,8 @@ def info(dataset: Id, root: Root = ROOT, as_json: Json = False) -> None:
         try:
             found = entry.reader(DataOptions(root=root))
             state = f"here, complete: it opens with {found.num_classes:,} classes"
+            if entry.classes is not None and found.num_classes < entry.classes:
+                state = f"here, in part: {found.num_classes:,} of {entry.classes:,} classes"
         except UserError as error:
             state = "not here"
             if place.there:

@@ -76,7 +76,7 @@ def _splits(table: ManifestTable) -> Int64Array:
         row = splits.index(-1)
         found = cells[row]
         problem = (
-            f"the split {found!r} is unknown{did_you_mean(found, meant)}"
+            f"the split {found!r} is unknown{did_you_mean(found, meant).rstrip('?')}"
             if found
             else "the split is empty"
         )

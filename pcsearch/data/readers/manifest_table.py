@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pcsearch.errors import UserError, did_you_mean
+from pcsearch.errors import UserError
 
 BOX_COLUMNS = ("x", "y", "w", "h")
 _REQUIRED = ("path", "label")
@@ -192,7 +193,9 @@ def _positions(path: Path, header: Sequence[str]) -> dict[str, int]:
             )
     for name in _REQUIRED:
         if name not in plain:
-            hint = did_you_mean(name, [other for other in plain if other not in _KNOWN])
+            others = [other for other in plain if other not in _KNOWN]
+            close = difflib.get_close_matches(name, others, n=1)
+            hint = f'; is "{close[0]}" meant to be it?' if close else ""
             raise UserError(
                 f"{path} has no column {name}{hint} (its first line names: {written}). The "
                 "columns are path and label and, where wanted, split, group and x, y, w, h."

@@ -75,7 +75,7 @@ def test_info_of_cub200(server: Server, command: Command) -> None:
     assert "29.97 training images each" in out
     assert "not here" in out
     command("data", "get", "cub200")
-    assert "here, complete: it opens with 2 classes" in command("data", "info", "cub200")[1]
+    assert "here, in part: 2 of 200 classes" in command("data", "info", "cub200")[1]
     Path("data/CUB_200_2011/images.txt").unlink()
     content = json.loads(command("data", "info", "cub200", "--json")[1])
     assert content["state"].startswith("not complete: ")

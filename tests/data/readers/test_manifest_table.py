@@ -73,7 +73,7 @@ def test_bad_parquet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("\n \n", "is empty"),
         ("path,label\n", "lists no images"),
         ("a/1.jpg,gull\n", r"no column path \(its first line names: a/1\.jpg, gull\)"),
-        ("paht,label\n", 'no column path, did you mean "paht"'),
+        ("paht,label\n", 'no column path; is "paht" meant to be it'),
         ("path,class\n", r"no column label \(its first line names: path, class\)"),
         ("path,label,Path\n", "several columns named path"),
         ("path,label,x,y\n", "has x, y, but a box takes all of"),

@@ -1,0 +1,35 @@
+"""What is said of a cluster that is named wrongly, before anything is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pcsearch.cluster.jobs import Jobs
+from pcsearch.cluster.tunnel import dashboard_of
+from pcsearch.errors import UserError
+
+
+@pytest.mark.parametrize("written", ["127.0.0.1:8299", "ray://127.0.0.1:8299", "head:8299"])
+def test_an_address_without_http_is_told(written: str) -> None:
+    with pytest.raises(UserError, match=r"begins with http://.* http://127\.0\.0\.1:8299"):
+        dashboard_of(written).__enter__()
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no\.yaml: cannot be read"):
+        dashboard_of(str(tmp_path / "no.yaml")).__enter__()
+
+
+def test_an_address_is_taken_as_it_is() -> None:
+    with dashboard_of("https://head.example:443/") as address:
+        assert address == "https://head.example:443"
+
+
+def test_a_token_file_that_is_named_must_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    with pytest.raises(UserError, match=r"RAY_AUTH_TOKEN_PATH is .*, but there is no such file"):
+        Jobs("http://127.0.0.1:1")
