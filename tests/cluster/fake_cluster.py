@@ -114,7 +114,7 @@ def fake_cluster(
             yield FakeCluster(head)
 
 
-def until(met: Callable[[], T], seconds: float = 90) -> T:
+def until(met: Callable[[], T], seconds: float = 150) -> T:
     """Poll until there is something."""
     end = time.monotonic() + seconds
     while not (found := met()):
