@@ -48,7 +48,7 @@ class SshMachine:
     def cluster_file(self, name: str) -> Path:
         """A file for `ray up` whose head is this machine, without workers, all on loopback."""
         file = self.folder / "cluster.yaml"
-        file.write_text(yaml.safe_dump(self._cluster(name)))
+        file.write_text(yaml.safe_dump(self._cluster(name), width=10_000))
         return file
 
     def _cluster(self, name: str) -> dict[str, Any]:

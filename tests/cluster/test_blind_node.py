@@ -15,7 +15,7 @@ from tests.cluster.heads import Head, descendants, join, running_head
 from tests.cluster.test_jobs import SMALL
 from tests.e2e.cli import read_journal
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 TUNE = [sys.executable, "-m", "pcsearch", "tune", *SMALL, "--plain", "--name=run"]
 
@@ -52,7 +52,7 @@ def test_it_is_said_once_and_nothing_is_trained(
             env=dict(head.environment),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=180,
         )
     finally:
         for pid in descendants(node.pid):
@@ -61,7 +61,8 @@ def test_it_is_said_once_and_nothing_is_trained(
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
     assert "--runs" in done.stderr
-    assert f"go on with: pcsearch resume {runs / 'run'} --address {head.address}" in done.stderr
+    assert "when that is mended, go on with: pcsearch resume " in done.stderr
+    assert f"--address {head.address}" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     kinds = [event["event"] for event in read_journal(runs / "run" / "journal.jsonl")]
     assert kinds == ["campaign", "asked", "ended"]  # nothing failed: it may go on when mended

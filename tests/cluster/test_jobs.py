@@ -18,7 +18,7 @@ import pytest
 from tests.cluster.heads import Head, clean_environment, free_port, running_head
 from tests.e2e.cli import overrides
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 CANARY = "canary-0451-do-not-tell"
 SMALL = ["quickstart", "datasets=[digits]"]
@@ -29,7 +29,7 @@ SMALL += overrides(
     confirm={"seeds": 2, "epochs": 1},
 )
 LONG = [*SMALL, "backbones=[sleepy:net]", "data.classes=[1, 7]", "search.trials=2"]
-LONG += ["asha.max_epochs=40", "asha.grace_epochs=35"]
+LONG += ["asha.max_epochs=30", "asha.grace_epochs=25"]
 SLEEPY = """
 import time
 from torch import nn
@@ -75,7 +75,7 @@ class Site:
 
     def run(self, command: str, *arguments: str, **environment: str) -> tuple[int, str, str]:
         process = self.start(command, *arguments, **environment)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=240)
         return process.returncode, out, err
 
     def submit(self, name: str, *recipe: str) -> tuple[int, str, str]:
@@ -103,7 +103,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(head, f"http://127.0.0.1:{port}", folder / "runs", folder / "laptop")
 
 
-def until(met: Callable[[], Any], seconds: float = 90) -> Any:
+def until(met: Callable[[], Any], seconds: float = 180) -> Any:
     end = time.monotonic() + seconds
     while not (found := met()):
         assert time.monotonic() < end, "not in time"

@@ -16,7 +16,7 @@ from tests.cluster.heads import clean_environment, free_port
 from tests.cluster.ssh_machine import NEEDED, SshMachine, ssh_machine
 from tests.cluster.test_jobs import SMALL
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 missing = [name for name in NEEDED if shutil.which(name) is None]
 
@@ -51,7 +51,7 @@ class Laptop:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
         )
 
 
@@ -100,7 +100,9 @@ def _cut_off(machine: SshMachine, file: Path) -> Path:
     """
     state = Path("/tmp/ray") / f"cluster-pcs-{machine.port}.state"
     shutil.copy(state, state.with_name(f"cluster-pcs-{machine.port}-cut-off.state"))
-    text = file.read_text().replace(f"proxy.py {machine.port}", f"proxy.py {free_port()}")
+    text = file.read_text()
+    assert f"proxy.py {machine.port}" in text
+    text = text.replace(f"proxy.py {machine.port}", f"proxy.py {free_port()}")
     other = file.with_name("cut-off.yaml")
     other.write_text(text.replace(f"pcs-{machine.port}", f"pcs-{machine.port}-cut-off"))
     return other
