@@ -20,6 +20,7 @@ __all__ = ["Outcome", "plan_all", "resume", "tune", "tune_all"]
 
 def tune(
     recipe: str | Path | Mapping[str, Any] | Recipe,
+    overrides: Sequence[str] = (),
     *,
     images: str | Path | None = None,
     runs: str | Path = "runs",
@@ -31,6 +32,7 @@ def tune(
 
     Args:
         recipe: A file, the name of a shipped recipe, a mapping with the same keys, or a `Recipe`.
+        overrides: KEY=VALUE changes of the recipe, as on the command line.
         images: Folder of your own images, one sub-folder a class; sets `data.images`.
         runs: Where the run folder is made: a folder, or `s3://bucket/prefix`.
         name: The run's name; by default the recipe's name and the time.
@@ -40,13 +42,10 @@ def tune(
     Raises:
         UserError: a mistake in the recipe, the images or the options; nothing was started.
     """
-    overrides = [] if images is None else [f"data.images={images}"]
-    if isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe.to_mapping(), overrides)
-    else:
-        recipe = load_recipe(recipe, overrides)
+    source = recipe.to_mapping() if isinstance(recipe, Recipe) else recipe
+    loaded = load_recipe(source, overrides, images=None if images is None else Path(images))
     (outcome,) = run_recipes(
-        [recipe], runs=runs, name=name, address=address, observer=observer or Silent()
+        [loaded], runs=runs, name=name, address=address, observer=observer or Silent()
     )
     return outcome.summary
 

@@ -28,8 +28,8 @@ class TrialError(PcsearchError):
 class NodeError(PcsearchError):
     """What a node lacks that every trial needs there: the run's folder, the store, the images.
 
-    The next trial would fail there, too, so the campaign ends; it is gone on with when that is
-    mended.
+    The trial is begun again elsewhere. Where it stays so, the next one would fail there, too, so
+    the campaign ends; it is gone on with when that is mended.
     """
 
 

@@ -92,7 +92,9 @@ def run_recipes(
         check_free(runs, run_name)
     check_place(runs)
     opened = [open_datasets(recipe) for recipe in recipes]
-    with made_ready(recipes, opened, address, observer, early=address is not None) as all_ready:
+    # Nodes that come early are paid for before a campaign begins to count what it spends.
+    early = address is not None and recipes[0].budget.cost is None
+    with made_ready(recipes, opened, address, observer, early=early) as all_ready:
         for ready, run_name in zip(all_ready, names, strict=True):
             text = ready.recipe.dump_yaml()
             with new_run(runs, run_name, text, environment(ready.weights)) as folder:

@@ -58,10 +58,13 @@ def ray_session(
     with ThreadPoolExecutor(1, thread_name_prefix="ray-start") as background:
         starting = background.submit(_join, address, preload)
         with orderly_end(lambda: not starting.done()) as ending_begins:
+            waited = False
 
             def wait() -> Capacity:
+                nonlocal waited
                 starting.result()
-                return capacity()
+                first, waited = not waited, True
+                return capacity(patient=first)
 
             try:
                 yield wait
@@ -87,13 +90,16 @@ def _join(address: str | None, preload: Sequence[str]) -> bool:
     return True
 
 
-def capacity() -> Capacity:
-    """The nodes of the cluster or, where an autoscaler is at work, those it may come to have."""
+def capacity(*, patient: bool = True) -> Capacity:
+    """The nodes of the cluster or, where an autoscaler is at work, those it may come to have.
+
+    Machines that a cluster's file lists are waited for, if `patient`.
+    """
     import ray
 
     config = running_config(ray.get_runtime_context().gcs_address)
     if listed := machines_listed(config):
-        until = time.monotonic() + _JOIN_SECONDS
+        until = time.monotonic() + (_JOIN_SECONDS if patient else 0.0)
         while len(_alive()) < listed and time.monotonic() < until:
             time.sleep(1.0)  # the head is asked for trials before the others have joined
     elif config:

@@ -5,6 +5,7 @@ Each function looks at one thing that can mislead and says it, or says nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 from pcsearch.recipe.arms import ARMS
@@ -19,7 +20,8 @@ FEW_TEST_IMAGES = 200
 """Below this, the choice of test images matters more than the training seeds do."""
 
 GUESSING = 1.2
-"""Times the accuracy of guessing one of the classes, up to which an arm has learnt nothing."""
+"""Times the accuracy of guessing one of the classes, up to which an arm has learnt nothing, unless
+it is more than chance explains."""
 
 StudyNotes = Callable[[StudySummary, StudyPlan, CampaignState], Iterator[str]]
 
@@ -165,9 +167,11 @@ def _seeds_so_far(study: StudySummary, plan: StudyPlan, state: CampaignState) ->
 def _guessing(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     """An arm whose trainings have all ended at chance says nothing of its regulariser."""
     chance = 100 / plan.num_classes
+    deviation = math.sqrt(chance * (100 - chance) / max(1, plan.images.test))
+    most = min(GUESSING * chance, chance + 3 * deviation)
     for name, arm in study.arms.items():
         scores = arm.test_top1
-        if scores is None or len(scores.values) < 2 or max(scores.values) > GUESSING * chance:
+        if scores is None or len(scores.values) < 2 or max(scores.values) > most:
             continue
         yield (
             f"{fmt.label(name)} has learnt nothing: its test accuracies are those of guessing "

@@ -71,10 +71,12 @@ class Campaign:
 
         Trials to be begun again come first (after an interruption, or a worker that was lost).
         `decoded` are the datasets whose images are on the node that it will go to, where that is
-        known: of what may as well be next, one of them is.
+        known: of what may as well be next, one of them is. With one trial at a time it makes no
+        difference, for what is next must not depend on what this process has seen so far.
         """
         if len(self._handed_out) >= self.width:
             return None
+        decoded = decoded if self.width > 1 else ()
         if len(self._handed_out) < len(self.state.live):
             waiting = [
                 t.spec for name, t in self.state.live.items() if name not in self._handed_out

@@ -17,9 +17,6 @@ try:
 except ImportError:  # another version of Ray, which then keeps workers as it always does
     _ObjectCache = object
 
-CLUSTER_SECONDS = 5.0
-"""Longer than a decision, shorter than any idle timeout; another worker is started in seconds."""
-
 
 def keep_workers(wrapped: Any, seconds: float) -> None:
     """Have Tune keep workers for so long; called when its first trial is added, and later.
@@ -34,6 +31,11 @@ def keep_workers(wrapped: Any, seconds: float) -> None:
     cache: Any = getattr(controller, "_actor_cache", None)
     if type(cache) is _ObjectCache and not cache.num_cached_objects:
         controller._actor_cache = _Patient(cache, seconds)
+
+
+def died_waiting(controller: Any, trial: Any) -> bool:
+    """Whether a trial has failed before it began, on a worker that was kept from another one."""
+    return trial in getattr(controller, "_resetting_trials", ())
 
 
 class _Patient(_ObjectCache):  # type: ignore[misc]

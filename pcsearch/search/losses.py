@@ -11,13 +11,16 @@ _NODE = ("node has died", "node died", "node was drained", "node is dead", "its 
 _ASKED = "The process receives a SIGTERM"
 
 
-def loss_of(error: BaseException | None, *, one_machine: bool = False) -> tuple[str, Loss]:
+def loss_of(
+    error: BaseException | None, *, one_machine: bool = False, waited: bool = False
+) -> tuple[str, Loss]:
     """A reason to write down, and its kind: the node was lost, or the process alone.
 
     A lost node is not the trial's fault: it does not use up its retries. Where a connection broke,
     Ray does not know yet which of the two it was; that counts as a node's loss, unless there is
     but `one_machine`, which is still there. So does a worker that was asked to end: a machine that
-    shuts down, as one does that a cloud takes back, asks all that it runs, in any order.
+    shuts down, as one does that a cloud takes back, asks all that it runs, in any order. And one
+    that died while it `waited` for a trial was not ended by the trial that finds it dead.
     """
     if error is None:
         return "its worker was lost", "worker"
@@ -44,6 +47,8 @@ def loss_of(error: BaseException | None, *, one_machine: bool = False) -> tuple[
             f"its worker failed: {lines[-1].strip() if lines else 'no reason is known'}",
             "worker",
         )
+    if isinstance(error, RayActorError) and waited:
+        return "its worker had died while it waited for a trial", "node"
     if isinstance(error, RayActorError):
         return f"its worker died ({_cause(str(error))})", "worker"
     return f"its worker was lost ({text or 'no reason is known'})", "worker"

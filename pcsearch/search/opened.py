@@ -16,7 +16,7 @@ from pcsearch.data.prepared_file import (
     save_test,
     save_training,
 )
-from pcsearch.errors import NodeError, TrialError, UserError
+from pcsearch.errors import NodeError, UserError
 from pcsearch.recipe.load import parse_recipe
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.facts import PreparedDataset, data_options
@@ -51,7 +51,7 @@ def training_images(recipe: str, dataset: str, cache: str, folder: str) -> Train
 def test_images(recipe: str, dataset: str, cache: str, folder: str) -> TestImages:
     """The decoded test images. Confirm trials ask for them after their last epoch, nobody else.
 
-    Raises TrialError where this node has others than the campaign was planned with.
+    Raises NodeError where this node has others than the campaign was planned with.
     """
     images, file = _test_images(recipe, dataset, cache, folder)
     if file.changed:
@@ -95,7 +95,7 @@ def _test_images(
             aspect=image.aspect,
         )
         if not_as_saved(file, test):
-            raise TrialError(
+            raise NodeError(
                 f"the test images of {dataset} differ from those the campaign was planned with; "
                 "were files added, removed or damaged, or does this node hold another copy?"
             )

@@ -49,7 +49,9 @@ def run_files(workplace: Workplace) -> RunFiles:
         from pcsearch.search.stored_files import stored_files
 
         try:
-            return stored_files(workplace.remote, workplace.cache)
+            files = stored_files(workplace.remote, workplace.cache)
+            _ = files.data  # fetched now, so that it is told as what this node may not read
+            return files
         except UserError as error:
             raise NodeError(f"this node cannot use the store of the run: {error}") from error
     _look_at(Path(workplace.checkpoints))
@@ -60,9 +62,9 @@ def run_files(workplace: Workplace) -> RunFiles:
 def _look_at(folder: Path) -> None:
     """See, once a process, that checkpoints can be left in a folder."""
     share = "with several nodes, put the runs on storage that all of them share, with --runs"
-    if not folder.is_dir():
-        raise NodeError(f"this node does not see the run folder {folder.parent}; {share}")
     try:
+        if not folder.is_dir():
+            raise NodeError(f"this node does not see the run folder {folder.parent}; {share}")
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 import traceback
 from collections.abc import Generator
 from contextlib import closing
@@ -14,6 +15,9 @@ from pcsearch.errors import NodeError, PcsearchError
 
 REPORT = "report"
 FAILURE = "failure"
+
+PAUSE_SECONDS = 10.0
+"""On a node that lacks something: else it would soon fail all that other nodes could train."""
 
 
 def train_trial(config: dict[str, Any], workplace: dict[str, Any]) -> None:
@@ -71,6 +75,8 @@ def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[d
         }
     if failure is not None:  # the error is gone, and with it all that its frames held
         release_memory()
+        if failure["node"] and attempt:
+            time.sleep(PAUSE_SECONDS)
         yield {**who, **failure}
 
 

@@ -19,7 +19,7 @@ import torch
 from pcsearch.data.batches import EvalBatches, TrainBatches
 from pcsearch.data.dataset import Int64Array
 from pcsearch.data.prepared import TrainingImages
-from pcsearch.errors import TrialError
+from pcsearch.errors import NodeError
 from pcsearch.models.backbones import Backbone, build_backbone
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.facts import preprocessing_for, split_of
@@ -156,7 +156,7 @@ def _search_part(
     """The training indices and the validation batches; all indices and none in confirm."""
     planned, found = workplace.split_hashes[spec.study], split_of(recipe, training, 0).hash
     if found != planned:
-        raise TrialError(
+        raise NodeError(
             f"the training images of {spec.study} differ from those the campaign was planned with "
             f"(split {found}, planned {planned}); were files added or removed, or does this node "
             "hold another copy?"
@@ -249,7 +249,7 @@ def _device(workplace: Workplace) -> torch.device:
     if not workplace.gpus:
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise TrialError(
+        raise NodeError(
             "the trial was given a GPU that this PyTorch cannot use: install a build for the "
             "machine's driver (`python -c 'import torch; torch.cuda.init()'` says what is wrong), "
             "or set resources.gpus_per_trial=0"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -26,6 +27,7 @@ from pcsearch.search.tune_scheduler import CampaignScheduler
 from pcsearch.search.tune_searcher import CampaignSearcher, NotStored, Runs
 from pcsearch.search.watchdog import Watchdog
 from pcsearch.search.worker_environment import without_credentials
+from pcsearch.storage.scratch import scratch_folder
 
 
 class _EachStep(NotStored, Callback):  # type: ignore[misc]
@@ -119,13 +121,14 @@ def run_campaign(
     searcher = CampaignSearcher(campaign, runs, ending)
     scheduler = CampaignScheduler(campaign, runs, ending, watchdog, one_machine=one_machine)
     each_step = _EachStep(tick, stopping, searcher, watchdog, ending)
-    with tempfile.TemporaryDirectory(prefix="pcsearch-tune-") as scratch, ending.on_ctrl_c():
+    temporary = Path(tempfile.gettempdir())
+    with scratch_folder(temporary, "pcsearch-tune-") as scratch, ending.on_ctrl_c():
         tuner = Tuner(
             trainable,
             tune_config=_tune_config(campaign.width, searcher, scheduler),
             run_config=RunConfig(
                 name="campaign",
-                storage_path=scratch,
+                storage_path=str(scratch),
                 stop=_Interrupt(ending, runs, watchdog),
                 verbose=0,
                 failure_config=FailureConfig(max_failures=0),

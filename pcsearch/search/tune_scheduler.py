@@ -15,10 +15,12 @@ from pcsearch.errors import NodeError
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.ended_trials import forget_ended
 from pcsearch.search.ending import Ending
-from pcsearch.search.kept_workers import CLUSTER_SECONDS, keep_workers
+from pcsearch.search.kept_workers import died_waiting, keep_workers
 from pcsearch.search.losses import error_of, loss_of
+from pcsearch.search.node_trouble import NodeTrouble
 from pcsearch.search.trainable import FAILURE, REPORT
 from pcsearch.search.tune_searcher import NotStored, Runs
+from pcsearch.search.warmth import KEPT_SECONDS
 from pcsearch.search.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
@@ -42,10 +44,11 @@ class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
         self._ending = ending
         self._watchdog = watchdog
         self._one_machine = one_machine
+        self._trouble = NodeTrouble()
 
     def on_trial_add(self, tune_controller: object, trial: RayTrial) -> None:
         forget_ended(tune_controller)
-        keep_workers(tune_controller, math.inf if self._one_machine else CLUSTER_SECONDS)
+        keep_workers(tune_controller, math.inf if self._one_machine else KEPT_SECONDS)
 
     def on_trial_result(
         self, tune_controller: object, trial: RayTrial, result: Mapping[str, Any]
@@ -60,25 +63,23 @@ class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
         with self._ending.guard():
             goes_on = self._taken(name, trial.trial_id, result)
         if not self._one_machine:
-            self._remember(name, result["host"], free=not goes_on)
+            self._remember(name, result, free=not goes_on)
         if not goes_on:
             self._runs.end(trial.trial_id)
         return str(self.CONTINUE if goes_on else self.STOP)
 
-    def _remember(self, trial: str, node: str, *, free: bool) -> None:
-        study = self._campaign.state.trials[trial].spec.study
-        self._runs.warmth.trained(node, study.partition("/")[0])
+    def _remember(self, name: str, result: Mapping[str, Any], *, free: bool) -> None:
+        node = result["host"]
+        if FAILURE not in result:
+            study = self._campaign.state.trials[name].spec.study
+            self._runs.warmth.trained(node, study.partition("/")[0])
+            self._trouble.trained(node)
         if free:
             self._runs.warmth.freed(node)
 
     def _taken(self, name: str, trial_id: str, result: Mapping[str, Any]) -> bool:
         if FAILURE in result:
-            if result.get("node") and not self._one_machine:
-                raise NodeError(f"on {result['host']}: {result[FAILURE]}")
-            if result.get("memory"):
-                self._campaign.lost(name, result[FAILURE], "memory")
-            else:
-                self._campaign.fail(name, result[FAILURE])
+            self._failed(name, result)
             return False
         report = json.loads(result[REPORT])
         saved = report.pop("saved", False)
@@ -90,13 +91,26 @@ class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
             self._runs.safe.add(trial_id)
         return goes_on
 
+    def _failed(self, name: str, result: Mapping[str, Any]) -> None:
+        if result.get("node") and not self._one_machine:
+            reason = f"on {result['host']}: {result[FAILURE]}"
+            if self._trouble.stays(result["host"]):
+                raise NodeError(reason)
+            self._campaign.lost(name, reason, "node")
+        elif result.get("memory"):
+            self._campaign.lost(name, result[FAILURE], "memory")
+        else:
+            self._campaign.fail(name, result[FAILURE])
+
     def on_trial_error(self, tune_controller: object, trial: RayTrial) -> None:
         name = self._runs.end(trial.trial_id)
         if name is None or self._ending.begun:
             return
         hung = self._watchdog.hung.get(trial.trial_id)
         reason, kind = hung or loss_of(
-            error_of(trial.pickled_error_file), one_machine=self._one_machine
+            error_of(trial.pickled_error_file),
+            one_machine=self._one_machine,
+            waited=died_waiting(tune_controller, trial),
         )
         with self._ending.guard():
             self._campaign.lost(name, reason, kind)

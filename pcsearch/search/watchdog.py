@@ -49,10 +49,12 @@ class Watchdog:
         self._looked = now
         if passed > _STANDSTILL_SECONDS:  # this process was deaf to reports: a store was away
             self._since = {key: (t + passed, first) for key, (t, first) in self._since.items()}
+        # One that is pending and has a worker is to begin on one that was kept, which may be stuck.
         running = {
             trial.trial_id: trial.temporary_state.ray_actor
             for trial in trials
-            if trial.status == RayTrial.RUNNING and trial.temporary_state.ray_actor is not None
+            if trial.status in (RayTrial.PENDING, RayTrial.RUNNING)
+            and trial.temporary_state.ray_actor is not None
         }
         self._actors = running
         self._since = {key: self._since.get(key, (now, True)) for key in running}

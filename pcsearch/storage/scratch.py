@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,24 +18,25 @@ _LOCK = ".lock"
 
 
 @contextmanager
-def scratch_folder(parent: Path) -> Iterator[Path]:
+def scratch_folder(parent: Path, prefix: str = "scratch-") -> Iterator[Path]:
     """A new folder under `parent`, removed at the end.
 
-    It is locked as long as the process lives. What killed processes left there is removed, too.
+    It is locked as long as the process lives. What killed processes of this user left there under
+    names that begin with `prefix` is removed, too.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    _sweep(parent)
+    _sweep(parent, prefix)
     with ExitStack() as held:
-        folder = _locked_folder(parent, held)
+        folder = _locked_folder(parent, prefix, held)
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _locked_folder(parent: Path, held: ExitStack) -> Path:
+def _locked_folder(parent: Path, prefix: str, held: ExitStack) -> Path:
     while True:
-        folder = Path(tempfile.mkdtemp(prefix="scratch-", dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         with suppress(Timeout, OSError):  # another process may have swept it up meanwhile
             lock = FileLock(folder / _LOCK, timeout=0)
             lock.acquire()
@@ -44,9 +46,11 @@ def _locked_folder(parent: Path, held: ExitStack) -> Path:
             lock.release()
 
 
-def _sweep(parent: Path) -> None:
-    for lock in parent.glob(f"scratch-*/{_LOCK}"):
-        if lock.parent.is_symlink():
-            continue
-        with suppress(Timeout, OSError), FileLock(lock, timeout=0):
-            shutil.rmtree(lock.parent, ignore_errors=True)
+def _sweep(parent: Path, prefix: str) -> None:
+    for folder in parent.glob(f"{prefix}*"):
+        with suppress(Timeout, OSError):
+            # the temporary folder of a machine is everybody's: nothing of others is opened
+            ours = folder.lstat().st_uid == os.getuid() and not folder.is_symlink()
+            if ours and (folder / _LOCK).exists():
+                with FileLock(folder / _LOCK, timeout=0):
+                    shutil.rmtree(folder, ignore_errors=True)

@@ -27,18 +27,25 @@ def cluster() -> Iterator[FakeCluster]:
 
 
 def start(
-    cluster: FakeCluster, folder: Path, step_seconds: float, epochs: int, confirm: dict[str, int]
+    cluster: FakeCluster,
+    folder: Path,
+    step_seconds: float,
+    epochs: int,
+    confirm: dict[str, int],
+    trials: int = 2,
+    **sections: Any,
 ) -> subprocess.Popen[bytes]:
-    """Two search trials at once, then confirm trials."""
+    """Search trials, two at once, then confirm trials."""
     (folder / "marks").mkdir()
-    sections = sleeper.recipe(
+    recipe = sleeper.recipe(
         folder / "marks",
         step_seconds,
-        search={"trials": 2, "control": "none"},
+        search={"trials": trials, "control": "none"},
         asha={"max_epochs": epochs, "grace_epochs": epochs},
         confirm=confirm,
+        **sections,
     )
-    return cluster.tune(folder, *overrides(**sections))
+    return cluster.tune(folder, *overrides(**recipe))
 
 
 def events_of(folder: Path, kind: str | None = None) -> list[dict[str, Any]]:
@@ -62,9 +69,12 @@ def check_that_nothing_was_lost(folder: Path, trials: int) -> None:
 
 
 def test_nodes_come_at_once_and_go_when_they_are_idle(cluster: FakeCluster, tmp_path: Path) -> None:
+    """The budget allows for two search trials of twelve, and for confirm's three."""
     assert not cluster.nodes()
-    confirm = {"seeds": 3, "epochs": 9}
-    with start(cluster, tmp_path, 0.1, epochs=1, confirm=confirm) as process:
+    confirm, budget = {"seeds": 3, "epochs": 9}, {"hours": 0.001}
+    with start(
+        cluster, tmp_path, 0.1, epochs=1, confirm=confirm, trials=12, budget=budget
+    ) as process:
         until(lambda: len(sleeper.begun(tmp_path / "marks")) >= 2 or process.poll() is not None)
         first, second = sleeper.begun(tmp_path / "marks")
         assert first["node"] != second["node"]
@@ -78,6 +88,7 @@ def test_nodes_come_at_once_and_go_when_they_are_idle(cluster: FakeCluster, tmp_
         until(lambda: len(cluster.nodes()) == 1)
         assert process.poll() is None
         assert not events_of(tmp_path, "ended")
+    assert len(events_of(tmp_path, "search_closed")) == 1
     assert process.returncode == 0, (tmp_path / "out").read_text()
     check_that_nothing_was_lost(tmp_path, trials=5)
     until(lambda: not cluster.nodes())

@@ -200,3 +200,17 @@ def test_an_arm_that_only_guesses_is_no_verdict_on_its_regulariser() -> None:
     assert "guessing (10.0 % of 10 classes)" in line
     assert "a lower search.lr" in line
     assert not [one for one in written(campaign_plan(), curve=harmful) if "learnt nothing" in one]
+
+
+def test_a_little_better_than_guessing_is_guessing_where_there_are_few_test_images() -> None:
+    def little(spec: TrialSpec, epoch: int) -> float:
+        return 11.5 if spec.arm == "pc" else helpful(spec, epoch)
+
+    def claims(test_images: int) -> bool:
+        images = campaign_plan().studies[0].images.model_copy(update={"test": test_images})
+        study = campaign_plan().studies[0].model_copy(update={"images": images})
+        plan = campaign_plan().model_copy(update={"studies": (study,)})
+        return any("learnt nothing" in line for line in written(plan, curve=little))
+
+    assert claims(400)  # 3 standard deviations are 4.5 points
+    assert not claims(5_000)  # and 1.3 here

@@ -52,6 +52,14 @@ def test_a_broken_connection_is_taken_for_a_lost_node_where_there_are_several() 
     assert loss_of(error, one_machine=True)[1] == "worker"
 
 
+def test_a_worker_that_died_while_it_waited_costs_no_retry() -> None:
+    """The trial that finds it dead has not begun on it; several may have died meanwhile."""
+    error = died("The actor is dead because its worker process has died.")
+    assert loss_of(error, one_machine=True)[1] == "worker"
+    reason, kind = loss_of(error, one_machine=True, waited=True)
+    assert (reason, kind) == ("its worker had died while it waited for a trial", "node")
+
+
 def test_a_worker_that_was_asked_to_end_is_one_of_a_machine_that_shuts_down() -> None:
     """Where Ray tells of the process before it knows of the node."""
     error = died(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pcsearch.search.warmth import Warmth
+from pcsearch.search.warmth import KEPT_SECONDS, Warmth
 
 
 def test_workers_that_are_free_are_given_trials_in_turn() -> None:
@@ -18,6 +18,19 @@ def test_workers_that_are_free_are_given_trials_in_turn() -> None:
     warmth.taken()
     warmth.taken()
     assert warmth.next() == frozenset()
+
+
+def test_workers_that_were_given_back_are_forgotten() -> None:
+    now = [0.0]
+    warmth = Warmth(clock=lambda: now[0])
+    warmth.trained("a", "birds")
+    warmth.trained("b", "cars")
+    warmth.freed("a")
+    now[0] = KEPT_SECONDS
+    warmth.freed("b")
+    assert warmth.next() == {"birds"}
+    now[0] = KEPT_SECONDS + 0.1
+    assert warmth.next() == {"cars"}
 
 
 def test_a_node_that_trained_nothing_has_nothing() -> None:

@@ -31,8 +31,28 @@ def test_what_a_killed_process_left_is_swept_up(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", DIES, str(tmp_path)]).returncode == 9
     (left,) = tmp_path.glob("scratch-*")
     other = tmp_path / "somebody-else"
-    other.mkdir()
+    unlocked = tmp_path / "scratch-of-another-tool"
+    for folder in (other, unlocked):
+        folder.mkdir()
     with scratch_folder(tmp_path) as mine:
         assert not left.exists()
         assert mine.is_dir()
     assert other.is_dir()
+    assert unlocked.is_dir()
+
+
+def test_what_only_looks_like_a_folder_of_ours_is_left_alone(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / ".lock").write_text("kept")
+    parent = tmp_path / "parent"
+    parent.mkdir()
+    (parent / "scratch-link").symlink_to(elsewhere)
+    with scratch_folder(parent):
+        assert (elsewhere / ".lock").read_text() == "kept"
+
+
+def test_folders_of_another_kind_are_left_alone(tmp_path: Path) -> None:
+    with scratch_folder(tmp_path, "one-") as one, scratch_folder(tmp_path, "two-") as two:
+        assert one.name.startswith("one-")
+        assert two.name.startswith("two-")
