@@ -13,6 +13,7 @@ from pcsearch.recipe.load import load_recipe, parse_recipe, read_resolved
 from pcsearch.recipe.paths import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.widening import check_wider
+from pcsearch.results.naming import shown
 from pcsearch.results.runs import Runs, check_place, find_run, held
 from pcsearch.results.store import RunFolder
 from pcsearch.running import Outcome, finish, made_ready, run_in
@@ -39,7 +40,11 @@ def resume_run(
         recipe = _with(before, overrides)
         wider = recipe != before
         if state is not None and not wider and nothing_left(state):
-            return finish(folder, state)
+            observer.history(folder.events())
+            observer.started(shown(folder.address), state.plan, 1)
+            outcome = finish(folder, state)
+            observer.finished(outcome.summary.status)
+            return outcome
         check_place(folder.address)
         with made_ready([recipe], [open_datasets(recipe)], address, observer) as (ready,):
             if state is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from pcsearch.cluster.check_storage import SHARED
 from pcsearch.cluster.file import Config, commands, on_kubernetes
@@ -23,7 +23,8 @@ def data(config: Config, recipes: Sequence[Recipe]) -> Iterator[Finding]:
     if not folders:
         return  # how images come to the nodes cannot be told
     for recipe in recipes:
-        for key, path in _read_by(recipe):
+        for key, stated in _read_by(recipe):
+            path = stated if pods else _there(config, stated)
             if not any(path.is_relative_to(folder) for folder in folders):
                 yield Finding(
                     "warning" if pods else "problem",  # an image may hold them, too
@@ -49,15 +50,24 @@ def _read_by(recipe: Recipe) -> Iterator[tuple[str, PurePosixPath]]:
 
 def _folders(config: Config) -> list[str]:
     """Folders that commands mount, or fill, on every node, and those that are copied to all."""
-    user = str((config.get("auth") or {}).get("ssh_user", "ubuntu"))
-    home = "/root" if user == "root" else f"/home/{user}"
-    found = []
+    home, found = _home(config), []
     for line in commands(config, "initialization_commands", "setup_commands"):
         if SHARED.search(line) or _FILLS.search(line):
             words = [word.strip("'\"") for word in line.split()]
             found += [word for word in words if word.startswith(("/", "~/"))][-1:]
     found += [str(there) for there in config.get("file_mounts") or {} if _is_folder(str(there))]
     return [home + folder[1:] if folder.startswith("~/") else folder for folder in found]
+
+
+def _home(config: Config) -> str:
+    user = str((config.get("auth") or {}).get("ssh_user", "ubuntu"))
+    return "/root" if user == "root" else f"/home/{user}"
+
+
+def _there(config: Config, path: PurePosixPath) -> PurePosixPath:
+    """What lies in the home folder here is looked for in the home there, as `submit` sends it."""
+    here = Path.home()
+    return _home(config) / path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _is_folder(there: str) -> bool:

@@ -101,4 +101,8 @@ def price(config: Config, prices: Mapping[str, float]) -> Iterator[Finding]:
     )
     head = prices.get(str(config.get("head_node_type")), 0.0)
     most = head + sum(each[:limit])
-    yield Finding("fine", f"it costs {head:,.2f} an hour idle and {most:,.2f} an hour at most")
+    idle = head + sum(
+        prices[name] * int(kind.get("min_workers", 0))
+        for name, kind in worker_types(config).items()
+    )
+    yield Finding("fine", f"it costs {idle:,.2f} an hour idle and {most:,.2f} an hour at most")

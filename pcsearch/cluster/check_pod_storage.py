@@ -19,11 +19,13 @@ from pcsearch.cluster.pods import (
     volumes,
 )
 
+_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _RUNS = re.compile(r"--runs[= ]+['\"]?([^\s'\"]+)")
 
 
 def pod_storage(config: Config, runs: str | None) -> Iterator[Finding]:
     spec = config["spec"]
+    yield from _written_keys(spec)
     kept = {runs} if runs else {of for line in entrypoints(config) for of in _RUNS.findall(line)}
     remote = sorted(of for of in kept if "://" in of)
     shared = _shared(spec)
@@ -44,6 +46,18 @@ def pod_storage(config: Config, runs: str | None) -> Iterator[Finding]:
             "no folder is shared by the pods, so trials cannot go on elsewhere",
             "keep the runs on S3 and say so: --runs s3://BUCKET/runs",
         )
+
+
+def _written_keys(spec: dict[str, Any]) -> Iterator[Finding]:
+    for name, group in groups(spec).items():
+        stated = variables(group)
+        written = [key for key in _SECRETS if stated.get(key, {}).get("value")]
+        if written:
+            yield Finding(
+                "problem",
+                f"{name}: {', '.join(written)} is written in the file",
+                "put it into a Secret, and take it from there: valueFrom: {secretKeyRef: ...}",
+            )
 
 
 def _shared(spec: dict[str, Any]) -> list[str]:

@@ -7,14 +7,16 @@ import copy
 import importlib.util
 import io
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pcsearch.cluster.file import Config
+from pcsearch.cluster.file import Config, texts
 from pcsearch.cluster.finding import Finding
 from pcsearch.errors import did_you_mean
 
 _VENDOR = Path("/sys/class/dmi/id/sys_vendor")
+_WRITTEN = re.compile(r"\bAWS_(SECRET_ACCESS_KEY|SESSION_TOKEN)=[\"']?[A-Za-z0-9/+]")
 _SECRETS = ("aws_credentials", "gcp_credentials")
 
 
@@ -37,6 +39,13 @@ def provider(config: Config) -> Iterator[Finding]:
                 "problem",
                 f"provider.{key} are written in the file, which is copied to the head",
                 "take them out: the launcher finds those of this machine by itself",
+            )
+    for path, text in texts(config):
+        if _WRITTEN.search(text):
+            yield Finding(
+                "problem",
+                f"{path}: a secret key is written in the file, which is copied to the head",
+                "take it out: give the machines a role, or copy ~/.aws to the head by file_mounts",
             )
     look = _CREDENTIALS.get(kind)
     if look is not None:

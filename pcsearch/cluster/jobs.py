@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +28,12 @@ _READY_SECONDS = 60.0
 
 _SILENT_SECONDS = 60.0
 """A campaign says something every two seconds, once it has begun."""
+
+_ANSWER_SECONDS = 60.0
+"""A request that waits for longer is given up: behind a forwarded port nobody may be there."""
+
+_OTHER_ADDRESSES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
+"""Where these are set, Ray's clients go there in place of the address that they are given."""
 
 _RUNNING = ("PENDING", "RUNNING")
 _Answer = TypeVar("_Answer")
@@ -63,6 +71,14 @@ class LostConnectionError(Exception):
     """The dashboard answered before, and now does not."""
 
 
+class SilentError(LostConnectionError):
+    """Nothing was heard for long; the connection may have broken, or there is nothing to say."""
+
+
+class UnknownJobError(UserError):
+    """The cluster answers, and has no such job."""
+
+
 class Jobs:
     """The jobs of one cluster.
 
@@ -81,7 +97,7 @@ class Jobs:
         for module in ("dashboard_sdk", "job.sdk"):  # they set levels of their own
             logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.ERROR)
         logging.getLogger("ray._private.runtime_env.packaging").setLevel(logging.ERROR)
-        self._client = _asked(address, lambda: JobSubmissionClient(address))
+        self._client = _asked(address, lambda: _impatient(JobSubmissionClient)(address))
 
     def check_versions(self) -> None:
         """UserError unless the cluster runs the Ray that is installed here."""
@@ -124,12 +140,12 @@ class Jobs:
         """One campaign; of None the latest, one that runs before one that ended.
 
         Raises:
-            UserError: there is no such job.
+            UnknownJobError: there is no such job.
         """
         jobs = self.campaigns()
         if job is None:
             if not jobs:
-                raise UserError(
+                raise UnknownJobError(
                     "no campaign was submitted to this cluster since it started; "
                     "pcsearch cluster submit does it"
                 )
@@ -138,7 +154,7 @@ class Jobs:
             if one.id == job:
                 return one
         known = ", ".join(one.id for one in jobs) or "none"
-        raise UserError(f"there is no job {job} on this cluster; there are: {known}")
+        raise UnknownJobError(f"there is no job {job} on this cluster; there are: {known}")
 
     def stop(self, job: str) -> None:
         """Ask a job to end, as by Ctrl-C."""
@@ -159,7 +175,7 @@ class Jobs:
         """What a job prints, from its beginning until it ends, line by line.
 
         Raises:
-            LostConnectionError: the connection broke, or is silent.
+            LostConnectionError: the connection broke; SilentError where that is not known.
         """
         rest = ""
         for chunk in _in_turn(lambda: self._client.tail_job_logs(job)):
@@ -184,6 +200,26 @@ class Jobs:
             if node.state == "ALIVE"
         ]
         return sorted(alive, key=lambda node: (not node.is_head, node.address))
+
+
+def _impatient(client: type) -> Any:
+    """Ray's class for jobs, which would wait for an answer for ever."""
+
+    class Impatient(client):  # type: ignore[misc]
+        def _do_request(self, *args: Any, **more: Any) -> Any:
+            return super()._do_request(*args, **{"timeout": _ANSWER_SECONDS, **more})
+
+    return Impatient
+
+
+@contextlib.contextmanager
+def _as_given() -> Iterator[None]:
+    """Let Ray's clients go to the address that they are given, and to no other."""
+    hidden = {key: os.environ.pop(key) for key in _OTHER_ADDRESSES if key in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _use_token() -> None:
@@ -214,9 +250,11 @@ def _asked(address: str, question: Callable[[], _Answer]) -> _Answer:
     """The answer; what can go wrong is said."""
     import requests
     from ray.exceptions import AuthenticationError
+    from ray.util.state.exception import RayStateApiException
 
     try:
-        return question()
+        with _as_given():
+            return question()
     except AuthenticationError:
         raise UserError(
             f"the cluster at {address} wants another token; set RAY_AUTH_TOKEN_PATH to a file with "
@@ -227,11 +265,18 @@ def _asked(address: str, question: Callable[[], _Answer]) -> _Answer:
             f"no Ray dashboard answers at {address}; check the address (port 8265 by default), "
             "and that the cluster is up"
         ) from None
-    except RuntimeError as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if "404" in first:
-            first = "it has no jobs; is that the dashboard's port, 8265 by default?"
-        raise UserError(f"the cluster at {address} refuses: {first}") from error
+    except (RuntimeError, ValueError, RayStateApiException) as error:
+        raise UserError(f"the cluster at {address} refuses: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """One line of what Ray says, which may be a traceback of its head's."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if re.search(r"\b(status code|returned) 404\b", lines[0]):
+        return "it has no jobs; is that the dashboard's port, 8265 by default?"
+    return lines[-1] if any("Traceback" in line for line in lines) else lines[0]
 
 
 def _in_turn(chunks: Callable[[], AsyncIterator[str]]) -> Iterator[str]:
@@ -249,5 +294,7 @@ def _in_turn(chunks: Callable[[], AsyncIterator[str]]) -> Iterator[str]:
         try:
             while (chunk := runner.run(following(stream))) is not None:
                 yield chunk
-        except (aiohttp.ClientError, RuntimeError, OSError) as error:  # TimeoutError among them
+        except TimeoutError as error:
+            raise SilentError(f"silent for {_SILENT_SECONDS:.0f} s") from error
+        except (aiohttp.ClientError, RuntimeError, OSError) as error:
             raise LostConnectionError(str(error)) from error

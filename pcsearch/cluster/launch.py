@@ -86,7 +86,10 @@ def stop_campaign(jobs: Jobs, job: Job) -> Job:
     jobs.stop(job.id)
     ended = jobs.wait(job.id, _STOP_SECONDS)
     if ended.runs:
-        raise UserError(f"{job.id} still runs {_STOP_SECONDS:.0f} s after it was told to end")
+        raise UserError(
+            f"{job.id} still runs {_STOP_SECONDS:.0f} s after it was told to end; try again, or "
+            "end its machines with: pcsearch cluster down FILE --force"
+        )
     return ended
 
 

@@ -180,8 +180,8 @@ def _for_there(recipe: Recipe) -> str:
 
 
 def _is_there(runs: str) -> bool:
-    """Whether a place is one for any machine."""
-    return is_remote(runs) or _means_the_same(runs)
+    """Whether a place is one for any machine; a `~` would be no home folder there."""
+    return is_remote(runs) or PurePosixPath(runs).is_absolute()
 
 
 def _means_the_same(path: str) -> bool:

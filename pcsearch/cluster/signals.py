@@ -67,6 +67,30 @@ def orderly_end(starting: Callable[[], bool]) -> Iterator[Callable[[], None]]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def exit_when_told() -> Iterator[None]:
+    """Leave by SystemExit when the terminal is closed or on SIGTERM, so that what is open closes.
+
+    Other than in the main thread, do nothing; where a signal is ignored or has a handler already,
+    that stays.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    ours = [n for n in (signal.SIGHUP, signal.SIGTERM) if signal.getsignal(n) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def _imports(frame: FrameType | None) -> bool:
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):

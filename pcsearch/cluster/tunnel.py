@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pcsearch.cluster.file import Config, commands, load_launcher_file
+from pcsearch.cluster.signals import exit_when_told
 from pcsearch.errors import UserError
 
 DASHBOARD_PORT = 8265
@@ -27,6 +28,16 @@ _LOOK_SECONDS = 0.2
 def is_address(cluster: str) -> bool:
     """Whether a cluster is named by its dashboard's address, not by its file."""
     return cluster.startswith(("http://", "https://"))
+
+
+def refuse_bare_address(cluster: str) -> None:
+    """UserError for what would be an address if it began as one, and is no file."""
+    if not Path(cluster).exists() and _ADDRESS.fullmatch(cluster):
+        port = cluster.rpartition("/")[2].partition(":")[2] or DASHBOARD_PORT
+        raise UserError(
+            f"there is no file {cluster}; a dashboard's address begins with http://, such as "
+            f"http://127.0.0.1:{port}"
+        )
 
 
 @contextlib.contextmanager
@@ -42,16 +53,11 @@ def dashboard_of(cluster: str) -> Iterator[str]:
     if is_address(cluster):
         yield cluster.rstrip("/")
         return
+    refuse_bare_address(cluster)
     file = Path(cluster)
-    if not file.exists() and _ADDRESS.fullmatch(cluster):
-        port = cluster.rpartition("/")[2].partition(":")[2] or DASHBOARD_PORT
-        raise UserError(
-            f"there is no file {cluster}; a dashboard's address begins with http://, such as "
-            f"http://127.0.0.1:{port}"
-        )
     remote = _dashboard_port(load_launcher_file(file))
     port = _free_port()
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as said, exit_when_told():
         # Ray's own launcher knows the head's address, user and key; it holds the tunnel until it
         # is ended, with the ssh below it: hence a process group of its own.
         command = [sys.executable, "-m", "ray.scripts.scripts", "dashboard", str(file)]

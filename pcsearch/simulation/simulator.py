@@ -14,7 +14,6 @@ from pcsearch.search.campaign import Campaign
 from pcsearch.search.journal import Event, Journal
 from pcsearch.search.plan import Plan, derive_seed
 from pcsearch.search.trial import TrialSpec
-from pcsearch.search.warmth import Warmth
 from pcsearch.simulation.cluster import ClusterModel, Node, Nodes
 from pcsearch.simulation.curves import JITTER, Curves
 from pcsearch.simulation.outcome import Simulated, Stay, Timeline
@@ -83,7 +82,6 @@ class _Run:
         self._width = cluster.slots if width is None else min(width, cluster.slots)
         self._campaign = Campaign(plan, journal, clock=lambda: self._now, width=self._width)
         self._nodes = Nodes(cluster, derive_seed(seed, "nodes"))
-        self._warmth = Warmth(lambda: self._now)
         self._random = random.Random(derive_seed(seed, "epochs"))
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
@@ -127,8 +125,7 @@ class _Run:
     def _fill(self) -> None:
         """Ask for trials, place those that a slot is free for, and ask for nodes for the others."""
         began = time.process_time()
-        while (spec := self._campaign.next_trial(self._warmth.next())) is not None:
-            self._warmth.taken()
+        while (spec := self._campaign.next_trial()) is not None:
             self._waiting.append(spec)
         self._decisions += time.process_time() - began
         while self._waiting and self._nodes.free:
@@ -184,8 +181,6 @@ class _Run:
         self._decisions += time.process_time() - began
         self._events += 1
         training.safe = self._now
-        if self._cluster.nodes > 1:  # a machine of its own has decoded all before the first trial
-            self._warm(training, free=not goes_on)
         if goes_on:
             self._next_epoch(training)
             return
@@ -193,12 +188,6 @@ class _Run:
         self._nodes.release(training.node, spec.trial, self._now)
         self._fill()
         self._watch_idle(training.node)
-
-    def _warm(self, training: _Training, *, free: bool) -> None:
-        node = str(training.node.number)
-        self._warmth.trained(node, training.spec.study.partition("/")[0])
-        if free:
-            self._warmth.freed(node)
 
     def _leave(self, training: _Training, *, lost: bool = False) -> None:
         del self._training[training.spec.trial]

@@ -52,6 +52,13 @@ def test_the_shipped_file_passes_once_it_is_filled_in(ready: dict[str, Any], hom
     assert any("0.10 an hour idle and 4.50 an hour at most" in f.text for f in found)
 
 
+def test_machines_that_always_run_cost_when_idle(ready: dict[str, Any], home: Path) -> None:
+    types(ready, "gpu-spot")[0]["min_workers"] = 2
+    found = check(ready, folder=home, prices=PRICES)
+    idle = PRICES["head"] + 2 * PRICES["gpu-spot"]
+    assert any(f"it costs {idle:,.2f} an hour idle" in finding.text for finding in found)
+
+
 def types(config: dict[str, Any], *names: str) -> list[dict[str, Any]]:
     return [config["available_node_types"][name] for name in names]
 
@@ -117,6 +124,10 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "credentials in the file": (
         lambda c: c["provider"].update(aws_credentials={"aws_access_key_id": "x"}),
         "provider.aws_credentials are written in the file",
+    ),
+    "a secret key in a command": (
+        lambda c: c["setup_commands"].append("export AWS_SECRET_ACCESS_KEY=abc/123"),
+        "a secret key is written in the file",
     ),
     "no role and nothing shared": (
         lambda c: without_roles(c, "head", "gpu-spot", "gpu-on-demand"),
@@ -201,6 +212,12 @@ def test_images_that_are_not_where_the_nodes_have_them(ready: dict[str, Any], ho
     assert "cub200 reads weights /weights/resnet50.pth" in found
     (found,) = problems(ready, home, recipes=[load_recipe("my-images", ["data.images=/mine"])])
     assert "reads data.images /mine" in found
+
+
+def test_the_home_folder_is_the_one_of_the_nodes(ready: dict[str, Any], home: Path) -> None:
+    at_home = load_recipe("cub200", ["data.root=~/data"])
+    assert str(at_home.data.root).startswith(str(Path.home()))
+    assert problems(ready, home, recipes=[at_home]) == []
 
 
 def test_runs_on_s3_take_a_role_on_every_worker(ready: dict[str, Any], home: Path) -> None:

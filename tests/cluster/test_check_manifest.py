@@ -159,6 +159,14 @@ MISTAKES: dict[str, tuple[Callable[[Documents], object], str]] = {
         lambda d: pod(gpu(d))["containers"][0].update(image=f"rayproject/ray:{RAY}-py310-gpu"),
         "the nodes get Python 3.10",
     ),
+    "a secret key in the file": (
+        lambda d: (
+            pod(gpu(d))["containers"][0]
+            .setdefault("env", [])
+            .append({"name": "AWS_SECRET_ACCESS_KEY", "value": "abc"})
+        ),
+        "gpu: AWS_SECRET_ACCESS_KEY is written in the file",
+    ),
     "not filled in": (
         lambda d: pod(head(d))["containers"][0].update(image="FILL-IN"),
         "spec.headGroupSpec.template.spec.containers[0].image is still to be filled in",

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.heads import Head, clean_environment, free_port, running_head
+from pcsearch.cluster import jobs
+from pcsearch.cluster.following import Following
+from tests.cluster.heads import Head, clean_environment, commands, free_port, running_head
 from tests.e2e.cli import overrides
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -62,8 +64,12 @@ class Site:
     laptop: Path
 
     def start(self, command: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start a cluster command as a person would, with credentials in the environment."""
-        own = {"AWS_SECRET_ACCESS_KEY": CANARY, "PCSEARCH_TEST_SECRET": CANARY} | environment
+        """Start a cluster command as a person would, with credentials in the environment.
+
+        And with RAY_ADDRESS, which Ray's own clients would follow to another cluster.
+        """
+        own = {"AWS_SECRET_ACCESS_KEY": CANARY, "PCSEARCH_TEST_SECRET": CANARY}
+        own |= {"RAY_ADDRESS": "http://127.0.0.1:1"} | environment
         return subprocess.Popen(
             [sys.executable, "-m", "pcsearch", "cluster", command, self.dashboard, *arguments],
             cwd=self.laptop,
@@ -170,6 +176,46 @@ def test_following_may_end_and_the_campaign_goes_on(site: Site) -> None:
     assert "resumed, 2 trials begun again" in out
     assert "confirm 2: complete" in out
     assert json.loads((site.runs / "long" / "summary.json").read_text())["status"] == "complete"
+
+
+def test_a_run_that_has_ended_tells_its_table_again(site: Site) -> None:
+    code, out, err = site.run("submit", "--resume", str(site.runs / "long"), "--plain")
+    assert code == 0, out + err
+    assert "quickstart · complete" in out
+
+
+def test_a_silent_campaign_is_followed_all_the_same(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one is whose store is away: the cluster answers, but there is nothing to tell."""
+    for key, value in site.head.environment.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(jobs, "_SILENT_SECONDS", 2.5)
+    client = jobs.Jobs(site.dashboard)
+    site.laptop.joinpath("silent").mkdir()
+    client.submit("echo one; sleep 8; echo two", site.laptop / "silent", {}, "silent-1")
+    following, broke = Following(site.dashboard, "silent-1", patience_seconds=1.0), []
+    told = [*following.lines(lambda: broke.append("broke"))]
+    assert [line for line in told if line in ("one", "two")] == ["one", "two"], told
+    assert broke == []
+    assert following.job.exit_code == 0
+
+
+def test_a_campaign_whose_process_is_killed_is_told_and_how_to_go_on(site: Site) -> None:
+    command = "submit", *LONG, "--runs", str(site.runs), "--name=killed", "--plain"
+    follower = site.start(*command)
+    journal = site.runs / "killed" / "journal.jsonl"
+    until(lambda: journal.exists() and '"event":"epoch"' in journal.read_text())
+    (driver,) = [
+        pid
+        for pid, line in commands(str(site.runs)).items()
+        if "--name killed" in line and "pcsearch tune" in line and "sh -c" not in line
+    ]
+    os.kill(driver, signal.SIGKILL)
+    out, err = follower.communicate(timeout=60)
+    assert follower.returncode == 128 + signal.SIGKILL, out + err
+    assert "was ended by SIGKILL" in err
+    assert f"submit {site.dashboard} --resume killed --runs {site.runs}" in err
 
 
 def test_a_mistake_that_only_the_head_sees_is_told_here(site: Site) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pcsearch.cluster.signals import orderly_end
+from pcsearch.cluster.signals import exit_when_told, orderly_end
 
 MODULE = """
 import signal, time
@@ -102,3 +102,30 @@ def test_in_another_thread_nothing_changes() -> None:
     thread.start()
     thread.join()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_what_is_open_is_closed_when_the_terminal_is(number: signal.Signals) -> None:
+    before, closed = signal.getsignal(number), []
+
+    def session() -> None:
+        with exit_when_told():
+            try:
+                signal.raise_signal(number)
+            finally:
+                closed.append(True)
+
+    with pytest.raises(SystemExit) as ended:
+        session()
+    assert ended.value.code == 128 + number
+    assert closed
+    assert signal.getsignal(number) == before
+
+
+def test_who_has_said_that_a_hangup_is_to_be_ignored_is_obeyed() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with exit_when_told():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

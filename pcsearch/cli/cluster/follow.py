@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -66,7 +67,7 @@ def logs(
     if raw:
         sys.stdout.write(text)
         return
-    for _ in follow(text.splitlines(), PlainLines(sys.stdout), _say, cluster):
+    for _ in follow(text.split("\n"), PlainLines(sys.stdout), _say, cluster):
         pass
 
 
@@ -100,12 +101,27 @@ def watch(cluster: str, following: Following, *, plain: bool) -> typer.Exit:
             "folder must be on the PATH of `ray start`",
             err=True,
         )
+    if (killed := _killed_by(job.exit_code)) is not None:
+        typer.echo(
+            f"error: the campaign's process on the head was ended by {killed.name}; what it had "
+            f"trained is kept. Go on with: {following.resume_command}",
+            err=True,
+        )
+        return typer.Exit(128 + killed)
     if job.exit_code is not None:
         return typer.Exit(job.exit_code)
     if job.status != "SUCCEEDED" and leave.exit_code == 0:
         typer.echo(f"error: {job.id} {job.status.lower()}: {job.message}", err=True)
         return typer.Exit(1)
     return leave
+
+
+def _killed_by(exit_code: int | None) -> signal.Signals | None:
+    """The signal that ended a process before it could say anything, itself or below a shell."""
+    number = abs(exit_code or 0) % 128
+    sudden = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT)
+    ended = exit_code is not None and (exit_code < 0 or exit_code > 128)
+    return signal.Signals(number) if ended and number in sudden else None
 
 
 def _say(line: str) -> None:

@@ -39,13 +39,21 @@ def up(
             show_default=False,
         ),
     ] = None,
+    runs: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where runs will be kept, if that is on S3."),
+    ] = None,
     price: Annotated[
         list[str] | None,
         typer.Option(metavar="TYPE=P", help="Price of an hour of a node type; once for each."),
     ] = None,
     yes: Yes = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also where a campaign runs: it is interrupted.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Also where a campaign runs, which is interrupted, or where none can be seen.",
+        ),
     ] = False,
 ) -> None:
     """Check a cluster's file, ask, and start its head; workers come when trials wait.
@@ -56,11 +64,13 @@ def up(
     from pcsearch.cluster import launch
 
     path = launch.check_is_file(file, "up")
-    findings = findings_of(path, recipes, None, price)
+    findings = findings_of(path, recipes, runs, price)
     print_findings(findings)
     refuse_problems(path, findings)
     if launch.is_up(path) and not force:
-        _refuse_while_running(file, launch.running_campaigns(file), "starting Ray anew")
+        again = "starts Ray anew there, which also mends a head whose Ray is gone"
+        running = _running(file, f"pcsearch cluster up {shlex.quote(file)} --force {again}")
+        _refuse_while_running(file, running, "starting Ray anew")
     _ask(f"Start the machines of {file}?", yes)
     launch.start(path)
     typer.echo(
@@ -70,8 +80,9 @@ def up(
 
 
 def stop(cluster: Cluster, job: Job = None) -> None:
-    """Stop a campaign as Ctrl-C does: every trial may end its epoch, nothing is lost.
+    """Stop a campaign as Ctrl-C does: nothing new starts, trials have 5 s to end their epoch.
 
+    A longer epoch is trained again from the last checkpoint when the campaign goes on.
     pcsearch cluster submit CLUSTER --resume RUN goes on with it.
     """
     from pcsearch.cluster import launch
@@ -86,7 +97,7 @@ def stop(cluster: Cluster, job: Job = None) -> None:
             raise UserError(f"{found.id} does not run: it {_past(found)}")
         _stopped(launch.stop_campaign(Jobs(address), found))
         text = Jobs(address).log(found.id)
-    for end in follow(text.splitlines(), Silent(), lambda line: None, cluster):
+    for end in follow(text.split("\n"), Silent(), lambda line: None, cluster):
         if end.summary.status == "interrupted":
             typer.echo(f"go on with: {end.resume_command}")
 
@@ -106,22 +117,32 @@ def down(
     from pcsearch.cluster import launch
 
     path = launch.check_is_file(file, "down")
-    try:
-        running = launch.running_campaigns(file)
-    except UserError as error:
-        if not force:
-            raise UserError(
-                f"{error}\nwhether a campaign runs cannot be seen; pcsearch cluster down "
-                f"{shlex.quote(file)} --force ends all machines all the same"
-            ) from error
-        running = []
+    all_the_same = f"pcsearch cluster down {shlex.quote(file)} --force ends all machines"
+    running = _running(file, None if force else f"{all_the_same} all the same")
     if not force:
         _refuse_while_running(file, running, "ending its machines")
     _ask(f"End every machine of {file}?", yes)
     if running:
-        launch.stop_campaigns(file, _stopped)
+        try:
+            launch.stop_campaigns(file, _stopped)
+        except UserError as error:  # machines that cost are not kept for it
+            typer.echo(f"{error}\nits machines are ended all the same", err=True)
     launch.end(path)
     typer.echo(f"{file} is down")
+
+
+def _running(file: str, all_the_same: str | None) -> list[jobs.Job]:
+    """The campaigns that run; where that cannot be seen, what to do, or none if that is None."""
+    from pcsearch.cluster import launch
+
+    try:
+        return launch.running_campaigns(file)
+    except UserError as error:
+        if all_the_same is None:
+            return []
+        raise UserError(
+            f"{error}\nwhether a campaign runs cannot be seen; {all_the_same}"
+        ) from error
 
 
 def _refuse_while_running(file: str, running: list[jobs.Job], what: str) -> None:

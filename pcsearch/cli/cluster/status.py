@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import typer
 
 from pcsearch.cli.cluster.options import Cluster
 from pcsearch.cli.options import Json, examples
+from pcsearch.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -66,8 +68,9 @@ def _how_far(log: str, cluster: str) -> dict[str, Any] | None:
     from pcsearch.cluster.relay import Latest, follow
 
     latest = Latest()
-    for _ in follow(log.splitlines(), latest, lambda line: None, cluster):
-        pass
+    with contextlib.suppress(UserError):  # of another version, which this one cannot read
+        for _ in follow(log.split("\n"), latest, lambda line: None, cluster):
+            pass
     if latest.state is None:
         return None
     now = snapshot(latest.state, latest.seconds, latest.width)

@@ -75,7 +75,7 @@ def submit(
     from pcsearch.cluster import sending
     from pcsearch.cluster.following import Following
     from pcsearch.cluster.jobs import Jobs
-    from pcsearch.cluster.tunnel import dashboard_of, is_address
+    from pcsearch.cluster.tunnel import dashboard_of, is_address, refuse_bare_address
     from pcsearch.recipe.load import load_recipes
     from pcsearch.recipe.overrides import split_arguments
 
@@ -85,6 +85,7 @@ def submit(
             loaded = load_recipes(recipes or [], (), images)
             package = sending.new_campaign(loaded, folder, runs=runs, name=name)
             if not is_address(cluster):
+                refuse_bare_address(cluster)
                 sending.check_room(Path(cluster), loaded)
         else:
             named, overrides = split_arguments(recipes or [])
