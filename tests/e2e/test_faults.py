@@ -211,17 +211,16 @@ def test_a_driver_that_vanished_was_interrupted(pcsearch: CommandLine) -> None:
 def test_a_disk_that_fills_up_and_is_freed(
     pcsearch: CommandLine, disk_of: Callable[[str], Path]
 ) -> None:
+    """That it then decides and measures as if nothing had been, the soak sees (test_soak.py)."""
     disk = disk_of("150m")
     arguments = overrides(
         **{"data.classes": [1, 7, 8, 9]},
         search={"trials": 4},
-        asha={"max_epochs": 12, "grace_epochs": 2, "reduction_factor": 2},
+        asha={"max_epochs": 8, "grace_epochs": 2, "reduction_factor": 2},
         confirm={"seeds": 1, "epochs": 2},
         resources={"max_concurrent": 1},
     )
     tune = ("tune", "quickstart", "datasets=[digits]", *arguments, "--name=run", "--plain")
-    whole = pcsearch.run(*tune)
-    assert whole.code == 0, whole
     process = pcsearch.start(*tune, "--runs", disk)
     journal = disk / "run" / "journal.jsonl"
     wait_for(lambda: len(epoch_events(read_journal(journal))) >= 3, process)
@@ -238,14 +237,6 @@ def test_a_disk_that_fills_up_and_is_freed(
     filler.unlink()
     resumed = pcsearch.run("resume", disk / "run", "--plain")
     assert resumed.code == 0, resumed
-    kinds = ("asked", "epoch", "chosen")
-    told = [
-        [
-            {key: value for key, value in event.items() if key not in ("t", "seconds")}
-            for event in events
-            if event["event"] in kinds
-        ]
-        for events in (read_journal(journal), pcsearch.events("run"))
-    ]
-    assert told[0] == told[1]
-    assert len(read_journal(journal)) > before
+    events = read_journal(journal)
+    assert len(events) > before
+    assert events[-1] | {"t": 0} == {"event": "ended", "status": "complete", "t": 0}

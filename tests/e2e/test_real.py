@@ -1,4 +1,4 @@
-"""Ten look-alike birds of CUB-200-2011 with a network from ImageNet, where they are at hand."""
+"""Six look-alike birds of CUB-200-2011 with a network from ImageNet, where they are at hand."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tests.e2e.schema import SUMMARY
 
 SHARED = PACKAGE.parent / "shared"
 WEIGHTS = SHARED / "weights" / "squeezenet1_1-imagenet-features-fp16.pth"
-BIRDS = [9, 11, 26, 27, 29, 30, 37, 39, 40, 43]
+BIRDS = [9, 11, 26, 27, 37, 39]
 CHANCE = 100 / len(BIRDS)
-SEEDS = 4
+SEEDS = 2
 
 pytestmark = [
     pytest.mark.real,
@@ -32,8 +32,8 @@ def test_look_alike_birds_from_the_shipped_recipe(pcsearch: CommandLine) -> None
         *overrides(
             weights=str(WEIGHTS),
             data={"root": str(SHARED / "data"), "classes": BIRDS},
-            search={"trials": 6},
-            asha={"max_epochs": 10},
+            search={"trials": 5},
+            asha={"max_epochs": 9},
             confirm={"seeds": SEEDS},
         ),
         "--name=birds",
