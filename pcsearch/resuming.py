@@ -24,6 +24,10 @@ from pcsearch.search.observer import Observer
 from pcsearch.search.plan import Plan, StudyPlan
 from pcsearch.search.state import CampaignState
 
+NOTHING_LEFT = (
+    "nothing is left to run; changes such as search.trials=40 or confirm.seeds=5 would widen it"
+)
+
 
 def resume_run(
     run: str | None,
@@ -41,7 +45,8 @@ def resume_run(
         wider = recipe != before
         if state is not None and not wider and nothing_left(state):
             observer.history(folder.events())
-            observer.started(shown(folder.address), state.plan, 1)
+            observer.noted(NOTHING_LEFT)
+            observer.started(shown(folder.address), state.plan, 0)
             outcome = finish(folder, state)
             observer.finished(outcome.summary.status)
             return outcome

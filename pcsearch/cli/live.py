@@ -56,6 +56,8 @@ class LiveView:
     def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
         self._run_folder = str(run_folder)
         self._state = None
+        if not width:
+            return
         trials = f"{count(width, 'trial')} at once"
         self._paint(Text(f"{plan.name}: {count(len(plan.studies), 'study')}, {trials}, starting"))
 
@@ -69,8 +71,8 @@ class LiveView:
             now = snapshot(state, elapsed_seconds, width)
             self._paint(frame(now, self._run_folder, columns, rows - 1))
 
-    def stopping(self) -> None:
-        self.noted(STOPPING)
+    def stopping(self, line: str = STOPPING) -> None:
+        self.noted(line)
 
     def finished(self, status: str) -> None:
         self.close()

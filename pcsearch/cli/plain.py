@@ -43,6 +43,8 @@ class PlainLines:
         """Nothing: the state that follows has it all."""
 
     def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
+        if not width:
+            return
         self._said = self._elapsed
         studies = count(len(plan.studies), "study")
         at_once = f"{count(width, 'trial')} at once"
@@ -73,8 +75,8 @@ class PlainLines:
             + ("time left not known yet" if left is None else f"~{duration(left)} left"),
         )
 
-    def stopping(self) -> None:
-        self._write(self._elapsed, STOPPING)
+    def stopping(self, line: str = STOPPING) -> None:
+        self._write(self._elapsed, line)
 
     def finished(self, status: str) -> None:
         self._write(self._elapsed, f"campaign {status}")

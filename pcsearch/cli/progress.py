@@ -83,6 +83,8 @@ class Snapshot:
     failed: int
     studies: tuple[StudyProgress, ...]
     running: tuple[Running, ...]
+    set_aside: int
+    """Confirm trials of choices that a wider search has made anew; they were planned, too."""
     last_failure: str | None
     search_closed: str | None
 
@@ -96,7 +98,7 @@ class Snapshot:
 
     @property
     def planned(self) -> int:
-        return sum(count.planned for count in self.counts)
+        return sum(count.planned for count in self.counts) + self.set_aside
 
 
 def snapshot(state: CampaignState, elapsed_seconds: float, width: int) -> Snapshot:
@@ -115,6 +117,7 @@ def snapshot(state: CampaignState, elapsed_seconds: float, width: int) -> Snapsh
         failed=states.count("FAILED"),
         studies=tuple(study_progress(state, study) for study in state.plan.studies),
         running=tuple(_running(trial) for trial in state.live.values()),
+        set_aside=sum(len(arm.earlier) for arm in state.arms.values()),
         last_failure=f"{label(failures[-1])}: {failures[-1].error}" if failures else None,
         search_closed=state.search_closed,
     )

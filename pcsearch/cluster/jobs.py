@@ -231,6 +231,8 @@ def _use_token() -> None:
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     if named and not Path(named).expanduser().is_file():
         raise UserError(f"RAY_AUTH_TOKEN_PATH is {named}, but there is no such file")
+    # It warns where there is a token, and says how to switch it off.
+    logging.getLogger(maybe_enable_token_auth_if_token_available.__module__).setLevel(logging.ERROR)
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 

@@ -20,7 +20,7 @@ from pcsearch.errors import UserError
 from pcsearch.results.summary import Summary, summarise
 from pcsearch.search.events import check_event
 from pcsearch.search.journal import Event, encode, parse_line
-from pcsearch.search.observer import Observer, Silent
+from pcsearch.search.observer import STOPPING, STOPPING_THERE, Observer, Silent
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState, replay
 
@@ -60,7 +60,7 @@ class EventLines:
         if self._due():
             self._write("tick", seconds=round(elapsed_seconds, 1), width=width)
 
-    def stopping(self) -> None:
+    def stopping(self, line: str = STOPPING) -> None:
         self._write("stopping")
 
     def finished(self, status: str) -> None:
@@ -180,7 +180,7 @@ class _Reader:
         elif what == "tick":
             observer.tick(self._known, float(told["seconds"]), int(told["width"]))
         elif what == "stopping":
-            observer.stopping()
+            observer.stopping(STOPPING_THERE)  # a second Ctrl-C here would not end it there
         elif what == "finished":
             return self._finished(str(told["status"]))
         return None  # what a later version tells besides is no reason to stop following

@@ -181,6 +181,20 @@ def _guessing(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Ite
         )
 
 
+def _chosen_anew(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    """Widening after a look at the test images makes a choice among test results possible."""
+    for arm in plan.arms:
+        earlier = len(state.arms[plan.id, arm.name].earlier)
+        if earlier:
+            trainings = "1 confirm training" if earlier == 1 else f"{earlier} confirm trainings"
+            yield (
+                f"{fmt.label(arm.name)} was chosen anew when the search was widened, after "
+                f"{trainings} of earlier choices had been tested; these are not in the table. Test "
+                "images are looked at once more with every such choice: do not widen until a gain "
+                "pleases."
+            )
+
+
 def _borrowed(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     for arm in plan.arms:
         if arm.borrows is not None:
@@ -239,6 +253,8 @@ def _edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterat
             continue
         value = float(choice.config[arm.parameter])
         search = state.arms[plan.id, arm.name].trials["search"]
+        if len(search) < 2:
+            continue  # both ends at once
         whole = sum(trial.state == "COMPLETE" for trial in search)
         of = f"of {len(search)} values tried, {whole} fully trained"
         symbol = {"lambda_over_n": "λ/N", "lambda": "λ"}.get(arm.parameter, "smoothing")
@@ -291,6 +307,7 @@ _ABOUT_STUDIES: tuple[StudyNotes, ...] = (
     _missing_seeds,
     _seeds_so_far,
     _guessing,
+    _chosen_anew,
     _borrowed,
     _verdicts,
     _others,

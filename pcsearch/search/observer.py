@@ -10,7 +10,8 @@ from pcsearch.search.journal import Event
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState
 
-STOPPING = "stopping: running trials may end their epoch; Ctrl-C again ends at once"
+STOPPING_THERE = "stopping: running trials may end their epoch"
+STOPPING = f"{STOPPING_THERE}; Ctrl-C again ends at once"
 
 
 class Observer(Protocol):
@@ -28,7 +29,7 @@ class Observer(Protocol):
     def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
         """The run folder exists and trials are about to be asked, `width` at once.
 
-        It is an address where it lies in a store.
+        It is an address where it lies in a store. A width of 0 tells that nothing is left to run.
         """
 
     def event(self, event: Event, state: CampaignState) -> None:
@@ -37,8 +38,8 @@ class Observer(Protocol):
     def tick(self, state: CampaignState, elapsed_seconds: float, width: int) -> None:
         """Called about ten times a second while trials run."""
 
-    def stopping(self) -> None:
-        """Ctrl-C was heard: nothing new starts, and what runs may end its epoch. Called once."""
+    def stopping(self, line: str = STOPPING) -> None:
+        """Ctrl-C was heard, or a stop elsewhere, as the line says. Called once."""
 
     def finished(self, status: str) -> None:
         """The campaign ended, well or not; called exactly once, also after an error."""
@@ -59,6 +60,6 @@ class Silent:
 
     def tick(self, state: CampaignState, elapsed_seconds: float, width: int) -> None: ...
 
-    def stopping(self) -> None: ...
+    def stopping(self, line: str = STOPPING) -> None: ...
 
     def finished(self, status: str) -> None: ...

@@ -313,6 +313,6 @@ def test_the_command(home: Path) -> None:
     findings = json.loads(result.stdout)
     assert {"level", "text", "remedy"} == findings[0].keys()
     assert isinstance(result.exception, UserError)
-    assert "nothing was started" in str(result.exception)
+    assert "problem" in str(result.exception)
     result = CliRunner().invoke(app, ["cluster", "check", str(FILE), "--price", "head"])
     assert "must be a node type and a number" in str(result.exception)

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pcsearch.cli.progress import snapshot
+from pcsearch.results.notes import notes
 from pcsearch.results.summary import summarise
 from pcsearch.search.asking import nothing_left
 from pcsearch.search.campaign import LOST_NODES, RETRIES, Campaign
@@ -383,6 +385,12 @@ def test_more_trials_open_the_search_again_and_decide_anew() -> None:
         again = first[name] is not None and first[name].config == arm.choice.config
         assert len(arm.earlier) == (0 if again else 3), "confirmed trials of the same choice count"
     assert snapshot_of(replay(lines(campaign))) == snapshot_of(campaign.state)
+    anew = sum(bool(campaign.state.arms[STUDY, name].earlier) for name in ("control", "pc"))
+    assert anew
+    told = notes(summarise(campaign.state), campaign.state)
+    assert sum("was chosen anew when the search was widened" in line for line in told) == anew
+    seen = snapshot(campaign.state, 0.0, 1)
+    assert seen.ended == seen.planned, "what was set aside was planned, too"
 
 
 def snapshot_of(state: Any) -> object:

@@ -59,7 +59,7 @@ def check(
         write_json([vars(finding) for finding in findings], indent=2)
     else:
         print_findings(findings)
-    refuse_problems(file, findings)
+    refuse_problems(file, findings, "")
 
 
 def findings_of(
@@ -91,13 +91,13 @@ def print_findings(findings: list[Finding]) -> None:
     console().print(table)
 
 
-def refuse_problems(file: Path, findings: list[Finding]) -> None:
+def refuse_problems(
+    file: Path, findings: list[Finding], then: str = "; nothing was started"
+) -> None:
     """UserError if something stands in the way."""
     problems = sum(finding.level == "problem" for finding in findings)
     if problems:
-        raise UserError(
-            f"{file}: {problems} problem{'s' if problems > 1 else ''}; nothing was started"
-        )
+        raise UserError(f"{file}: {problems} problem{'s' if problems > 1 else ''}{then}")
 
 
 def _price(text: str) -> tuple[str, float]:

@@ -46,7 +46,7 @@ def status(cluster: Cluster, as_json: Json = False) -> None:
         return
     typer.echo(_machines(nodes))
     if campaigns:
-        console().print(_table(campaigns, far, time.time()))
+        console().print(_table(campaigns, far, time.time()), crop=False, soft_wrap=True)
     else:
         typer.echo("no campaign was submitted yet; pcsearch cluster submit does it")
 
@@ -89,8 +89,8 @@ def _table(campaigns: list[Job], far: Mapping[str, dict[str, Any] | None], now: 
     from pcsearch.cli.text import duration
 
     table = Table(box=None, pad_edge=False)
-    for column in ("job", "status", "for", "trials", "recipes", "runs"):
-        table.add_column(column, overflow="fold")
+    for column in ("job", "status", "time", "trials", "recipes", "runs"):
+        table.add_column(column, no_wrap=True, overflow="ignore")  # to be copied
     for job in campaigns:
         took = "" if job.began is None else duration((job.ended or now) - job.began)
         done = far.get(job.id)

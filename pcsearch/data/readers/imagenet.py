@@ -45,9 +45,10 @@ def imagenet_folder(entry: CatalogEntry, root: Path) -> ImageNetFolder:
     """
     found = find_imagenet(root)
     if found is None:
+        gone = "" if root.is_dir() else f", and there is no folder {root}"
         raise UserError(
-            f"{ENTRY.title} is not at {root / FOLDERS[0]}. {how_to_get(entry, root)}. If it is "
-            "elsewhere, set data.root to the folder that holds its train/ and val/."
+            f"{ENTRY.title} is not at {root / FOLDERS[0]}{gone}. {how_to_get(entry, root)}. If it "
+            "is elsewhere, set data.root to the folder that holds its train/ and val/."
         )
     return found
 

@@ -83,8 +83,9 @@ def dataset_folder(
                 f"{entry.title} is not complete at {folder}: {', '.join(missing[folder])} missing. "
                 f"{how_to_get(entry, root)}."
             )
+    gone = "" if root.is_dir() else f", and there is no folder {root}"
     raise UserError(
-        f"{entry.title} is not at {root / entry.folder}. {how_to_get(entry, root)}. "
+        f"{entry.title} is not at {root / entry.folder}{gone}. {how_to_get(entry, root)}. "
         f"If it is elsewhere, give the folder that holds {entry.folder} (data.root, or --root)."
     )
 

@@ -97,7 +97,8 @@ def test_wrong_root(tmp_path: Path, dataset_id: str) -> None:
     with pytest.raises(UserError) as caught:
         read(dataset_id, tmp_path / "nowhere")
     message = str(caught.value)
-    assert f"{entry.title} is not at {tmp_path / 'nowhere' / entry.folder}" in message
+    assert f"{entry.title} is not at {tmp_path / 'nowhere' / entry.folder}, and there is" in message
+    assert f"there is no folder {tmp_path / 'nowhere'}." in message
     assert f"give the folder that holds {entry.folder} (data.root, or --root)." in message
     assert ".." not in message
     assert "pcsearch data get" in message or entry.by_hand in message
