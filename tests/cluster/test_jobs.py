@@ -15,8 +15,6 @@ from typing import Any
 
 import pytest
 
-from pcsearch.cluster import jobs
-from pcsearch.cluster.following import Following
 from tests.cluster.heads import Head, clean_environment, commands, free_port, running_head
 from tests.e2e.cli import overrides
 
@@ -184,21 +182,33 @@ def test_a_run_that_has_ended_tells_its_table_again(site: Site) -> None:
     assert "quickstart · complete" in out
 
 
-def test_a_silent_campaign_is_followed_all_the_same(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+QUIET = """
+import json, sys
+from pathlib import Path
+from pcsearch.cluster import jobs
+from pcsearch.cluster.following import Following
+
+address, folder = sys.argv[1:]
+jobs._SILENT_SECONDS = 2.5
+jobs.Jobs(address).submit("echo one; sleep 8; echo two", Path(folder), {"name": "quiet"}, "silent-1")
+following, broke = Following(address, "silent-1", patience_seconds=1.0), []
+lines = list(following.lines(lambda: broke.append("broke")))
+print(json.dumps([[line for line in lines if line in ("one", "two")], broke]))
+raise SystemExit(following.job.exit_code)
+"""
+
+
+def test_a_silent_campaign_is_followed_all_the_same(site: Site, tmp_path: Path) -> None:
     """As one is whose store is away: the cluster answers, but there is nothing to tell."""
-    for key, value in site.head.environment.items():
-        monkeypatch.setenv(key, value)
-    monkeypatch.setattr(jobs, "_SILENT_SECONDS", 2.5)
-    client = jobs.Jobs(site.dashboard)
-    site.laptop.joinpath("silent").mkdir()
-    client.submit("echo one; sleep 8; echo two", site.laptop / "silent", {}, "silent-1")
-    following, broke = Following(site.dashboard, "silent-1", patience_seconds=1.0), []
-    told = [*following.lines(lambda: broke.append("broke"))]
-    assert [line for line in told if line in ("one", "two")] == ["one", "two"], told
-    assert broke == []
-    assert following.job.exit_code == 0
+    done = subprocess.run(
+        [sys.executable, "-c", QUIET, site.dashboard, str(tmp_path)],
+        env=dict(site.head.environment),
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [["one", "two"], []]
 
 
 def test_a_campaign_whose_process_is_killed_is_told_and_how_to_go_on(site: Site) -> None:
