@@ -190,8 +190,9 @@ from pcsearch.cluster.following import Following
 
 address, folder = sys.argv[1:]
 jobs._SILENT_SECONDS = 2.5
-jobs.Jobs(address).submit("echo one; sleep 8; echo two", Path(folder), {"name": "quiet"}, "silent-1")
-following, broke = Following(address, "silent-1", patience_seconds=1.0), []
+quiet, name = "echo one; sleep 8; echo two", "pcsearch-silent-1"
+jobs.Jobs(address).submit(quiet, Path(folder), {"name": "silent"}, name)
+following, broke = Following(address, name, patience_seconds=1.0), []
 lines = list(following.lines(lambda: broke.append("broke")))
 print(json.dumps([[line for line in lines if line in ("one", "two")], broke]))
 raise SystemExit(following.job.exit_code)
