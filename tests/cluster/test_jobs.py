@@ -125,6 +125,8 @@ def test_a_campaign_is_sent_followed_and_found_again(site: Site) -> None:
 
     (job,) = site.campaigns().values()
     assert (job["status"], job["exit_code"]) == ("SUCCEEDED", 0)
+    _, table, _ = site.run("status", COLUMNS="60")
+    assert job["id"] in table, "an id that is folded cannot be copied"
     code, again, err = site.run("attach", job["id"])  # from anywhere, whenever
     assert code == 0, err
     assert again.splitlines()[-9:] == out.splitlines()[-9:]

@@ -46,7 +46,9 @@ def status(cluster: Cluster, as_json: Json = False) -> None:
         return
     typer.echo(_machines(nodes))
     if campaigns:
-        console().print(_table(campaigns, far, time.time()), crop=False, soft_wrap=True)
+        wide = console()
+        wide.width = 1000  # what a terminal breaks is copied whole, what Rich folds is not
+        wide.print(_table(campaigns, far, time.time()))
     else:
         typer.echo("no campaign was submitted yet; pcsearch cluster submit does it")
 
@@ -90,7 +92,7 @@ def _table(campaigns: list[Job], far: Mapping[str, dict[str, Any] | None], now: 
 
     table = Table(box=None, pad_edge=False)
     for column in ("job", "status", "time", "trials", "recipes", "runs"):
-        table.add_column(column, no_wrap=True, overflow="ignore")  # to be copied
+        table.add_column(column, no_wrap=True)
     for job in campaigns:
         took = "" if job.began is None else duration((job.ended or now) - job.began)
         done = far.get(job.id)
