@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pcsearch import __version__
+from pcsearch.cluster.dashboard import asked, impatient, use_token
 from pcsearch.errors import UserError
 
 MARK = "pcsearch"
@@ -29,14 +27,7 @@ _READY_SECONDS = 60.0
 _SILENT_SECONDS = 60.0
 """A campaign says something every two seconds, once it has begun."""
 
-_ANSWER_SECONDS = 60.0
-"""A request that waits for longer is given up: behind a forwarded port nobody may be there."""
-
-_OTHER_ADDRESSES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
-"""Where these are set, Ray's clients go there in place of the address that they are given."""
-
 _RUNNING = ("PENDING", "RUNNING")
-_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -93,17 +84,17 @@ class Jobs:
         from ray.job_submission import JobSubmissionClient
 
         self.address = address
-        _use_token()
+        use_token()
         for module in ("dashboard_sdk", "job.sdk"):  # they set levels of their own
             logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.ERROR)
         logging.getLogger("ray._private.runtime_env.packaging").setLevel(logging.ERROR)
-        self._client = _asked(address, lambda: _impatient(JobSubmissionClient)(address))
+        self._client = asked(address, lambda: impatient(JobSubmissionClient)(address))
 
     def check_versions(self) -> None:
         """UserError unless the cluster runs the Ray that is installed here."""
         import ray
 
-        answer = _asked(self.address, lambda: self._client._do_request("GET", "/api/version"))
+        answer = asked(self.address, lambda: self._client._do_request("GET", "/api/version"))
         theirs = str(answer.json().get("ray_version"))
         if theirs != ray.__version__:
             raise UserError(
@@ -116,7 +107,7 @@ class Jobs:
         until = time.monotonic() + _READY_SECONDS
         while True:
             try:
-                return str(_asked(self.address, lambda: self._submit(command, folder, about, job)))
+                return str(asked(self.address, lambda: self._submit(command, folder, about, job)))
             except UserError as error:
                 if _NOT_READY not in str(error) or time.monotonic() > until:
                     raise
@@ -132,7 +123,7 @@ class Jobs:
 
     def campaigns(self) -> list[Job]:
         """The campaigns that were submitted, the latest first."""
-        found = _asked(self.address, self._client.list_jobs)
+        found = asked(self.address, self._client.list_jobs)
         jobs = [_job(details) for details in found if MARK in (details.metadata or {})]
         return sorted(jobs, key=lambda job: job.began or 0.0, reverse=True)
 
@@ -158,7 +149,7 @@ class Jobs:
 
     def stop(self, job: str) -> None:
         """Ask a job to end, as by Ctrl-C."""
-        _asked(self.address, lambda: self._client.stop_job(job))
+        asked(self.address, lambda: self._client.stop_job(job))
 
     def wait(self, job: str, seconds: float) -> Job:
         """The job when it has ended, or after so long."""
@@ -169,7 +160,7 @@ class Jobs:
 
     def log(self, job: str) -> str:
         """All that a job has printed so far."""
-        return str(_asked(self.address, lambda: self._client.get_job_logs(job)))
+        return str(asked(self.address, lambda: self._client.get_job_logs(job)))
 
     def lines(self, job: str) -> Iterator[str]:
         """What a job prints, from its beginning until it ends, line by line.
@@ -188,7 +179,7 @@ class Jobs:
         """The machines of the cluster that are alive, the head first."""
         from ray.util.state import list_nodes
 
-        found = _asked(self.address, lambda: list_nodes(address=self.address, limit=10_000))
+        found = asked(self.address, lambda: list_nodes(address=self.address, limit=10_000))
         alive = [
             Node(
                 address=str(node.node_ip),
@@ -202,40 +193,6 @@ class Jobs:
         return sorted(alive, key=lambda node: (not node.is_head, node.address))
 
 
-def _impatient(client: type) -> Any:
-    """Ray's class for jobs, which would wait for an answer for ever."""
-
-    class Impatient(client):  # type: ignore[misc]
-        def _do_request(self, *args: Any, **more: Any) -> Any:
-            return super()._do_request(*args, **{"timeout": _ANSWER_SECONDS, **more})
-
-    return Impatient
-
-
-@contextlib.contextmanager
-def _as_given() -> Iterator[None]:
-    """Let Ray's clients go to the address that they are given, and to no other."""
-    hidden = {key: os.environ.pop(key) for key in _OTHER_ADDRESSES if key in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
-
-
-def _use_token() -> None:
-    """As `ray.init` does, whatever RAY_AUTH_MODE says; UserError if there is no file as named."""
-    from ray._private.authentication.authentication_token_setup import (
-        maybe_enable_token_auth_if_token_available,
-    )
-
-    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    if named and not Path(named).expanduser().is_file():
-        raise UserError(f"RAY_AUTH_TOKEN_PATH is {named}, but there is no such file")
-    # It warns where there is a token, and says how to switch it off.
-    logging.getLogger(maybe_enable_token_auth_if_token_available.__module__).setLevel(logging.ERROR)
-    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-
-
 def _job(details: Any) -> Job:
     return Job(
         id=str(details.submission_id),
@@ -246,39 +203,6 @@ def _job(details: Any) -> Job:
         began=details.start_time / 1000 if details.start_time else None,
         ended=details.end_time / 1000 if details.end_time else None,
     )
-
-
-def _asked(address: str, question: Callable[[], _Answer]) -> _Answer:
-    """The answer; what can go wrong is said."""
-    import requests
-    from ray.exceptions import AuthenticationError
-    from ray.util.state.exception import RayStateApiException
-
-    try:
-        with _as_given():
-            return question()
-    except AuthenticationError:
-        raise UserError(
-            f"the cluster at {address} wants another token; set RAY_AUTH_TOKEN_PATH to a file with "
-            "its head's, by default ~/.ray/auth_token there"
-        ) from None
-    except (ConnectionError, requests.RequestException):
-        raise UserError(
-            f"no Ray dashboard answers at {address}; check the address (port 8265 by default), "
-            "and that the cluster is up"
-        ) from None
-    except (RuntimeError, ValueError, RayStateApiException) as error:
-        raise UserError(f"the cluster at {address} refuses: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    """One line of what Ray says, which may be a traceback of its head's."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    if re.search(r"\b(status code|returned) 404\b", lines[0]):
-        return "it has no jobs; is that the dashboard's port, 8265 by default?"
-    return lines[-1] if any("Traceback" in line for line in lines) else lines[0]
 
 
 def _in_turn(chunks: Callable[[], AsyncIterator[str]]) -> Iterator[str]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from pcsearch.recipe.arms import ARMS
-from pcsearch.recipe.space import Space
 from pcsearch.results import formatting as fmt
+from pcsearch.results.edges import edges
 from pcsearch.results.objects import ArmSummary, Interruptions, StudySummary, Summary
 from pcsearch.results.stats import Gain
-from pcsearch.search.plan import ArmPlan, StudyPlan
+from pcsearch.search.plan import StudyPlan
 from pcsearch.search.state import CampaignState
 
 FEW_TEST_IMAGES = 200
@@ -243,51 +242,6 @@ def _arm_line(arm: ArmSummary) -> str:
     return f"{line}, against control {fmt.gain_text(arm.gain)}: {_verdict(arm.gain)}"
 
 
-def _edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
-    for arm in plan.arms:
-        choice = state.arms[plan.id, arm.name].choice
-        key = ARMS[arm.name].search_key if arm.name in ARMS else None
-        if key is not None and state.plan.sampler == "grid":
-            key = f"grid.{key}"
-        if choice is None or choice.edge is None or arm.parameter is None or key is None:
-            continue
-        value = float(choice.config[arm.parameter])
-        search = state.arms[plan.id, arm.name].trials["search"]
-        if len(search) < 2:
-            continue  # both ends at once
-        whole = sum(trial.state == "COMPLETE" for trial in search)
-        of = f"of {len(search)} values tried, {whole} fully trained"
-        symbol = {"lambda_over_n": "λ/N", "lambda": "λ"}.get(arm.parameter, "smoothing")
-        yield (
-            f"{fmt.label(arm.name)}'s best {symbol}, {fmt.significant(value)}, is at the "
-            f"{choice.edge} end of what was searched ({of}): {_advice(arm, key, choice.edge)}"
-        )
-
-
-def _advice(arm: ArmPlan, key: str, edge: str) -> str:
-    low, high = _ends(arm.space[arm.parameter or ""])
-    if key.startswith("grid."):
-        return f"a better one may lie beyond it. Add values to search.{key} in a new run."
-    if edge == "high":
-        upper = min(2 * high, 0.9) if arm.parameter == "label_smoothing" else 2 * high
-        return (
-            f"a better one may lie above. Widen search.{key} upwards in a new run, "
-            f"for example to [{low:.3g}, {upper:.3g}]."
-        )
-    if low == 0:
-        return "that is next to no regularisation, and nothing lies below."
-    return (
-        f"a better one may lie below. Widen search.{key} downwards in a new run, "
-        f"for example to [{low / 2:.3g}, {high:.3g}]."
-    )
-
-
-def _ends(space: Space) -> tuple[float, float]:
-    if space.choices:
-        return float(min(space.choices)), float(max(space.choices))
-    return float(space.low or 0), float(space.high or 0)
-
-
 def _published(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     paper = study.published
     if paper is not None:
@@ -311,6 +265,6 @@ _ABOUT_STUDIES: tuple[StudyNotes, ...] = (
     _borrowed,
     _verdicts,
     _others,
-    _edges,
+    edges,
     _published,
 )
