@@ -1,7 +1,17 @@
-"""`python -m pcsearch` is `pcsearch`."""
+"""`pcsearch` begins here, and `python -m pcsearch`."""
 
 from __future__ import annotations
 
-from pcsearch.cli.app import main
+from pcsearch.cli.ctrl_c import nothing_to_clean_up
 
-main()
+
+def main() -> None:
+    """Run the command line; never returns."""
+    nothing_to_clean_up()
+    from pcsearch.cli.app import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

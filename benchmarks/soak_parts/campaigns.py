@@ -54,8 +54,8 @@ _LONG = {
 }
 _BRIEF = {
     **_LONG,
-    "asha": {"max_epochs": 16, "grace_epochs": 8, "reduction_factor": 2},
-    "confirm": {"seeds": 1, "epochs": 8},
+    "asha": {"max_epochs": 10, "grace_epochs": 5, "reduction_factor": 2},
+    "confirm": {"seeds": 1, "epochs": 6},
 }
 KINDS = {
     kind.name: kind

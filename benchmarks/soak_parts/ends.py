@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -14,8 +15,9 @@ from soak_parts.launch import HungError, Launch
 from tests.e2e.cli import descendants
 
 KILLED = frozenset({-signal.SIGKILL})
-INTERRUPTED = frozenset({130})
+INTERRUPTED = frozenset({130, -signal.SIGINT})  # which a shell shows as 130
 TERMINATED = frozenset({128 + signal.SIGTERM, -signal.SIGTERM})  # before Python could take it
+GO_ON = re.compile("pcsearch resume|the same command starts it again")
 WITHOUT_RAY = frozenset({3})
 END_SECONDS = 40.0
 
@@ -98,7 +100,7 @@ def wrong_end(launch: Launch, codes: frozenset[int], seconds: float = END_SECOND
         wrong.append(f"exit code {code}, expected {sorted(codes)} or 0")
     if "Traceback" in output:
         wrong.append("a traceback")
-    if code > 0 and code not in TERMINATED and "pcsearch resume" not in output:
+    if (code > 0 or code in INTERRUPTED) and code not in TERMINATED and not GO_ON.search(output):
         wrong.append("it does not say how to go on")
     if wrong:
         wrong[-1] += (

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pcsearch.cli import plan, recipes, resume, runs, simulate, summary, trials, tune
+from pcsearch.cli import ctrl_c, plan, recipes, resume, runs, simulate, summary, trials, tune
 from pcsearch.cli.cluster import app as cluster
 from pcsearch.cli.data import app as data
 from pcsearch.cli.options import examples, register
@@ -51,6 +51,7 @@ def root(
 ) -> None:
     """Fine-tune image backbones with Pairwise Confusion, search its weight λ honestly, and see
     whether it helped."""
+    ctrl_c.usual()
 
 
 register(app, "tune", tune.tune, tune.EPILOG)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import typer
 
+from pcsearch.cli.ctrl_c import EXIT_INTERRUPTED
+
 if TYPE_CHECKING:
     from pcsearch.cli.live import LiveView
     from pcsearch.cli.plain import PlainLines
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from pcsearch.results.summary import Summary
     from pcsearch.search.state import CampaignState
 
-EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+EXIT_FAILED = 1
 
 
 class Ended(Protocol):
@@ -56,9 +58,6 @@ def tell(
                 break
             if outcome.summary.status == "failed":
                 code = EXIT_FAILED
-    except KeyboardInterrupt:
-        typer.echo("interrupted; `pcsearch resume` goes on with what has begun", err=True)
-        code = EXIT_INTERRUPTED
     finally:
         watcher.close()
     return typer.Exit(code)

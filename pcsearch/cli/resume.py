@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pcsearch.cli import ctrl_c
 from pcsearch.cli.options import RUNS, Address, Events, Plain, Runs, examples
 
 EPILOG = examples(
@@ -43,6 +44,7 @@ def resume(
 
     Exit codes are those of pcsearch tune; a run with nothing left to do prints its table.
     """
+    ctrl_c.nothing_to_clean_up()
     from pcsearch import api
     from pcsearch.cli.outcome import tell
     from pcsearch.errors import UserError
@@ -52,8 +54,11 @@ def resume(
     if len(names) > 1:
         raise UserError(f"resume goes on with one run, but {len(names)} are named: {names}")
     run = names[0] if names else None
-    raise tell(
-        lambda watcher: [api.resume(run, overrides, runs=runs, address=address, observer=watcher)],
-        plain=plain,
-        events=events,
-    )
+    with ctrl_c.told_as(ctrl_c.GO_ON):
+        raise tell(
+            lambda watcher: [
+                api.resume(run, overrides, runs=runs, address=address, observer=watcher)
+            ],
+            plain=plain,
+            events=events,
+        )

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pcsearch.cli import ctrl_c
 from pcsearch.cli.options import RUNS, Address, Events, Images, Plain, Recipes, Runs, examples
 
 EPILOG = examples(
@@ -36,13 +37,20 @@ def tune(
     the store was lost, 130 interrupted, 143 asked to end by SIGTERM. Whatever ended a campaign
     that had begun, resume goes on with it.
     """
+    ctrl_c.nothing_to_clean_up()
     from pcsearch import api
     from pcsearch.cli.outcome import tell
 
-    raise tell(
-        lambda watcher: api.tune_all(
-            recipes or [], images=images, runs=runs, name=name, address=address, observer=watcher
-        ),
-        plain=plain,
-        events=events,
-    )
+    with ctrl_c.told_as(ctrl_c.GO_ON):
+        raise tell(
+            lambda watcher: api.tune_all(
+                recipes or [],
+                images=images,
+                runs=runs,
+                name=name,
+                address=address,
+                observer=watcher,
+            ),
+            plain=plain,
+            events=events,
+        )

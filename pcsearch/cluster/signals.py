@@ -21,7 +21,8 @@ def orderly_end(starting: Callable[[], bool]) -> Iterator[Callable[[], None]]:
 
     Either raises as usual (KeyboardInterrupt, SystemExit), but not in the middle of an import
     while the other thread starts Ray: that would leave the module's lock held, and the thread may
-    wait for it for ever. A program's own handler of Ctrl-C is left alone.
+    wait for it for ever. A program's own handler of Ctrl-C is left alone, unless it says by an
+    attribute `raises_keyboard_interrupt` that it does as Python's does.
 
     Args:
         starting: whether the other thread is still at it.
@@ -51,7 +52,8 @@ def orderly_end(starting: Callable[[], bool]) -> Iterator[Callable[[], None]]:
             sys.exit(TERMINATED)
 
     numbers = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    usual = signal.getsignal(signal.SIGINT)
+    if usual is signal.default_int_handler or hasattr(usual, "raises_keyboard_interrupt"):
         numbers.append(signal.SIGINT)
     before = {number: signal.signal(number, handle) for number in numbers}
     try:

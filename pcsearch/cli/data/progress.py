@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 import typer
 
+from pcsearch.cli.ctrl_c import EXIT_INTERRUPTED
 from pcsearch.cli.text import duration
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from pcsearch.data.download import Step
 
-EXIT_INTERRUPTED = 130
 LINE_SECONDS = 30.0
 _BAR_CELLS = 12
 _DOWNLOADING = "downloading "
