@@ -54,7 +54,7 @@ _LONG = {
 }
 _BRIEF = {
     **_LONG,
-    "asha": {"max_epochs": 10, "grace_epochs": 5, "reduction_factor": 2},
+    "asha": {"max_epochs": 12, "grace_epochs": 6, "reduction_factor": 2},
     "confirm": {"seeds": 1, "epochs": 6},
 }
 KINDS = {

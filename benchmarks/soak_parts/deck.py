@@ -10,10 +10,17 @@ T = TypeVar("T")
 
 
 class Deck(Generic[T]):
-    """Cards in a random order, shuffled anew whenever none of those left may be drawn."""
+    """Cards in a random order, shuffled anew whenever none of those left may be drawn.
 
-    def __init__(self, cards: Sequence[T], random: Random) -> None:
+    Args:
+        cards: All of them, but the last.
+        random: Chance.
+        last: Those that come after all others, in this order.
+    """
+
+    def __init__(self, cards: Sequence[T], random: Random, last: Sequence[T] = ()) -> None:
         self._cards = list(cards)
+        self._last = list(last)
         self._random = random
         self._left: list[T] = []
 
@@ -24,7 +31,7 @@ class Deck(Generic[T]):
                 if card in allowed:
                     self._left.remove(card)
                     return card
-            self._left += self._random.sample(self._cards, len(self._cards))
+            self._left += self._random.sample(self._cards, len(self._cards)) + self._last
         return None
 
     def put_back(self, card: T) -> None:

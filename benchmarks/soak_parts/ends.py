@@ -70,14 +70,15 @@ def _process(name: str) -> Callable[[Launch, Random], bool]:
 
 
 _KILL, _INT, _TERM = _signal(signal.SIGKILL), _signal(signal.SIGINT), _signal(signal.SIGTERM)
+CONFIRMING, AT_THE_END = "driver killed while it confirms", "driver killed as it writes the end"
 ENDS = {
     end.kind: end
     for end in (
         End("driver killed as it starts", "SIGKILL", moments.starting, _KILL, KILLED, True),
         End("driver killed while it searches", "SIGKILL", moments.searching, _KILL, KILLED),
-        End("driver killed while it confirms", "SIGKILL", moments.confirming, _KILL, KILLED),
+        End(CONFIRMING, "SIGKILL", moments.confirming, _KILL, KILLED),
         End("driver killed after a journal line", "SIGKILL", moments.at_a_line, _KILL, KILLED),
-        End("driver killed as it writes the end", "SIGKILL", moments.at_the_end, _KILL, KILLED),
+        End(AT_THE_END, "SIGKILL", moments.at_the_end, _KILL, KILLED),
         End("Ctrl-C", "SIGINT", moments.anywhere, _INT, INTERRUPTED, True),
         End("Ctrl-C twice", "SIGINT, SIGINT", moments.anywhere, _twice, INTERRUPTED, True),
         End("driver asked to end", "SIGTERM", moments.anywhere, _TERM, TERMINATED, True),

@@ -12,7 +12,7 @@ from soak_parts import disk
 from soak_parts.campaigns import LIMIT_SECONDS, RUN, Kind, Reference
 from soak_parts.checking import unsaved, wrong_at_the_end
 from soak_parts.deck import Deck
-from soak_parts.ends import ENDS, End, wrong_end
+from soak_parts.ends import AT_THE_END, CONFIRMING, ENDS, End, wrong_end
 from soak_parts.files import FILE_FAULTS, FileFault, Place
 from soak_parts.launch import HungError, Launch
 from soak_parts.ledger import Fault, Ledger
@@ -35,14 +35,17 @@ class Decks:
 
     Args:
         random: Chance.
-        dear: Whether workers are killed often, and stopped, too, which takes half a minute each.
+        dear: Whether workers are killed often, and stopped, too, which takes half a minute each;
+            else more is done to files between two launches, which takes no time.
         with_disk: Whether disks can be filled up.
     """
 
     def __init__(self, random: Random, *, dear: bool, with_disk: bool) -> None:
         full = [disk.FULL, disk.BRIEFLY] if with_disk else []
-        self.ends = Deck([*ENDS, *full], random)
+        last = [] if dear else [CONFIRMING, AT_THE_END]  # so that one campaign may see them all
+        self.ends = Deck([*(end for end in ENDS if end not in last), *full], random, last)
         self.files = Deck([*FILE_FAULTS], random)
+        self.files_at_once = (2, 4) if dear else (4, 6)
         self.during = Deck([*DURING * 3, (STOPPED,)] if dear else [(), (), (KILLED,)], random)
 
 
@@ -97,7 +100,7 @@ class Ordeal:
             calm = launches > LAUNCHES or enough()
             complete = self._to_the_end() if calm else self._disturbed()
             if not complete and not calm and not self.wrong:
-                self._change_files(self._random.randint(2, 4))
+                self._change_files(self._random.randint(*self._decks.files_at_once))
         if not self.wrong:
             self._change_files(2)
             self._to_the_end()
