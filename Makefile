@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
+# Faults at seeded moments, alone on the machine: beside other tests it takes twice its three minutes.
+SOAK := tests/e2e/test_soak.py
+
 .PHONY: quickstart test fast check clean
 
 quickstart: $(VENV)/.installed
@@ -15,7 +18,8 @@ quickstart: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2
-	$(BIN)/python -m pytest -m slow -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest $(SOAK)
+	$(BIN)/python -m pytest -m slow -n 3 --dist loadfile --no-loadscope-reorder --ignore=$(SOAK)
 
 fast: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2

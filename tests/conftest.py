@@ -14,7 +14,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-LONGEST = ("resume", "s3", "faults", "soak", "jobs", "leaks", "real", "elastic", "launch")
+LONGEST = ("resume", "s3", "faults", "jobs", "leaks", "real", "elastic", "launch")
 """Slow files that take minutes. Begun first: else one of them runs alone in the end."""
 
 
