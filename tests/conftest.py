@@ -14,13 +14,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-LONGEST = ("resume", "s3", "faults", "jobs", "leaks", "real", "elastic", "launch")
+LONGEST = ("s3", "resume", "faults", "jobs", "leaks", "real", "elastic", "launch")
 """Slow files that take minutes. Begun first: else one of them runs alone in the end."""
+
+SHARED = {"finished", "interrupted"}
+"""Campaigns that several files look at."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests of a file, and all that look at one campaign, are run by one process."""
     order = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+    for item in items:
+        if item.get_closest_marker("slow"):
+            shared = SHARED & {*getattr(item, "fixturenames", ())}
+            group = "campaigns" if shared else item.path.name
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture

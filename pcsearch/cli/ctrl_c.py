@@ -42,7 +42,7 @@ class CtrlC:
         raise KeyboardInterrupt
 
     def tell(self) -> None:
-        """Say it once, past buffers whose lock the interrupted code may hold; then end at once."""
+        """Say it once, past buffers whose lock the interrupted code may hold."""
         self._at_once = True
         if self._told:
             return

@@ -231,6 +231,7 @@ def test_nothing_tells_the_machine_or_the_run(finished: Finished) -> None:
 
 def test_the_table_and_quiet_ray(finished: Finished) -> None:
     assert finished.result.err == ""
+    assert "\x1b" not in finished.result.out
     table = finished.result.out[finished.result.out.index("quickstart · complete") :]
     for study in finished.summary["studies"]:
         assert study["dataset"] in table
