@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from pcsearch.search.facts import (
 )
 from pcsearch.search.opened import hand_over
 from pcsearch.search.plan import Plan, build_plan
+from pcsearch.search.trainable import REPORT, results_of
 from pcsearch.search.trial import TrialSpec
 from pcsearch.search.trial_run import Workplace, run_trial
 from tests.search.driving import run
@@ -234,6 +236,21 @@ def test_a_choice_that_is_made_anew_keeps_its_weights_apart(
     for name, spec in ((f"{stem}.safetensors", first), (f"{stem}-c2.safetensors", anew)):
         with safe_open(files[name], "pt") as file:
             assert json.loads(file.metadata()["trial"]) == spec.trial
+
+
+def test_weights_that_a_full_disk_does_not_take_are_no_fault_of_the_trial(
+    plan: Plan, workplace: Workplace, disk_of: Callable[[str], Path]
+) -> None:
+    spec = replace(trial(plan, "confirm"), keep_weights=True)
+    disk = disk_of("64k")
+    full = replace(workplace, weights=str(disk))
+    config = {"spec": json.dumps(vars(spec))}
+    *epochs, failure = results_of(config, vars(full))
+    assert REPORT in epochs[0]
+    code, reason, file = failure["unwritable"]
+    assert (code, reason) == (errno.ENOSPC, "No space left on device")
+    assert Path(file).is_relative_to(disk)
+    assert list(disk.iterdir()) == []
 
 
 def test_a_positive_lambda_is_not(

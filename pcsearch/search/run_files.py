@@ -39,6 +39,14 @@ class RunFiles(Protocol):
         ...
 
 
+class UnwritableError(OSError):
+    """A worker cannot write what the run is to keep, as on a full disk.
+
+    As where the driver itself cannot write, no trial is to blame: the campaign ends, and is gone
+    on with when there is room.
+    """
+
+
 def run_files(workplace: Workplace) -> RunFiles:
     """The files of the workplace's run.
 

@@ -34,9 +34,10 @@ def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[d
 
     A failure in Python is a result too, so that the process lives on for the next trial: its reason
     is under FAILURE, `memory` says whether smaller batches may help, `node` whether it is the node
-    that lacks something. An error that leaves the
-    process unusable (of the CUDA runtime), what it has opened (decoded images that changed), or
-    a store that does not answer, is raised: the process is to be replaced, the trial begun again.
+    that lacks something, `unwritable` what the run's folder cannot take, as an OSError's arguments.
+    An error that leaves the process unusable (of the CUDA runtime), what it has opened (decoded
+    images that changed), or a store that does not answer, is raised: the process is to be replaced,
+    the trial begun again.
 
     Args:
         config: `spec`, the fields of a TrialSpec as JSON; `attempt` and `micro_batches` as in
@@ -44,6 +45,7 @@ def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[d
         workplace: The fields of `Workplace`.
     """
     from pcsearch.data.cache.mapped import ImagesChangedError
+    from pcsearch.search.run_files import UnwritableError
     from pcsearch.search.trial import TrialSpec
     from pcsearch.search.trial_run import Workplace, run_trial
     from pcsearch.storage import StorageError
@@ -72,12 +74,17 @@ def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[d
             FAILURE: describe(error),
             "memory": out_of_memory(error),
             "node": isinstance(error, NodeError),
+            "unwritable": _arguments(error) if isinstance(error, UnwritableError) else None,
         }
     if failure is not None:  # the error is gone, and with it all that its frames held
         release_memory()
         if failure["node"] and attempt:
             time.sleep(PAUSE_SECONDS)
         yield {**who, **failure}
+
+
+def _arguments(error: OSError) -> tuple[object, ...]:
+    return error.errno, error.strerror, error.filename
 
 
 def describe(error: Exception) -> str:

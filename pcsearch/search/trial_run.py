@@ -24,7 +24,7 @@ from pcsearch.models.backbones import Backbone, build_backbone
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.facts import preprocessing_for, split_of
 from pcsearch.search.opened import stated_recipe, test_images, training_images
-from pcsearch.search.run_files import RunFiles, run_files
+from pcsearch.search.run_files import RunFiles, UnwritableError, run_files
 from pcsearch.search.trial import TrialSpec
 from pcsearch.search.trial_report import TrialReport, report_of
 from pcsearch.search.workplace import Workplace
@@ -95,7 +95,7 @@ def run_trial(
                 )
                 with explained(settings, "evaluating"):
                     test = measure(backbone.module, images)
-                _keep_weights(spec, files, recipe, backbone, training)
+                _keep_weights(spec, workplace, files, recipe, backbone, training)
             seconds = time.perf_counter() - started
             yield report_of(record, recipe.metric, seconds, test, checkpoints)
             started = time.perf_counter()
@@ -201,6 +201,7 @@ def _test_batches(
 
 def _keep_weights(
     spec: TrialSpec,
+    workplace: Workplace,
     files: RunFiles,
     recipe: Recipe,
     backbone: Backbone,
@@ -230,7 +231,12 @@ def _keep_weights(
     anew = spec.trial.partition(f"/confirm-{spec.index:03d}")[2]
     file = f"{spec.study.replace('/', '.')}.{spec.arm}{anew}.safetensors"
     path = files.weights(file)
-    save_weights(path, backbone, metadata)
+    try:
+        save_weights(path, backbone, metadata)
+    except OSError as error:
+        if workplace.remote is None:
+            raise UnwritableError(error.errno, error.strerror, str(path)) from error
+        raise NodeError(f"this node cannot write weights to {path}: {error.strerror}") from error
     files.kept(path)
 
 

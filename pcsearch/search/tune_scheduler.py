@@ -92,6 +92,8 @@ class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
         return goes_on
 
     def _failed(self, name: str, result: Mapping[str, Any]) -> None:
+        if result.get("unwritable"):
+            raise OSError(*result["unwritable"])
         if result.get("node") and not self._one_machine:
             reason = f"on {result['host']}: {result[FAILURE]}"
             if self._trouble.stays(result["host"]):

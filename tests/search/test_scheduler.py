@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from dataclasses import dataclass
@@ -88,3 +89,15 @@ def test_on_one_machine_there_is_no_other_node(tmp_path: Path) -> None:
     one = driven(tmp_path, one_machine=True)
     one.hand(FAILURE, "no such images", node=True)
     assert one.campaign.state.trials[one.trial].state == "FAILED"
+
+
+def test_weights_that_could_not_be_written_end_the_campaign_and_not_the_trial(
+    tmp_path: Path,
+) -> None:
+    """Found by the soak: a disk that was full just then had the trial fail for good."""
+    one = driven(tmp_path, one_machine=True)
+    file = str(tmp_path / "weights" / "a.safetensors")
+    one.hand(FAILURE, "OSError", unwritable=[errno.ENOSPC, "No space left on device", file])
+    assert isinstance(one.ending.error, OSError)
+    assert (one.ending.error.errno, one.ending.error.filename) == (errno.ENOSPC, file)
+    assert one.campaign.state.trials[one.trial].state == "RUNNING"
