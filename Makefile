@@ -19,7 +19,7 @@ quickstart: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2
 	$(BIN)/python -m pytest $(SOAK)
-	$(BIN)/python -m pytest -m slow -n 3 --dist loadgroup --no-loadscope-reorder --ignore=$(SOAK)
+	$(BIN)/python -m pytest -m slow -n 3 --dist loadfile --no-loadscope-reorder --ignore=$(SOAK)
 
 fast: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2

@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,19 +18,31 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 LONGEST = ("s3", "resume", "faults", "jobs", "leaks", "real", "elastic", "launch")
 """Slow files that take minutes. Begun first: else one of them runs alone in the end."""
 
-SHARED = {"finished", "interrupted"}
-"""Campaigns that several files look at."""
+SHARING = {
+    f"tests/e2e/test_{name}.py"
+    for name in ("faults", "machine_readable", "run_folder", "bad_input")
+}
+"""Files that look at the campaigns of e2e/conftest.py: run by one process, these run once."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests of a file, and all that look at one campaign, are run by one process."""
     order = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
-    for item in items:
-        if item.get_closest_marker("slow"):
-            shared = SHARED & {*getattr(item, "fixturenames", ())}
-            group = "campaigns" if shared else item.path.name
-            item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`: the tests of a file are run by one process, and those that share."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class BySharing(LoadFileScheduling):  # by --dist loadgroup, were it not for pytest 9.2
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "sharing" if file in SHARING else file
+
+    return BySharing(config, log)
 
 
 @pytest.fixture
