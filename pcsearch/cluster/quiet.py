@@ -5,11 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pcsearch.regular_files import open_to_append
+
+
+def ignore_known_warnings() -> None:
+    """Leave out what says nothing to a user, for good; in the main thread, before Ray starts.
+
+    `requests`, which Ray imports in a thread, has this one ignored itself, but that is lost where
+    another thread leaves a `warnings.catch_warnings` meanwhile.
+    """
+    warnings.filterwarnings("ignore", message="SOCKS support in urllib3")
 
 
 @contextlib.contextmanager

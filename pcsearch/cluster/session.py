@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pcsearch.cluster.autoscaler import largest, machines_listed, running_config
 from pcsearch.cluster.capacity import Capacity, Node
 from pcsearch.cluster.head import loopback, quick_start, reachable
+from pcsearch.cluster.quiet import ignore_known_warnings
 from pcsearch.cluster.signals import orderly_end
 from pcsearch.errors import UserError
 
@@ -55,6 +56,7 @@ def ray_session(
     """
     for key, value in (_QUIET | (_WORKERS if address is None else {})).items():
         os.environ.setdefault(key, value)
+    ignore_known_warnings()
     with ThreadPoolExecutor(1, thread_name_prefix="ray-start") as background:
         starting = background.submit(_join, address, preload)
         with orderly_end(lambda: not starting.done()) as ending_begins:
