@@ -38,6 +38,9 @@ def orderly_end(starting: Callable[[], bool]) -> Iterator[Callable[[], None]]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal terminated
+        if number == signal.SIGTERM:
+            # Ray's native handler heard it first, and would abort the process three seconds later
+            signal.alarm(0)
         if ending.is_set():
             return
         if starting() and _imports(frame):

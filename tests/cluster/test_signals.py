@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -132,3 +133,25 @@ def test_who_has_said_that_a_hangup_is_to_be_ignored_is_obeyed() -> None:
             signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+ALARM = """
+import signal, sys, time
+from pcsearch.cluster.signals import orderly_end
+with orderly_end(lambda: False) as ending_begins:
+    try:
+        signal.alarm(1)  # as Ray's native handler does, which hears the signal first
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        ending_begins()
+        signal.alarm(1)
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(1.5)
+        print("ended in order")
+"""
+
+
+def test_sigterm_leaves_more_than_rays_three_seconds_for_an_orderly_end() -> None:
+    """Found by the soak: on a busy machine the end took longer, and the process aborted."""
+    done = subprocess.run([sys.executable, "-c", ALARM], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (128 + signal.SIGTERM, "ended in order\n")
