@@ -6,9 +6,8 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
-from typing import Any
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 GO_ON = "interrupted; `pcsearch resume` goes on with what has begun"
@@ -57,8 +56,9 @@ def nothing_to_clean_up() -> None:
 
 
 def usual() -> None:
-    """From now on, Ctrl-C raises KeyboardInterrupt."""
-    _hear(signal.default_int_handler)
+    """From now on, Ctrl-C raises KeyboardInterrupt; the handler of a program around it stays."""
+    if isinstance(signal.getsignal(signal.SIGINT), CtrlC):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager
@@ -76,6 +76,6 @@ def told_as(words: str) -> Iterator[None]:
         sys.exit(EXIT_INTERRUPTED)
 
 
-def _hear(handler: Callable[[int, FrameType | None], Any]) -> None:
+def _hear(handler: CtrlC) -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell has it in the background
         signal.signal(signal.SIGINT, handler)
