@@ -24,8 +24,13 @@ class Place:
     def newest(self) -> list[Path]:
         """The newest checkpoint of every trial, of those that are whole."""
         folders = sorted(path for path in self.run.glob("checkpoints/*") if path.is_dir())
-        whole = [sorted({*folder.glob("a*-e*.pt")} - self.hit, key=_epoch) for folder in folders]
+        whole = [sorted(self._whole(folder), key=_epoch) for folder in folders]
         return [files[-1] for files in whole if files]
+
+    def _whole(self, folder: Path) -> list[Path]:
+        """Without one emptied earlier, which stays until its epoch is trained again."""
+        found = {*folder.glob("a*-e*.pt")} - self.hit
+        return [path for path in found if path.stat().st_size > 1]
 
 
 def _epoch(path: Path) -> tuple[int, str]:
@@ -68,7 +73,7 @@ def _flip_checkpoint(place: Place) -> str | None:
 
 
 def _to_one(place: Place, change: Callable[[bytes], bytes]) -> str | None:
-    found = [path for path in place.newest() if path.stat().st_size > 1]
+    found = place.newest()
     if not found:
         return None
     path = place.random.choice(found)
@@ -163,13 +168,17 @@ def _stopping(place: Place) -> str | None:
     return ""
 
 
+_CHECKPOINTS = (
+    FileFault("newest checkpoint torn", "cut at a random byte", _truncate_checkpoint, True),
+    FileFault("newest checkpoint emptied", "0 bytes", _empty_checkpoint, True),
+    FileFault("newest checkpoint damaged", "one bit flipped", _flip_checkpoint, True),
+    FileFault("a trial's checkpoints gone", "deleted", _delete_checkpoints, True),
+)
+CHECKPOINT_FAULTS = {fault.kind for fault in _CHECKPOINTS}
 FILE_FAULTS = {
     fault.kind: fault
     for fault in (
-        FileFault("newest checkpoint torn", "cut at a random byte", _truncate_checkpoint, True),
-        FileFault("newest checkpoint emptied", "0 bytes", _empty_checkpoint, True),
-        FileFault("newest checkpoint damaged", "one bit flipped", _flip_checkpoint, True),
-        FileFault("a trial's checkpoints gone", "deleted", _delete_checkpoints, True),
+        *_CHECKPOINTS,
         FileFault("half a line in the journal", "appended", _half_line),
         FileFault("journal's last event lost", "cut in its middle", _cut_line, True),
         FileFault("summary.json gone", "deleted", _delete("summary.json")),

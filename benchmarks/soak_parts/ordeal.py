@@ -13,7 +13,7 @@ from soak_parts.campaigns import LIMIT_SECONDS, RUN, Kind, Reference
 from soak_parts.checking import unsaved, wrong_at_the_end
 from soak_parts.deck import Deck
 from soak_parts.ends import AT_THE_END, CONFIRMING, ENDS, End, wrong_end
-from soak_parts.files import FILE_FAULTS, FileFault, Place
+from soak_parts.files import CHECKPOINT_FAULTS, FILE_FAULTS, FileFault, Place
 from soak_parts.launch import HungError, Launch
 from soak_parts.ledger import Fault, Ledger
 from soak_parts.losses import HOW, KILLED, STOPPED, kill_worker, stop_worker
@@ -21,6 +21,7 @@ from soak_parts.moments import searching
 from tests.e2e.cli import Process, read_journal
 
 GONE_SECONDS = 45.0
+LATE = [CONFIRMING, AT_THE_END]
 LAUNCHES = 14
 """With faults; then it is left to run to its end."""
 
@@ -38,15 +39,20 @@ class Decks:
         dear: Whether workers are killed often, and stopped, too, which takes half a minute each;
             else more is done to files between two launches, which takes no time.
         with_disk: Whether disks can be filled up.
+
+    Attributes:
+        hurried: Whether each kind should be tried soon: what was not tried yet comes first, and
+            as long as a fault of checkpoints is among it, drivers are struck when there is one.
     """
 
     def __init__(self, random: Random, *, dear: bool, with_disk: bool) -> None:
         full = [disk.FULL, disk.BRIEFLY] if with_disk else []
-        last = [] if dear else [CONFIRMING, AT_THE_END]  # so that one campaign may see them all
+        last = [] if dear else LATE  # so that one campaign may see them all
         self.ends = Deck([*(end for end in ENDS if end not in last), *full], random, last)
         self.files = Deck([*FILE_FAULTS], random)
         self.files_at_once = (2, 4) if dear else (4, 6)
-        self.during = Deck([*DURING * 3, (STOPPED,)] if dear else [(), (), (KILLED,)], random)
+        self.hurried = not dear
+        self.during = Deck([*DURING * 3, (STOPPED,)] if dear else [*[()] * 5, (KILLED,)], random)
 
 
 class Ordeal:
@@ -176,12 +182,23 @@ class Ordeal:
         return found
 
     def _end(self, end: End, launch: Launch) -> Fault | None:
-        if not end.moment(launch, self._random) or not end.strike(launch, self._random):
+        if not (
+            end.moment(launch, self._random)
+            and (end.at_start or end.kind in LATE or self._checkpointed(launch))
+            and end.strike(launch, self._random)
+        ):
             return None
         at = launch.events[-1]["event"] if launch.events else f"{launch.age:.1f} s old"
         fault = self._add(end.kind, end.how, f"at: {at}")
         self._wrong(wrong_end(launch, end.codes), fault)
         return fault
+
+    def _checkpointed(self, launch: Launch) -> bool:
+        """Wait until a fault of checkpoints has something to damage; False when it ends before."""
+        if not self._decks.hurried or self._ledger.kinds >= CHECKPOINT_FAULTS:
+            return True
+        place = Place(self._run, self._folder / "cache", self._random)
+        return bool(place.newest()) or launch.wait(lambda new: bool(place.newest()))
 
     def _full(self, kind: str, launch: Launch) -> Fault | None:
         """Fill the disk; go on while it is full, which is refused; free it."""
@@ -209,7 +226,10 @@ class Ordeal:
         place = Place(self._run, self._folder / "cache", self._random)
         tried: list[str] = []
         while number > 0:
-            kind = self._decks.files.draw({*FILE_FAULTS} - set(tried))
+            allowed = {*FILE_FAULTS} - set(tried)
+            if self._decks.hurried:
+                allowed = allowed - self._ledger.kinds or allowed
+            kind = self._decks.files.draw(allowed)
             if kind is None:
                 break
             tried.append(kind)
