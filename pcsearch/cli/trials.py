@@ -15,6 +15,8 @@ EPILOG = examples(
 def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     """List a run's trials, their configurations and results.
 
+    A confirm trial is "set aside" once a wider search has chosen another configuration.
+
     With --json one object a line: the trial, its study, phase and arm, its state, configuration,
     validation top-1 by epoch, seconds and error.
     """
@@ -31,7 +33,8 @@ def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
         return
     from pcsearch.results.trials_table import trials_table
 
-    console().print(trials_table(rows))
+    terminal = console()
+    terminal.print(trials_table(rows, terminal.width))
     if state.live and folder.status(state, quick=True) != "running":
         typer.echo(
             "The run was interrupted. To begin its running trials again from their checkpoints: "

@@ -57,6 +57,7 @@ def summarise(state: CampaignState, status: str | None = None) -> Summary:
 
 def trial_rows(state: CampaignState) -> list[dict[str, Any]]:
     """One JSON object a trial, in the order in which they were asked."""
+    aside = {trial.spec.trial for arm in state.arms.values() for trial in arm.earlier}
     return [
         {
             "trial": trial.spec.trial,
@@ -71,6 +72,7 @@ def trial_rows(state: CampaignState) -> list[dict[str, Any]]:
             "attempts": trial.attempt + 1,
             "repeated_epochs": trial.repeated,
             "comparable": trial.comparable,
+            "set_aside": trial.spec.trial in aside,
         }
         for trial in state.trials.values()
     ]

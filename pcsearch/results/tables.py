@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from pcsearch.results import formatting as fmt
 from pcsearch.results.cells import Cells, cells
+from pcsearch.results.measuring import natural_width
 from pcsearch.results.notes import notes
 from pcsearch.results.objects import Summary
 from pcsearch.results.trials_table import trials_table
@@ -43,7 +43,7 @@ def summary_table(summary: Summary, width: int) -> RenderableType:
     legend = Text(_legend(summary, treated), style="dim")
     for layout in (_one_line(treated), _two_lines(treated), _three_lines(treated)):
         table = _table(layout, studies)
-        if _natural_width(table) <= width:
+        if natural_width(table) <= width:
             return Group(title, table, legend)
     return Group(title, Text(), *(_block(study, treated) for study in studies), legend)
 
@@ -120,11 +120,6 @@ def _table(columns: Sequence[Column], studies: Sequence[Cells]) -> Table:
         styles = [study.style if column.coloured else "" for column in columns]
         table.add_row(*map(Text, texts, styles))
     return table
-
-
-def _natural_width(table: Table) -> int:
-    console = Console(width=10_000)
-    return Measurement.get(console, console.options, table).maximum
 
 
 def _block(study: Cells, treated: str) -> RenderableType:

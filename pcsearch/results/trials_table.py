@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pcsearch.results import formatting as fmt
+from pcsearch.results.measuring import natural_width
 
 Row = Mapping[str, Any]
 STATES = {
@@ -22,42 +23,88 @@ STATES = {
 _NOT_SHOWN = ("lambda", "lambda_over_n", "seed", "split")
 
 
-def trials_table(rows: Sequence[Row]) -> RenderableType:
+def trials_table(rows: Sequence[Row], width: int) -> RenderableType:
     """A table a study with a line a trial, from the rows of `trial_rows`.
 
-    Of the hyperparameters, λ is shown, and those that differ from trial to trial.
+    Of the hyperparameters, λ is shown, and those that differ from trial to trial. Where a line
+    is too narrow for everything, a trial takes two.
+
+    Args:
+        rows: What `trial_rows` tells of each trial.
+        width: Columns of the terminal.
     """
     if not rows:
         return Text("no trials yet")
     studies = dict.fromkeys(row["study"] for row in rows)
     parts: list[RenderableType] = []
     for study in studies:
-        parts += [Text(study, style="bold"), _study([r for r in rows if r["study"] == study])]
+        parts += [
+            Text(study, style="bold"),
+            _study([r for r in rows if r["study"] == study], width),
+        ]
         parts.append(Text())
     return Group(*parts[:-1])
 
 
-def _study(rows: Sequence[Row]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+def _study(rows: Sequence[Row], width: int) -> Table:
+    table = _one_line(rows)
+    return table if natural_width(table) <= width else _two_lines(rows)
+
+
+def _one_line(rows: Sequence[Row]) -> Table:
+    table = _table()
     for heading in ("arm", "trial", "state"):
         table.add_column(heading, overflow="fold")
-    table.add_column("epochs", justify="right", overflow="fold")
-    table.add_column("last val\ntop-1", justify="right", overflow="fold")
-    table.add_column("time", justify="right", overflow="fold")
+    for heading in ("epochs", "last val\ntop-1", "time"):
+        table.add_column(heading, justify="right", overflow="fold")
     table.add_column("hyperparameters", overflow="fold")
     shown = _differing(rows)
     for row in rows:
-        epochs = row["epochs"]
         table.add_row(
             fmt.label(row["arm"]),
             _short_name(row),
-            STATES[row["state"]],
-            str(len(epochs)),
-            fmt.percent(epochs[-1][1] if epochs else None),
+            _state(row, ", "),
+            str(len(row["epochs"])),
+            _last_value(row),
             fmt.duration(row["seconds"]),
             _hyperparameters(row, shown),
         )
     return table
+
+
+def _two_lines(rows: Sequence[Row]) -> Table:
+    table = _table()
+    table.leading = 1
+    for heading in ("trial\narm", "state"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("epochs\ntime", "last val\ntop-1"):
+        table.add_column(heading, justify="right", overflow="fold")
+    table.add_column("hyperparameters", overflow="fold")
+    shown = _differing(rows)
+    for row in rows:
+        table.add_row(
+            f"{_short_name(row)}\n{fmt.label(row['arm'])}",
+            _state(row, "\n"),
+            f"{len(row['epochs'])}\n{fmt.duration(row['seconds'])}",
+            _last_value(row),
+            _hyperparameters(row, shown),
+        )
+    return table
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+
+
+def _state(row: Row, between: str) -> Text:
+    """How it is with the trial; whether what it confirms was chosen by a narrower search only."""
+    state = STATES[row["state"]]
+    return Text.assemble(state, between, ("set aside", "dim")) if row["set_aside"] else state
+
+
+def _last_value(row: Row) -> str:
+    epochs = row["epochs"]
+    return fmt.percent(epochs[-1][1] if epochs else None)
 
 
 def _short_name(row: Row) -> str:
@@ -69,7 +116,9 @@ def _hyperparameters(row: Row, shown: Sequence[str]) -> Text:
     config = row["config"]
     parts = []
     if config.get("lambda"):
-        parts.append(f"λ={fmt.significant(config['lambda'])}")
+        fraction = config.get("lambda_over_n")
+        of_n = f" ({fmt.significant(fraction)}·N)" if fraction else ""
+        parts.append(f"λ={fmt.significant(config['lambda'])}{of_n}")
     parts += [f"{key}={_value(config[key])}" for key in shown if key in config]
     text = Text(", ".join(parts))
     if row["error"]:

@@ -93,7 +93,7 @@ def test_trials_as_json_lines(command: Command) -> None:
     rows = [json.loads(line) for line in out.splitlines()]
     assert len(rows) == sum(row["state"] in ("COMPLETE", "PRUNED") for row in rows)
     expected = {"trial", "study", "phase", "arm", "state", "config", "epochs", "seconds", "error"}
-    expected |= {"attempts", "repeated_epochs", "comparable"}
+    expected |= {"attempts", "repeated_epochs", "comparable", "set_aside"}
     assert all(set(row) == expected for row in rows)
     confirm = next(row for row in rows if row["phase"] == "confirm")
     assert confirm["epochs"][0] == [1, None]

@@ -112,5 +112,6 @@ TRIAL = exactly(
         "attempts": {"type": "integer", "minimum": 1},
         "repeated_epochs": COUNT,
         "comparable": {"type": "boolean"},
+        "set_aside": {"type": "boolean"},
     }
 )

@@ -41,7 +41,7 @@ def summary(folder: Path, template: Template) -> None:
     told.to_json()
     console = Console(file=io.StringIO(), width=100)
     print_summary(console, told, state)
-    console.print(trials_table(trial_rows(state)))
+    console.print(trials_table(trial_rows(state), console.width))
 
 
 def runs(folder: Path, template: Template) -> None:

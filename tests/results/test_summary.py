@@ -112,6 +112,7 @@ ROW = closed(
         "attempts": COUNT,
         "repeated_epochs": COUNT,
         "comparable": {"type": "boolean"},
+        "set_aside": {"type": "boolean"},
     }
 )
 
@@ -296,6 +297,14 @@ def test_trial_rows_tell_every_epoch() -> None:
         if row["state"] == "PRUNED":
             assert row["epochs"][-1][0] in (1, 3)
         assert row["config"]["seed"] is not None
+
+
+def test_confirm_trials_of_a_choice_that_a_wider_search_took_back_are_set_aside() -> None:
+    state = simulate(campaign_plan())
+    assert not any(row["set_aside"] for row in trial_rows(state))
+    state.arms["digits/compact_cnn", "pc"].reopen()
+    for row in trial_rows(state):
+        assert row["set_aside"] == (row["phase"] == "confirm" and row["arm"] == "pc")
 
 
 def test_python_objects_hold_what_the_json_holds() -> None:

@@ -142,7 +142,7 @@ def test_the_table_of_trials_cuts_nothing_off(width: int) -> None:
     plan = campaign_plan(study_plan(arms=(control_arm(), pc_arm(), smoothing_arm())))
     fails = {"digits/compact_cnn/pc/search-001": 2}
     rows = trial_rows(simulate(plan, fails=fails))
-    text = rendered(trials_table(rows), width)
+    text = rendered(trials_table(rows, width), width)
     assert "…" not in text
     assert max(cell_len(line) for line in text.splitlines()) <= width
     if width >= 80:  # below, names are folded
@@ -155,12 +155,23 @@ def test_the_table_of_trials_cuts_nothing_off(width: int) -> None:
 
 
 def test_trials_show_what_differs_among_them() -> None:
-    text = rendered(trials_table(trial_rows(simulate(campaign_plan()))), 140)
+    text = rendered(trials_table(trial_rows(simulate(campaign_plan())), 140), 140)
     assert "lr=" in text
-    assert "λ=" in text
+    assert re.search(r"λ=\d\S* \(\d\S*·N\)", text)
     assert "weight_decay" not in text
     assert "seed" not in text
-    assert rendered(trials_table([]), 80).strip() == "no trials yet"
+    assert rendered(trials_table([], 80), 80).strip() == "no trials yet"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_trials_say_what_was_set_aside_and_keep_lambda_in_one_piece(width: int) -> None:
+    state = simulate(campaign_plan())
+    state.arms["digits/compact_cnn", "pc"].reopen()
+    rows = trial_rows(state)
+    text = rendered(trials_table(rows, width), width)
+    assert text.count("set aside") == sum(row["set_aside"] for row in rows) == 5
+    whole = re.findall(r"λ=\d\S* \(\d\S*·N\)", text)
+    assert len(whole) == sum(bool(row["config"]["lambda"]) for row in rows)
 
 
 @pytest.mark.parametrize(
