@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from pcsearch.cluster.check_storage import SHARED
-from pcsearch.cluster.file import Config, commands, on_kubernetes
+from pcsearch.cluster.file import Config, at_home, commands, on_kubernetes
 from pcsearch.cluster.finding import Finding
 from pcsearch.cluster.pods import filled_folders
 from pcsearch.recipe.schema import Recipe
@@ -50,24 +50,21 @@ def _read_by(recipe: Recipe) -> Iterator[tuple[str, PurePosixPath]]:
 
 def _folders(config: Config) -> list[str]:
     """Folders that commands mount, or fill, on every node, and those that are copied to all."""
-    home, found = _home(config), []
+    found: list[str] = []
     for line in commands(config, "initialization_commands", "setup_commands"):
         if SHARED.search(line) or _FILLS.search(line):
             words = [word.strip("'\"") for word in line.split()]
             found += [word for word in words if word.startswith(("/", "~/"))][-1:]
     found += [str(there) for there in config.get("file_mounts") or {} if _is_folder(str(there))]
-    return [home + folder[1:] if folder.startswith("~/") else folder for folder in found]
-
-
-def _home(config: Config) -> str:
-    user = str((config.get("auth") or {}).get("ssh_user", "ubuntu"))
-    return "/root" if user == "root" else f"/home/{user}"
+    return [at_home(config, folder) for folder in found]
 
 
 def _there(config: Config, path: PurePosixPath) -> PurePosixPath:
     """What lies in the home folder here is looked for in the home there, as `submit` sends it."""
     here = Path.home()
-    return _home(config) / path.relative_to(here) if path.is_relative_to(here) else path
+    if not path.is_relative_to(here):
+        return path
+    return PurePosixPath(at_home(config, f"~/{path.relative_to(here)}"))
 
 
 def _is_folder(there: str) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import PurePosixPath
+from posixpath import normpath
 from typing import Any
 
 from pcsearch.cluster.check_manifest import entrypoints
@@ -20,14 +22,18 @@ from pcsearch.cluster.pods import (
 )
 
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_TUNE = re.compile(r"\bpcsearch\s+tune\b")
+_DEFAULT = "runs"
+"""Where `pcsearch tune` keeps them if it is not told: beside it, in its own pod."""
 _RUNS = re.compile(r"--runs[= ]+['\"]?([^\s'\"]+)")
 
 
 def pod_storage(config: Config, runs: str | None) -> Iterator[Finding]:
     spec = config["spec"]
     yield from _written_keys(spec)
-    kept = {runs} if runs else {of for line in entrypoints(config) for of in _RUNS.findall(line)}
+    kept = {runs} if runs else set(_stated(config))
     remote = sorted(of for of in kept if "://" in of)
+    own = sorted(kept - set(remote))
     shared = _shared(spec)
     if remote:
         yield Finding("fine", f"runs are kept at {', '.join(remote)}, which every pod can reach")
@@ -38,14 +44,39 @@ def pod_storage(config: Config, runs: str | None) -> Iterator[Finding]:
                 f"{', '.join(bare)}: the file gives no credentials for {remote[0]}",
                 "mount a Secret as ~/.aws, or state a serviceAccountName with a role",
             )
-    elif shared:
-        yield Finding("fine", f"{', '.join(shared)} is one and the same folder in every pod")
-    else:
-        yield Finding(
+    if own or not remote:
+        yield _in_folders(own, shared)
+
+
+def _stated(config: Config) -> Iterator[str]:
+    """Where the file's own campaigns keep their runs."""
+    for line in entrypoints(config):
+        found = _RUNS.findall(line)
+        yield from found or ([_DEFAULT] if _TUNE.search(line) else [])
+
+
+def _in_folders(runs: list[str], shared: list[str]) -> Finding:
+    """Whether folders for runs, or any that are still to be named, are the same in every pod."""
+    if not shared:
+        return Finding(
             "problem",
             "no folder is shared by the pods, so trials cannot go on elsewhere",
             "keep the runs on S3 and say so: --runs s3://BUCKET/runs",
         )
+    folders = ", ".join(shared)
+    outside = [
+        of
+        for of in runs
+        if not any(PurePosixPath(normpath(of)).is_relative_to(folder) for folder in shared)
+    ]
+    if outside:
+        return Finding(
+            "problem",
+            f"runs at {', '.join(outside)} would be in another folder in each pod, so trials "
+            f"cannot go on elsewhere: the pods share {folders}",
+            f"--runs s3://BUCKET/runs, or a folder below {' or '.join(shared)}",
+        )
+    return Finding("fine", f"{folders} is one and the same folder in every pod")
 
 
 def _written_keys(spec: dict[str, Any]) -> Iterator[Finding]:

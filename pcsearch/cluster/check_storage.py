@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import PurePosixPath
+from posixpath import normpath
 
-from pcsearch.cluster.file import Config, commands
+from pcsearch.cluster.file import Config, at_home, commands_by_role, has_workers
 from pcsearch.cluster.finding import Finding
 
 SHARED = re.compile(r"\bmount\b.*\b(nfs4?|efs|lustre|cifs|glusterfs)\b|gcsfuse|s3fs|blobfuse")
+_FSTAB = re.compile(r"\s(/\S+)\s+(?:nfs4?|efs|lustre|cifs|glusterfs)\s+\S.*/etc/fstab")
+_ASSERTED = re.compile(r"^\s*mountpoint\s+(?:-q\s+)?(/\S+)\s*$")
+_NEXT_COMMAND = re.compile(r"&&|\|\|?|;|\n")
+_PACKAGES = re.compile(r"\b(?:apt|apt-get|yum|dnf|pip3?|snap)\b")
+_NO_FOLDER = ("/dev/", "/bin/", "/sbin/", "/usr/")
+_UNSEEN = "whether the nodes share a folder cannot be seen here"
 _INSTALLS = re.compile(r"\bpip3?\b.*\binstall\b.*\bpcsearch\b")
 _REACHES_S3 = re.compile(r"\bboto3\b|pcsearch[^ ]*\[[a-z,]*aws")
 
@@ -17,10 +25,12 @@ def storage(config: Config, runs: str | None) -> Iterator[Finding]:
     if runs is not None and "://" in runs:
         yield Finding("fine", f"runs are kept at {runs}, which every node can reach")
         yield from _reached(config, runs)
-    elif any(SHARED.search(line) for line in commands(config)):
+    elif runs is not None:
+        yield _in_a_folder(config, runs)
+    elif shared_folders(config):
         yield Finding("fine", "a shared folder is mounted on every node")
     elif config["provider"]["type"] == "local":
-        yield Finding("warning", "whether the nodes share a folder cannot be seen here")
+        yield Finding("warning", _UNSEEN)
     elif _with_roles(config):
         yield Finding(
             "fine", "every node has a role, so runs can be kept on S3: --runs s3://BUCKET/runs"
@@ -34,6 +44,67 @@ def storage(config: Config, runs: str | None) -> Iterator[Finding]:
         )
 
 
+def _in_a_folder(config: Config, runs: str) -> Finding:
+    """Whether a folder for runs is one and the same on every node."""
+    path = PurePosixPath(normpath(at_home(config, runs)))
+    if not path.is_absolute():
+        return Finding(
+            "problem",
+            f"--runs is {runs}, relative to a folder that is another one on each machine",
+            "--runs s3://BUCKET/runs, or the absolute path of a folder that all nodes share",
+        )
+    if not has_workers(config):
+        return Finding("fine", f"runs are kept at {runs}, and no node but the head runs trials")
+    folders = shared_folders(config) | _asserted_folders(config)
+    if any(folder and path.is_relative_to(folder) for folder in folders):
+        return Finding("fine", f"runs are kept at {runs}, in a folder that every node mounts")
+    if config["provider"]["type"] == "local":
+        return Finding("warning", f"{_UNSEEN}, nor whether {runs} is in one")
+    if "" in folders:
+        return Finding(
+            "warning",
+            f"every node mounts a folder, but whether {runs} is in it cannot be told",
+            "write its path at the end of the mount command",
+        )
+    known = sorted(folders)
+    below = f"a folder below {' or '.join(known)}" if known else "one that setup_commands mount"
+    return Finding(
+        "problem",
+        f"runs at {runs} would be in another folder on each node: "
+        + (f"the nodes share {', '.join(known)}" if known else "no shared folder is mounted")
+        + ", so trials cannot go on elsewhere",
+        f"--runs s3://BUCKET/runs, or {below} (where the image mounts it: "
+        "`mountpoint -q /FOLDER` there)",
+    )
+
+
+def shared_folders(config: Config) -> set[str]:
+    """Where every node mounts a network file system; "" for a mount whose folder is not told."""
+    found = [
+        {at_home(config, folder) for line in lines for folder in _mounts(line)}
+        for lines in commands_by_role(config)
+    ]
+    return set.intersection(*found)
+
+
+def _mounts(line: str) -> Iterator[str]:
+    yield from _FSTAB.findall(line)
+    for part in _NEXT_COMMAND.split(line):
+        if SHARED.search(part) and not _PACKAGES.search(part):
+            words = [word.strip("'\"") for word in part.split()]
+            paths = [word for word in words if word.startswith(("/", "~/", "$HOME/", "${HOME}/"))]
+            yield next((of for of in reversed(paths) if not of.startswith(_NO_FOLDER)), "")
+
+
+def _asserted_folders(config: Config) -> set[str]:
+    """Folders without which a node fails its setup, whoever mounts them."""
+    found = [
+        {match[1] for line in lines if (match := _ASSERTED.match(line))}
+        for lines in commands_by_role(config)
+    ]
+    return set.intersection(*found)
+
+
 def _with_roles(config: Config) -> bool:
     types = config.get("available_node_types") or {}
     return bool(types) and all(_has_role(kind) for kind in types.values())
@@ -44,10 +115,14 @@ def _has_role(kind: dict[str, object]) -> bool:
     return isinstance(node, dict) and "IamInstanceProfile" in node
 
 
+def _lacks_boto3(lines: list[str]) -> bool:
+    """Whether commands bring pcsearch to a node, and not what it takes for S3."""
+    return any(map(_INSTALLS.search, lines)) and not any(map(_REACHES_S3.search, lines))
+
+
 def _reached(config: Config, runs: str) -> Iterator[Finding]:
     """What writing to S3 takes on each node: a library, and credentials."""
-    lines = commands(config)
-    if any(map(_INSTALLS.search, lines)) and not any(map(_REACHES_S3.search, lines)):
+    if any(map(_lacks_boto3, commands_by_role(config))):
         yield Finding(
             "problem",
             f"boto3 is not installed on the nodes, which {runs} takes",

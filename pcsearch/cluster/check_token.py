@@ -6,37 +6,69 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pcsearch.cluster.file import Config, commands, texts
+from pcsearch.cluster.file import Config, commands_by_role, texts
 from pcsearch.cluster.finding import Finding
 
-_USED = re.compile(r"RAY_AUTH_MODE=['\"]?token")
+_OFF = re.compile(r"RAY_AUTH_MODE=['\"]?disabled")
+_USED = re.compile(r"RAY_AUTH_MODE=['\"]?token\b")
+_FILE = re.compile(r"RAY_AUTH_TOKEN_PATH=")
+_WRITTEN = re.compile(r"RAY_AUTH_TOKEN=['\"]?[^\s$'\"]")
+_STARTS = re.compile(r"\b(?:ray|ray\.scripts\.scripts) start\b")
+_KEPT = re.compile(r"\.(?:bashrc|bash_profile|profile)\b|/etc/(?:environment|profile)")
+"""Where a line in a command reaches the shells of later ones."""
 
 
 def token(config: Config) -> Iterator[Finding]:
-    lines = commands(config)
-    if any(re.search(r"RAY_AUTH_MODE=['\"]?disabled", line) for line in lines):
+    """Whether the nodes are given the token, and whether there is one on this machine to give."""
+    found = list(token_problems(config))
+    sources = _sources(config)
+    if not found and sources and not Path(sources[0]).expanduser().is_file():
+        found.append(
+            Finding(
+                "problem", f"there is no token at {sources[0]}", "ray get-auth-token --generate"
+            )
+        )
+    yield from found or [Finding("fine", "the token is handed to every node")]
+
+
+def token_problems(config: Config) -> Iterator[Finding]:
+    """What the file itself says; at most one finding."""
+    stated = [text for _, text in texts(config)]
+    environments = list(_environments(config))
+    if any(map(_OFF.search, stated)):
         yield Finding("problem", "token authentication is off", "RAY_AUTH_MODE=token")
-        return
-    if any(re.search(r"RAY_AUTH_TOKEN=['\"]?[^\s$'\"]", text) for _, text in texts(config)):
+    elif any(map(_WRITTEN.search, stated)):
         yield Finding("problem", "a token is written in the file", "hand it over by file_mounts")
-        return
-    mounts = config.get("file_mounts") or {}
-    sources = [here for there, here in mounts.items() if str(there).endswith(".ray/auth_token")]
-    if not sources and not any("RAY_AUTH_TOKEN_PATH=" in line for line in lines):
+    elif not _sources(config) and not all(any(map(_FILE.search, of)) for of in environments):
         yield Finding(
             "problem",
             "the nodes are not given the token, so no worker will be able to join",
             "file_mounts: {~/.ray/auth_token: ~/.ray/auth_token}",
         )
-    elif sources and not Path(sources[0]).expanduser().is_file():
-        yield Finding(
-            "problem", f"there is no token at {sources[0]}", "ray get-auth-token --generate"
-        )
-    elif not any(_USED.search(line) for line in lines):
+    elif not all(any(map(_USED.search, of)) for of in environments):
         yield Finding(
             "problem",
             "the nodes have the token and do not use it, so no worker will be able to join",
-            "RAY_AUTH_MODE=token before ray start",
+            "RAY_AUTH_MODE=token before ray start, on the head and on the workers",
         )
-    else:
-        yield Finding("fine", "the token is handed to every node")
+
+
+def _sources(config: Config) -> list[str]:
+    """Files of this machine that are copied to every node as the token."""
+    mounts = config.get("file_mounts") or {}
+    return [str(of) for there, of in mounts.items() if str(there).endswith(".ray/auth_token")]
+
+
+def _environments(config: Config) -> Iterator[list[str]]:
+    """What sets the environment in which Ray starts, on the head, and on a worker if any.
+
+    Each command has a shell of its own: a variable must be set in the one that starts Ray, in a
+    file that every shell reads, or for the container.
+    """
+    docker = config.get("docker") or {}
+    for role, lines in zip(("head", "worker"), commands_by_role(config), strict=False):
+        options = (docker.get(key) or [] for key in ("run_options", f"{role}_run_options"))
+        yield [
+            *(line for line in lines if _STARTS.search(line) or _KEPT.search(line)),
+            *(str(option) for of in options if isinstance(of, list) for option in of),
+        ]

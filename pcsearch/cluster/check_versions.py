@@ -32,16 +32,22 @@ def versions(config: Config) -> Iterator[Finding]:
         )
     elif len(pinned) > 1:
         yield Finding("problem", f"Ray is installed as {' and '.join(sorted(pinned))}", "state one")
-    elif pinned != {ray.__version__}:
-        (other,) = pinned
-        yield Finding(
-            "warning",
-            f"the nodes get Ray {other}, and this machine has {ray.__version__}, by which the "
-            "file was looked at",
-            f"pip install 'ray[default,tune]=={other}' here, or state {ray.__version__} there",
-        )
-    yield from _requirement(pinned)
+    unfit = list(_requirement(pinned))
+    yield from unfit
+    if len(pinned) == 1 and pinned != {ray.__version__} and not unfit:
+        (there,) = pinned
+        yield _another_than_here(there, ray.__version__, applied=on_kubernetes(config))
     yield from _pythons(lines)
+
+
+def _another_than_here(there: str, here: str, *, applied: bool) -> Finding:
+    """Python is not compared: a job runs with the one of the head."""
+    return Finding(
+        "warning" if applied else "problem",  # a manifest's own job needs no Ray here
+        f"the nodes get Ray {there}, and this machine has {here}, by which the file was looked at; "
+        "pcsearch cluster submit takes the same on both",
+        f"pip install 'ray[default,tune]=={there}' here, or state {here} there",
+    )
 
 
 def _requirement(pinned: set[str]) -> Iterator[Finding]:

@@ -24,6 +24,8 @@ COMMANDS = (
     "head_start_ray_commands",
     "worker_start_ray_commands",
 )
+_ON_HEAD = tuple(key for key in COMMANDS if not key.startswith("worker_"))
+_ON_WORKERS = tuple(key for key in COMMANDS if not key.startswith("head_"))
 
 
 def load_cluster_file(path: Path) -> Config:
@@ -157,6 +159,28 @@ def commands(config: Config, *keys: str) -> list[str]:
     """The shell commands under the keys, all of them by default."""
     lists = (config.get(key) or [] for key in keys or COMMANDS)
     return [str(command) for commands in lists for command in commands]
+
+
+def has_workers(config: Config) -> bool:
+    """Whether there may ever be a node besides the head."""
+    return bool(config.get("max_workers", 1) != 0)
+
+
+def commands_by_role(config: Config) -> list[list[str]]:
+    """The shell commands that run on the head, and those on a worker, if there may be workers.
+
+    What is to be on every node must be in each of these lists.
+    """
+    roles = (_ON_HEAD, _ON_WORKERS) if has_workers(config) else (_ON_HEAD,)
+    return [commands(config, *keys) for keys in roles]
+
+
+def at_home(config: Config, path: str) -> str:
+    """A path on the nodes, with their home folder for a `~` or `$HOME` at its beginning."""
+    user = str((config.get("auth") or {}).get("ssh_user", "ubuntu"))
+    home = "/root" if user == "root" else f"/home/{user}"
+    first, _, rest = path.partition("/")
+    return f"{home}/{rest}".rstrip("/") if first in ("~", "$HOME", "${HOME}") else path
 
 
 def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -133,6 +133,30 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda c: without_roles(c, "head", "gpu-spot", "gpu-on-demand"),
         "no folder is shared by the nodes",
     ),
+    "token used by the head alone": (
+        lambda c: [
+            replaced(key, "RAY_AUTH_MODE=token", "X=1")(c) for key in (WORKER, "setup_commands")
+        ],
+        "have the token and do not use it",
+    ),
+    "token exported in a shell that ends": (
+        lambda c: [
+            *(replaced(k, "RAY_AUTH_MODE=token", "X=1")(c) for k in (WORKER, "setup_commands")),
+            c[WORKER].insert(0, "export RAY_AUTH_MODE=token"),
+        ],
+        "have the token and do not use it",
+    ),
+    "token off in a container": (
+        lambda c: c.update(docker=DOCKER | {"run_options": ["-e RAY_AUTH_MODE=disabled"]}),
+        "token authentication is off",
+    ),
+    "boto3 on the head alone": (
+        lambda c: [
+            replaced("setup_commands", " 'boto3>=1.36'", "")(c),
+            c["head_setup_commands"].append("~/pcsearch/bin/pip install 'boto3>=1.36'"),
+        ],
+        "boto3 is not installed",
+    ),
     "no boto3": (replaced("setup_commands", " 'boto3>=1.36'", ""), "boto3 is not installed"),
     "not filled in": (
         lambda c: types(c, "head")[0]["node_config"].update(ImageId="ami-FILL-IN"),
@@ -238,6 +262,66 @@ def test_rays_own_role_for_the_head_hands_out_none(ready: dict[str, Any], home: 
 def test_another_ray_here(ready: dict[str, Any], home: Path) -> None:
     replaced("setup_commands", f"=={RAY}", "==2.57.0")(ready)
     found = [f for f in check(ready, folder=home) if "2.57.0" in f.text]
+    assert [f.level for f in found] == ["problem"]
+    assert "pip install 'ray[default,tune]==2.57.0' here" in found[0].remedy
+
+
+def test_a_token_for_every_container(ready: dict[str, Any], home: Path) -> None:
+    for key in (HEAD, WORKER, "setup_commands"):
+        replaced(key, "RAY_AUTH_MODE=token", "X=1")(ready)
+    ready["docker"] = DOCKER | {"run_options": ["--env RAY_AUTH_MODE=token"]}
+    assert problems(ready, home) == []
+    ready["docker"] = DOCKER | {"run_options": [], "head_run_options": ["-e RAY_AUTH_MODE=token"]}
+    assert len(problems(ready, home)) == 1
+
+
+NFS = "sudo mkdir -p /shared; mountpoint -q /shared || sudo mount -t nfs -o hard fs:/x /shared"
+
+
+@pytest.mark.parametrize(
+    ("command", "runs", "message"),
+    [
+        (None, "/home/ubuntu/runs", "no shared folder is mounted"),
+        (None, "~/runs", "no shared folder is mounted"),
+        (None, "runs", "--runs is runs, relative to a folder"),
+        ("sudo apt-get install -y gcsfuse", "/shared/runs", "no shared folder is mounted"),
+        (NFS, "/other", "the nodes share /shared"),
+        (NFS, "/shared/../other", "the nodes share /shared"),
+        (NFS, "/shared/runs", None),
+        ("gcsfuse my-bucket $HOME/bucket > /dev/null", "/home/ubuntu/bucket/runs", None),
+        ("echo 'fs:/ /efs nfs4 _netdev 0 0' | sudo tee -a /etc/fstab; sudo mount -a", "/efs", None),
+        ("mountpoint -q /efs", "/efs/runs", None),
+        ("mountpoint -q /efs || sudo mkfs /dev/nvme1n1", "/efs/runs", "no shared folder"),
+    ],
+)
+def test_a_folder_of_runs_must_be_the_same_on_every_node(
+    command: str | None, runs: str, message: str | None, ready: dict[str, Any], home: Path
+) -> None:
+    ready["setup_commands"] += [command] if command else []
+    found = [f for f in check(ready, folder=home, runs=runs) if f.level == "problem"]
+    assert len(found) == (message is not None)
+    assert all(
+        message in f.text and "--runs s3://BUCKET/runs" in f.remedy for f in found if message
+    )
+
+
+def test_a_folder_that_the_head_alone_mounts_is_not_shared(
+    ready: dict[str, Any], home: Path
+) -> None:
+    ready["head_setup_commands"] = [NFS]
+    (found,) = problems(ready, home, runs="/shared/runs")
+    assert "no shared folder is mounted" in found
+    without_roles(ready, "head", "gpu-spot", "gpu-on-demand")
+    (found,) = problems(ready, home)
+    assert "no folder is shared by the nodes" in found
+    ready["worker_setup_commands"] = [NFS]
+    assert problems(ready, home, runs="/shared/runs") == []
+    assert problems(ready, home) == []
+
+
+def test_a_mount_whose_folder_cannot_be_told(ready: dict[str, Any], home: Path) -> None:
+    ready["setup_commands"].append("sudo mount -t nfs fs:/x $WHERE")
+    found = [f for f in check(ready, folder=home, runs="/shared/runs") if "/shared" in f.text]
     assert [f.level for f in found] == ["warning"]
 
 

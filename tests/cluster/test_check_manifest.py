@@ -212,6 +212,15 @@ def test_a_token_of_a_secret_and_a_claim_that_all_pods_share(tmp_path: Path) -> 
     found = findings(documents, tmp_path)
     assert [f.text for f in found if f.level == "problem"] == []
     assert any("/shared is one and the same folder in every pod" in f.text for f in found)
+    (outside,) = [f for f in findings(documents, tmp_path, runs="/tmp/r") if f.level == "problem"]
+    assert "runs at /tmp/r would be in another folder in each pod" in outside.text
+    assert "a folder below /shared" in outside.remedy
+    inside = findings(documents, tmp_path, runs="/shared/runs")
+    assert [f.text for f in inside if f.level == "problem"] == []
+    by_default = [*documents, shipped()[1]]
+    by_default[1]["spec"]["entrypoint"] = "pcsearch tune cub200 data.root=/data"
+    (outside,) = [f for f in findings(by_default, tmp_path) if f.level == "problem"]
+    assert outside.text.startswith("runs at runs would be in another folder")
     claim["persistentVolumeClaim"] = {"claimName": "another"}
     found = findings(documents, tmp_path)
     assert any("no folder is shared by the pods" in f.text for f in found)

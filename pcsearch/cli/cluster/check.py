@@ -36,7 +36,10 @@ def check(
     ] = None,
     runs: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Where runs will be kept, if that is on S3."),
+        typer.Option(
+            metavar="URL",
+            help="Where runs will be kept: s3://..., or a folder that all nodes share.",
+        ),
     ] = None,
     price: Annotated[
         list[str] | None,
