@@ -12,7 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pcsearch.cluster.check_nodes import nodes
-from pcsearch.cluster.file import load_cluster_file
+from pcsearch.cluster.check_storage import storage
+from pcsearch.cluster.check_token import token_problems
+from pcsearch.cluster.file import load_launcher_file
 from pcsearch.cluster.jobs import Jobs
 from pcsearch.errors import UserError
 from pcsearch.recipe.schema import Recipe
@@ -119,11 +121,22 @@ def send(jobs: Jobs, package: Package) -> str:
     return jobs.submit(package.command, package.folder, package.about, job)
 
 
-def check_room(file: Path, recipes: Sequence[Recipe]) -> None:
-    """UserError if a trial of a recipe fits on no node of a cluster's file."""
-    for finding in nodes(load_cluster_file(file), recipes):
-        if finding.level == "problem":
-            raise UserError(f"{file}: {finding.text}; {finding.remedy}")
+def check_fits(file: Path, recipes: Sequence[Recipe], runs: str | None) -> None:
+    """Refuse a campaign that would fail on the nodes of a cluster's file, before any is paid for.
+
+    Args:
+        file: For Ray's launcher.
+        recipes: A trial of each must fit on some node; none for a run that is there already.
+        runs: Where the runs are to be kept, seen from the cluster.
+
+    Raises:
+        UserError: every problem, one a line, or the file is none for the launcher.
+    """
+    config = load_launcher_file(file)
+    found = [*nodes(config, recipes), *storage(config, runs), *token_problems(config)]
+    problems = [f"{file}: {of.text}; {of.remedy}" for of in found if of.level == "problem"]
+    if problems:
+        raise UserError("\n".join(problems))
 
 
 def _runs(runs: str | None) -> Iterator[str]:

@@ -6,8 +6,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from pcsearch.cluster.sending import check_room, further_campaign, new_campaign
+from pcsearch.cli.app import app
+from pcsearch.cluster.sending import check_fits, further_campaign, new_campaign
 from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipe, load_recipes
 
@@ -102,8 +104,54 @@ def test_a_run_is_gone_on_with_where_it_is(tmp_path: Path) -> None:
             further_campaign(run, [], tmp_path, runs=runs)
 
 
+FILE = Path(__file__).resolve().parents[2] / "cluster.yaml"
+
+
 def test_a_trial_that_fits_on_no_node_is_told_before_anything_is_asked() -> None:
-    file = Path(__file__).resolve().parents[2] / "cluster.yaml"
-    check_room(file, load_recipes(["cub200"]))
+    check_fits(FILE, load_recipes(["cub200"]), S3)
     with pytest.raises(UserError, match=r"cluster\.yaml: a trial of cub200 takes 64 CPUs"):
-        check_room(file, load_recipes(["cub200", "resources.cpus_per_trial=64"]))
+        check_fits(FILE, load_recipes(["cub200", "resources.cpus_per_trial=64"]), S3)
+
+
+def test_storage_and_token_that_fail_on_the_nodes_are_told_before_anything_is_asked(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UserError, match=r"runs at /home/ubuntu/runs .*--runs s3://BUCKET/runs"):
+        check_fits(FILE, [], "/home/ubuntu/runs")
+    file = tmp_path / "cluster.yaml"
+    text = FILE.read_text()
+    file.write_text(text.replace("  ~/.ray/auth_token: ~/.ray/auth_token\n", ""))
+    with pytest.raises(UserError) as told:
+        check_fits(file, load_recipes(["cub200"]), "/runs")
+    lines = str(told.value).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith(f"{file}: ") for line in lines)
+    assert "the nodes are not given the token" in lines[1]
+
+
+def test_submit_checks_the_file_before_it_looks_for_the_head(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("the head was looked for")
+
+    monkeypatch.setattr("pcsearch.cluster.tunnel.dashboard_of", never)
+    new = ["cub200", "data.root=/home/ubuntu/data", "--runs", "/runs"]
+    for arguments in (new, ["--resume", "/runs/first"]):
+        result = CliRunner().invoke(app, ["cluster", "submit", str(FILE), *arguments])
+        assert isinstance(result.exception, UserError), result.output
+        assert "no shared folder is mounted" in str(result.exception)
+
+
+def test_a_head_alone_keeps_runs_where_it_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(
+        "cluster_name: one\n"
+        "max_workers: 0\n"
+        "provider: {type: local, head_ip: 127.0.0.1, worker_ips: []}\n"
+        "file_mounts: {~/.ray/auth_token: /elsewhere/token}\n"
+        "head_start_ray_commands:\n"
+        "  - PATH=/x:$PATH RAY_AUTH_MODE=token python -m ray.scripts.scripts start --head\n"
+        "worker_start_ray_commands: []\n"
+    )
+    check_fits(file, load_recipes(["quickstart"]), "/tmp/runs")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from pcsearch.cli.cluster.follow import watch
 from pcsearch.cli.cluster.options import Cluster
 from pcsearch.cli.options import Images, Plain, examples
 from pcsearch.errors import UserError
+
+if TYPE_CHECKING:
+    from pcsearch.recipe.schema import Recipe
 
 EPILOG = examples(
     "pcsearch cluster submit cluster.yaml cub200 data.root=/data --runs s3://my-bucket/runs",
@@ -67,7 +70,8 @@ def submit(
     It runs as a Ray job on the cluster's head and goes on when this machine sleeps or closes:
     pcsearch cluster attach follows it again, from anywhere. Networks of your own (module:function)
     are sent along from the working directory. Images, weights files and runs are the cluster's:
-    nothing else is sent, and no setting or credential of this machine.
+    nothing else is sent, and no setting or credential of this machine. Of a cluster's file, room for
+    a trial, storage for the runs and the token are checked first.
 
     Exit codes: the campaign's, as of pcsearch tune; 130 after Ctrl-C, which stops the following
     and not the campaign.
@@ -81,12 +85,10 @@ def submit(
 
     with tempfile.TemporaryDirectory(prefix="pcsearch-submit-") as scratch:
         folder = Path(scratch)
+        loaded: list[Recipe] = []
         if resume is None:
             loaded = load_recipes(recipes or [], (), images)
             package = sending.new_campaign(loaded, folder, runs=runs, name=name)
-            if not is_address(cluster):
-                refuse_bare_address(cluster)
-                sending.check_room(Path(cluster), loaded)
         else:
             named, overrides = split_arguments(recipes or [])
             if named or name or images:
@@ -97,6 +99,9 @@ def submit(
             package = sending.further_campaign(
                 resume, overrides, folder, runs=runs, modules=module or []
             )
+        if not is_address(cluster):
+            refuse_bare_address(cluster)
+            sending.check_fits(Path(cluster), loaded, package.about["runs"])
         with dashboard_of(cluster) as address:
             job = sending.send(Jobs(address), package)
     if detach:
