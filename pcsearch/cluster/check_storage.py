@@ -16,6 +16,9 @@ _ASSERTED = re.compile(r"^\s*mountpoint\s+(?:-q\s+)?(/\S+)\s*$")
 _NEXT_COMMAND = re.compile(r"&&|\|\|?|;|\n")
 _PACKAGES = re.compile(r"\b(?:apt|apt-get|yum|dnf|pip3?|snap)\b")
 _NO_FOLDER = ("/dev/", "/bin/", "/sbin/", "/usr/")
+_MOUNTED = (
+    "a folder that setup_commands mount (where the image mounts it: `mountpoint -q /FOLDER` there)"
+)
 _UNSEEN = "whether the nodes share a folder cannot be seen here"
 _INSTALLS = re.compile(r"\bpip3?\b.*\binstall\b.*\bpcsearch\b")
 _REACHES_S3 = re.compile(r"\bboto3\b|pcsearch[^ ]*\[[a-z,]*aws")
@@ -67,14 +70,13 @@ def _in_a_folder(config: Config, runs: str) -> Finding:
             "write its path at the end of the mount command",
         )
     known = sorted(folders)
-    below = f"a folder below {' or '.join(known)}" if known else "one that setup_commands mount"
+    below = f"a folder below {' or '.join(known)}" if known else _MOUNTED
     return Finding(
         "problem",
         f"runs at {runs} would be in another folder on each node: "
         + (f"the nodes share {', '.join(known)}" if known else "no shared folder is mounted")
         + ", so trials cannot go on elsewhere",
-        f"--runs s3://BUCKET/runs, or {below} (where the image mounts it: "
-        "`mountpoint -q /FOLDER` there)",
+        f"--runs s3://BUCKET/runs, or {below}",
     )
 
 
