@@ -60,7 +60,9 @@ def simulate(
     price: Annotated[
         float | None,
         typer.Option(
-            metavar="P", min=0, help="Of a node-hour; by default budget.price_per_node_hour."
+            metavar="P",
+            help="Of a node-hour, for the cost and for a budget.cost; in place of "
+            "budget.price_per_node_hour.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the made-up curves, and of the losses.")] = 0,

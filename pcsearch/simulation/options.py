@@ -55,13 +55,14 @@ class Options:
             UserError: names the option.
         """
         options = cls(**values)
-        for name in ("start_seconds", "idle_seconds", "losses_per_hour", "price"):
+        for name in ("start_seconds", "idle_seconds", "losses_per_hour"):
             value = getattr(options, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise UserError(f"--{_option(name)} is {value:g}, but must be 0 or more")
-        rate = options.images_per_second
-        if rate is not None and not (math.isfinite(rate) and rate > 0):
-            raise UserError(f"--images-per-second is {rate:g}, but must be more than 0")
+        for name in ("images_per_second", "price"):
+            value = getattr(options, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise UserError(f"--{_option(name)} is {value:g}, but must be more than 0")
         if options.always > options.nodes:
             raise UserError(
                 f"--always is {options.always}, but there are {options.nodes} nodes at most"
@@ -72,6 +73,11 @@ class Options:
                 "nothing would ever be trained"
             )
         return options
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """Of every recipe: a budget in money must go by the price that is reported."""
+        return () if self.price is None else (f"budget.price_per_node_hour={self.price!r}",)
 
     @property
     def node(self) -> Node:
@@ -94,7 +100,6 @@ class Options:
                 "(--gpus-per-node, --cpus-per-node), or lower resources.gpus_per_trial or "
                 "resources.cpus_per_trial"
             )
-        price = recipe.budget.price_per_node_hour if self.price is None else self.price
         return ClusterModel(
             nodes=self.nodes,
             slots_per_node=slots,
@@ -103,7 +108,7 @@ class Options:
             start_seconds=self.start_seconds,
             idle_seconds=self.idle_seconds,
             losses_per_hour=self.losses_per_hour,
-            price=price,
+            price=recipe.budget.price_per_node_hour,
         )
 
 
@@ -120,7 +125,7 @@ def simulations(
     Raises:
         UserError: a mistake in a recipe or an option; a run that is not there.
     """
-    recipes = load_recipes(sources, (), images)
+    recipes = load_recipes([*sources, *options.overrides], (), images)
     recorded = None if options.curves is None else find_run(options.curves, runs).state()
     models = [options.model(recipe) for recipe in recipes]
     return [

@@ -36,6 +36,20 @@ def test_scripts_get_everything_as_json() -> None:
     assert len(simulated["timeline"]) == 60
 
 
+WIDE = ["search.trials=60", "--cpus-per-node=1", "--images-per-second=20", "--json"]
+
+
+def test_a_budget_in_money_goes_by_the_price_that_is_given() -> None:
+    (free,) = json.loads(run(*WIDE, "--price=2"))
+    assert free["search_closed"] is None
+    budget = f"budget.cost={free['cost'] / 2}"
+    (closed,) = json.loads(run(*WIDE, "--price=2", budget))
+    assert "cost budget" in closed["search_closed"]
+    assert closed["cost"] < free["cost"]
+    (again,) = json.loads(run(*WIDE, "--price=2", budget, "budget.price_per_node_hour=0.001"))
+    assert again["search_closed"] == closed["search_closed"]
+
+
 def test_every_trial_can_be_listed() -> None:
     assert "digits/compact_cnn/pc/confirm-001" in run("--trials")
 
@@ -63,7 +77,8 @@ def test_a_dataset_that_is_not_here_has_its_official_counts() -> None:
         (["resources.cpus_per_trial=9"], "a trial needs 9 CPUs and 0 GPUs, but a node has 8 CPUs"),
         (["resources.gpus_per_trial=1"], "a node has 8 CPUs and 0 GPUs; give larger nodes"),
         (["--curves=nowhere"], "nowhere"),
-        (["--price=inf"], "--price is inf, but must be 0 or more"),
+        (["--price=inf"], "--price is inf, but must be more than 0"),
+        (["--price=0"], "--price is 0, but must be more than 0"),
         (["budget.cost=3"], "budget.price_per_node_hour"),
     ],
 )
