@@ -165,6 +165,9 @@ class Jobs:
     def lines(self, job: str) -> Iterator[str]:
         """What a job prints, from its beginning until it ends, line by line.
 
+        A stream that ends in the middle of a line, while the job runs, has broken: the piece is
+        left out, since whoever follows again gets that line whole and counts lines.
+
         Raises:
             LostConnectionError: the connection broke; SilentError where that is not known.
         """
@@ -172,7 +175,7 @@ class Jobs:
         for chunk in _in_turn(lambda: self._client.tail_job_logs(job)):
             *whole, rest = (rest + chunk).split("\n")
             yield from whole
-        if rest:
+        if rest and not self.find(job).runs:
             yield rest
 
     def nodes(self) -> list[Node]:
