@@ -43,7 +43,10 @@ def _totals(simulated: Simulated) -> list[Text]:
     rows = [
         ("makespan", duration(simulated.makespan_seconds)),
         ("nodes", f"{len(simulated.nodes)} started, {simulated.most_nodes} at once, {lost} lost"),
-        ("node-hours", f"{simulated.node_seconds / 3600:,.2f}"),
+        (
+            "node-hours",
+            f"{simulated.node_seconds / 3600:,.2f}{_tail(simulated.tail_seconds / 3600)}",
+        ),
     ]
     if simulated.cluster.gpus_per_node:
         rows.append(("GPU-hours", f"{simulated.gpu_seconds / 3600:,.2f}"))
@@ -52,10 +55,20 @@ def _totals(simulated: Simulated) -> list[Text]:
         used += f" ({simulated.lost_seconds / 3600:,.2f} slot-hours of it lost with nodes)"
     rows.append(("used", used))
     if simulated.cost is not None:
-        rows.append(("cost", f"{simulated.cost:,.2f}"))
+        rows.append(("cost", f"{simulated.cost:,.2f}{_tail(simulated.tail_cost or 0.0)}"))
     epochs = sum(len(trial.epochs) for trial in trials)
     rows.append(("trained", f"{count(len(trials), 'trial')}, {count(epochs, 'epoch')}"))
     return [Text.assemble((f"{name:11}", "dim"), value) for name, value in rows]
+
+
+def _tail(amount: float) -> str:
+    """A part of an amount that is paid for machines which have nothing to do any more."""
+    said = f"{amount:,.2f}"
+    return (
+        ""
+        if float(said.replace(",", "")) == 0
+        else f" ({said} of it after the end, until idle nodes go)"
+    )
 
 
 def _use(simulated: Simulated) -> list[Text]:

@@ -87,14 +87,39 @@ class Simulated:
 
     @property
     def node_seconds(self) -> float:
-        """From asking for each node until it went, or the campaign ended."""
-        end = self.makespan_seconds
-        return sum((end if n.gone is None else min(n.gone, end)) - n.asked for n in self.nodes)
+        """From asking for each node until it goes, also when that is after the campaign's end."""
+        return sum(self._gone(node) - node.asked for node in self.nodes)
+
+    @property
+    def tail_seconds(self) -> float:
+        """The part of `node_seconds` after the last trial's end: nodes that wait to be idle enough.
+
+        A budget in money does not know of it: it ends with the campaign.
+        """
+        return sum(max(0.0, self._gone(node) - self.makespan_seconds) for node in self.nodes)
+
+    def _gone(self, node: Node) -> float:
+        """When a node goes; those that never do are paid for until the campaign's end."""
+        model = self.cluster
+        if node.gone is not None:
+            return node.gone
+        if node.number < model.always:
+            return self.makespan_seconds
+        still_to_come = node.asked + model.start_seconds
+        return model.idle_seconds + (still_to_come if node.idle_since is None else node.idle_since)
 
     @property
     def cost(self) -> float | None:
+        return self._cost(self.node_seconds)
+
+    @property
+    def tail_cost(self) -> float | None:
+        """The part of `cost` after the last trial's end."""
+        return self._cost(self.tail_seconds)
+
+    def _cost(self, node_seconds: float) -> float | None:
         price = self.cluster.price
-        return None if price is None else price * self.node_seconds / 3600
+        return None if price is None else price * node_seconds / 3600
 
     @property
     def gpu_seconds(self) -> float:
@@ -132,6 +157,8 @@ class Simulated:
             "busy_slot_hours": self.busy_seconds / 3600,
             "lost_slot_hours": self.lost_seconds / 3600,
             "cost": self.cost,
+            "tail_node_hours": self.tail_seconds / 3600,
+            "tail_cost": self.tail_cost,
             "utilisation": self.utilisation,
             "nodes": {
                 "most": self.most_nodes,

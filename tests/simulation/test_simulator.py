@@ -52,15 +52,38 @@ def one_trial(**changes: Any) -> Plan:
 def test_one_trial_after_another_by_hand() -> None:
     done = simulate(one_trial(), cluster(nodes=1, slots=1, price=36.0, gpus_per_node=4), Steady())
     assert done.makespan_seconds == pytest.approx(100 + 72 + 90)
-    assert done.node_seconds == pytest.approx(262)  # paid for from when it was asked for
-    assert done.gpu_seconds == pytest.approx(4 * 262)
-    assert done.cost == pytest.approx(2.62)
+    # paid for from when it was asked for until it has been idle for 300 seconds
+    assert done.node_seconds == pytest.approx(262 + 300)
+    assert done.tail_seconds == pytest.approx(300)
+    assert done.gpu_seconds == pytest.approx(4 * 562)
+    assert done.cost == pytest.approx(5.62)
+    assert done.tail_cost == pytest.approx(3.0)
     assert done.busy_seconds == pytest.approx(162)
-    assert done.utilisation == pytest.approx(162 / 262)
+    assert done.utilisation == pytest.approx(162 / 562)
     assert [(stay.begin, stay.end) for stay in done.stays] == [
         pytest.approx((100, 172)),
         pytest.approx((172, 262)),
     ]
+
+
+def test_nodes_that_never_go_are_paid_until_the_end() -> None:
+    done = simulate(one_trial(), cluster(nodes=1, slots=1, always=1), Steady())
+    assert (done.node_seconds, done.tail_seconds) == (pytest.approx(162), 0.0)
+
+
+@given(idle=st.sampled_from([0.0, 3.0, 40.0, 300.0]), nodes=st.integers(1, 5))
+@settings(max_examples=10, deadline=None)
+def test_each_node_is_paid_until_it_has_been_idle(idle: float, nodes: int) -> None:
+    done = simulate(make_plan(sampler="random"), cluster(nodes, 2, idle_seconds=idle), Steady())
+    last = [
+        # one that came when no trial waited any more has been idle since then
+        max((s.end for s in done.stays if s.node == node.number), default=node.asked + 100)
+        for node in done.nodes
+    ]
+    paid = sum(end + idle - node.asked for end, node in zip(last, done.nodes, strict=True))
+    assert done.node_seconds == pytest.approx(paid)
+    tail = sum(max(0.0, end + idle - done.makespan_seconds) for end in last)
+    assert done.tail_seconds == pytest.approx(tail)
 
 
 def test_workers_and_caches_are_made_ready_once() -> None:
@@ -178,13 +201,15 @@ def test_a_budget_in_money_closes_the_search_and_leaves_room_for_confirm(
     model = cluster(nodes, 2, price=3.6, start_seconds=30.0)
     free = simulate(two_studies(40, seed=seed), model, Steady())
     assert free.cost is not None
-    budget = 0.6 * free.cost
+    assert free.tail_cost is not None
+    budget = 0.6 * (free.cost - free.tail_cost)
     plan = two_studies(40, seed=seed, budget_cost=budget, price_per_node_hour=3.6)
     done = simulate(plan, model, Steady())
     assert done.state.search_closed is not None
     assert "cost budget" in done.state.search_closed
     assert done.cost is not None
-    assert 0.6 * budget < done.cost <= budget
+    assert done.tail_cost is not None
+    assert 0.6 * budget < done.cost - done.tail_cost <= budget  # until the campaign's end
     for arm in done.state.arms.values():
         assert [trial.state for trial in arm.trials["confirm"]] == ["COMPLETE"] * 3
 
@@ -195,7 +220,8 @@ def test_what_nodes_cost_is_the_same_after_a_replay() -> None:
     done = simulate(plan, cluster(3, 2, idle_seconds=5.0), Steady(), journal=journal)
     again = replay(journal.events)
     assert again.node_seconds == pytest.approx(done.state.node_seconds)
-    assert done.state.node_seconds == pytest.approx(done.node_seconds, abs=0.1)
+    until_the_end = done.node_seconds - done.tail_seconds
+    assert done.state.node_seconds == pytest.approx(until_the_end, abs=0.1)
 
 
 def test_without_such_a_budget_nothing_is_written_of_nodes() -> None:
