@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Any
 
 from pcsearch.cluster.file import Config, commands
 from pcsearch.cluster.finding import Finding
 
 _LISTENING = {"--dashboard-host": "dashboard", "--ray-client-server-host": "Ray Client server"}
-_PUBLISHED = re.compile(r"(?:^|\s)(-p|--publish)[ =]")
+_PUBLISHED = re.compile(r"(?:^|\s)(?:-p(?:[ =\d\[]|$)|-P(?:\s|$)|--publish(?:-all)?(?:[ =]|$))")
 _GROUPS = {"SecurityGroupIds", "NetworkInterfaces"}
-_INSIDE = [ipaddress.ip_network(of) for of in ("10.0.0.0/8", "fc00::/7")]
-_WIDE = {4: 8, 6: 32}  # bits; as wide a network as this, or wider, is nobody's own
+_INSIDE = [ip_network(of) for of in ("10.0.0.0/8", "fc00::/7")]
+# As many addresses as in one of these are nobody's own.
+_WIDE, _WIDE_IPV6 = IPv4Network("0.0.0.0/9"), IPv6Network("::/32")
 _TUNNEL = "the dashboard is reached by `ray dashboard FILE`"
 
 
 def ports(config: Config) -> Iterator[Finding]:
-    found = [*_rules(config), *_listening(config), *_published(config)]
+    found = [*_rules(config), *_lists(config), *_listening(config), *_published(config)]
     yield from found
     if not found:
         yield Finding("fine", "no port but SSH is opened by the file")
@@ -34,14 +35,16 @@ def ports(config: Config) -> Iterator[Finding]:
 
 
 def _rules(config: Config) -> Iterator[Finding]:
-    group = config["provider"].get("security_group") or {}
-    for rule in group.get("IpPermissions") or []:
+    """Rules for the same ports are taken together: the world may be let in by parts."""
+    opened: dict[tuple[str, str, str], list[Any]] = {}
+    for rule in _permissions(config):
         ranges = [of.get("CidrIp") for of in rule.get("IpRanges") or []]
         ranges += [of.get("CidrIpv6") for of in rule.get("Ipv6Ranges") or []]
-        first, last = rule.get("FromPort"), rule.get("ToPort")
-        ssh = (first, last) == (22, 22) and rule.get("IpProtocol", "tcp") in ("tcp", "6")
-        if any(map(_is_world, ranges)) and not ssh:
-            every = None in (first, last) or -1 in (first, last)
+        opened.setdefault(_ports_of(rule), []).extend(ranges)
+    for key, ranges in opened.items():
+        _, first, last = key
+        if _is_world(ranges) and not _is_ssh(key):
+            every = {"None", "-1"} & {first, last}
             which = "every port" if every else f"ports {first} to {last}"
             yield Finding(
                 "problem",
@@ -51,16 +54,57 @@ def _rules(config: Config) -> Iterator[Finding]:
             )
 
 
-def _is_world(text: Any) -> bool:
+def _lists(config: Config) -> Iterator[Finding]:
+    """Prefix lists: names of ranges that are kept in the account."""
+    for rule in _permissions(config):
+        if rule.get("PrefixListIds") and not _is_ssh(_ports_of(rule)):
+            yield Finding(
+                "warning",
+                "the security group lets in prefix lists, whose addresses cannot be seen here",
+                "see that they hold no address beyond your own networks: "
+                "aws ec2 get-managed-prefix-list-entries --prefix-list-id ID",
+            )
+            return
+
+
+def _permissions(config: Config) -> list[dict[str, Any]]:
+    group = config["provider"].get("security_group") or {}
+    return group.get("IpPermissions") or []
+
+
+def _ports_of(rule: dict[str, Any]) -> tuple[str, str, str]:
+    """Protocol, first and last port, as they are written."""
+    protocol = rule.get("IpProtocol", "tcp")
+    return str(protocol), str(rule.get("FromPort")), str(rule.get("ToPort"))
+
+
+def _is_ssh(ports: tuple[str, str, str]) -> bool:
+    return ports in (("tcp", "22", "22"), ("6", "22", "22"))
+
+
+def _is_world(ranges: list[Any]) -> bool:
+    """Whether ranges hold, together, as many addresses as only strangers have."""
+    networks = [network for text in ranges for network in _network(text)]
+    old = collapse_addresses(of for of in networks if isinstance(of, IPv4Network))
+    new = collapse_addresses(of for of in networks if isinstance(of, IPv6Network))
+    return (
+        sum(of.num_addresses for of in old) >= _WIDE.num_addresses
+        or sum(of.num_addresses for of in new) >= _WIDE_IPV6.num_addresses
+    )
+
+
+def _network(text: Any) -> Iterator[IPv4Network | IPv6Network]:
+    """The range that a text names, unless it is none, or one that is never reached from outside."""
     try:
-        network = ipaddress.ip_network(str(text), strict=False)
+        network = ip_network(str(text), strict=False)
     except ValueError:
-        return False
+        return
     inside = any(
         own.version == network.version and network.subnet_of(own)  # type: ignore[arg-type]
         for own in _INSIDE
     )
-    return network.prefixlen <= _WIDE[network.version] and not inside
+    if not inside:
+        yield network
 
 
 def _listening(config: Config) -> Iterator[Finding]:

@@ -63,12 +63,13 @@ def types(config: dict[str, Any], *names: str) -> list[dict[str, Any]]:
     return [config["available_node_types"][name] for name in names]
 
 
-def opened(
-    config: dict[str, Any], first: int, last: int, to: str = "0.0.0.0/0", by: str = "tcp"
-) -> None:
-    key, address = ("Ipv6Ranges", "CidrIpv6") if ":" in to else ("IpRanges", "CidrIp")
-    rule = {"FromPort": first, "ToPort": last, "IpProtocol": by, key: [{address: to}]}
-    config["provider"]["security_group"]["IpPermissions"] = [rule]
+def opened(config: dict[str, Any], first: int, last: int, *to: str, by: str = "tcp") -> None:
+    rules = []
+    for network in to or ("0.0.0.0/0",):
+        key, address = ("Ipv6Ranges", "CidrIpv6") if ":" in network else ("IpRanges", "CidrIp")
+        ports = {"FromPort": first, "ToPort": last, "IpProtocol": by}
+        rules.append({**ports, key: [{address: network}]})
+    config["provider"]["security_group"]["IpPermissions"] = rules
 
 
 def without_roles(config: dict[str, Any], *names: str) -> None:
@@ -90,6 +91,14 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "Ray's ports open to the world": (lambda c: opened(c, 6379, 6379), "opens ports 6379 to 6379"),
     "open over IPv6": (lambda c: opened(c, 8265, 8265, "::/0"), "opens ports 8265 to 8265"),
     "open to half of the world": (lambda c: opened(c, 6379, 6379, "128.0.0.0/1"), "to the world"),
+    "open to the world by parts": (
+        lambda c: opened(c, 6379, 6379, *(f"{k}.{h}.0.0/9" for k in range(256) for h in (0, 128))),
+        "opens ports 6379 to 6379",
+    ),
+    "open to a large part of the world": (
+        lambda c: opened(c, 6379, 6379, "64.0.0.0/9"),
+        "to the world",
+    ),
     "all ports open": (lambda c: opened(c, -1, -1), "opens every port to the world"),
     "SSH among others": (lambda c: opened(c, 22, 8265), "opens ports 22 to 8265"),
     "every protocol": (lambda c: opened(c, 22, 22, by="-1"), "opens ports 22 to 22"),
@@ -201,6 +210,40 @@ def test_a_port_that_is_open_within_the_network_is_fine(ready: dict[str, Any], h
     for network in ("10.0.0.0/8", "10.0.0.0/16", "fd00::/8", "junk"):
         opened(ready, 2049, 2049, network)
         assert problems(ready, home) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "publishes"),
+    [
+        ("-p 8265:8265", True),
+        ("-p6379:6379", True),
+        ("-v /a:/b -p=6379:6379", True),
+        ("-p", True),
+        ("-P", True),
+        ("--publish-all", True),
+        ("--publish 1:1", True),
+        ("--pids-limit=100", False),
+        ("--privileged", False),
+        ("-v /data-p/P:/data", False),
+    ],
+)
+def test_ports_of_a_container(
+    option: str, publishes: bool, ready: dict[str, Any], home: Path
+) -> None:
+    ready["docker"] = DOCKER | {"run_options": [option]}
+    assert [f"docker publishes a port: {option}"] * publishes == problems(ready, home)
+
+
+def test_what_prefix_lists_hold_cannot_be_seen(ready: dict[str, Any], home: Path) -> None:
+    opened(ready, 6379, 6379, "10.0.0.0/16")
+    (rule,) = ready["provider"]["security_group"]["IpPermissions"]
+    rule["PrefixListIds"] = [{"PrefixListId": "pl-1"}]
+    found = list(check(ready, folder=home))
+    (note,) = [f for f in found if "prefix lists" in f.text]
+    assert note.level == "warning"
+    assert not any("no port but SSH is opened" in f.text for f in found)
+    rule.update(FromPort=22, ToPort=22)
+    assert not any("prefix lists" in f.text for f in check(ready, folder=home))
 
 
 def test_security_groups_of_ones_own_cannot_be_seen(ready: dict[str, Any], home: Path) -> None:
