@@ -13,27 +13,32 @@ from pcsearch.data.dataset import Dataset
 from pcsearch.data.entry import CatalogEntry
 from pcsearch.data.options import DataOptions
 from pcsearch.data.readers.imagenet_layout import (
+    CLASSES,
     FOLDERS,
     ImageNetFolder,
+    absent_classes,
     class_names,
     find_imagenet,
+    strange_classes,
     training_files,
     validation_files,
 )
 from pcsearch.data.readers.official import Listing, assemble, how_to_get
 from pcsearch.errors import UserError
 
-CLASSES = 1000
 VALIDATION_IMAGES_PER_CLASS = 50
 
 
 def read(options: DataOptions) -> Dataset:
-    """All classes with folders in train/, ordered by WordNet id and numbered from 0 in that order.
+    """All 1,000 classes, ordered by WordNet id and numbered from 0 in that order.
 
-    With all 1,000 there, these numbers are those of torchvision's pretrained models. Raises
+    These numbers are those of torchvision's pretrained models. A part of ImageNet is read only
+    where `data.classes` chooses from it; the numbers then go over the folders in train/. Raises
     UserError if ImageNet is not there or not complete, or `data.classes` is wrong.
     """
     found = imagenet_folder(ENTRY, options.root)
+    if options.classes is None:
+        _refuse_part(found)
     return read_classes(ENTRY, found, found.wnids, options)
 
 
@@ -51,6 +56,27 @@ def imagenet_folder(entry: CatalogEntry, root: Path) -> ImageNetFolder:
             "is elsewhere, set data.root to the folder that holds its train/ and val/."
         )
     return found
+
+
+def _refuse_part(found: ImageNetFolder) -> None:
+    """A half-unpacked archive must not pass for ImageNet: fewer classes are easier."""
+    train = found.images / "train"
+    remedies = (
+        "unpack the rest, choose from the classes that are there by data.classes, or, if this is "
+        f"a set of your own, use the dataset images (--images {found.images})"
+    )
+    if len(found.wnids) < CLASSES:
+        absent = absent_classes(found)
+        lacking = f", not {absent[0]} for one" if absent else ""
+        raise UserError(
+            f"{train} holds {len(found.wnids)} of ImageNet's {CLASSES:,} class folders{lacking}. "
+            f"What to do: {remedies}."
+        )
+    if strange := strange_classes(found):
+        raise UserError(
+            f"{found.images / 'val'} holds class folders that {train} lacks ({strange[0]}"
+            f"{f' and {len(strange) - 1} more' if strange[1:] else ''}). What to do: {remedies}."
+        )
 
 
 def read_classes(

@@ -13,6 +13,7 @@ from pcsearch.data.readers.matlab import read_mat
 from pcsearch.data.readers.text_tables import read_table
 from pcsearch.errors import UserError
 
+CLASSES = 1000
 FOLDERS = ("imagenet", "ILSVRC2012", "ILSVRC")
 _IMAGES_IN = (".", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
 _WNID = re.compile(r"n\d{8}")
@@ -80,18 +81,43 @@ def class_names(found: ImageNetFolder) -> dict[str, str]:
 
     Of the classes that share a name (crane, the bird and the machine), each has its id added.
     """
-    words: dict[str, str] = {}
-    if path := found.table(*_NAMES):
-        words = read_table(path)
-    elif path := found.table(*(f"{folder}/meta.mat" for folder in _DEVKIT)):
-        synsets = read_mat(path)
-        pairs = zip(synsets.texts("synsets.WNID"), synsets.texts("synsets.words"), strict=True)
-        words = dict(pairs)
+    words = _words(found)
     first = {wnid: words.get(wnid, wnid).split(",")[0].strip() for wnid in found.wnids}
     counts: dict[str, int] = {}
     for name in first.values():
         counts[name] = counts.get(name, 0) + 1
     return {wnid: name if counts[name] == 1 else f"{name} ({wnid})" for wnid, name in first.items()}
+
+
+def absent_classes(found: ImageNetFolder) -> tuple[str, ...]:
+    """The WordNet ids of classes that train/ has no folder of, as far as the rest tells; sorted.
+
+    Archives in train/ that are still packed tell them, class folders in val/, and the table of
+    names. Raises UserError if that table cannot be read.
+    """
+    packed = (name.removesuffix(".tar") for name in _names_in(found.images / "train"))
+    known = {*packed, *_names_in(found.images / "val"), *_words(found)}
+    return tuple(sorted(filter(_WNID.fullmatch, known - set(found.wnids))))
+
+
+def strange_classes(found: ImageNetFolder) -> tuple[str, ...]:
+    """The WordNet ids of class folders in val/ that train/ lacks, sorted."""
+    in_val = filter(_WNID.fullmatch, _names_in(found.images / "val"))
+    return tuple(sorted(set(in_val) - set(found.wnids)))
+
+
+def _words(found: ImageNetFolder) -> dict[str, str]:
+    """WordNet id → the names of the class; empty where no table is there."""
+    if path := found.table(*_NAMES):
+        return read_table(path)
+    if path := found.table(*(f"{folder}/meta.mat" for folder in _DEVKIT)):
+        synsets = read_mat(path)
+        ids, words = synsets.texts("synsets.WNID"), synsets.texts("synsets.words")
+        # after the classes come the inner nodes of WordNet, which have no images
+        numbers = synsets.numbers("synsets.ILSVRC2012_ID").tolist()
+        rows = zip(ids, words, numbers, strict=True)
+        return {wnid: names for wnid, names, number in rows if number <= CLASSES}
+    return {}
 
 
 def training_files(found: ImageNetFolder, wnids: Sequence[str]) -> list[list[str]]:

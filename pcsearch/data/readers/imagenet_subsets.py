@@ -10,14 +10,13 @@ from pcsearch.data.options import DataOptions
 from pcsearch.data.readers.imagenet import (
     BY_HAND,
     CITATION,
-    CLASSES,
     HOMEPAGE,
     TERMS,
     VALIDATION_IMAGES_PER_CLASS,
     imagenet_folder,
     read_classes,
 )
-from pcsearch.data.readers.imagenet_layout import FOLDERS
+from pcsearch.data.readers.imagenet_layout import CLASSES, FOLDERS
 from pcsearch.errors import UserError
 
 SUBSET_CLASSES = 117

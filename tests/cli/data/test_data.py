@@ -89,6 +89,15 @@ def test_info_of_cub200(server: Server, command: Command) -> None:
     }
 
 
+def test_info_of_a_part_of_imagenet(command: Command) -> None:
+    for part in ("train", "val"):
+        for wnid in ("n01440764", "n02012849"):
+            Path("data/imagenet", part, wnid).mkdir(parents=True)
+            Path("data/imagenet", part, wnid, f"{wnid}_1.JPEG").touch()
+    state = json.loads(command("data", "info", "imagenet", "--json")[1])["state"]
+    assert state == "not complete: data/imagenet/train holds 2 of ImageNet's 1,000 class folders"
+
+
 def test_get_tells_what_it_does(server: Server, command: Command, tmp_path: Path) -> None:
     code, out, err = command("data", "get", "cub200", "digits", "images", "manifest")
     assert code == 0

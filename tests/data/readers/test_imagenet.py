@@ -77,6 +77,11 @@ def read(root: Path, dataset_id: str = "imagenet", **options: Any) -> Dataset:
     return open_dataset(dataset_id, replace(DataOptions(root=root), **options))
 
 
+def read_part(root: Path) -> Dataset:
+    """The classes of `TRAIN`, which must be chosen: a part of ImageNet is not read as a whole."""
+    return read(root, classes=tuple(TRAIN))
+
+
 def listed(part: Part | None) -> list[tuple[str, int]]:
     assert part is not None
     names = [Path(part.images.name(row)).name for row in range(len(part.images))]
@@ -115,8 +120,8 @@ HUMAN = ("tench", "crane (n02012849)", "crane (n03126707)")
 )
 def test_forms(tmp_path: Path, folder: str, make: Any, names: tuple[str, ...]) -> None:
     make(tmp_path / folder)
-    check(read(tmp_path), names)
-    check(read(tmp_path / folder), names)
+    check(read_part(tmp_path), names)
+    check(read_part(tmp_path / folder), names)
 
 
 def test_other_things_in_the_folders(tmp_path: Path) -> None:
@@ -127,7 +132,7 @@ def test_other_things_in_the_folders(tmp_path: Path) -> None:
     (images / "train" / "readme").mkdir()
     (images / "val" / "sums.txt").write_text("x")
     (tmp_path / "imagenet" / "train").mkdir(parents=True)  # begun and left
-    check(read(tmp_path), HUMAN)
+    check(read_part(tmp_path), HUMAN)
 
 
 def test_classes_by_number_name_and_wordnet_id(tmp_path: Path) -> None:
@@ -161,23 +166,23 @@ def test_half_unpacked(tmp_path: Path) -> None:
         read(tmp_path)
     (tmp_path / "imagenet" / "val").mkdir()
     with pytest.raises(UserError, match="val holds no images"):
-        read(tmp_path)
+        read_part(tmp_path)
     save_validation(tmp_path / "imagenet", sort=False)
     with pytest.raises(UserError, match=r"not of which class they are: put LOC_val_solution\.csv"):
-        read(tmp_path)
+        read_part(tmp_path)
     save_devkit(tmp_path / "imagenet")
-    assert read(tmp_path).num_classes == 3
+    assert read_part(tmp_path).num_classes == 3
 
 
 def test_class_without_images(tmp_path: Path) -> None:
     torchvision_form(tmp_path)
     (tmp_path / "train" / "n09999999").mkdir()
     with pytest.raises(UserError, match="class n09999999 has no training images"):
-        read(tmp_path)
+        read(tmp_path, classes=(0, "n09999999"))
     save_training(tmp_path, {"n09999998": 1})
     (tmp_path / "train" / "n09999999").rmdir()
     with pytest.raises(UserError, match="class n09999998 has no test images"):
-        read(tmp_path)
+        read(tmp_path, classes=(0, "n09999998"))
     check(read(tmp_path, classes=(0, 1, 2)), tuple(WORDS))
 
 
@@ -185,13 +190,13 @@ def test_tables_that_do_not_fit(tmp_path: Path) -> None:
     kaggle_form(tmp_path / "k")
     (tmp_path / "k" / "LOC_val_solution.csv").write_text("ImageId,PredictionString\n")
     with pytest.raises(UserError, match="no line for ILSVRC2012_val_00000001 and 3 more"):
-        read(tmp_path / "k")
+        read_part(tmp_path / "k")
     archive_form(tmp_path / "a")
     truth = tmp_path / "a/ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
     for content in ("1\n2\n", "1\n2\n3\n77\n", "1\n2\n3\nx\n"):
         truth.write_text(content)
         with pytest.raises(UserError, match="does not fit the 4 images"):
-            read(tmp_path / "a")
+            read_part(tmp_path / "a")
 
 
 def test_dogs_are_the_breeds_shared_with_stanford_dogs() -> None:
@@ -237,6 +242,40 @@ def test_random_classes(tmp_path: Path) -> None:
     (tmp_path / "train" / wnids[-1]).rename(tmp_path / "moved")
     with pytest.raises(UserError, match="holds 999 class folders; to draw from them, all 1000"):
         read(tmp_path, "imagenet_random")
+
+
+def test_a_part_without_chosen_classes_is_refused(tmp_path: Path) -> None:
+    torchvision_form(tmp_path)
+    with pytest.raises(UserError, match=r"train holds 3 of ImageNet's 1,000 class folders\. What"):
+        read(tmp_path)
+    with pytest.raises(UserError, match=r"the rest, .* data\.classes, .* \(--images .*\)\.$"):
+        read(tmp_path)
+    (tmp_path / "val" / "n02085620").mkdir()
+    with pytest.raises(UserError, match=r"3 of .* folders, not n02085620 for one"):
+        read(tmp_path)
+    check(read_part(tmp_path), tuple(WORDS))
+
+
+@pytest.mark.parametrize("make", [archive_form, kaggle_form])
+def test_an_absent_class_is_told_from_the_tables(tmp_path: Path, make: Any) -> None:
+    make(tmp_path)
+    next(tmp_path.rglob(f"train/{CRANE}")).rename(tmp_path / "moved")
+    with pytest.raises(UserError, match=f"2 of .* folders, not {CRANE} for one"):
+        read(tmp_path)
+
+
+def test_all_classes(tmp_path: Path) -> None:
+    wnids = [f"n{number:08}" for number in range(1000)]
+    stub(tmp_path, wnids)
+    assert read(tmp_path).class_names == tuple(wnids)
+    for stranger in ("n09999998", "n09999999"):
+        (tmp_path / "val" / stranger).mkdir()
+    with pytest.raises(UserError, match=r"val holds .*train lacks \(n09999998 and 1 more\)"):
+        read(tmp_path)
+    assert read(tmp_path, classes=(0, 5)).num_classes == 2
+    (tmp_path / "train" / wnids[7]).rename(tmp_path / "moved")
+    with pytest.raises(UserError, match=r"holds 999 of .* not n00000007 for one"):
+        read(tmp_path)
 
 
 def test_draws_never_change() -> None:
