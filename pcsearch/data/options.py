@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from pcsearch.data.fieldguide.options import FieldguideOptions
+
+HalfUnpacked = Literal["refuse", "list"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class DataOptions:
         levels: dataset id → the level of its class hierarchy to use, for example
             {"aircraft": "family"}; the finest where it is left out.
         instance: which of the random instances of `imagenet_random`, a seed from 0.
+        half_unpacked: what to do about a dataset that lacks many of its image files or whole
+            folders of them: `refuse` raises and names one; `list` opens it, so that whoever looks
+            at its images can tell all that are missing.
         fieldguide: what the drawn dataset `fieldguide` looks like.
     """
 
@@ -36,4 +42,5 @@ class DataOptions:
     split_seed: int = 0
     levels: Mapping[str, str] = field(default_factory=dict)
     instance: int = 0
+    half_unpacked: HalfUnpacked = "refuse"
     fieldguide: FieldguideOptions = field(default_factory=FieldguideOptions)

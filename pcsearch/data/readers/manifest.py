@@ -52,7 +52,8 @@ def read(options: DataOptions) -> Dataset:
     }
     _check_classes(table, rows, parts, chosen)
     _check_groups(table, rows, parts)
-    _check_files(table, path.parent, which)
+    if options.half_unpacked == "refuse":
+        _check_files(table, path.parent, which)
     label_of = np.full(len(rows.labels), -1, dtype=np.int64)
     label_of[which] = labels
     files = table.columns["path"]

@@ -151,7 +151,7 @@ def assemble(
         class_names: all names; a listing's label is a position here.
         train: the training images, and the validation images where some are given.
         test: the test images.
-        options: whose `classes` are chosen.
+        options: whose `classes` are chosen; its `half_unpacked` is heeded.
         numbers: the dataset's own number of each class; 1, 2, ... if not given.
         given_val: the rows of `train` that are set aside for validation.
         ancestors: of each class, see `Dataset`.
@@ -161,11 +161,12 @@ def assemble(
             images that are missing, a mistake in `options.classes`.
     """
     chosen = choose_classes(class_names, options.classes, numbers)
-    rows_train, train_part = _part(folder, class_names, chosen, train, "training")
+    refuse = options.half_unpacked == "refuse"
+    rows_train, train_part = _part(folder, class_names, chosen, train, "training", refuse)
     test_part = None
     if test is not None:
         _refuse_shared(folder, train, test)
-        _, test_part = _part(folder, class_names, chosen, test, "test")
+        _, test_part = _part(folder, class_names, chosen, test, "test", refuse)
     if given_val is not None:
         given_val = np.flatnonzero(np.isin(rows_train, given_val)).astype(np.int64)
     return Dataset(
@@ -179,7 +180,12 @@ def assemble(
 
 
 def _part(
-    folder: Path, class_names: Sequence[str], chosen: list[int], listing: Listing, what: str
+    folder: Path,
+    class_names: Sequence[str],
+    chosen: list[int],
+    listing: Listing,
+    what: str,
+    refuse_half_unpacked: bool,
 ) -> tuple[Int64Array, Part]:
     rows, labels = rows_of(listing.labels, chosen)
     lacking = sorted(set(range(len(chosen))) - set(labels.tolist()))
@@ -188,9 +194,11 @@ def _part(
         verb = "has" if len(lacking) == 1 else "have"
         raise UserError(f"class {names} {verb} no {what} images in {folder}.")
     files = [listing.files[row] for row in rows]
-    _check_folders(folder, files)
+    if refuse_half_unpacked:
+        _check_folders(folder, files)
     images = FileImages.of(folder, files)
-    _check_missing(images, what)
+    if refuse_half_unpacked:
+        _check_missing(images, what)
     return rows, Part(
         images,
         labels,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def inspect(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Inspected:
-    """Decode all images of all parts.
+    """Decode all images of all parts; of a half-unpacked dataset, those that are there.
 
     Args:
         dataset_id: the catalogue's id.
@@ -55,7 +55,7 @@ def inspect(
         UserError: the dataset cannot be opened; what its reader says.
     """
     began = time.monotonic()
-    dataset = open_dataset(dataset_id, options)
+    dataset = open_dataset(dataset_id, replace(options, half_unpacked="list"))
     scanned = _scan_all(dataset, workers or cpus(), progress)
     return Inspected(dataset, options, scanned, time.monotonic() - began)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,17 @@ def test_problems_exit_with_1_and_are_named(command: Command, birds: Path) -> No
     assert report["ok"] is False
     assert len(report["problems"]) == 2
     assert [pair["leaks"] for pair in report["duplicates"]] == [True]
+
+
+def test_many_missing_files_are_all_listed(command: Command, birds: Path) -> None:
+    assert command("data", "verify", "--images", birds, "--write-manifest", "b.csv")[0] == 0
+    shutil.rmtree(birds / "train" / "auk")
+    code, out, err = command("data", "verify", "--manifest", "b.csv")
+    assert (code, "12 missing, 0 unreadable" in out) == (1, True), err
+    code, out, _ = command("data", "verify", "--manifest", "b.csv", "--json")
+    assert (code, len(json.loads(out)["missing"])) == (1, 12)
+    code, _, err = command("data", "prepare", "--manifest", "b.csv")
+    assert (code, "nor 11 others of 46" in err) == (2, True), err
 
 
 def test_a_manifest_with_groups_is_written_and_can_be_verified(

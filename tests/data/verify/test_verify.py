@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,6 +194,46 @@ def test_missing_file_box_outside_and_some_of_the_classes(tmp_path: Path) -> Non
     assert "60 x" in report.boxes_outside[0].reason or "60, 10" in report.boxes_outside[0].reason
     assert report.warnings[0].startswith("2 of 200 classes are there")
     assert report.classes_in_all == 200
+
+
+def test_all_missing_files_are_listed_of_a_half_unpacked_archive(tmp_path: Path) -> None:
+    options = DataOptions(root=cub_like(tmp_path))
+    images = tmp_path / "CUB_200_2011" / "images"
+    for number in range(1, 11):
+        (images / "001.Auk" / f"{number}.jpg").unlink()
+    with pytest.raises(UserError, match="lacks 10 of 22 training images"):
+        open_dataset("cub200", options)
+    report = verify("cub200", options)
+    assert [Path(p.name).name for p in report.missing] == [
+        f"{number}.jpg" for number in range(1, 11)
+    ]
+    assert report.problems[0].startswith("10 images missing")
+    shutil.rmtree(images / "001.Auk")
+    with pytest.raises(UserError, match="lacks 1 of 2 image folders"):
+        open_dataset("cub200", options)
+    report = verify("cub200", options)
+    assert [p.part for p in report.missing] == ["train"] * 11 + ["test"]
+    assert report.problems[0].startswith("12 images missing")
+    shutil.rmtree(images / "007.Tit")
+    report = verify("cub200", options)
+    assert len(report.missing) == report.images == 24
+    json.dumps(report.to_json())
+    images.rmdir()
+    with pytest.raises(UserError, match="images/ missing"):
+        verify("cub200", options)
+
+
+def test_all_missing_files_of_a_manifest_are_listed(root: Path) -> None:
+    path = root / "birds.csv"
+    write_manifest(inspect("images", DataOptions(images=root)), path)
+    options = DataOptions(manifest=path)
+    shutil.rmtree(root / "train" / "gull")
+    with pytest.raises(UserError, match=r"there is no file .*, nor 10 others of 30"):
+        open_dataset("manifest", options)
+    report = verify("manifest", options)
+    assert len(report.missing) == 11
+    assert report.problems[0].startswith("11 images missing")
+    assert write_manifest(inspect("manifest", options), root / "rest.csv") == 19
 
 
 def test_box_is_of_the_image_before_it_is_turned(tmp_path: Path) -> None:
