@@ -101,6 +101,11 @@ def write_pixels(
     return Written(bad, fingerprints, block_rows, checksums, crc32(header(kept, resize)))
 
 
+def stored_image(images: ImageSource, index: int, resize: int, aspect: Aspect) -> Image.Image:
+    """What a store holds of image `index`; OSError, with the reason, if that cannot be had."""
+    return resized(images.image(index), resize, aspect)
+
+
 def _decode_all(
     job: _Job, workers: int, progress: Callable[[int, int], None] | None
 ) -> tuple[tuple[int, ...], tuple[BadImage, ...]]:
@@ -130,11 +135,11 @@ def _decode_block(job: _Job, block: int) -> tuple[int, list[BadImage]]:
     first = block * job.block_rows
     for index in range(first, min(first + job.block_rows, rows)):
         try:
-            image = job.images.image(index)
+            image = stored_image(job.images, index, side, job.aspect)
         except OSError as error:
             bad.append(BadImage(index, str(error)))
             continue
-        row = resized(image, side, job.aspect).tobytes()
+        row = image.tobytes()
         checksum = crc32(row, checksum)
         pixels = np.frombuffer(row, dtype=np.uint8).reshape(side, side, 3)
         job.fingerprints[index] = fingerprint(pixels)

@@ -7,6 +7,7 @@ from typing import Literal
 from PIL import Image
 
 Aspect = Literal["warp", "keep"]
+_LONGEST = 100  # times `resize`: at 256 pixels, 20 MB are in memory before the square is cut out
 
 
 def resized(image: Image.Image, resize: int, aspect: Aspect) -> Image.Image:
@@ -14,6 +15,10 @@ def resized(image: Image.Image, resize: int, aspect: Aspect) -> Image.Image:
 
     `warp` gives the very pixels of torchvision's Resize((resize, resize)). `keep` gives those of
     Resize(resize), which brings the shorter side to `resize`, followed by CenterCrop(resize).
+
+    Raises:
+        OSError: by `keep` the longer side would be over 100 times `resize`; a line of pixels would
+            take gigabytes, and is no picture.
     """
     width, height = image.size
     size = resize, resize
@@ -22,6 +27,11 @@ def resized(image: Image.Image, resize: int, aspect: Aspect) -> Image.Image:
             size = resize, int(resize * height / width)
         else:
             size = int(resize * width / height), resize
+        if max(size) > _LONGEST * resize:
+            raise OSError(
+                f"{width} x {height} pixels are too long a strip to cut a square out of; "
+                "image.aspect=warp would squeeze it"
+            )
     if size != image.size:
         image = image.resize(size, Image.Resampling.BILINEAR)
     if size == (resize, resize):

@@ -22,7 +22,7 @@ import PIL
 from filelock import FileLock
 
 from pcsearch.data.cache.blocks import blocks_whole
-from pcsearch.data.cache.build import write_pixels
+from pcsearch.data.cache.build import stored_image, write_pixels
 from pcsearch.data.cache.disk import disk_errors, replace_all, write_synced
 from pcsearch.data.cache.layout import StoreFiles, map_pixels, read_twins, twins_content
 from pcsearch.data.cache.meta import FORMAT, StoreMeta, read_meta
@@ -144,7 +144,7 @@ def _open_checked(files: StoreFiles, source: ImageSource, workers: int) -> Image
     store, meta = open_store(files.pixels), read_meta(files.meta)
     if store is None or meta is None or not blocks_whole(files.pixels, meta, workers):
         return None
-    return None if any(_reads(source, index) for index in meta.bad_indices) else store
+    return None if any(_reads(source, index, meta) for index in meta.bad_indices) else store
 
 
 def _recheck_touched(files: StoreFiles, workers: int) -> None:
@@ -208,9 +208,9 @@ def _mtime_ns(path: Path) -> int | None:
         return None
 
 
-def _reads(source: ImageSource, index: int) -> bool:
+def _reads(source: ImageSource, index: int, meta: StoreMeta) -> bool:
     try:
-        source.image(index)
+        stored_image(source, index, meta.resize, meta.aspect)
     except OSError:
         return False
     return True

@@ -27,8 +27,16 @@ def test_pixels_equal_torchvisions(height: int, width: int, resize: int) -> None
     assert (np.asarray(resized(image, resize, "keep")) == np.asarray(keep(image))).all()
 
 
-@pytest.mark.parametrize("shape", [(1, 300), (300, 1)])
-def test_very_long_images(shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize("shape", [(1, 100), (100, 1)])
+def test_long_images(shape: tuple[int, int]) -> None:
     image = noise(*shape, 0)
     keep = Compose([Resize(16, InterpolationMode.BILINEAR), CenterCrop(16)])
     assert (np.asarray(resized(image, 16, "keep")) == np.asarray(keep(image))).all()
+
+
+@pytest.mark.parametrize(("shape", "said"), [((1, 101), "101 x 1"), ((50_000, 1), "1 x 50000")])
+def test_a_strip_is_refused_before_it_fills_the_memory(shape: tuple[int, int], said: str) -> None:
+    image = noise(*shape, 0)
+    with pytest.raises(OSError, match=f"{said} pixels are too long a strip"):
+        resized(image, 256, "keep")
+    assert resized(image, 8, "warp").size == (8, 8)

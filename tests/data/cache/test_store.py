@@ -76,6 +76,29 @@ def test_progress_counts_to_the_end(tmp_path: Path) -> None:
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
 
 
+def test_a_strip_is_a_bad_image_of_aspect_keep(tmp_path: Path) -> None:
+    images = files_in(tmp_path / "images")
+    noise(1, 2000, 0).save(images.name(3))
+    folder = tmp_path / "cache"
+    with pytest.raises(
+        UserError, match=r"1 of 5 images .*\n.*3\.jpg \(2000 x 1 pixels are too long"
+    ):
+        ensure_store(images, 8, aspect="keep", folder=folder)
+    built: list[int] = []
+    for _ in range(2):  # that the file itself can be read is no reason to build the store again
+        store = ensure_store(
+            images,
+            8,
+            aspect="keep",
+            folder=folder,
+            on_bad_image="skip",
+            progress=lambda done, _: built.append(done),
+        )
+        assert store.kept.tolist() == [0, 1, 2, 4]
+    assert built.count(5) == 1
+    assert ensure_store(images, 8, folder=folder).bad == ()
+
+
 def spoil(images: FileImages) -> FileImages:
     whole = Path(images.name(1)).read_bytes()
     Path(images.name(1)).write_bytes(whole[: len(whole) // 2])
