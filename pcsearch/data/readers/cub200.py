@@ -35,6 +35,11 @@ def read(options: DataOptions) -> Dataset:
     is_train = read_table(folder / "train_test_split.txt", keys=names)
     box_of = read_table(folder / "bounding_boxes.txt", keys=names)
 
+    if strange := [number for number in class_names if not number.isdecimal()]:
+        raise UserError(
+            f"{folder / 'classes.txt'}: {strange[0]!r} is no class number; unpack the dataset "
+            "again."
+        )
     positions = {number: position for position, number in enumerate(class_names)}
     unknown = sorted(set(label_of.values()) - set(positions))
     if unknown:

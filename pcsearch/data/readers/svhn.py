@@ -69,12 +69,17 @@ def _labels(path: Path) -> Int64Array:
     shape = _shapes(path).get("X", ())
     if len(shape) != 4 or shape[:3] != _IMAGE:
         raise _not_official(path, f"it holds images of shape {shape}, not {(*_IMAGE, 'n')}")
-    labels: Int64Array = _variable(path, "y").ravel().astype(np.int64)
+    labels = _variable(path, "y").ravel()
+    if labels.dtype.kind not in "uif":
+        raise _not_official(path, f"its labels are {labels.dtype}, not numbers")
     if len(labels) != shape[3] or not len(labels):
         raise _not_official(path, f"there are {shape[3]} images, but {len(labels)} labels")
-    if labels.min() < 0 or labels.max() > _CLASSES:
+    if not ((labels >= 0) & (labels <= _CLASSES)).all():
         raise _not_official(path, f"its labels go from {labels.min()} to {labels.max()}")
-    return labels % _CLASSES
+    if not (labels == labels.round()).all():
+        raise _not_official(path, "some of its labels are no whole numbers")
+    numbers: Int64Array = labels.astype(np.int64) % _CLASSES
+    return numbers
 
 
 def _check_whole(path: Path) -> None:

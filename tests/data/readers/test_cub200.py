@@ -104,6 +104,7 @@ def test_missing_image_is_a_bad_image(root: Path) -> None:
         ("images.txt", "1 a.jpg\n2\n", "images.txt, line 2: a number and a value"),
         ("classes.txt", "1 001.Auk\n1 002.Owl\n", "classes.txt, line 2: the number is repeated"),
         ("classes.txt", "1 001.Auk\n2 002.Owl\n", "classes.txt does not name class 7"),
+        ("classes.txt", "id name\n1 001.Auk\n7 007.Tit\n", "classes.txt: 'id' is no class number"),
         ("image_class_labels.txt", "1 1\n2 1\n3 7\n", "no line for 1 of 4 images"),
         ("bounding_boxes.txt", "1 1 2 3\n2 0 0 9\n3 5 5 1\n4 2 1 4\n", "x, y, width, height"),
         ("bounding_boxes.txt", "1 1 2 3 4\n2 0 0 9\n3 5 5 1\n4 2 1 4\n", "x, y, width, height"),

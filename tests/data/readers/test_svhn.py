@@ -102,6 +102,10 @@ def test_web_page_instead_of_the_file(root: Path) -> None:
         ({"y": None}, "lacks 'y'"),
         ({"y": np.ones((29, 1), np.uint8)}, "30 images, but 29 labels"),
         ({"y": np.full((30, 1), 11, np.uint8)}, "labels go from 11 to 11"),
+        ({"y": ["seven"] * 30}, "labels are <U5, not numbers"),
+        ({"y": np.array([{"digit": 7}] * 30)}, "labels are object, not numbers"),
+        ({"y": np.full((30, 1), 1.5)}, "some of its labels are no whole numbers"),
+        ({"y": np.full((30, 1), np.nan)}, "labels go from nan to nan"),
         ({"y": np.ones((30, 1), np.uint8)}, "class 0 has no training images"),
     ],
 )
