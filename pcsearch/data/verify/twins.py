@@ -40,22 +40,21 @@ def duplicates_in(clusters: Int64Array, scanned: list[Scanned], images: Images) 
 
 
 def _pairs(members: list[int], scanned: list[Scanned], images: Images) -> list[Duplicate]:
-    first_with: dict[tuple[str, bytes], int] = {}
-    first_in: dict[str, int] = {}
+    first_in: dict[str, int] = {}  # part → its first image
+    first_with: dict[bytes, dict[str, int]] = {}  # digest → part → its first image of these bytes
     pairs = []
     for image in members:
-        part, digest = images.parts[image], scanned[image].digest
-        same_bytes = [i for (_, d), i in first_with.items() if d == digest]
-        elsewhere = [i for p, i in first_in.items() if p != part]
+        part = images.parts[image]
+        same_bytes = first_with.setdefault(scanned[image].digest, {})
         earlier = [
-            *[i for i in same_bytes if images.parts[i] != part],
-            *elsewhere,
-            *same_bytes,
+            *[i for p, i in same_bytes.items() if p != part],
+            *[i for p, i in first_in.items() if p != part],
+            *same_bytes.values(),
             *first_in.values(),
         ]
         if earlier:
             pairs.append(_pair(earlier[0], image, scanned, images))
-        first_with.setdefault((part, digest), image)
+        same_bytes.setdefault(part, image)
         first_in.setdefault(part, image)
     return pairs
 
