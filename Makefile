@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # The first interpreter that is new enough.
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' 2>/dev/null && echo $$p && break; done)
 
 # Faults at seeded moments, alone on the machine: beside other tests it takes twice its three minutes.
 SOAK := tests/e2e/test_soak.py
@@ -30,7 +30,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 $(VENV)/.installed: pyproject.toml
-	@test -n "$(PYTHON)" || { echo "pcsearch needs Python 3.11 or newer; set PYTHON=/path/to/python"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "pcsearch needs Python 3.11.4 or newer; set PYTHON=/path/to/python"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -28,3 +29,12 @@ def test_the_wheel_carries_recipes_and_data_files(tmp_path: Path) -> None:
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "pcsearch").rglob("*.py")}
     assert modules <= names
     assert not any(name.startswith("tests/") for name in names)
+
+
+def test_one_oldest_python_everywhere() -> None:
+    requires = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    oldest = requires.removeprefix(">=")
+    assert f"Python {oldest} or newer" in (ROOT / "README.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"Python {oldest} or newer" in makefile
+    assert f"sys.version_info < ({oldest.replace('.', ', ')})" in makefile
