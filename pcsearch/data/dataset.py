@@ -19,7 +19,12 @@ class ImageSource(Protocol):
 
     @property
     def key(self) -> str:
-        """Fingerprint of the content (SHA-256, hex): equal keys mean equal images."""
+        """Fingerprint (SHA-256, hex) of what the images are made from; equal ones share a store.
+
+        Of files it goes over paths, names, sizes and modification times, not over their bytes: a
+        file that changed under the same size and time keeps its key (see `sources`). Of arrays
+        it goes over the pixels.
+        """
 
     def __len__(self) -> int: ...
 

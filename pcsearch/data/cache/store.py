@@ -1,8 +1,8 @@
 """Decode once: every image of a source as uint8 pixels in one memory-mapped file.
 
 All processes of a machine map the same file, so its pixels are in memory once. Stores are found
-by the content they were made from; the least recently used ones are evicted when a new one needs
-their room (see `shelf`), but none that a process has mapped.
+by the key of what they were made from (see `ImageSource`); the least recently used ones are
+evicted when a new one needs their room (see `shelf`), but none that a process has mapped.
 """
 
 from __future__ import annotations
