@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pcsearch.data.dataset import Dataset
 from pcsearch.data.options import DataOptions
@@ -47,6 +48,9 @@ class CatalogEntry:
         images: official number of images of each part (`train`, `val`, `test`) with all classes;
             empty where the person's data or options decide.
         folder: its folder within `data.root`, as its archive or torchvision names it.
+        other_folders: what else its reader takes for that folder.
+        is_in: whether a folder, whatever its name, is the dataset's own as its reader knows it; a
+            glance. None where the dataset has no folder.
         archives: what can be downloaded; all of them are needed.
         by_hand: what to fetch and where to put it, where a form or an account is needed.
         samples_per_class: training images a class as Table 1 of the paper lists them, None where
@@ -64,6 +68,8 @@ class CatalogEntry:
     homepage: str
     images: Mapping[str, int] = field(default_factory=dict)
     folder: str = ""
+    other_folders: tuple[str, ...] = ()
+    is_in: Callable[[Path], bool] | None = None
     archives: tuple[Archive, ...] = ()
     by_hand: str = ""
     samples_per_class: float | None = None

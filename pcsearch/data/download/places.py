@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,20 +66,32 @@ class Presence:
 
 
 def presence(entry: CatalogEntry, root: Path) -> Presence:
-    """Look for a dataset's folder; `pcsearch data info` and `verify` look into it."""
+    """Look for a folder that the reader would take; `data info` and `verify` look into it."""
     if not entry.folder:
         return Presence(None, False, 0)
-    folder = root / entry.folder
-    if not folder.is_dir() and root.name == Path(entry.folder).name:
-        folder = root  # the dataset's own folder was given as the root
+    there = next((folder for folder in _own_folders(entry, root) if _holds_something(folder)), None)
     part_bytes = sum(
         path.stat().st_size
         for archive in entry.archives
         for path in (Places.of(entry, root).part(archive), Places.of(entry, root).archive(archive))
         if path.is_file()
     )
+    return Presence(there or root / entry.folder, there is not None, part_bytes)
+
+
+def _own_folders(entry: CatalogEntry, root: Path) -> Iterator[Path]:
+    """The folders that may be the dataset's, in the order in which its reader tries them."""
+    names = (entry.folder, *entry.other_folders)
+    yield from (root / name for name in names)
+    if root.name in names or (entry.is_in is not None and entry.is_in(root)):
+        yield root  # the dataset's own folder was given as the root
+
+
+def _holds_something(folder: Path) -> bool:
+    """Whether there is anything in it, or it cannot be looked into."""
+    if not folder.is_dir():
+        return False
     try:
-        there = folder.is_dir() and any(folder.iterdir())
+        return any(folder.iterdir())
     except PermissionError:
-        there = True
-    return Presence(folder, there, part_bytes)
+        return True

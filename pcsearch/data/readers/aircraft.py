@@ -14,6 +14,7 @@ from pcsearch.data.readers.official import (
     assemble,
     boxes_of_corners,
     dataset_folder,
+    holds,
     level_of,
 )
 from pcsearch.data.readers.text_tables import read_boxes, read_names, read_table
@@ -112,6 +113,7 @@ ENTRY = CatalogEntry(
     homepage="https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/",
     images={"train": 6667, "test": 3333},
     folder="fgvc-aircraft-2013b",
+    is_in=holds(*_NEEDED),
     archives=(
         Archive(
             file="fgvc-aircraft-2013b.tar.gz",

@@ -16,6 +16,7 @@ from pcsearch.data.readers.official import (
     boxes_of_corners,
     dataset_folder,
     find_place,
+    holds,
     labels_of_numbers,
 )
 from pcsearch.errors import UserError
@@ -26,6 +27,7 @@ _META = tuple(f"{place}cars_meta.mat" for place in _DEVKIT)
 _TRAIN = tuple(f"{place}cars_train_annos.mat" for place in _DEVKIT)
 _TEST_NAMES = ("cars_test_annos_withlabels.mat", "cars_test_annos_withlabels (1).mat")
 _TEST = tuple(f"{place}{name}" for name in _TEST_NAMES for place in ("", *_DEVKIT))
+_TWO_FOLDERS = ("cars_train/", "cars_test/", _META, _TRAIN, _TEST)
 _CORNERS = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 
 
@@ -40,9 +42,7 @@ def read(options: DataOptions) -> Dataset:
     """
     if _is_one_folder(options.root):
         return _read_one_folder(options)
-    folder = dataset_folder(
-        ENTRY, options.root, ("cars_train/", "cars_test/", _META, _TRAIN, _TEST)
-    )
+    folder = dataset_folder(ENTRY, options.root, _TWO_FOLDERS)
     train = read_mat(folder / _found(folder, _TRAIN))
     test = read_mat(folder / _found(folder, _TEST))
     if test.has("annotations") and not test.has("annotations.class"):
@@ -89,6 +89,10 @@ def _is_one_folder(root: Path) -> bool:
     return any((folder / "car_ims").is_dir() for folder in folders)
 
 
+def _is_own_folder(folder: Path) -> bool:
+    return holds(*_TWO_FOLDERS)(folder) or holds(*_ONE_FOLDER)(folder)
+
+
 def _found(folder: Path, places: tuple[str, ...]) -> str:
     return find_place(folder, places) or places[0]
 
@@ -119,6 +123,7 @@ ENTRY = CatalogEntry(
     homepage="https://ai.stanford.edu/~jkrause/cars/car_dataset.html",
     images={"train": 8144, "test": 8041},
     folder="stanford_cars",
+    is_in=_is_own_folder,
     by_hand="Its site is gone: fetch a copy, for example "
     "https://www.kaggle.com/datasets/jessicali9530/stanford-cars-dataset (images) and what "
     "https://github.com/pytorch/vision/issues/7545 links to (development kit, test labels), and "

@@ -14,7 +14,7 @@ from pcsearch.data.dataset import Dataset, Int64Array, Part, UInt8Array
 from pcsearch.data.entry import Archive, CatalogEntry
 from pcsearch.data.options import DataOptions
 from pcsearch.data.readers import cifar_files as files
-from pcsearch.data.readers.official import dataset_folder, level_of
+from pcsearch.data.readers.official import dataset_folder, holds, level_of
 from pcsearch.data.readers.text_tables import read_names
 from pcsearch.data.sources import LoadedImages
 from pcsearch.errors import UserError
@@ -155,11 +155,15 @@ def _find(entry: CatalogEntry, root: Path) -> tuple[_Layout, Path]:
     layouts = _LAYOUTS[entry.id]
     for layout in layouts:
         for folder in (root / layout.folder, root):
-            if all((folder / name).is_file() for name in layout.needed):
+            if holds(*layout.needed)(folder):
                 return layout, folder
     begun = [layout for layout in layouts if (root / layout.folder).is_dir()]
     layout = (begun or list(layouts))[0]
     return layout, dataset_folder(replace(entry, folder=layout.folder), root, layout.needed)
+
+
+def _is_own_folder(dataset_id: str, folder: Path) -> bool:
+    return any(holds(*layout.needed)(folder) for layout in _LAYOUTS[dataset_id])
 
 
 def _names(path: Path, key: str) -> list[str]:
@@ -209,7 +213,9 @@ CIFAR10_ENTRY = CatalogEntry(
     terms=_TERMS,
     homepage=f"{_SITE}/cifar.html",
     images={"train": 50_000, "test": 10_000},
-    folder="cifar-10-batches-py",
+    folder=_LAYOUTS["cifar10"][0].folder,
+    other_folders=tuple(layout.folder for layout in _LAYOUTS["cifar10"][1:]),
+    is_in=partial(_is_own_folder, "cifar10"),
     archives=(
         Archive(
             file="cifar-10-python.tar.gz",
@@ -233,7 +239,9 @@ CIFAR100_ENTRY = CatalogEntry(
     terms=_TERMS,
     homepage=f"{_SITE}/cifar.html",
     images={"train": 50_000, "test": 10_000},
-    folder="cifar-100-python",
+    folder=_LAYOUTS["cifar100"][0].folder,
+    other_folders=tuple(layout.folder for layout in _LAYOUTS["cifar100"][1:]),
+    is_in=partial(_is_own_folder, "cifar100"),
     archives=(
         Archive(
             file="cifar-100-python.tar.gz",

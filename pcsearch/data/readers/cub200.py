@@ -9,7 +9,7 @@ import numpy as np
 from pcsearch.data.dataset import Dataset, Float32Array
 from pcsearch.data.entry import Archive, CatalogEntry
 from pcsearch.data.options import DataOptions
-from pcsearch.data.readers.official import Listing, assemble, dataset_folder
+from pcsearch.data.readers.official import Listing, assemble, dataset_folder, holds
 from pcsearch.data.readers.text_tables import read_table
 from pcsearch.errors import UserError
 
@@ -64,6 +64,11 @@ def read(options: DataOptions) -> Dataset:
     )
 
 
+def _is_own_folder(folder: Path) -> bool:
+    of_nabirds = (folder / "hierarchy.txt").exists()  # it has all of these tables, too
+    return holds(*_NEEDED)(folder) and not of_nabirds
+
+
 def _boxes(folder: Path, texts: list[str]) -> Float32Array:
     try:
         boxes = np.array([text.split() for text in texts], dtype=np.float32)
@@ -88,6 +93,7 @@ ENTRY = CatalogEntry(
     homepage="https://www.vision.caltech.edu/datasets/cub_200_2011/",
     images={"train": 5994, "test": 5794},
     folder="CUB_200_2011",
+    is_in=_is_own_folder,
     archives=(
         Archive(
             file="CUB_200_2011.tgz",

@@ -18,6 +18,7 @@ from pcsearch.data.readers.official import (
     assemble,
     dataset_folder,
     find_place,
+    holds,
     labels_of_numbers,
 )
 from pcsearch.errors import UserError
@@ -138,6 +139,7 @@ ENTRY = CatalogEntry(
     homepage=f"{_SITE}/",
     images={"train": 12000, "test": 8580},
     folder="stanford_dogs",
+    is_in=holds(_TRAIN, _TEST, _IMAGES),
     archives=(
         _archive(
             "images.tar",

@@ -8,7 +8,13 @@ from pcsearch.data.dataset import Dataset, Int64Array
 from pcsearch.data.entry import Archive, CatalogEntry
 from pcsearch.data.options import DataOptions
 from pcsearch.data.readers.matlab import MatFile, read_mat
-from pcsearch.data.readers.official import Listing, assemble, dataset_folder, labels_of_numbers
+from pcsearch.data.readers.official import (
+    Listing,
+    assemble,
+    dataset_folder,
+    holds,
+    labels_of_numbers,
+)
 from pcsearch.errors import UserError
 
 _NEEDED = ("imagelabels.mat", "setid.mat", "jpg/")
@@ -86,6 +92,7 @@ ENTRY = CatalogEntry(
     homepage=_SITE,
     images={"train": 1020, "val": 1020, "test": 6149},
     folder="flowers-102",
+    is_in=holds(*_NEEDED),
     archives=(
         _file("102flowers.tgz", 344_862_509, "52808999861908f626f3c1f4e79d11fa", unpack=True),
         _file("imagelabels.mat", 502, "e0620be6f572b9609742df49c70aed4d", unpack=False),

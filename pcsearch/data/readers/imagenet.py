@@ -19,6 +19,7 @@ from pcsearch.data.readers.imagenet_layout import (
     absent_classes,
     class_names,
     find_imagenet,
+    is_imagenet,
     strange_classes,
     training_files,
     validation_files,
@@ -142,6 +143,8 @@ ENTRY = CatalogEntry(
     homepage=HOMEPAGE,
     images={"train": 1_281_167, "test": CLASSES * VALIDATION_IMAGES_PER_CLASS},
     folder=FOLDERS[0],
+    other_folders=FOLDERS[1:],
+    is_in=is_imagenet,
     by_hand=BY_HAND,
     samples_per_class=1200.0,
 )

@@ -56,23 +56,37 @@ def find_imagenet(root: Path) -> ImageNetFolder | None:
         UserError: it is there, but not unpacked, or without its validation images.
     """
     for base in (*(root / name for name in FOLDERS), root):
-        for inner in _IMAGES_IN:
-            images = base / inner if inner != "." else base
-            if not (images / "train").is_dir():
-                continue
-            names = _names_in(images / "train")
-            wnids = tuple(name for name in names if _WNID.fullmatch(name))
-            if not wnids:
-                _refuse_archives(images / "train", names)
-                continue
-            if not (images / "val").is_dir():
-                raise UserError(
-                    f"{images} holds train/, but no val/: unpack ILSVRC2012_img_val.tar in "
-                    f"{images / 'val'}; its images are the test part."
-                )
-            above = images.relative_to(root).parts
-            tables = (images, *images.parents[: len(above)])
-            return ImageNetFolder(images, tables, wnids)
+        if found := _imagenet_in(base, root):
+            return found
+    return None
+
+
+def is_imagenet(folder: Path) -> bool:
+    """Whether this folder is ImageNet, complete or not."""
+    try:
+        return _imagenet_in(folder, folder) is not None
+    except UserError:
+        return True
+
+
+def _imagenet_in(base: Path, root: Path) -> ImageNetFolder | None:
+    for inner in _IMAGES_IN:
+        images = base / inner if inner != "." else base
+        if not (images / "train").is_dir():
+            continue
+        names = _names_in(images / "train")
+        wnids = tuple(name for name in names if _WNID.fullmatch(name))
+        if not wnids:
+            _refuse_archives(images / "train", names)
+            continue
+        if not (images / "val").is_dir():
+            raise UserError(
+                f"{images} holds train/, but no val/: unpack ILSVRC2012_img_val.tar in "
+                f"{images / 'val'}; its images are the test part."
+            )
+        above = images.relative_to(root).parts
+        tables = (images, *images.parents[: len(above)])
+        return ImageNetFolder(images, tables, wnids)
     return None
 
 

@@ -16,7 +16,7 @@ from pcsearch.data.readers.imagenet import (
     imagenet_folder,
     read_classes,
 )
-from pcsearch.data.readers.imagenet_layout import CLASSES, FOLDERS
+from pcsearch.data.readers.imagenet_layout import CLASSES, FOLDERS, is_imagenet
 from pcsearch.errors import UserError
 
 SUBSET_CLASSES = 117
@@ -99,6 +99,8 @@ DOGS_ENTRY = CatalogEntry(
     homepage=HOMEPAGE,
     images=_TEST_IMAGES,
     folder=FOLDERS[0],
+    other_folders=FOLDERS[1:],
+    is_in=is_imagenet,
     by_hand=BY_HAND,
 )
 
@@ -115,5 +117,7 @@ RANDOM_ENTRY = CatalogEntry(
     homepage=HOMEPAGE,
     images=_TEST_IMAGES,
     folder=FOLDERS[0],
+    other_folders=FOLDERS[1:],
+    is_in=is_imagenet,
     by_hand=BY_HAND,
 )

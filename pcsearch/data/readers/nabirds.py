@@ -10,7 +10,7 @@ import numpy as np
 from pcsearch.data.dataset import Dataset
 from pcsearch.data.entry import Archive, CatalogEntry
 from pcsearch.data.options import DataOptions
-from pcsearch.data.readers.official import Listing, assemble, dataset_folder, level_of
+from pcsearch.data.readers.official import Listing, assemble, dataset_folder, holds, level_of
 from pcsearch.data.readers.text_tables import read_boxes, read_table
 from pcsearch.errors import UserError
 
@@ -120,6 +120,7 @@ ENTRY = CatalogEntry(
     homepage="https://dl.allaboutbirds.org/nabirds",
     images={"train": 23929, "test": 24633},
     folder="nabirds",
+    is_in=holds(*_NEEDED),
     archives=(Archive("nabirds.tar.gz", ()),),
     by_hand="Fill in the form at https://dl.allaboutbirds.org/nabirds, download nabirds.tar.gz "
     "and put it into the root: pcsearch data get nabirds unpacks it",

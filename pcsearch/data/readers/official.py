@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from pcsearch.data.entry import CatalogEntry
 from pcsearch.data.options import DataOptions
 from pcsearch.data.sources import FileImages
 from pcsearch.errors import UserError, did_you_mean
+
+Needed = Sequence[str | tuple[str, ...]]
+"""Files, and folders with a "/" at their end, that a dataset needs; of a tuple any one."""
 
 _FEW_MISSING = 10
 
@@ -54,26 +57,19 @@ def level_of(entry: CatalogEntry, options: DataOptions) -> str:
     return wanted
 
 
-def dataset_folder(
-    entry: CatalogEntry, root: Path, needed: Sequence[str | tuple[str, ...]]
-) -> Path:
+def dataset_folder(entry: CatalogEntry, root: Path, needed: Needed) -> Path:
     """The dataset's folder: `root / entry.folder`, or `root` itself where it is that folder.
 
     Args:
         entry: the dataset.
         root: what the user gave as data.root.
-        needed: files, and folders with a "/" at their end, that must be there; of a tuple any
-            one, as `find_place` finds it.
+        needed: what must be there.
 
     Raises:
         UserError: naming what is missing and what to do about it.
     """
     candidates = (root / entry.folder, root)
-    alternatives = [(places,) if isinstance(places, str) else places for places in needed]
-    missing = {
-        folder: [places[0] for places in alternatives if find_place(folder, places) is None]
-        for folder in candidates
-    }
+    missing = {folder: _missing(folder, needed) for folder in candidates}
     for folder in candidates:
         if not missing[folder]:
             return folder
@@ -88,6 +84,17 @@ def dataset_folder(
         f"{entry.title} is not at {root / entry.folder}{gone}. {how_to_get(entry, root)}. "
         f"If it is elsewhere, give the folder that holds {entry.folder} (data.root, or --root)."
     )
+
+
+def holds(*needed: str | tuple[str, ...]) -> Callable[[Path], bool]:
+    """Whether all of these are in a folder; for `CatalogEntry.is_in`."""
+    return lambda folder: not _missing(folder, needed)
+
+
+def _missing(folder: Path, needed: Needed) -> list[str]:
+    """What a folder lacks, by the first of its places, as `find_place` looks for it."""
+    alternatives = [(places,) if isinstance(places, str) else places for places in needed]
+    return [places[0] for places in alternatives if find_place(folder, places) is None]
 
 
 def find_place(folder: Path, places: Sequence[str]) -> str | None:

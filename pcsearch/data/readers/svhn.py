@@ -13,7 +13,7 @@ from pcsearch.data.classes import choose_classes, rows_of
 from pcsearch.data.dataset import Dataset, Int64Array, Part, UInt8Array
 from pcsearch.data.entry import Archive, CatalogEntry
 from pcsearch.data.options import DataOptions
-from pcsearch.data.readers.official import dataset_folder
+from pcsearch.data.readers.official import dataset_folder, holds
 from pcsearch.data.sources import LoadedImages
 from pcsearch.errors import UserError
 
@@ -145,6 +145,7 @@ ENTRY = CatalogEntry(
     homepage=f"{_SITE}/",
     images={"train": 73_257, "test": 26_032},
     folder="svhn",
+    is_in=holds(_TRAIN, _TEST),
     archives=(
         Archive(
             file=_TRAIN,

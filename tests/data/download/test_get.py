@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,14 @@ from pcsearch.data.download.places import DOWNLOADS
 from pcsearch.data.entry import Archive
 from pcsearch.errors import UserError
 
+from ..readers.layouts import (
+    build_aircraft,
+    build_cars,
+    build_cars_in_one_folder,
+    build_dogs,
+    build_flowers102,
+    build_nabirds,
+)
 from .server import Habits, Server
 from .small_cub import QUICK, Recorded, check_whole, entry, members, tar_of, tgz, tree
 
@@ -253,6 +262,44 @@ def test_presence_is_a_glance(server: Server, tmp_path: Path) -> None:
     get(entry(server.serve("/a.tgz", Habits(tgz()))), tmp_path, Recorded(), patience=QUICK)
     assert presence(entry(), tmp_path).there
     assert presence(entry(), tmp_path / "CUB_200_2011").there
+
+
+@pytest.mark.parametrize(
+    ("dataset", "file", "where"),
+    [
+        ("imagenet", "ILSVRC2012/train/n01440764/1.JPEG", "ILSVRC2012"),
+        ("imagenet_dogs", "ILSVRC/Data/CLS-LOC/train/n01440764/1.JPEG", "ILSVRC"),
+        ("imagenet_random", "train/n01440764/1.JPEG", ""),
+        ("imagenet", "train/n01440764.tar", ""),
+        ("cifar10", "cifar-10-batches-bin/test_batch.bin", "cifar-10-batches-bin"),
+        ("cifar100", "cifar-100-binary/test.bin", "cifar-100-binary"),
+        ("imagenet", "train/gull/1.jpg", None),
+        ("cub200", "images/1.jpg", None),
+        ("cifar10", "test_batch", None),
+    ],
+)
+def test_presence_knows_the_folders_that_readers_take(
+    dataset: str, file: str, where: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    found = presence(DATASETS[dataset], tmp_path)
+    entry_folder = tmp_path / DATASETS[dataset].folder
+    assert found.there == (where is not None)
+    assert found.folder == (entry_folder if where is None else tmp_path / where)
+
+
+@pytest.mark.parametrize("build", [build_cars, build_cars_in_one_folder, build_aircraft,
+                                   build_nabirds, build_flowers102, build_dogs])  # fmt: skip
+def test_presence_of_a_datasets_own_folder_under_another_name(
+    build: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "made").mkdir()
+    own = build(tmp_path / "made").rename(tmp_path / "my-copy")
+    dataset = build.__name__.removeprefix("build_").partition("_")[0]
+    there = [name for name, one in DATASETS.items() if one.folder and presence(one, own).there]
+    assert there == [dataset]
+    assert presence(DATASETS[dataset], own).folder == own
 
 
 def test_someone_elses_file_in_the_root_stays(server: Server, tmp_path: Path) -> None:
