@@ -16,6 +16,9 @@ from pcsearch.data.dataset import Dataset, Int64Array, Part
 from pcsearch.data.sources import LoadedImages
 from pcsearch.errors import UserError
 
+ELSEWHERE = "(another process decodes them)"
+"""What is added to the name of images that are waited for."""
+
 
 @dataclass(frozen=True)
 class TrainingImages:
@@ -54,10 +57,11 @@ def prepare_training(
     progress: Progress | None = None,
     *,
     aspect: Aspect = "warp",
+    waiting: Progress | None = None,
 ) -> TrainingImages:
     """Decode the training images (see `ensure_store` for arguments and errors)."""
     part = dataset.train
-    store = _decoded(part, resize, aspect, folder, on_bad_image, progress)
+    store = _decoded(part, resize, aspect, folder, on_bad_image, progress, waiting)
     given_val = dataset.given_val
     if given_val is not None:
         given_val = np.flatnonzero(np.isin(store.kept, given_val)).astype(np.int64)
@@ -73,6 +77,7 @@ def prepare_test(
     progress: Progress | None = None,
     *,
     aspect: Aspect = "warp",
+    waiting: Progress | None = None,
 ) -> TestImages:
     """Decode the test images (see `ensure_store` for arguments and errors).
 
@@ -81,7 +86,7 @@ def prepare_test(
     part = dataset.test
     if part is None:
         raise UserError(f"dataset {dataset.id} has no test images.")
-    store = _decoded(part, resize, aspect, folder, on_bad_image, progress)
+    store = _decoded(part, resize, aspect, folder, on_bad_image, progress, waiting)
     labels = part.labels[store.kept]
     lost = sorted(set(part.labels.tolist()) - set(labels.tolist()))
     if lost:
@@ -97,6 +102,7 @@ def _decoded(
     folder: Path,
     on_bad_image: OnBadImage,
     progress: Progress | None,
+    waiting: Progress | None,
 ) -> ImageStore:
     store = ensure_store(
         part.images,
@@ -105,6 +111,7 @@ def _decoded(
         folder=folder,
         on_bad_image=on_bad_image,
         progress=progress,
+        waiting=waiting,
     )
     if isinstance(part.images, LoadedImages):
         part.images.drop()  # the store has them now, mapped and shared

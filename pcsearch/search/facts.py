@@ -10,7 +10,13 @@ from pcsearch.data.catalog import open_dataset
 from pcsearch.data.dataset import Dataset
 from pcsearch.data.fieldguide.options import FieldguideOptions
 from pcsearch.data.options import DataOptions
-from pcsearch.data.prepared import TestImages, TrainingImages, prepare_test, prepare_training
+from pcsearch.data.prepared import (
+    ELSEWHERE,
+    TestImages,
+    TrainingImages,
+    prepare_test,
+    prepare_training,
+)
 from pcsearch.data.preprocessing import ColorJitter, Preprocessing
 from pcsearch.data.splits import Split, split_for
 from pcsearch.errors import UserError
@@ -113,11 +119,17 @@ def _prepared(
     name = dataset.id
     image, bad_images = recipe.image_for(name), recipe.data.on_bad_image
 
-    def show(part: str) -> Callable[[int, int], None]:
-        return lambda done, total: progress(f"{name} {part} images", done, total)
+    def show(what: str) -> Callable[[int, int], None]:
+        return lambda done, total: progress(f"{name} {what}", done, total)
 
     training = prepare_training(
-        dataset, image.resize, cache, bad_images, show("training"), aspect=image.aspect
+        dataset,
+        image.resize,
+        cache,
+        bad_images,
+        show("training images"),
+        aspect=image.aspect,
+        waiting=show(f"training images {ELSEWHERE}"),
     )
     split = split_of(recipe, training, 0)
     test, bad = None, training.store.bad
@@ -128,7 +140,13 @@ def _prepared(
                 "confirm.seeds=0 to search only"
             )
         test = prepare_test(
-            dataset, image.resize, cache, bad_images, show("test"), aspect=image.aspect
+            dataset,
+            image.resize,
+            cache,
+            bad_images,
+            show("test images"),
+            aspect=image.aspect,
+            waiting=show(f"test images {ELSEWHERE}"),
         )
         bad = (*bad, *test.store.bad)
     counts = ImageCounts(

@@ -19,7 +19,7 @@ from pcsearch.data.catalog import open_dataset
 from pcsearch.data.download.room import readable
 from pcsearch.data.entry import CatalogEntry
 from pcsearch.data.options import DataOptions
-from pcsearch.data.prepared import prepare_test, prepare_training
+from pcsearch.data.prepared import ELSEWHERE, prepare_test, prepare_training
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,24 @@ def dataset_images(
     watched = _Building(progress)
     names = [f"{entry.id} {part} images" for part in ("training", "test")]
     training = prepare_training(
-        dataset, resize, cache, on_bad_image, watched.of(names[0]), aspect=aspect
+        dataset,
+        resize,
+        cache,
+        on_bad_image,
+        watched.of(names[0]),
+        aspect=aspect,
+        waiting=watched.of(f"{names[0]} {ELSEWHERE}"),
     )
     stores = [training.store]
     if dataset.test is not None:
         test = prepare_test(
-            dataset, resize, cache, on_bad_image, watched.of(names[1]), aspect=aspect
+            dataset,
+            resize,
+            cache,
+            on_bad_image,
+            watched.of(names[1]),
+            aspect=aspect,
+            waiting=watched.of(f"{names[1]} {ELSEWHERE}"),
         )
         stores.append(test.store)
     return [

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from zlib import crc32
 
 import numpy as np
 import PIL
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from pcsearch.data.cache.blocks import blocks_whole
 from pcsearch.data.cache.build import stored_image, write_pixels
@@ -68,6 +68,7 @@ def ensure_store(
     on_bad_image: OnBadImage = "fail",
     workers: int | None = None,
     progress: Progress | None = None,
+    waiting: Progress | None = None,
 ) -> ImageStore:
     """The store of these images, built now unless a whole one exists.
 
@@ -84,6 +85,8 @@ def ensure_store(
         on_bad_image: `fail` raises and names the unreadable images; `skip` leaves them out.
         workers: threads that decode (Pillow releases the interpreter lock); default: all CPUs.
         progress: called with (images done, images in all) from this thread.
+        waiting: called likewise, with none done when another process is found to build the store,
+            with all done when that one's turn is over.
 
     Raises UserError for unreadable images under `fail`, when no image is readable, when the
     disk is too full (needed and free space are stated), when the store does not fit in the size
@@ -98,7 +101,7 @@ def ensure_store(
         needed_bytes = len(images) * (resize * resize * 3 + _BESIDE_PIXELS_BYTES)
         with disk_errors(folder, needed_bytes):
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(files.lock):
+            with _alone(files.lock, len(images), waiting):
                 _recheck_touched(files, workers)
                 store = _open_checked(files, images, workers)
                 if store is None:
@@ -145,6 +148,24 @@ def _open_checked(files: StoreFiles, source: ImageSource, workers: int) -> Image
     if store is None or meta is None or not blocks_whole(files.pixels, meta, workers):
         return None
     return None if any(_reads(source, index, meta) for index in meta.bad_indices) else store
+
+
+@contextlib.contextmanager
+def _alone(path: Path, images: int, waiting: Progress | None) -> Iterator[None]:
+    """Hold a store's lock; `waiting` is told where that takes another process's time."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if waiting is not None:
+            waiting(0, images)
+        lock.acquire()
+        if waiting is not None:
+            waiting(images, images)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _recheck_touched(files: StoreFiles, workers: int) -> None:

@@ -12,10 +12,12 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from pcsearch.data.cache import OnBadImage, ensure_store, open_store
+from pcsearch.data.cache.layout import StoreFiles
 from pcsearch.data.sources import ArrayImages, FileImages
 from pcsearch.errors import UserError
 
 from ..image_files import CountedImages, leftovers, noise
+from .processes import LOCK, said, start
 
 
 def files_in(folder: Path, count: int = 5) -> FileImages:
@@ -97,6 +99,33 @@ def test_a_strip_is_a_bad_image_of_aspect_keep(tmp_path: Path) -> None:
         assert store.kept.tolist() == [0, 1, 2, 4]
     assert built.count(5) == 1
     assert ensure_store(images, 8, folder=folder).bad == ()
+
+
+def test_waiting_for_another_process_is_told(tmp_path: Path) -> None:
+    source, folder = ArrayImages(np.zeros((3, 4, 4), np.uint8), "square"), tmp_path / "cache"
+    told: list[tuple[int, int]] = []
+    waits = threading.Event()
+
+    def waiting(done: int, total: int) -> None:
+        told.append((done, total))
+        waits.set()
+
+    files = StoreFiles(folder, ensure_store(source, 4, folder=folder, waiting=waiting).path.stem)
+    assert told == []
+    files.meta.unlink()
+    holder = start(LOCK, files.lock)
+    assert said(holder) == "held"
+    waiter = threading.Thread(
+        target=lambda: ensure_store(source, 4, folder=folder, waiting=waiting), daemon=True
+    )
+    waiter.start()
+    assert waits.wait(30)
+    assert waiter.is_alive()
+    assert told == [(0, 3)]
+    holder.communicate("\n")
+    waiter.join(30)
+    assert told == [(0, 3), (3, 3)]
+    assert files.meta.exists()
 
 
 def spoil(images: FileImages) -> FileImages:
