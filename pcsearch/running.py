@@ -30,7 +30,7 @@ from pcsearch.search.observer import Observer
 from pcsearch.search.opened import hand_over
 from pcsearch.search.plan import Plan, build_plan
 from pcsearch.search.sizing import Sizing, one_a_cpu, size_trials
-from pcsearch.search.state import CampaignState
+from pcsearch.search.state import CampaignState, replay
 
 TRIAL_MODULES = (
     "ray.tune",
@@ -182,11 +182,10 @@ def run_in(
     for dataset in ready.datasets:
         hand_over(dataset, folder.data)
     folder.share_data()
+    state = _as_it_is_now(folder, state, observer)
     began = time.monotonic() - (state.seconds if state else 0.0)
     sizing = ready.sizing
-    with folder.open_journal() as journal:
-        if state is not None:
-            observer.history(folder.events())
+    with folder.open_journal(after=state.events if state else 0) as journal:
         campaign = Campaign(
             ready.plan if state is None else state.plan,
             journal,
@@ -224,6 +223,21 @@ def run_in(
     return Outcome(folder, campaign.state, summarise(campaign.state), ready.address)
 
 
+def _as_it_is_now(
+    folder: RunFolder, state: CampaignState | None, observer: Observer
+) -> CampaignState | None:
+    """The state of a campaign that is gone on with, of which the observer is told.
+
+    While images and Ray were made ready, a driver that was cut off from a store, and has lost the
+    run since, may have got one more event through.
+    """
+    if state is None:
+        return None
+    events = list(folder.events())
+    observer.history(events)
+    return state if state.events == len(events) else replay(events)
+
+
 def _without_ray(what: str, folder: RunFolder, observer: Observer, go_on: str) -> None:
     """End this process: whatever waits for Ray would wait in vain. The journal is whole."""
     told = (
@@ -243,7 +257,7 @@ def _without_ray(what: str, folder: RunFolder, observer: Observer, go_on: str) -
 def finish(folder: RunFolder, state: CampaignState) -> Outcome:
     """Write what is missing of a campaign that has nothing left to do."""
     if state.status not in ("complete", "failed"):
-        with folder.open_journal() as journal:
+        with folder.open_journal(after=state.events) as journal:
             campaign = Campaign(state.plan, journal, clock=lambda: state.seconds, state=state)
             campaign.end(status_of(campaign))
     folder.finish(summarise(state).to_json(), whole=True)

@@ -29,7 +29,11 @@ class _Guarded:
 
 
 @contextlib.contextmanager
-def guarded_journal(storage: Storage, lease: Lease) -> Iterator[Journal]:
-    """The storage's journal, compacted at the end if the campaign has ended."""
-    with SegmentJournal(storage) as journal:
+def guarded_journal(storage: Storage, lease: Lease, after: int) -> Iterator[Journal]:
+    """The storage's journal after `after` events, compacted at the end if the campaign has ended.
+
+    Raises:
+        TakenOverError: it holds another number of events.
+    """
+    with SegmentJournal(storage, after) as journal:
         yield _Guarded(journal, lease)

@@ -87,8 +87,8 @@ class RemoteRun(RunFolder):
     def created(self) -> float:
         return self.storage.modified("environment.json") or self.modified()
 
-    def open_journal(self) -> contextlib.AbstractContextManager[Journal]:
-        return guarded_journal(self.storage, self._held_lease())
+    def open_journal(self, after: int) -> contextlib.AbstractContextManager[Journal]:
+        return guarded_journal(self.storage, self._held_lease(), after)
 
     def share_data(self) -> None:
         for path in sorted(self.data.glob("*.npz")):

@@ -98,8 +98,8 @@ class RunFolder:
         except FileNotFoundError:  # somebody tidied up
             return self.modified()
 
-    def open_journal(self) -> contextlib.AbstractContextManager[Journal]:
-        """The journal, to be written."""
+    def open_journal(self, after: int) -> contextlib.AbstractContextManager[Journal]:
+        """The journal, to be written after the `after` events that were read from it."""
         return FileJournal(self.journal)
 
     def share_data(self) -> None:

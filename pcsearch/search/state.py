@@ -47,6 +47,8 @@ class CampaignState:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.status: Status = "running"
+        self.events = 1
+        """How many the journal holds that were folded in, the campaign's own first one included."""
         self.seconds = 0.0
         """The campaign's age at its latest event."""
         self.nodes = 0
@@ -70,6 +72,7 @@ class CampaignState:
 
     def apply(self, event: Event) -> None:
         """Fold one event in."""
+        self.events += 1
         passed = max(0.0, float(event.get("t", 0.0)) - self.seconds)
         self.seconds += passed
         self.node_seconds += passed * self.nodes

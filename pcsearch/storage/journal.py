@@ -66,18 +66,30 @@ class SegmentJournal:
     """A `Journal` in a storage; `append` returns when the event is durable.
 
     Args:
+        after: how many events the caller has read, to go on from; None takes all there are. What
+            an earlier driver wrote at the last moment, while it was cut off, would else be passed
+            over unseen.
         compact_above: so many files of one event are left as they are.
 
     Raises:
         UserError: the journal that is there already lacks a segment.
+        TakenOverError: it does not hold `after` events.
     """
 
-    def __init__(self, storage: Storage, *, compact_above: int = COMPACT_ABOVE) -> None:
+    def __init__(
+        self, storage: Storage, after: int | None = None, *, compact_above: int = COMPACT_ABOVE
+    ) -> None:
         self._storage = storage
         segments = chain(storage)
+        there = segments[-1].last if segments else 0
+        if after not in (None, there):
+            raise TakenOverError(
+                f"another process has written to {storage.url}/{FOLDER} meanwhile ({there} events, "
+                f"where {after} were read); if it has ended, the same command goes on"
+            )
         if sum(not segment.is_compacted for segment in segments) > compact_above:
             compact(storage)
-        self._next = segments[-1].last + 1 if segments else 1
+        self._next = there + 1
         self._begun = (0, b"")  # the number and the content that were written last, or nearly
         self._failed: PcsearchError | None = None
         self._ended = False

@@ -25,7 +25,7 @@ pytest.importorskip("moto", reason="needs moto, which is an S3 server")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 TUNE = ("tune", *SMALL, "--name=run", "--plain")
-AWAY_SECONDS = 14
+AWAY_SECONDS = 60
 """Longer than a worker is patient with a checkpoint, shorter than a driver with its journal."""
 
 
@@ -125,8 +125,15 @@ def test_a_driver_that_wakes_up_after_another_took_over_stops(
     wait_for(lambda: len(epoch_events(events(run))) >= 3, asleep)
     asleep.send_signal(signal.SIGSTOP)
     run.remove_all("lock")  # as somebody would who does not want to wait for half a minute
+    run.remove_all("driver.json")
     process = pcsearch.start("resume", run.url, "--plain")
+    wait_for(lambda: run.exists("driver.json"), process)
+    time.sleep(1)  # it has read the journal, and starts Ray: what was under way arrives now
+    before = events(run)
+    late = [event for event in whole.events("run") if history([event])][len(history(before))]
+    assert run.create(f"journal/{len(before) + 1:08}.jsonl", json.dumps(late).encode() + b"\n")
     wait_for(lambda: attempts(events(run)), process)
+    assert events(run)[len(before) + 1]["event"] == "resumed"
     asleep.send_signal(signal.SIGCONT)
     stopped = ended(asleep, timeout=60)
     assert stopped.code == 3, stopped

@@ -68,6 +68,19 @@ def test_a_driver_that_was_replaced_is_stopped(storage: Storage) -> None:
     ]
 
 
+def test_a_driver_that_has_not_read_everything_does_not_go_on(storage: Storage) -> None:
+    """An earlier driver, cut off from the store, may have got one more event through."""
+    early = SegmentJournal(storage, after=0)
+    fill(early, range(3))
+    read = len(stored(storage))
+    fill(early, range(3, 4))
+    with pytest.raises(TakenOverError, match="4 events, where 3 were read"):
+        SegmentJournal(storage, after=read)
+    with SegmentJournal(storage, after=4) as journal:
+        journal.append({"event": "resumed"})
+    assert stored(storage) == [*numbered(range(4)), {"event": "resumed"}]
+
+
 def test_of_many_drivers_one_goes_on(storage: Storage) -> None:
     together = threading.Barrier(6)
 
