@@ -37,7 +37,7 @@ from soak_parts.campaigns import KINDS, USUAL, Reference, reference
 from soak_parts.ledger import Ledger, as_json, table
 from soak_parts.ordeal import CHEAP, Decks, Ordeal
 
-SMALL_DISK_EVERY = 3
+SMALL_DISK_EVERY = 4  # of three kinds in turn: each has its turn on a small disk
 
 
 def main(arguments: list[str] | None = None) -> None:

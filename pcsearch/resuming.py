@@ -40,6 +40,8 @@ def resume_run(
     """Go on with a run; see `pcsearch.api.resume`."""
     with held(find_run(run, runs, begun=False)) as folder:
         state = folder.state() if folder.has_begun else None
+        if state is not None and state.recipe is not None:  # a widening may have been cut off
+            folder.write_text("recipe.yaml", state.recipe)
         before = _stated_recipe(folder, state)
         recipe = _with(before, overrides)
         wider = recipe != before
@@ -62,14 +64,12 @@ def resume_run(
                 campaign.resume(**who, version=version("pcsearch"))
                 if wider:
                     campaign.extend(ready.plan, recipe.dump_yaml())
+                    folder.write_text("recipe.yaml", recipe.dump_yaml())
 
             folder.make_folders()
             if wider and state is None:  # from now on the journal begins with the wider plan
                 folder.write_text("recipe.yaml", recipe.dump_yaml())
-            outcome = run_in(folder, ready, observer, state, go_on)
-            if wider:
-                folder.write_text("recipe.yaml", recipe.dump_yaml())
-            return outcome
+            return run_in(folder, ready, observer, state, go_on)
 
 
 def _stated_recipe(folder: RunFolder, state: CampaignState | None) -> Recipe:

@@ -17,6 +17,8 @@ from tests.e2e.cli import PACKAGE, Process, descendants
 
 Event = dict[str, Any]
 POLL_SECONDS = 0.004
+NOT_PASSED = ("RAY_", "PYTHONUNBUFFERED")
+"""Beginnings of environment variables: buffers that cannot be written out are part of the test."""
 
 
 class HungError(Exception):
@@ -60,7 +62,7 @@ class Launch:
         self.before = self._tail.read()
         self.events: list[Event] = []
         self._output = folder / "output.txt"
-        environment = {key: os.environ[key] for key in os.environ if not key.startswith("RAY_")}
+        environment = {key: os.environ[key] for key in os.environ if not key.startswith(NOT_PASSED)}
         environment |= {
             "PCSEARCH_CACHE": str(folder / "cache"),
             "PYTHONPATH": str(PACKAGE),

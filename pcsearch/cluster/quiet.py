@@ -37,7 +37,8 @@ def stderr_to_file(path: Path) -> Iterator[None]:
         with _told_on_stderr():
             yield
     finally:
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # a full disk; what is said of that must get through
+            sys.stderr.flush()
         os.dup2(kept, 2)
         os.close(kept)
         os.close(log)

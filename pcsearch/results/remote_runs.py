@@ -25,7 +25,7 @@ from pcsearch.errors import PcsearchError, UserError, did_you_mean
 from pcsearch.results.guarded_journal import guarded_journal
 from pcsearch.results.naming import resume_command
 from pcsearch.results.store import RunFolder, check_name
-from pcsearch.search.ending import Marker
+from pcsearch.search.ending import GRACE_SECONDS, Marker
 from pcsearch.search.journal import Event, Journal
 from pcsearch.search.state import CampaignState, Status, replay
 from pcsearch.search.trial import checkpoint_folder
@@ -149,6 +149,7 @@ class _StoredMarker:
 
     def touch(self) -> None:
         self._is_clear = False
+        self._storage.hurry(GRACE_SECONDS)
         self._setting = _in_background(
             "marking the stop", lambda: self._storage.write(STOP_MARKER, b"")
         )

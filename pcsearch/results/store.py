@@ -15,6 +15,7 @@ runs/NAME/
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -144,14 +145,18 @@ class RunFolder:
 
     def is_locked(self) -> bool:
         """Whether a process is running this campaign now."""
-        path = self.path / "driver.lock"
-        if not path.exists():
-            return False
         try:
-            with FileLock(path, timeout=0):
-                return False
-        except (Timeout, OSError):
+            file = open_regular(self.path / "driver.lock")
+        except FileNotFoundError:
+            return False
+        except OSError:  # not for us to read
             return True
+        with file:  # shared, for readers must not take each other for a driver, or write anything
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return False
 
     def finish(self, summary: object, *, whole: bool) -> None:
         """Write the final summary; a campaign that ran to its end needs no checkpoints."""

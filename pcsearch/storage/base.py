@@ -35,6 +35,13 @@ class Storage(Protocol):
         """The root, as `open_storage` takes it."""
         ...
 
+    def hurry(self, seconds: float) -> None:
+        """From `seconds` from now on, wait for no answer any more that others waited for in vain.
+
+        An operation then raises `StorageError` at once. May be called by a signal's handler.
+        """
+        ...
+
     def read(self, name: str) -> bytes:
         """A file's content.
 

@@ -29,6 +29,9 @@ class LocalStorage:
     def url(self) -> str:
         return str(self._root)
 
+    def hurry(self, seconds: float) -> None:
+        """A file system answers, or says why not."""
+
     def read(self, name: str) -> bytes:
         with self._explained(name):
             return self._existing(name).read_bytes()

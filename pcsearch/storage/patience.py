@@ -53,6 +53,11 @@ class Persistent:
         self._patience = patience
         self._met = threading.Event()
         self._away = threading.Event()
+        self._until: float | None = None
+
+    def hurry(self, seconds: float) -> None:
+        """From `seconds` from now on, do not ask a server again that does not answer."""
+        self._until = time.monotonic() + seconds  # nothing that a signal's handler must not do
 
     def run(self, operation: Callable[[], Result]) -> Result:
         """The operation's result.
@@ -60,6 +65,8 @@ class Persistent:
         Raises:
             StorageError: it failed by `PassingError` for as long as patience allows.
         """
+        if self._away.is_set() and self._is_late(0.0):
+            raise StorageError(f"{self._server} is not to be reached. {self._remedy}")
         wait, failing_since = self._patience.first_wait_seconds, None
         while True:
             try:
@@ -67,7 +74,7 @@ class Persistent:
             except PassingError as error:
                 now = time.monotonic()
                 failing_since = now if failing_since is None else failing_since
-                self._bear(error, now - failing_since + wait)
+                self._bear(error, now - failing_since + wait, self._is_late(wait))
             except Exception:
                 self._met.set()  # an answer, if not the one that was hoped for
                 raise
@@ -77,14 +84,19 @@ class Persistent:
             time.sleep(wait)
             wait = min(2 * wait, self._patience.longest_wait_seconds)
 
-    def _bear(self, error: PassingError, seconds: float) -> None:
+    def _is_late(self, seconds: float) -> bool:
+        """Whether somebody is in a hurry who would have to wait for longer than said."""
+        return self._until is not None and time.monotonic() + seconds > self._until
+
+    def _bear(self, error: PassingError, seconds: float, late: bool) -> None:
         """Return if the operation may be tried once more, `seconds` after it first failed."""
         patience = self._patience
         allowed = patience.total_seconds if self._met.is_set() else patience.unmet_seconds
-        if seconds > allowed:
+        if late or seconds > allowed:
+            self._away.set()
+            tried = "" if late else f" (tried for {_duration(allowed)})"
             raise StorageError(
-                f"{self._server} is not to be reached: {error} (tried for {_duration(allowed)}). "
-                f"{self._remedy}"
+                f"{self._server} is not to be reached: {error}{tried}. {self._remedy}"
             ) from error
         if not self._away.is_set():
             self._away.set()

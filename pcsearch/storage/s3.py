@@ -59,6 +59,9 @@ class S3Storage:
     def url(self) -> str:
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
+    def hurry(self, seconds: float) -> None:
+        self._persistent.hurry(seconds)
+
     def read(self, name: str) -> bytes:
         where = self._where(name)
 

@@ -175,6 +175,10 @@ def test_a_campaign_becomes_wider(pcsearch: CommandLine) -> None:
     assert "trials: 5" in (pcsearch.folder / "runs/run/recipe.yaml").read_text()
     study = pcsearch.summary("run")["studies"][0]
     assert len(study["arms"]["pc"]["test_top1"]["seeds"]) == 3
+    recipe = pcsearch.folder / "runs/run/recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("trials: 5", "trials: 3"))  # as if killed before
+    assert resume(pcsearch, "run").code == 0
+    assert "trials: 5" in recipe.read_text(), "as the journal has it"
 
 
 def test_a_driver_that_died_before_its_first_line_begins_anew(

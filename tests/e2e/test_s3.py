@@ -159,6 +159,23 @@ def test_while_the_server_is_away_the_campaign_waits(
     assert not [event for event in events(run) if event["event"] in ("retried", "failed")]
 
 
+def test_ctrl_c_while_the_server_is_away_does_not_wait_for_it(
+    pcsearch: CommandLine, whole: CommandLine, network: Network, run: Storage, runs: str
+) -> None:
+    process = pcsearch.start(*TUNE, "--runs", runs)
+    wait_for(lambda: len(epoch_events(events(run))) >= 3, process)
+    network.switch_off()
+    time.sleep(3)  # the driver waits for its journal
+    process.send_signal(signal.SIGINT)
+    result = ended(process, timeout=60)
+    assert result.code == 3, result
+    assert f"go on with: pcsearch resume {run.url}" in " ".join(result.err.split())
+    network.switch_on()
+    result = pcsearch.run("resume", run.url, "--plain")
+    assert result.code == 0, result
+    assert_whole(run, pcsearch, whole)
+
+
 def test_what_cannot_work_is_told_before_anything_starts(
     pcsearch: CommandLine, runs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

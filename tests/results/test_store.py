@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,14 @@ def test_a_folder_that_cannot_be_written_is_told_and_let_go(tmp_path: Path) -> N
     (tmp_path / "driver.json").rmdir()
     with held(folder):
         assert folder.is_locked()
+    assert not folder.is_locked()
+
+
+def test_readers_do_not_take_each_other_for_a_driver(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with held(folder):
+        pass
+    (tmp_path / "driver.lock").touch()
+    with (tmp_path / "driver.lock").open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        assert not folder.is_locked()

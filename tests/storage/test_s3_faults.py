@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pcsearch.errors import PcsearchError, UserError
+from pcsearch.storage.base import StorageError
 from pcsearch.storage.patience import Patience
 from pcsearch.storage.s3 import S3Storage
 from tests.storage import s3_server
@@ -59,6 +60,20 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(
     s3.write("x", b"old")
     with away(network, 1.5):
         assert OPERATIONS[operation](s3, tmp_path / "local")
+
+
+def test_who_is_in_a_hurry_waits_no_longer_than_said(s3: S3Storage, network: Network) -> None:
+    """Patience is for minutes; `hurry` ends that for an operation under way and those after it."""
+    patient = S3Storage(*s3.url.removeprefix("s3://").split("/", 1))
+    patient.write("x", b"old")
+    network.switch_off()
+    threading.Timer(1.0, patient.hurry, [0.5]).start()
+    began = time.monotonic()
+    for _ in range(3):
+        with pytest.raises(StorageError, match="is not to be reached"):
+            patient.read("x")
+    assert time.monotonic() - began < 30, "it would have been 15 minutes"
+    network.switch_on()
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
