@@ -6,7 +6,7 @@ hyperparameters calls the first alone, and the first never touches the test part
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from pcsearch.data.cache import Aspect, ImageStore, OnBadImage, Progress, ensure_store
 from pcsearch.data.dataset import Dataset, Int64Array, Part
 from pcsearch.data.sources import LoadedImages
+from pcsearch.data.splits import Split
 from pcsearch.errors import UserError
 
 ELSEWHERE = "(another process decodes them)"
@@ -30,6 +31,7 @@ class TrainingImages:
         given_val: the rows that the dataset sets aside for validation, or None.
         groups: [m] the dataset's groups, or None; see `Part`.
         class_names: N names.
+        splits: those that were asked for so far; a worker's next trial has them at once.
     """
 
     store: ImageStore
@@ -37,6 +39,7 @@ class TrainingImages:
     given_val: Int64Array | None
     groups: Int64Array | None
     class_names: tuple[str, ...]
+    splits: dict[tuple[object, ...], Split] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

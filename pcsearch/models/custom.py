@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -24,14 +25,19 @@ def is_reference(name: str) -> bool:
 def find_function(reference: str) -> Callable[..., object]:
     """The function that `module:function` names; modules beside the working directory count.
 
+    A recipe or a run that came from elsewhere must not run what lies in the run itself, nor
+    functions of Python and PyTorch that were never meant for it (`torch.hub.load`).
+
     Raises:
-        UserError: ill-formed, not to be imported, no such function.
+        UserError: ill-formed, not to be imported, no such function, or one of those.
     """
     if not _REFERENCE.fullmatch(reference):
         raise UserError(
             f'backbone "{reference}" is not of the form module:function, as in my_models:small_net'
         )
     module_name, _, path = reference.partition(":")
+    _refuse_foreign(reference, module_name)
+    _refuse_runs(reference, module_name)
     with _working_directory_importable():
         try:
             found: object = importlib.import_module(module_name)
@@ -48,7 +54,33 @@ def find_function(reference: str) -> Callable[..., object]:
         found = getattr(found, attribute)
     if not callable(found):
         raise UserError(f'backbone "{reference}" is a {type(found).__name__}, not a function')
+    if inspect.isroutine(found) or inspect.isclass(found):
+        _refuse_foreign(reference, str(getattr(found, "__module__", "")))
     return found
+
+
+def _refuse_foreign(reference: str, module_name: str) -> None:
+    """Of a module of Python or PyTorch itself, nothing is run that a recipe names."""
+    package = module_name.partition(".")[0]
+    if package == "torch" or package in sys.stdlib_module_names:
+        raise UserError(
+            f'backbone "{reference}" is of {package} itself; name a function of a module of your '
+            "own that returns the network"
+        )
+
+
+def _refuse_runs(reference: str, module_name: str) -> None:
+    """A run that was handed on may hold anything, and its recipe is what names the module."""
+    folder = Path.cwd()
+    signs = ["journal.jsonl"]
+    for part in module_name.split("."):
+        if any((folder / sign).exists() for sign in signs):
+            raise UserError(
+                f'backbone "{reference}": {folder} is a run, whose files are never run; keep the '
+                "module elsewhere"
+            )
+        folder /= part
+        signs = ["journal.jsonl", "recipe.yaml"]
 
 
 def build_custom(reference: str, num_classes: int, options: Mapping[str, object]) -> nn.Module:

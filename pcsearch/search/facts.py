@@ -67,16 +67,19 @@ def preprocessing_for(recipe: Recipe, dataset: str) -> Preprocessing:
 def split_of(recipe: Recipe, training: TrainingImages, repeat: int) -> Split:
     """The train-validation split of one repeat, as the recipe asks for it."""
     data = recipe.data
-    return split_for(
-        training.labels,
-        training.given_val,
-        data.val_fraction,
-        data.split_seed,
-        repeat,
-        training.class_names,
-        groups=training.groups,
-        twins=training.store.twins if data.near_duplicates == "together" else None,
-    )
+    asked = (data.val_fraction, data.split_seed, data.near_duplicates, repeat)
+    if asked not in training.splits:
+        training.splits[asked] = split_for(
+            training.labels,
+            training.given_val,
+            data.val_fraction,
+            data.split_seed,
+            repeat,
+            training.class_names,
+            groups=training.groups,
+            twins=training.store.twins if data.near_duplicates == "together" else None,
+        )
+    return training.splits[asked]
 
 
 def open_datasets(recipe: Recipe) -> dict[str, Dataset]:

@@ -117,7 +117,7 @@ def run_campaign(
         tune.with_parameters(trial, workplace=workplace), PlacementGroupFactory([bundle])
     )
     runs = Runs()
-    watchdog = Watchdog(campaign, runs.trial)
+    watchdog = Watchdog(campaign, runs.trial, decodes=not one_machine)
     searcher = CampaignSearcher(campaign, runs, ending)
     scheduler = CampaignScheduler(campaign, runs, ending, watchdog, one_machine=one_machine)
     each_step = _EachStep(tick, stopping, searcher, watchdog, ending)

@@ -23,15 +23,19 @@ class Watchdog:
     Args:
         campaign: Knows how long epochs take.
         trial_of: The campaign's trial that one of Tune's trains, None if it has ended.
+        decodes: See `deadline_seconds`.
 
     Attributes:
         hung: Tune's id to what is to be said of a trial whose worker was ended so.
     """
 
-    def __init__(self, campaign: Campaign, trial_of: Callable[[str], str | None]) -> None:
+    def __init__(
+        self, campaign: Campaign, trial_of: Callable[[str], str | None], *, decodes: bool = False
+    ) -> None:
         self.hung: dict[str, tuple[str, Loss]] = {}
         self._campaign = campaign
         self._trial_of = trial_of
+        self._decodes = decodes
         self._since: dict[str, tuple[float, bool]] = {}
         self._actors: dict[str, ray.actor.ActorHandle] = {}
         self._looked = 0.0
@@ -63,7 +67,8 @@ class Watchdog:
             if name is None or tune_id in self.hung:
                 continue
             state = self._campaign.state
-            limit = deadline_seconds(state, state.trials[name], first=first)
+            trial = state.trials[name]
+            limit = deadline_seconds(state, trial, first=first, decodes=self._decodes)
             if now - since > limit:
                 reason = f"its worker hung: no epoch for {limit:.0f} s"
                 self.hung[tune_id] = (reason, "hang")

@@ -53,6 +53,34 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "own_backbones"
 
 
+@pytest.mark.parametrize(
+    "reference",
+    ["os:system", "subprocess:Popen", "torch.hub:load", "torch:load", "own_backbones:nn.Linear"],
+)
+def test_functions_of_python_and_pytorch_are_never_called(own: str, reference: str) -> None:
+    """`torch.load` takes any keyword, and unpickles; a recipe may come from anywhere."""
+    with pytest.raises(UserError, match=f'"{reference}" is of [a-z]+ itself; name a function'):
+        check_backbone(reference)
+
+
+@pytest.mark.parametrize("sign", ["journal.jsonl", "recipe.yaml"])
+def test_nothing_in_a_run_is_run(own: str, tmp_path: Path, sign: str) -> None:
+    evil = tmp_path / "runs" / "evil"
+    evil.mkdir(parents=True)
+    (evil / sign).touch()
+    (evil / "payload.py").write_text("raise SystemExit('was run')")
+    with pytest.raises(UserError, match="evil is a run, whose files are never run"):
+        check_backbone("runs.evil.payload:net")
+
+
+def test_a_recipe_beside_the_module_is_no_run(own: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").touch()
+    check_backbone(f"{own}:net")
+    (tmp_path / "journal.jsonl").touch()
+    with pytest.raises(UserError, match="is a run"):
+        check_backbone(f"{own}:net")
+
+
 def test_build(own: str) -> None:
     path = list(sys.path)
     check_backbone(f"{own}:net")

@@ -8,7 +8,7 @@ import numpy as np
 
 from pcsearch.recipe import load_recipe
 from pcsearch.search import opened
-from pcsearch.search.facts import open_datasets, prepare_datasets
+from pcsearch.search.facts import open_datasets, prepare_datasets, split_of
 from pcsearch.search.opened import hand_over, stated_recipe, training_images
 
 
@@ -37,6 +37,9 @@ def test_workers_open_what_was_handed_over_and_fall_back_on_the_dataset(tmp_path
     assert handed.store.path == prepared.training.store.path
     assert np.array_equal(handed.labels, prepared.training.labels)
     assert opened.test_images(text, "digits", str(cache), str(tmp_path)).labels.shape == (359,)
+    splits = [split_of(recipe, handed, repeat) for repeat in (0, 1, 0)]
+    assert splits[0] is splits[2], "the next trial of this worker does not split the images anew"
+    assert len({split.hash for split in splits}) == 2
 
     # another node: the same files, but nothing decoded yet
     other = str(tmp_path / "other")
