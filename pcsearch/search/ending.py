@@ -71,6 +71,9 @@ class Ending:
             return
         previous = signal.signal(signal.SIGINT, self._handle)
         try:
+            raised = getattr(previous, "raised", None)
+            if callable(previous) and raised is not None:  # some library has swallowed that
+                previous(raised, None)
             yield
         finally:
             signal.signal(signal.SIGINT, previous)

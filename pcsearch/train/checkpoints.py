@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pcsearch.errors import PcsearchError, TrialError
+from pcsearch.train.atomic import remove_half_written
 from pcsearch.train.checkpoint import Checkpoint, Identity, load_checkpoint, save_checkpoint
 
 KEPT = 2
@@ -154,6 +155,8 @@ class Checkpoints:
             TrialError: it belongs to a training of another identity, or may not be read.
         """
         self._last = time.monotonic()
+        if not self.folder.is_symlink():
+            remove_half_written(self.folder)  # of an attempt that was killed as it wrote
         there = _names(self.folder) if self._origin is None else self._origin.names()
         files = [self.folder / name for name in newest_first(there)]
         for number, path in enumerate(files):

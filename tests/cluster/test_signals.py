@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -12,12 +13,22 @@ from pathlib import Path
 import pytest
 
 from pcsearch.cluster.signals import exit_when_told, orderly_end
+from pcsearch.search.ending import Ending
 
 MODULE = """
 import signal, time
 signal.raise_signal(signal.{name})
 time.sleep(0.2)
 done = True
+"""
+
+OPTIONAL = """
+try:
+    import signal, time
+    signal.raise_signal(signal.SIGINT)
+    time.sleep(0.2)
+except:
+    pass
 """
 
 
@@ -43,6 +54,55 @@ def test_an_import_is_finished_first(
         session()
     assert time.monotonic() - began < 1.5
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_an_import_that_would_swallow_ctrl_c_does_not_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen once in a soak: a Ctrl-C shortly before a campaign began was never heard of again."""
+    (tmp_path / "pcsearch_test_optional.py").write_text(OPTIONAL)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def session() -> None:
+        with orderly_end(lambda: False):
+            __import__("pcsearch_test_optional")
+            time.sleep(2)
+
+    with pytest.raises(KeyboardInterrupt):
+        session()
+
+
+def test_an_import_without_end_is_no_reason_not_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pcsearch_test_endless.py").write_text(
+        "import signal, time\nsignal.raise_signal(2)\nwhile True: time.sleep(0.01)"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(KeyboardInterrupt), orderly_end(lambda: False):
+        __import__("pcsearch_test_endless")
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_what_a_library_has_swallowed_ends_the_campaign_before_it_begins(
+    number: signal.Signals, raised: type[BaseException], tmp_path: Path
+) -> None:
+    begun = []
+
+    def session() -> None:
+        with orderly_end(lambda: False):
+            with contextlib.suppress(BaseException):
+                signal.raise_signal(number)
+            with Ending(tmp_path / "stopping").on_ctrl_c():
+                begun.append(True)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(raised):
+        session()
+    assert not begun
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_exit_code_says_sigterm_whatever_ray_makes_of_it() -> None:

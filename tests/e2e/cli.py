@@ -45,7 +45,9 @@ class CommandLine:
         return self.start_python("-m", "pcsearch", *(str(argument) for argument in arguments))
 
     def start_python(self, *arguments: str) -> subprocess.Popen[str]:
-        environment = {key: os.environ[key] for key in os.environ if not key.startswith("RAY_")}
+        # without PYTHONUNBUFFERED: what is not written out at once is part of the product
+        left_out = ("RAY_", "PYTHONUNBUFFERED")
+        environment = {key: os.environ[key] for key in os.environ if not key.startswith(left_out)}
         environment |= {
             "PCSEARCH_CACHE": str(self.cache),
             "PYTHONPATH": str(PACKAGE),

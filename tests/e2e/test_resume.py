@@ -5,9 +5,12 @@ Drivers, workers and Ray's processes killed at random moments are in test_soak.p
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,6 +138,36 @@ def test_ray_itself_dies(pcsearch: CommandLine, whole: CommandLine) -> None:
     assert pcsearch.summary("run")["status"] in ("interrupted", "complete")
     assert resume(pcsearch, "run").code == 0
     assert history(pcsearch.events("run")) == history(whole.events("run"))
+
+
+def test_a_machine_that_goes_down_with_two_trials_loses_none(
+    pcsearch: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is killed at once, and nothing of Ray is left, as after a reboot; twice."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "t"))
+    command: tuple[str, ...] = ("tune", *SMALL, "resources.max_concurrent=2", "--name=run")
+    for epochs in (3, 12):
+        (tmp_path / "t").mkdir()
+        process = pcsearch.start(*command, "--plain")
+        wait_for(lambda n=epochs: len(epoch_events(pcsearch.events("run"))) >= n, process)
+        machine = [process.pid, *(child.pid for child in descendants(process.pid))]
+        for pid in machine:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        assert ended(process).code == -signal.SIGKILL
+        shutil.rmtree(tmp_path / "t")
+        command = ("resume", "run")
+    (tmp_path / "t").mkdir()
+    assert resume(pcsearch, "run").code == 0
+    events = pcsearch.events("run")
+    asked = [event["spec"]["trial"] for event in events if event["event"] == "asked"]
+    taken = [(event["trial"], event["epoch"]) for event in epoch_events(events)]
+    assert len(asked) == len(set(asked))
+    assert len(taken) == len(set(taken))
+    summary = pcsearch.summary("run")
+    assert (summary["status"], summary["interruptions"]["resumed"]) == ("complete", 2)
+    assert {row["state"] for row in pcsearch.trials("run")} <= {"COMPLETE", "PRUNED"}
+    assert [event for event in events if event["event"] == "failed"] == []
 
 
 def test_a_hung_worker_is_ended_and_its_trial_begun_again(

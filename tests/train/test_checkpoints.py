@@ -47,6 +47,13 @@ def damage(path: Path, how: str) -> None:
         path.write_bytes(content[:middle] + bytes([content[middle] ^ 0x10]) + content[middle + 1 :])
 
 
+def test_what_a_killed_attempt_half_wrote_takes_no_room_in_the_next(tmp_path: Path) -> None:
+    run_until(3, tmp_path)
+    (tmp_path / ".a0000-e00004.pt.99999.tmp").write_bytes(b"half")
+    run_until(4, Checkpoints(tmp_path, attempt=1, every_seconds=0))
+    assert files(tmp_path) == ["a0000-e00003.pt", "a0001-e00004.pt"]
+
+
 @pytest.mark.parametrize("how", ["truncated", "empty", "flipped"])
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
