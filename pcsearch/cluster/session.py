@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -132,7 +133,10 @@ def _start(address: str | None, preload: Sequence[str]) -> None:
                     **quiet,
                 )
         except Exception as error:
-            raise UserError(f"cannot start Ray on this machine ({_first_line(error)})") from error
+            told = f"cannot start Ray on this machine ({_first_line(error)})"
+            if "AF_UNIX path" in told:
+                told += f"; {tempfile.gettempdir()} is too long a path: set TMPDIR to a shorter one"
+            raise UserError(told) from error
     else:
         try:
             with reachable(address) as head:

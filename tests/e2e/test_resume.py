@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -141,13 +142,14 @@ def test_ray_itself_dies(pcsearch: CommandLine, whole: CommandLine) -> None:
 
 
 def test_a_machine_that_goes_down_with_two_trials_loses_none(
-    pcsearch: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pcsearch: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Everything is killed at once, and nothing of Ray is left, as after a reboot; twice."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "t"))
+    temporary = Path(tempfile.mkdtemp(prefix="t-"))  # sockets have short paths
+    monkeypatch.setenv("TMPDIR", str(temporary))
     command: tuple[str, ...] = ("tune", *SMALL, "resources.max_concurrent=2", "--name=run")
     for epochs in (3, 12):
-        (tmp_path / "t").mkdir()
+        temporary.mkdir(exist_ok=True)
         process = pcsearch.start(*command, "--plain")
         wait_for(lambda n=epochs: len(epoch_events(pcsearch.events("run"))) >= n, process)
         machine = [process.pid, *(child.pid for child in descendants(process.pid))]
@@ -155,10 +157,11 @@ def test_a_machine_that_goes_down_with_two_trials_loses_none(
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         assert ended(process).code == -signal.SIGKILL
-        shutil.rmtree(tmp_path / "t")
+        shutil.rmtree(temporary)
         command = ("resume", "run")
-    (tmp_path / "t").mkdir()
+    temporary.mkdir()
     assert resume(pcsearch, "run").code == 0
+    shutil.rmtree(temporary)
     events = pcsearch.events("run")
     asked = [event["spec"]["trial"] for event in events if event["event"] == "asked"]
     taken = [(event["trial"], event["epoch"]) for event in epoch_events(events)]
