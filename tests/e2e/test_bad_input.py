@@ -44,30 +44,8 @@ def everything(folder: Path) -> set[Path]:
     ("overrides", "told"),
     [
         (["searcg.trials=3"], ["searcg", 'did you mean "search"']),
-        (["search.trails=3"], ["search.trails", "trials"]),
-        (["search.lambda=[0.1, 0.2]"], ["search.lambda", "lambda_over_n"]),
-        (["learning_speed=3"], ["learning_speed"]),
-        (["search.trials=many"], ["search.trials", "many", "whole number"]),
-        (["search.trials=2.5"], ["search.trials", "2.5"]),
-        (["search.trials=0"], ["search.trials", "at least 1"]),
-        (["image=40"], ["image", "40"]),
-        (["train.lr=fast"], ["train.lr", "fast"]),
-        (["search.lambda_over_n=[0.15, 0.05]"], ["search.lambda_over_n", "0.15", "0.05"]),
-        (["search.lambda_over_n=[-0.1, 0.1]"], ["search.lambda_over_n", "-0.1"]),
-        (["search.lambda_over_n=-0.1"], ["search.lambda_over_n", "-0.1"]),
-        (["datasets=[digitz]"], ["digitz", 'did you mean "digits"']),
-        (["datasets=[zebra]"], ["zebra", "pcsearch data ls lists them"]),
-        (["backbones=[resnet5]", "weights=none"], ["resnet5", 'did you mean "resnet50"']),
-        (["backbones=[compact_cn]"], ["compact_cn", 'did you mean "compact_cnn"']),
-        (["train.variant=euclidian"], ["train.variant", "euclidian", '"euclidean"']),
-        (["search.sampler=tpa"], ["search.sampler", "tpa", "tpe"]),
-        (["search.evaluate_on=test"], ["search.evaluate_on", "test", "validation"]),
-        (["image.crop=64"], ["image.crop", "64", "40"]),
-        (["asha.grace_epochs=1", "train.warmup_epochs=2"], ["asha.grace_epochs", "warmup"]),
         (["weights=imagenet"], ["weights", "compact_cnn", "none"]),
         (["data.classes=[1, 77]", "datasets=[digits]"], ["77"]),
-        (["resources.cpus_per_trial=0"], ["resources.cpus_per_trial"]),
-        (["justaword"], ["justaword"]),
         (["backbones=[nowhere:net]"], ["nowhere:net", "importing nowhere failed"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) and "=" in str(value[0]) else None,
@@ -75,6 +53,7 @@ def everything(folder: Path) -> set[Path]:
 def test_a_mistake_in_an_override(
     pcsearch: CommandLine, overrides: list[str], told: list[str]
 ) -> None:
+    """More of them, in the recipe alone: tests/cli/test_mistakes.py."""
     message = refused(pcsearch, "quickstart", *overrides)
     for words in told:
         assert words in message, message
