@@ -23,6 +23,7 @@ import argparse
 import itertools
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from contextlib import nullcontext
@@ -42,6 +43,8 @@ SMALL_DISK_EVERY = 4  # of three kinds in turn: each has its turn on a small dis
 
 def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
+    # a shell without job control has what runs in the background ignore it, and its children too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     ledger = Ledger()
     if reason := disk.why_not():

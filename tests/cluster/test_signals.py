@@ -59,7 +59,6 @@ def test_an_import_is_finished_first(
 def test_an_import_that_would_swallow_ctrl_c_does_not_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seen once in a soak: a Ctrl-C shortly before a campaign began was never heard of again."""
     (tmp_path / "pcsearch_test_optional.py").write_text(OPTIONAL)
     monkeypatch.syspath_prepend(tmp_path)
 
