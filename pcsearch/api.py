@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pcsearch.readiness import plan_recipe
 from pcsearch.recipe.load import load_recipe, load_recipes
 from pcsearch.recipe.schema import Recipe
 from pcsearch.results.summary import Summary
-from pcsearch.running import Outcome, plan_recipe, run_recipes
+from pcsearch.running import Outcome, run_recipes
 from pcsearch.search.facts import open_datasets
 from pcsearch.search.networks import check_networks
 from pcsearch.search.observer import Observer, Silent

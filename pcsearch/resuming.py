@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from pcsearch.errors import UserError
+from pcsearch.readiness import made_ready
 from pcsearch.recipe.load import load_recipe, parse_recipe, read_resolved
 from pcsearch.recipe.paths import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
@@ -16,7 +17,7 @@ from pcsearch.recipe.widening import check_wider
 from pcsearch.results.naming import shown
 from pcsearch.results.runs import Runs, check_place, find_run, held
 from pcsearch.results.store import RunFolder
-from pcsearch.running import Outcome, finish, made_ready, run_in
+from pcsearch.running import Outcome, finish, run_in
 from pcsearch.search.asking import nothing_left
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.facts import open_datasets

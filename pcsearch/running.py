@@ -1,4 +1,4 @@
-"""Running campaigns: prepare the images, start Ray, begin or go on, and write what came of it."""
+"""Running campaigns: begin or go on, and write what came of it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pcsearch.closing import ended_well, status_of
-from pcsearch.data.dataset import Dataset
+from pcsearch.data.cache import default_cache_folder
 from pcsearch.errors import UserError
+from pcsearch.readiness import Ready, made_ready
 from pcsearch.recipe.paths import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
 from pcsearch.results.environment import environment
@@ -23,23 +24,13 @@ from pcsearch.results.store import RunFolder
 from pcsearch.results.summary import Summary, summarise
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.ending import Ending
-from pcsearch.search.facts import PreparedDataset, open_datasets, prepare_datasets
+from pcsearch.search.facts import open_datasets
 from pcsearch.search.journal import Event
-from pcsearch.search.networks import NetworkReport, check_networks, network_sizes
 from pcsearch.search.observer import Observer
 from pcsearch.search.opened import hand_over
-from pcsearch.search.plan import Plan, build_plan
-from pcsearch.search.sizing import Sizing, one_a_cpu, size_trials
+from pcsearch.search.plan import Plan
+from pcsearch.search.sizing import Sizing
 from pcsearch.search.state import CampaignState, replay
-
-TRIAL_MODULES = (
-    "ray.tune",
-    "torch._dynamo",
-    "pcsearch.search.trainable",
-    "pcsearch.search.trial_run",
-)
-"""What a trial imports; PyTorch's optimizers bring its compiler along."""
-
 
 EXIT_WITHOUT_RAY = 3
 
@@ -58,21 +49,6 @@ class Outcome:
     def resume_command(self) -> str:
         """What to type to go on with it."""
         return resume_command(self.folder.address, self.cluster)
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A recipe that can be run: its images are decoded, its networks tried, Ray is there."""
-
-    recipe: Recipe
-    datasets: tuple[PreparedDataset, ...]
-    plan: Plan
-    sizing: Sizing
-    weights: tuple[str, ...]
-    """Where each network's weights come from, a sentence each."""
-    address: str | None
-    """Of the Ray cluster that was joined; None where Ray was started, or is there already."""
-    one_machine: bool
 
 
 def run_recipes(
@@ -100,59 +76,6 @@ def run_recipes(
             with new_run(runs, run_name, text, environment(ready.weights)) as folder:
                 outcome = run_in(folder, ready, observer)
             yield outcome
-
-
-@contextlib.contextmanager
-def made_ready(
-    recipes: Sequence[Recipe],
-    opened: Sequence[Mapping[str, Dataset]],
-    address: str | None,
-    observer: Observer,
-    early: bool = False,
-) -> Iterator[list[Ready]]:
-    """Start or join Ray and, while that takes its seconds, prepare every recipe.
-
-    `early` asks a cluster for the first recipe's nodes meanwhile.
-    """
-    from pcsearch.cluster.early_nodes import early_nodes
-    from pcsearch.cluster.session import is_running, ray_session
-
-    one_machine = address is None and not is_running()
-    preload = TRIAL_MODULES if all(one_a_cpu(recipe.resources) for recipe in recipes) else ()
-    with ray_session(address, preload) as capacity:  # Ray starts in the background
-        if address is not None:
-            capacity()  # a wrong address is told before images are decoded for minutes
-        networks = [_check_networks(recipe, observer) for recipe in recipes]
-        with early_nodes(recipes[0], capacity()) if early else contextlib.nullcontext():
-            prepared = [
-                _prepare(recipe, datasets, observer)
-                for recipe, datasets in zip(recipes, opened, strict=True)
-            ]
-            import pcsearch.search.tune_run  # noqa: F401  a second, while Ray is still starting
-
-            all_ready = [
-                Ready(
-                    recipe=recipe,
-                    datasets=datasets,
-                    plan=_plan(recipe, datasets, reports),
-                    sizing=size_trials(recipe.resources, capacity()),
-                    weights=tuple(line for report in reports for line in report.sentences()),
-                    address=address,
-                    one_machine=one_machine,
-                )
-                for recipe, datasets, reports in zip(recipes, prepared, networks, strict=True)
-            ]
-        yield all_ready
-
-
-def plan_recipe(
-    recipe: Recipe,
-    opened: Mapping[str, Dataset],
-    networks: Sequence[NetworkReport],
-    observer: Observer,
-) -> Plan:
-    """The plan of a recipe, its images decoded into the cache."""
-    return _plan(recipe, _prepare(recipe, opened, observer), networks)
 
 
 def run_in(
@@ -264,15 +187,6 @@ def finish(folder: RunFolder, state: CampaignState) -> Outcome:
     return Outcome(folder, state, summarise(state))
 
 
-def _check_networks(recipe: Recipe, observer: Observer) -> tuple[NetworkReport, ...]:
-    """Try every network; says where the weights come from."""
-    reports = check_networks(recipe)
-    for report in reports:
-        for line in report.sentences():
-            observer.noted(line)
-    return reports
-
-
 def _watch(event: Event, state: CampaignState, folder: RunFolder, observer: Observer) -> None:
     """Tell the observer, and remove the checkpoints of a trial that ended."""
     if event.get("trial") and event["trial"] not in state.live:
@@ -284,7 +198,7 @@ def workplace(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing) -> 
     """The fields of `Workplace`, as plain data, for the workers."""
     return {
         "recipe": recipe.dump_yaml(),
-        "cache": str(_cache_folder()),
+        "cache": str(default_cache_folder()),
         "data": str(folder.data.resolve()),
         "checkpoints": str(folder.checkpoints.resolve()),
         "weights": str(folder.weights.resolve()),
@@ -294,23 +208,3 @@ def workplace(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing) -> 
         "import_path": str(Path.cwd()),
         "remote": folder.url,
     }
-
-
-def _prepare(
-    recipe: Recipe, datasets: Mapping[str, Dataset], observer: Observer
-) -> tuple[PreparedDataset, ...]:
-    needs_test = recipe.confirm.seeds > 0
-    return prepare_datasets(recipe, datasets, _cache_folder(), observer.preparing, needs_test)
-
-
-def _plan(
-    recipe: Recipe, prepared: Sequence[PreparedDataset], networks: Sequence[NetworkReport]
-) -> Plan:
-    facts = [dataset.facts for dataset in prepared]
-    return build_plan(recipe, facts, network_sizes(recipe, networks))
-
-
-def _cache_folder() -> Path:
-    from pcsearch.data.cache import default_cache_folder
-
-    return default_cache_folder()

@@ -1,0 +1,117 @@
+"""Making recipes ready to run: their images are decoded, their networks tried, Ray is there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pcsearch.data.cache import default_cache_folder
+from pcsearch.data.dataset import Dataset
+from pcsearch.recipe.schema import Recipe
+from pcsearch.search.facts import PreparedDataset, prepare_datasets
+from pcsearch.search.networks import NetworkReport, check_networks, network_sizes
+from pcsearch.search.observer import Observer
+from pcsearch.search.plan import Plan, build_plan
+from pcsearch.search.sizing import Sizing, one_a_cpu, size_trials
+
+TRIAL_MODULES = (
+    "ray.tune",
+    "torch._dynamo",
+    "pcsearch.search.trainable",
+    "pcsearch.search.trial_run",
+)
+"""What a trial imports; PyTorch's optimizers bring its compiler along."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A recipe that can be run: its images are decoded, its networks tried, Ray is there."""
+
+    recipe: Recipe
+    datasets: tuple[PreparedDataset, ...]
+    plan: Plan
+    sizing: Sizing
+    weights: tuple[str, ...]
+    """Where each network's weights come from, a sentence each."""
+    address: str | None
+    """Of the Ray cluster that was joined; None where Ray was started, or is there already."""
+    one_machine: bool
+
+
+@contextlib.contextmanager
+def made_ready(
+    recipes: Sequence[Recipe],
+    opened: Sequence[Mapping[str, Dataset]],
+    address: str | None,
+    observer: Observer,
+    early: bool = False,
+) -> Iterator[list[Ready]]:
+    """Start or join Ray and, while that takes its seconds, prepare every recipe.
+
+    `early` asks a cluster for the first recipe's nodes meanwhile.
+    """
+    from pcsearch.cluster.early_nodes import early_nodes
+    from pcsearch.cluster.session import is_running, ray_session
+
+    one_machine = address is None and not is_running()
+    preload = TRIAL_MODULES if all(one_a_cpu(recipe.resources) for recipe in recipes) else ()
+    with ray_session(address, preload) as capacity:  # Ray starts in the background
+        if address is not None:
+            capacity()  # a wrong address is told before images are decoded for minutes
+        networks = [_check_networks(recipe, observer) for recipe in recipes]
+        with early_nodes(recipes[0], capacity()) if early else contextlib.nullcontext():
+            prepared = [
+                _prepare(recipe, datasets, observer)
+                for recipe, datasets in zip(recipes, opened, strict=True)
+            ]
+            import pcsearch.search.tune_run  # noqa: F401  a second, while Ray is still starting
+
+            all_ready = [
+                Ready(
+                    recipe=recipe,
+                    datasets=datasets,
+                    plan=_plan(recipe, datasets, reports),
+                    sizing=size_trials(recipe.resources, capacity()),
+                    weights=tuple(line for report in reports for line in report.sentences()),
+                    address=address,
+                    one_machine=one_machine,
+                )
+                for recipe, datasets, reports in zip(recipes, prepared, networks, strict=True)
+            ]
+        yield all_ready
+
+
+def plan_recipe(
+    recipe: Recipe,
+    opened: Mapping[str, Dataset],
+    networks: Sequence[NetworkReport],
+    observer: Observer,
+) -> Plan:
+    """The plan of a recipe, its images decoded into the cache."""
+    return _plan(recipe, _prepare(recipe, opened, observer), networks)
+
+
+def _check_networks(recipe: Recipe, observer: Observer) -> tuple[NetworkReport, ...]:
+    """Try every network; says where the weights come from."""
+    reports = check_networks(recipe)
+    for report in reports:
+        for line in report.sentences():
+            observer.noted(line)
+    return reports
+
+
+def _prepare(
+    recipe: Recipe, datasets: Mapping[str, Dataset], observer: Observer
+) -> tuple[PreparedDataset, ...]:
+    needs_test = recipe.confirm.seeds > 0
+    return prepare_datasets(
+        recipe, datasets, default_cache_folder(), observer.preparing, needs_test
+    )
+
+
+def _plan(
+    recipe: Recipe, prepared: Sequence[PreparedDataset], networks: Sequence[NetworkReport]
+) -> Plan:
+    facts = [dataset.facts for dataset in prepared]
+    return build_plan(recipe, facts, network_sizes(recipe, networks))
