@@ -54,7 +54,8 @@ def resume_run(
             observer.finished(outcome.summary.status)
             return outcome
         check_place(folder.address)
-        with made_ready([recipe], [open_datasets(recipe)], address, observer) as (ready,):
+        opened = open_datasets(recipe, observer.preparing)
+        with made_ready([recipe], [opened], address, observer) as (ready,):
             if state is not None:
                 _check_same(state.plan, ready.plan)
 
@@ -128,5 +129,5 @@ def _check_same(before: Plan, now: Plan) -> None:
 
 def _images(study: StudyPlan, tested: bool) -> object:
     """What must be as it was. Without confirm seeds the test images have not been looked at."""
-    unknown = {"first_skipped"} if tested else {"first_skipped", "test", "skipped"}
+    unknown = {"first_skipped", "test_copies"} | (set() if tested else {"test", "skipped"})
     return study.num_classes, study.images.model_dump(exclude=unknown), study.split_hash

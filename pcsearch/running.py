@@ -67,7 +67,7 @@ def run_recipes(
     for run_name in names:
         check_free(runs, run_name)
     check_place(runs)
-    opened = [open_datasets(recipe) for recipe in recipes]
+    opened = [open_datasets(recipe, observer.preparing) for recipe in recipes]
     # Nodes that come early are paid for before a campaign begins to count what it spends.
     early = address is not None and recipes[0].budget.cost is None
     with made_ready(recipes, opened, address, observer, early=early) as all_ready:
@@ -121,9 +121,10 @@ def run_in(
         campaign.settle()
         nodes = NodeWatch(campaign, sizing.cpus_per_trial, sizing.gpus_per_trial)
 
-        def tick() -> None:
+        def tick(waiting: int) -> None:
             nodes.look()
-            observer.tick(campaign.state, time.monotonic() - began, sizing.width)
+            elapsed_seconds = time.monotonic() - began
+            observer.tick(campaign.state, elapsed_seconds, sizing.width, waiting)
 
         observer.started(shown(folder.address), campaign.plan, sizing.width)
         go_on = resume_command(folder.address, ready.address)

@@ -45,6 +45,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return BySharing(config, log)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def image_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Opening a person's own images leaves thumbnails: not in the cache of whoever tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("image-cache")
+        patch.setenv("PCSEARCH_CACHE", str(folder))
+        yield folder
+
+
 @pytest.fixture
 def disk_of(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """Makes file systems of their own of a size such as `20m`, to be filled up for real."""

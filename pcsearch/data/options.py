@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,6 +10,7 @@ from typing import Literal
 from pcsearch.data.fieldguide.options import FieldguideOptions
 
 HalfUnpacked = Literal["refuse", "list"]
+NearDuplicates = Literal["together", "ignore"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class DataOptions:
             strings are names.
         test_fraction: the share of a class held out as test images where no test part is given.
         split_seed: the seed of that held-out part.
+        near_duplicates: whether files that show the same picture are held out `together`; `ignore`
+            does not look for them.
+        cache: the image cache, which keeps thumbnails for that; None for this machine's own.
+        progress: told of thumbnails made for that, and how many there are in all.
         levels: dataset id → the level of its class hierarchy to use, for example
             {"aircraft": "family"}; the finest where it is left out.
         instance: which of the random instances of `imagenet_random`, a seed from 0.
@@ -40,6 +45,9 @@ class DataOptions:
     classes: tuple[int | str, ...] | None = None
     test_fraction: float = 0.2
     split_seed: int = 0
+    near_duplicates: NearDuplicates = "together"
+    cache: Path | None = None
+    progress: Callable[[int, int], None] | None = field(default=None, compare=False, repr=False)
     levels: Mapping[str, str] = field(default_factory=dict)
     instance: int = 0
     half_unpacked: HalfUnpacked = "refuse"

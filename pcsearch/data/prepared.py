@@ -20,6 +20,9 @@ from pcsearch.errors import UserError
 ELSEWHERE = "(another process decodes them)"
 """What is added to the name of images that are waited for."""
 
+THUMBNAILS = "thumbnails, to find copies"
+"""What a dataset's images are called while they are compared, before a test part is held out."""
+
 
 @dataclass(frozen=True)
 class TrainingImages:

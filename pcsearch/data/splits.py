@@ -106,15 +106,23 @@ def hold_out_test(
     class_names: Sequence[str],
     *,
     groups: Int64Array | None = None,
+    twins: Int64Array | None = None,
 ) -> npt.NDArray[np.bool_]:
     """A mask [n] of images to set aside as the test part, stratified by class.
 
     At least one image of a class is set aside, at least `keep` remain, and `keep` groups where
-    groups are given; UserError naming the classes that are too small for that.
+    groups are given; UserError naming the classes that are too small for that. Twins (a negative
+    number stands for none) stay together, unless their class would be too small without them.
     """
     seed = (split_seed, _HELD_OUT_TEST)
     return _stratified_mask(
-        labels, test_fraction, seed, keep=keep, class_names=class_names, groups=groups
+        labels,
+        test_fraction,
+        seed,
+        keep=keep,
+        class_names=class_names,
+        groups=groups,
+        twins=twins,
     )
 
 

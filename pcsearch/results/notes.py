@@ -94,6 +94,10 @@ def _skipped_images(study: StudySummary, plan: StudyPlan, state: CampaignState) 
     yield from plan.images.left_out()
 
 
+def _leaked_images(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    yield from plan.images.leaked()
+
+
 def _few_test_images(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     images = plan.images.test
     if state.plan.confirm_seeds and 0 < images < FEW_TEST_IMAGES:
@@ -255,6 +259,7 @@ def _published(study: StudySummary, plan: StudyPlan, state: CampaignState) -> It
 _ABOUT_STUDIES: tuple[StudyNotes, ...] = (
     _given_up,
     _skipped_images,
+    _leaked_images,
     _few_test_images,
     _failed_trials,
     _divided,

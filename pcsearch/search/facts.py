@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pcsearch.data.catalog import open_dataset
 from pcsearch.data.dataset import Dataset
 from pcsearch.data.fieldguide.options import FieldguideOptions
+from pcsearch.data.leakage import copies_in_test
 from pcsearch.data.options import DataOptions
 from pcsearch.data.prepared import (
     ELSEWHERE,
+    THUMBNAILS,
     TestImages,
     TrainingImages,
     prepare_test,
@@ -35,8 +37,8 @@ class PreparedDataset:
     test: TestImages | None
 
 
-def data_options(recipe: Recipe) -> DataOptions:
-    """What the recipe says of its datasets, for `open_dataset`."""
+def data_options(recipe: Recipe, cache: Path | None = None) -> DataOptions:
+    """What the recipe says of its datasets, for `open_dataset`; see there for the cache."""
     data = recipe.data
     return DataOptions(
         root=Path(data.root),
@@ -45,6 +47,8 @@ def data_options(recipe: Recipe) -> DataOptions:
         classes=None if data.classes == "all" else tuple(data.classes),
         test_fraction=data.test_fraction,
         split_seed=data.split_seed,
+        near_duplicates=data.near_duplicates,
+        cache=cache,
         levels=dict(data.levels),
         instance=data.instance,
         fieldguide=FieldguideOptions(**data.fieldguide.model_dump()),
@@ -82,13 +86,22 @@ def split_of(recipe: Recipe, training: TrainingImages, repeat: int) -> Split:
     return training.splits[asked]
 
 
-def open_datasets(recipe: Recipe) -> dict[str, Dataset]:
-    """Every dataset of the recipe by id, listed but not decoded.
+def open_datasets(recipe: Recipe, progress: Progress) -> dict[str, Dataset]:
+    """Every dataset of the recipe by id, listed but not decoded (of images without a test part of
+    their own, thumbnails are, so that copies are held out together).
 
     Most of a user's mistakes with images show up here: missing folders, annotations that do not
     fit, classes without images.
     """
-    return {name: open_dataset(name, data_options(recipe)) for name in recipe.datasets}
+    options = data_options(recipe)
+
+    def opened(name: str) -> Dataset:
+        def show(done: int, total: int) -> None:
+            progress(f"{name} {THUMBNAILS}", done, total)
+
+        return open_dataset(name, replace(options, progress=show))
+
+    return {name: opened(name) for name in recipe.datasets}
 
 
 def prepare_datasets(
@@ -112,7 +125,9 @@ def dataset_facts(
     recipe: Recipe, cache: Path, progress: Progress, needs_test: bool = True
 ) -> tuple[DatasetFacts, ...]:
     """Open and decode every dataset of a recipe, and say what its plan must know."""
-    prepared = prepare_datasets(recipe, open_datasets(recipe), cache, progress, needs_test)
+    prepared = prepare_datasets(
+        recipe, open_datasets(recipe, progress), cache, progress, needs_test
+    )
     return tuple(dataset.facts for dataset in prepared)
 
 
@@ -135,7 +150,7 @@ def _prepared(
         waiting=show(f"training images {ELSEWHERE}"),
     )
     split = split_of(recipe, training, 0)
-    test, bad = None, training.store.bad
+    test, copies, bad = None, None, training.store.bad
     if needs_test:
         if dataset.test is None:
             raise UserError(
@@ -152,6 +167,7 @@ def _prepared(
             waiting=show(f"test images {ELSEWHERE}"),
         )
         bad = (*bad, *test.store.bad)
+        copies = copies_in_test(training.store, test.store)
     counts = ImageCounts(
         fit=len(split.fit),
         val=len(split.val),
@@ -159,6 +175,7 @@ def _prepared(
         test=0 if test is None else len(test.labels),
         skipped=len(bad),
         first_skipped=bad[0] if bad else None,
+        test_copies=copies,
     )
     facts = DatasetFacts(name, dataset.num_classes, counts, split.hash)
     return PreparedDataset(facts, training, test)

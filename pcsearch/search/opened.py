@@ -69,7 +69,7 @@ def _training_images(
         settings = stated_recipe(recipe)
         image = settings.image_for(dataset)
         training = prepare_training(
-            _dataset(recipe, dataset),
+            _dataset(recipe, dataset, cache),
             image.resize,
             Path(cache),
             settings.data.on_bad_image,
@@ -88,7 +88,7 @@ def _test_images(
         settings = stated_recipe(recipe)
         image = settings.image_for(dataset)
         test = prepare_test(
-            _dataset(recipe, dataset),
+            _dataset(recipe, dataset, cache),
             image.resize,
             Path(cache),
             settings.data.on_bad_image,
@@ -103,10 +103,10 @@ def _test_images(
 
 
 @lru_cache(maxsize=8)
-def _dataset(recipe: str, dataset: str) -> Dataset:
+def _dataset(recipe: str, dataset: str, cache: str) -> Dataset:
     """The dataset itself; NodeError where it is not here, as it was where the campaign began."""
     try:
-        return open_dataset(dataset, data_options(stated_recipe(recipe)))
+        return open_dataset(dataset, data_options(stated_recipe(recipe), Path(cache)))
     except UserError as error:
         raise NodeError(
             f"this node cannot open the dataset {dataset}: {error}; it must lie under the same "

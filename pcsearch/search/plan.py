@@ -36,6 +36,7 @@ class ImageCounts(_Data):
     """Images: `fit` + `val` = `train`, the official training images; `test` are set apart.
 
     `skipped` could not be read and are in none of them; `first_skipped` says which the first was.
+    `test_copies` of the test images are near-duplicates of training images; None if not compared.
     """
 
     fit: int
@@ -44,6 +45,7 @@ class ImageCounts(_Data):
     test: int
     skipped: int = 0
     first_skipped: str | None = None
+    test_copies: int | None = None
 
     def of(self, phase: Phase) -> int:
         """Images that a trial of a phase trains on, an epoch."""
@@ -56,6 +58,17 @@ class ImageCounts(_Data):
         images = "image was" if self.skipped == 1 else "images were"
         reason = f"unreadable (data.on_bad_image: skip); the first: {self.first_skipped}"
         return (f"{self.skipped} {images} left out as {reason}",)
+
+    def leaked(self) -> tuple[str, ...]:
+        """A sentence on the test images that are trained on, if there are any."""
+        if not self.test_copies:
+            return ()
+        are = "is a copy" if self.test_copies == 1 else "are copies"
+        return (
+            f"{self.test_copies} of {self.test} test images {are}, exact or nearly, of training "
+            "images: what is learnt by heart passes there, so test accuracies are too high. "
+            "`pcsearch data verify` lists them.",
+        )
 
 
 class ArmPlan(_Data):

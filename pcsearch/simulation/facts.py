@@ -7,6 +7,7 @@ or from the catalogue where the images are not here.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pcsearch.data.catalog import DATASETS
 from pcsearch.data.dataset import Dataset
@@ -26,13 +27,14 @@ def counted(recipe: Recipe, recorded: Plan | None) -> tuple[tuple[DatasetFacts, 
     """
     known = {s.dataset: s for s in recorded.studies} if recorded is not None else {}
     facts, notes = [], []
+    options = replace(data_options(recipe), near_duplicates="ignore")  # they change no count
     for name in recipe.datasets:
         if name in known:
             study = known[name]
             facts.append(DatasetFacts(name, study.num_classes, study.images, study.split_hash))
             continue
         try:
-            facts.append(_listed(recipe, DATASETS[name].reader(data_options(recipe))))
+            facts.append(_listed(recipe, DATASETS[name].reader(options)))
         except UserError as error:
             facts.append(_official(recipe, name, error))
             notes.append(f"{name} is not here; its official counts of images are used")

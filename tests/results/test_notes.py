@@ -66,6 +66,16 @@ def test_few_test_images_are_said_with_what_one_is_worth() -> None:
     assert "only 40 test images: one is 2.5 points" in only(written(plan), "test images:")
 
 
+def test_test_images_that_are_trained_on_are_said() -> None:
+    study = study_plan()
+    for copies, words in ((1, "1 of 300 test images is a copy"), (7, "7 of 300 test images are")):
+        images = study.images.model_copy(update={"test_copies": copies})
+        plan = campaign_plan(study.model_copy(update={"images": images}))
+        line = only(written(plan), "exact or nearly")
+        assert line.startswith(words)
+        assert "pcsearch data verify" in line
+
+
 def test_without_confirm_there_is_no_test_number() -> None:
     lines = written(campaign_plan(seeds=0))
     assert "confirm.seeds: 0" in only(lines, "test images")

@@ -30,7 +30,9 @@ def test_workers_open_what_was_handed_over_and_fall_back_on_the_dataset(tmp_path
         }
     )
     cache = tmp_path / "cache"
-    (prepared,) = prepare_datasets(recipe, open_datasets(recipe), cache, lambda *_: None)
+    (prepared,) = prepare_datasets(
+        recipe, open_datasets(recipe, lambda *_: None), cache, lambda *_: None
+    )
     hand_over(prepared, tmp_path)
     text = recipe.dump_yaml()
     handed = training_images(text, "digits", str(cache), str(tmp_path))

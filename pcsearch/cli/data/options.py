@@ -37,6 +37,15 @@ Level = Annotated[
         help="The level of the class hierarchy, as data info lists them; else the finest.",
     ),
 ]
+Instance = Annotated[
+    int | None,
+    typer.Option(
+        "--instance",
+        metavar="N",
+        min=0,
+        help="Which draw of imagenet_random's classes; default 0.",
+    ),
+]
 
 
 def find_entry(dataset: str) -> CatalogEntry:
@@ -59,6 +68,7 @@ def chosen_dataset(
     images: Path | None,
     manifest: Path | None,
     level: str | None = None,
+    instance: int | None = None,
 ) -> tuple[CatalogEntry, DataOptions]:
     """Which dataset is meant; --images and --manifest alone say that, too."""
     from pcsearch.data.options import DataOptions
@@ -83,5 +93,12 @@ def chosen_dataset(
     if level is not None and level not in entry.levels:
         levels = ", ".join(entry.levels) or "it has none"
         raise UserError(f"--level {level}: no such level of {entry.id} (levels: {levels})")
-    levels_chosen = {} if level is None else {entry.id: level}
-    return entry, DataOptions(root=root, images=images, manifest=manifest, levels=levels_chosen)
+    if instance is not None and entry.id != "imagenet_random":
+        raise UserError(f"--instance belongs to the dataset imagenet_random, not to {entry.id}")
+    return entry, DataOptions(
+        root=root,
+        images=images,
+        manifest=manifest,
+        levels={} if level is None else {entry.id: level},
+        instance=instance or 0,
+    )

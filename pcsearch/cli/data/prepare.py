@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pcsearch.cli.data.options import ROOT, Level, Manifest, OwnImages, Root
+from pcsearch.cli.data.options import ROOT, Instance, Level, Manifest, OwnImages, Root
 from pcsearch.cli.options import Json, examples
 from pcsearch.errors import UserError
 
@@ -59,6 +59,7 @@ def prepare(
     images: OwnImages = None,
     manifest: Manifest = None,
     level: Level = None,
+    instance: Instance = None,
     as_json: Json = False,
 ) -> None:
     """Decode a dataset's images into the cache, where later runs find them.
@@ -84,6 +85,7 @@ def prepare(
         "--root": None if root == ROOT else root,
         "--manifest": manifest,
         "--level": level,
+        "--instance": instance,
     }
     _check(recipe, given, [name for name, value in options.items() if value is not None])
     with watch(sys.stderr, "interrupted; nothing half decoded is left") as progress:
@@ -91,7 +93,7 @@ def prepare(
             rows = recipe_images(recipe, given, images, progress)
         else:
             entry, chosen = chosen_dataset(
-                given[0] if given else None, root, images, manifest, level
+                given[0] if given else None, root, images, manifest, level, instance
             )
             size = (resize or RESIZE, aspect or "warp")
             rows = dataset_images(entry, chosen, *size, on_bad_image or "fail", progress)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from pcsearch.data.catalog import open_dataset
 from pcsearch.data.download.room import readable
 from pcsearch.data.entry import CatalogEntry
 from pcsearch.data.options import DataOptions
-from pcsearch.data.prepared import ELSEWHERE, prepare_test, prepare_training
+from pcsearch.data.prepared import ELSEWHERE, THUMBNAILS, prepare_test, prepare_training
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,9 @@ def dataset_images(
     progress: Watch,
 ) -> list[Prepared]:
     """Decode the training and the test images of a dataset."""
-    dataset, cache = open_dataset(entry.id, options), default_cache_folder()
-    watched = _Building(progress)
+    watched, cache = _Building(progress), default_cache_folder()
+    looking = partial(progress.counted, f"{entry.id} {THUMBNAILS}")
+    dataset = open_dataset(entry.id, replace(options, progress=looking))
     names = [f"{entry.id} {part} images" for part in ("training", "test")]
     training = prepare_training(
         dataset,
@@ -112,7 +114,7 @@ def recipe_images(
     watched = _Building(progress)
     prepared = prepare_datasets(
         loaded,
-        open_datasets(loaded),
+        open_datasets(loaded, progress.counted),
         default_cache_folder(),
         watched.counted,
         loaded.confirm.seeds > 0,

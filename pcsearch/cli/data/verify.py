@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pcsearch.cli.data.options import ROOT, Level, Manifest, OwnImages, Root
+from pcsearch.cli.data.options import ROOT, Instance, Level, Manifest, OwnImages, Root
 from pcsearch.cli.options import Json, examples
 
 EXIT_PROBLEMS = 1
@@ -32,6 +32,7 @@ def verify(
     images: OwnImages = None,
     manifest: Manifest = None,
     level: Level = None,
+    instance: Instance = None,
     write_manifest: Annotated[
         Path | None,
         typer.Option(
@@ -52,7 +53,7 @@ def verify(
     from pcsearch.cli.data.options import chosen_dataset
     from pcsearch.cli.data.progress import watch
 
-    entry, options = chosen_dataset(dataset, root, images, manifest, level)
+    entry, options = chosen_dataset(dataset, root, images, manifest, level, instance)
 
     from pcsearch.cli.data.verify_view import report_view
     from pcsearch.data.verify import check_writable, inspect, report_on

@@ -5,7 +5,14 @@ from __future__ import annotations
 from pcsearch.data.cache.resizing import Aspect
 from pcsearch.data.cache.settings import default_cache_folder, size_limit_bytes
 from pcsearch.data.cache.shelf import Cleared, StoreInfo, clear_stores, list_stores
-from pcsearch.data.cache.store import ImageStore, OnBadImage, Progress, ensure_store, open_store
+from pcsearch.data.cache.store import (
+    ImageStore,
+    OnBadImage,
+    Progress,
+    ensure_store,
+    fingerprints_of,
+    open_store,
+)
 
 __all__ = [
     "Aspect",
@@ -17,6 +24,7 @@ __all__ = [
     "clear_stores",
     "default_cache_folder",
     "ensure_store",
+    "fingerprints_of",
     "list_stores",
     "open_store",
     "size_limit_bytes",

@@ -1,8 +1,9 @@
 """How a store lies on disk, and how its pixels are mapped.
 
-A store is three files named by the store's key: KEY.npy (the pixels), KEY.twins.npy (the clusters
-of near-duplicates) and, put in place last, KEY.json (what they are). KEY.lock is held by whoever
-builds or removes it; files that end in .tmp are a builder's.
+A store is four files named by the store's key: KEY.npy (the pixels), KEY.prints.npy (their
+fingerprints), KEY.twins.npy (the clusters of near-duplicates) and, put in place last, KEY.json
+(what they are). KEY.lock is held by whoever builds or removes it; files that end in .tmp are a
+builder's.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 
 from pcsearch.data.cache.meta import StoreMeta
 from pcsearch.data.dataset import Int64Array, UInt8Array
+from pcsearch.data.duplicates import FINGERPRINT_BYTES
 
-_OURS = re.compile(r"([0-9a-f]{32})\.(npy|twins\.npy|json)(\.tmp)?")
+_OURS = re.compile(r"([0-9a-f]{32})\.(npy|prints\.npy|twins\.npy|json)(\.tmp)?")
 _LOCK_TRIES = 3
 _LOCK_PAUSE_SECONDS = 0.002
 
@@ -41,6 +44,10 @@ class StoreFiles:
         return self.folder / f"{self.key}.npy"
 
     @property
+    def prints(self) -> Path:
+        return self.folder / f"{self.key}.prints.npy"
+
+    @property
     def twins(self) -> Path:
         return self.folder / f"{self.key}.twins.npy"
 
@@ -55,7 +62,7 @@ class StoreFiles:
     @property
     def whole(self) -> tuple[Path, ...]:
         """What makes up the store, in the order in which to remove it."""
-        return self.meta, self.pixels, self.twins
+        return self.meta, self.pixels, self.prints, self.twins
 
     @property
     def unfinished(self) -> tuple[Path, ...]:
@@ -112,21 +119,32 @@ def map_pixels(path: Path, meta: StoreMeta) -> UInt8Array | None:
 
 def read_twins(path: Path, meta: StoreMeta) -> Int64Array | None:
     """int64 [m], None if the file is gone or damaged."""
+    twins: Int64Array | None = _array(path, meta.twins_checksum)
+    return twins if twins is not None and twins.shape == (meta.images,) else None
+
+
+def read_prints(path: Path, meta: StoreMeta) -> UInt8Array | None:
+    """uint8 [m, FINGERPRINT_BYTES], None if the file is gone or damaged."""
+    prints: UInt8Array | None = _array(path, meta.prints_checksum)
+    shape = (meta.images, FINGERPRINT_BYTES)
+    return prints if prints is not None and prints.shape == shape else None
+
+
+def array_content(array: Int64Array | UInt8Array) -> bytes:
+    """The file of near-duplicates, or of fingerprints."""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def _array(path: Path, checksum: int) -> Any:
     try:
         content = path.read_bytes()
-        if crc32(content) != meta.twins_checksum:
+        if crc32(content) != checksum:
             return None
-        twins = np.load(io.BytesIO(content), allow_pickle=False)
+        return np.load(io.BytesIO(content), allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return twins if twins.shape == (meta.images,) else None
-
-
-def twins_content(twins: Int64Array) -> bytes:
-    """The file of near-duplicates."""
-    file = io.BytesIO()
-    np.save(file, twins.astype(np.int64, copy=False), allow_pickle=False)
-    return file.getvalue()
 
 
 def in_use(path: Path) -> bool:

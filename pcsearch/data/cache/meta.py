@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pcsearch.data.cache.resizing import Aspect
 
-FORMAT = 3
+FORMAT = 4
 """Number of the stores' layout; stores of another one are not found, but listed and evicted.
 To be raised when `pcsearch.data.duplicates` changes, too: stores keep what it found."""
 
@@ -31,6 +31,7 @@ class StoreMeta:
         block_rows: images a block of pixels.
         block_checksums: CRC-32 of each block.
         twins_checksum: CRC-32 of the file of near-duplicates.
+        prints_checksum: CRC-32 of the file of fingerprints.
         format: the layout's number.
     """
 
@@ -46,6 +47,7 @@ class StoreMeta:
     block_rows: int
     block_checksums: tuple[int, ...]
     twins_checksum: int
+    prints_checksum: int
     format: int = FORMAT
 
     @property

@@ -188,7 +188,8 @@ def _info(files: StoreFiles) -> StoreInfo | None:
 
 def _sizes_differ(files: StoreFiles, meta: StoreMeta) -> bool:
     try:
-        return files.pixels.stat().st_size != meta.file_bytes or not files.twins.is_file()
+        there = files.prints.is_file() and files.twins.is_file()
+        return files.pixels.stat().st_size != meta.file_bytes or not there
     except OSError:
         return True
 

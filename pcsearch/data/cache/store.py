@@ -24,19 +24,25 @@ from filelock import FileLock, Timeout
 from pcsearch.data.cache.blocks import blocks_whole
 from pcsearch.data.cache.build import stored_image, write_pixels
 from pcsearch.data.cache.disk import disk_errors, replace_all, write_synced
-from pcsearch.data.cache.layout import StoreFiles, map_pixels, read_twins, twins_content
+from pcsearch.data.cache.layout import (
+    StoreFiles,
+    array_content,
+    map_pixels,
+    read_prints,
+    read_twins,
+)
 from pcsearch.data.cache.meta import FORMAT, StoreMeta, read_meta
 from pcsearch.data.cache.resizing import Aspect
 from pcsearch.data.cache.shelf import make_room, remove_files
 from pcsearch.data.cache.titles import title_of
 from pcsearch.data.dataset import ImageSource, Int64Array, UInt8Array
-from pcsearch.data.duplicates import near_duplicates
+from pcsearch.data.duplicates import FINGERPRINT_BYTES, near_duplicates
 from pcsearch.errors import UserError
 
 OnBadImage = Literal["fail", "skip"]
 Progress = Callable[[int, int], None]
 _NAMED_AT_MOST = 10
-_BESIDE_PIXELS_BYTES = 8  # of each image: its cluster of near-duplicates
+_BESIDE_PIXELS_BYTES = 8 + FINGERPRINT_BYTES  # of each image: its cluster of near-duplicates, too
 
 
 @dataclass(frozen=True)
@@ -141,11 +147,20 @@ def open_store(path: Path) -> ImageStore | None:
     return ImageStore(path, images, kept, meta.bad, twins)
 
 
+def fingerprints_of(store: ImageStore) -> UInt8Array | None:
+    """uint8 [m, FINGERPRINT_BYTES], to find near-duplicates across stores; None if damaged."""
+    files = StoreFiles(store.path.parent, store.path.stem)
+    meta = read_meta(files.meta)
+    return None if meta is None else read_prints(files.prints, meta)
+
+
 def _open_checked(files: StoreFiles, source: ImageSource, workers: int) -> ImageStore | None:
     """The store if its pixels are as they were written and it lacks no image that can be read now
     (its permissions were changed, say, which leaves its size and time as they were)."""
     store, meta = open_store(files.pixels), read_meta(files.meta)
     if store is None or meta is None or not blocks_whole(files.pixels, meta, workers):
+        return None
+    if read_prints(files.prints, meta) is None:
         return None
     return None if any(_reads(source, index, meta) for index in meta.bad_indices) else store
 
@@ -186,13 +201,15 @@ def _build(
     workers: int,
     progress: Progress | None,
 ) -> None:
-    _, pixels, twins = files.unfinished
+    _, pixels, prints, twins = files.unfinished
     try:
         written = write_pixels(images, resize, aspect, pixels, workers, progress)
         bad = tuple(f"{images.name(image.index)} ({image.reason})" for image in written.bad)
         if bad and (on_bad_image == "fail" or len(bad) == len(images)):
             raise UserError(_bad_message(bad, len(images)))
-        clusters = twins_content(near_duplicates(written.fingerprints))
+        fingerprints = array_content(written.fingerprints)
+        clusters = array_content(near_duplicates(written.fingerprints))
+        write_synced(prints, fingerprints)
         write_synced(twins, clusters)
         status = pixels.stat()
         meta = StoreMeta(
@@ -208,8 +225,10 @@ def _build(
             block_rows=written.block_rows,
             block_checksums=written.block_checksums,
             twins_checksum=crc32(clusters),
+            prints_checksum=crc32(fingerprints),
         )
-        _put_meta(files, meta, {pixels: files.pixels, twins: files.twins})
+        moves = {pixels: files.pixels, prints: files.prints, twins: files.twins}
+        _put_meta(files, meta, moves)
     finally:
         for path in files.unfinished:
             path.unlink(missing_ok=True)

@@ -93,7 +93,8 @@ DOGS_ENTRY = CatalogEntry(
     reader=read_dogs,
     description="the 117 dog breeds that ImageNet shares with Stanford Dogs (the paper states "
     "the number, not the list: this is our reading of it); ImageNet's validation images of "
-    "these classes, 5,850, are the test part.",
+    "these classes, 5,850, are the test part. No count of training images is published for "
+    "these classes; the paper's own selection has 116,000 images in all.",
     citation=CITATION,
     terms=TERMS,
     homepage=HOMEPAGE,
@@ -111,7 +112,9 @@ RANDOM_ENTRY = CatalogEntry(
     reader=read_random,
     description="117 random classes of ImageNet, drawn by data.instance (0, 1 and 2 stand for "
     "the paper's three instances; its own draws are unpublished, so these are others); "
-    "ImageNet's validation images of these classes, 5,850, are the test part.",
+    "ImageNet's validation images of these classes, 5,850, are the test part. How many training "
+    "images they have differs from draw to draw, from 732 to 1,300 a class; the paper's draws "
+    "have about 116,000 images in all.",
     citation=CITATION,
     terms=TERMS,
     homepage=HOMEPAGE,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pcsearch.data.dataset import Dataset, Float32Array, Int64Array, Part
 from pcsearch.data.options import DataOptions
 from pcsearch.data.readers.same_bytes import merge_groups, same_bytes_groups
+from pcsearch.data.readers.same_picture import same_picture_groups
 from pcsearch.data.sources import FileImages
 from pcsearch.data.splits import hold_out_test
 from pcsearch.errors import UserError
@@ -58,14 +59,15 @@ def own_dataset(
 
     Without `test`, a share of `train` is held out. Training images that are copies of one file
     are a group, together with those of the groups that they belong to: they are held out, or
-    set aside for validation, all or none.
+    set aside for validation, all or none. So are, wherever their class can still be divided,
+    images that show the same picture.
 
     Args:
         dataset_id: the catalogue's id.
         root: what the files are relative to.
         parts: by name.
         class_names: N names.
-        options: its `test_fraction` and `split_seed`.
+        options: its `test_fraction`, `split_seed`, `near_duplicates`, `cache` and `progress`.
         where: what messages call the place of the lists.
 
     Raises:
@@ -85,6 +87,7 @@ def own_dataset(
             keep,
             class_names,
             groups=train.groups,
+            twins=_twins(root, train.files, options),
         )
         train, test = train.only(~aside), train.only(aside)
     given_val = None
@@ -92,6 +95,17 @@ def own_dataset(
         given_val = np.arange(len(train.files), len(train.files) + len(val.files), dtype=np.int64)
         train = _joined(train, val)
     return Dataset(dataset_id, tuple(class_names), _part(root, train), _part(root, test), given_val)
+
+
+def _twins(root: Path, files: Sequence[str], options: DataOptions) -> Int64Array | None:
+    if options.near_duplicates == "ignore":
+        return None
+    try:
+        return same_picture_groups(root, tuple(files), options.cache, options.progress)
+    except UserError:
+        if options.half_unpacked == "list":  # whoever looks at the images tells what is wrong
+            return None
+        raise
 
 
 def _refuse_shared_files(root: Path, parts: Mapping[str, OwnPart]) -> None:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from pcsearch.data.catalog import DATASETS, open_dataset
 from pcsearch.data.dataset import Dataset
 from pcsearch.data.entry import CatalogEntry
 from pcsearch.data.options import DataOptions
+from pcsearch.data.prepared import THUMBNAILS
 from pcsearch.data.verify.listing import Images, images_of
 from pcsearch.data.verify.report import ClassBalance, ImageProblem, PartSize, VerifyReport
 from pcsearch.data.verify.scan import MISSING, Scanned, cpus, scan
@@ -49,13 +51,15 @@ def inspect(
         options: where the dataset is, and which classes to look at.
         workers: threads that decode; default: all CPUs.
         progress: called from this thread with what is being looked at (`training images`, `test
-            images`), how many are done, and how many there are.
+            images`, before them `THUMBNAILS` where a test part is held out), how many are done,
+            and how many there are.
 
     Raises:
         UserError: the dataset cannot be opened; what its reader says.
     """
     began = time.monotonic()
-    dataset = open_dataset(dataset_id, replace(options, half_unpacked="list"))
+    looking = None if progress is None else partial(progress, THUMBNAILS)
+    dataset = open_dataset(dataset_id, replace(options, half_unpacked="list", progress=looking))
     scanned = _scan_all(dataset, workers or cpus(), progress)
     return Inspected(dataset, options, scanned, time.monotonic() - began)
 

@@ -110,7 +110,7 @@ def test_cache_ls_and_clear(command: Command, birds: Path) -> None:
     paths = [
         row["path"] for row in json.loads(command("data", "cache", "ls", "--json")[1])["stores"]
     ]
-    assert len(paths) == 2
+    assert len(paths) == 3, "training, test, and the thumbnails that told copies"
     code, out, _ = command("data", "cache", "ls")
     assert code == 0
     assert max(len(line) for line in out.splitlines()[:-1]) <= 80
@@ -119,14 +119,14 @@ def test_cache_ls_and_clear(command: Command, birds: Path) -> None:
 
     code, out, err = command("data", "cache", "clear")
     assert (code, out) == (2, "")
-    assert "2 stores of decoded images" in err
+    assert "3 stores of decoded images" in err
     assert "--yes" in err
-    assert command("data", "cache", "clear", "--dry-run")[1].startswith("would remove 2 stores")
+    assert command("data", "cache", "clear", "--dry-run")[1].startswith("would remove 3 stores")
     old = time.time() - 10 * 86400
     os.utime(Path(paths[0]).with_suffix(".json"), (old, old))
     out = command("data", "cache", "clear", "--older-than", 9, "--yes")[1]
     assert out.startswith("removed 1 store, ")
-    assert [Path(path).exists() for path in paths] == [False, True]
+    assert [Path(path).exists() for path in paths] == [False, True, True]
     in_use = open_store(Path(paths[1]))
     assert in_use is not None
     code, out, _ = command("data", "cache", "clear", "--yes")
@@ -155,7 +155,7 @@ def test_clear_asks_on_a_terminal(answer: str, command: Command, birds: Path) ->
     os.close(ours)
     os.close(theirs)
     assert process.returncode == 0
-    assert "Remove 2 stores of decoded images" in err
+    assert "Remove 3 stores of decoded images" in err
     left = json.loads(command("data", "cache", "ls", "--json")[1])["stores"]
-    assert len(left) == (0 if answer == "y" else 2)
-    assert ("removed 2 stores" in out) == (answer == "y")
+    assert len(left) == (0 if answer == "y" else 3)
+    assert ("removed 3 stores" in out) == (answer == "y")

@@ -56,7 +56,7 @@ def test_builders_killed_at_random_moments(tmp_path: Path) -> None:
             assert opened is None or (opened.images == right).all()
         store = ensure_store(CountedImages(folder / "log", size), 8, folder=folder / "cache")
         assert (store.images == right).all()
-        assert len(leftovers(folder / "cache")) == 3
+        assert len(leftovers(folder / "cache")) == 4
     assert unfinished >= 3
 
 
@@ -65,18 +65,18 @@ def test_killed_between_any_two_renames(tmp_path: Path) -> None:
     source = CountedImages(tmp_path / "log")
     whole = ensure_store(source, 8, folder=tmp_path / "whole")
     [files] = stores_in(tmp_path / "whole")
-    meta, pixels, twins = files.whole
-    for renamed in ([], [pixels], [pixels, twins]):
+    meta, pixels, prints, twins = files.whole
+    for renamed in ([], [pixels], [pixels, prints], [pixels, prints, twins]):
         folder = tmp_path / f"cache{len(renamed)}"
         folder.mkdir()
-        for path in (pixels, twins, meta):
+        for path in (pixels, prints, twins, meta):
             name = path.name if path in renamed else f"{path.name}.tmp"
             (folder / name).write_bytes(path.read_bytes())
         assert open_store(folder / pixels.name) is None
         assert [info.whole for info in list_stores(folder)] == [False]
         other = ensure_store(CountedImages(tmp_path / "log", key="other"), 8, folder=folder)
         assert [info.path for info in list_stores(folder)] == [other.path]
-        assert len(leftovers(folder)) == 3
+        assert len(leftovers(folder)) == 4
     assert (whole.images == expected(40)).all()
 
 
@@ -129,4 +129,4 @@ def test_the_next_builder_takes_over_from_a_killed_one(tmp_path: Path) -> None:
     out, error = second.communicate()
     assert second.returncode == 0, error
     assert int(out) == int(expected(4000).sum())
-    assert len(leftovers(tmp_path / "cache")) == 3
+    assert len(leftovers(tmp_path / "cache")) == 4

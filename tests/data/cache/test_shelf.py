@@ -167,10 +167,10 @@ def test_store_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     paths = filled(cache, "ab")
     log = (tmp_path / "log").read_text()
     monkeypatch.setenv("PCSEARCH_CACHE_LIMIT", "7kB")
-    with pytest.raises(UserError, match=r"needs .*\(8,000 bytes\) more, but .*\(7,000 bytes\)"):
+    with pytest.raises(UserError, match=r"needs .*\(17,160 bytes\) more, but .*\(7,000 bytes\)"):
         filled(cache, "c")
     assert keys_in(cache, paths) == "ab"  # none was removed in vain
-    monkeypatch.setenv("PCSEARCH_CACHE_LIMIT", "12kB")
+    monkeypatch.setenv("PCSEARCH_CACHE_LIMIT", "18kB")
     held = open_store(paths["a"])
     with pytest.raises(UserError, match=r"there are in use, but PCSEARCH_CACHE_LIMIT"):
         filled(cache, "c")

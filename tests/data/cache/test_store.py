@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
-from pcsearch.data.cache import OnBadImage, ensure_store, open_store
+from pcsearch.data.cache import OnBadImage, ensure_store, fingerprints_of, open_store
 from pcsearch.data.cache.layout import StoreFiles
+from pcsearch.data.duplicates import FINGERPRINT_BYTES
 from pcsearch.data.sources import ArrayImages, FileImages
 from pcsearch.errors import UserError
 
@@ -221,8 +222,9 @@ def test_damaged_store_is_built_again(tmp_path: Path, damage: str) -> None:
     again = ensure_store(source, 8, folder=tmp_path / "cache")
     assert (again.images == expected).all()
     assert len((tmp_path / "log").read_text().split()) == 12
+    suffixes = (".npy", ".prints.npy", ".twins.npy")
     assert leftovers(tmp_path / "cache") == sorted(
-        [store.path.name, meta.name, store.path.with_suffix(".twins.npy").name]
+        [meta.name, *(store.path.with_suffix(suffix).name for suffix in suffixes)]
     )
 
 
@@ -312,15 +314,31 @@ def test_flipped_bit_is_found_and_built_again(tmp_path: Path, position: float) -
     assert len((tmp_path / "log").read_text().split()) == 12
 
 
+def flip_last_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
 def test_flipped_bit_in_the_near_duplicates(tmp_path: Path) -> None:
     source = CountedImages(tmp_path / "log", size=6)
     store = ensure_store(source, 8, folder=tmp_path / "cache")
-    twins = store.path.with_suffix(".twins.npy")
-    content = bytearray(twins.read_bytes())
-    content[-1] ^= 1
-    twins.write_bytes(content)
+    flip_last_bit(store.path.with_suffix(".twins.npy"))
     assert open_store(store.path) is None
     assert ensure_store(source, 8, folder=tmp_path / "cache").twins.tolist() == store.twins.tolist()
+
+
+def test_flipped_bit_in_the_fingerprints(tmp_path: Path) -> None:
+    source = CountedImages(tmp_path / "log", size=6)
+    store = ensure_store(source, 8, folder=tmp_path / "cache")
+    expected = fingerprints_of(store)
+    assert expected is not None
+    assert expected.shape == (6, FINGERPRINT_BYTES)
+    flip_last_bit(store.path.with_suffix(".prints.npy"))
+    assert fingerprints_of(store) is None
+    again = fingerprints_of(ensure_store(source, 8, folder=tmp_path / "cache"))
+    assert again is not None
+    assert (again == expected).all()
 
 
 def test_touched_file_is_checked_in_full_and_kept(tmp_path: Path) -> None:

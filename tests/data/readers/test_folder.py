@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ImageOps
 
 from pcsearch.data.catalog import DataOptions, open_dataset
 from pcsearch.data.dataset import Dataset, Part
@@ -14,6 +15,7 @@ from pcsearch.data.prepared import prepare_training
 from pcsearch.errors import UserError
 
 from ..image_files import noise, save_classes
+from ..test_duplicates import picture
 
 COUNTS = {"gull": 10, "heron": 7, "tern": 3}
 
@@ -273,6 +275,76 @@ def test_copies_of_a_file_stay_on_one_side(tmp_path: Path) -> None:
                 len(copies) - 1 for copies in together if not copies & test
             )
     assert {(1, True), (1, False)} <= sides
+
+
+def save_pictures(folder: Path) -> list[set[str]]:
+    """Two classes of eight pictures with the detail of photographs; some are shown twice, in other
+    files. Returns which belong together."""
+    for label, name in enumerate("ab"):
+        (folder / name).mkdir(parents=True)
+        for index in range(8):
+            picture(100 * label + index, 320, 250).save(folder / name / f"{index}.png")
+    picture(1).save(folder / "a" / "smaller.jpg", quality=60)
+    ImageOps.mirror(picture(1, 320, 250)).save(folder / "a" / "mirrored.jpg", quality=90)
+    picture(105, 640, 500).convert("CMYK").save(folder / "b" / "larger.jpg", quality=85)
+    return [{"a/1.png", "a/smaller.jpg", "a/mirrored.jpg"}, {"b/5.png", "b/larger.jpg"}]
+
+
+def held_out(folder: Path, seed: int, **options: object) -> set[str]:
+    dataset = read(folder, split_seed=seed, **options)
+    return {str(Path(name).relative_to(folder)) for name in names(dataset.test)}
+
+
+def test_pictures_that_are_stored_twice_stay_on_one_side(tmp_path: Path) -> None:
+    together = save_pictures(tmp_path)
+    sides, divided = set(), 0
+    for seed in range(12):
+        test = held_out(tmp_path, seed)
+        for number, copies in enumerate(together):
+            assert copies <= test or not copies & test, seed
+            sides.add((number, copies <= test))
+        ignoring = held_out(tmp_path, seed, near_duplicates="ignore")
+        divided += any(copies & ignoring and copies - ignoring for copies in together)
+    assert divided, "the twelve seeds must be able to tell the difference"
+    assert {(1, True), (1, False)} <= sides
+
+
+def test_a_class_of_one_picture_is_held_out_all_the_same(tmp_path: Path) -> None:
+    for index in range(6):
+        for name, seed in (("a", 1), ("b", 100 + index)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            picture(seed).save(tmp_path / name / f"{index}.jpg", quality=60 + 5 * index)
+    test = held_out(tmp_path, 0)
+    assert len([name for name in test if name.startswith("a/")]) == 1
+
+
+def test_thumbnails_are_made_once_and_their_progress_is_told(tmp_path: Path) -> None:
+    save_pictures(tmp_path / "birds")
+    told: list[tuple[int, int]] = []
+    options = {"cache": tmp_path / "cache", "progress": lambda *at: told.append(at)}
+    first = held_out(tmp_path / "birds", 0, **options)
+    assert told[-1] == (19, 19)
+    assert len(list((tmp_path / "cache").glob("*.json"))) == 1
+    told.clear()
+    assert held_out(tmp_path / "birds", 0, **options) == first
+    assert told == []
+
+
+def test_images_that_cannot_be_read_are_nobodys_copy(tmp_path: Path) -> None:
+    save_pictures(tmp_path)
+    for name in ("a/8.jpg", "a/9.jpg"):
+        (tmp_path / name).write_bytes(b"no picture")  # read when the images are decoded, told there
+    dataset = read(tmp_path)
+    assert len(names(dataset.train)) + len(names(dataset.test)) == 21
+
+
+def test_a_folder_without_any_readable_image(tmp_path: Path) -> None:
+    for name in ("a/1.jpg", "a/2.jpg", "a/3.jpg", "b/1.jpg", "b/2.jpg", "b/3.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"no picture " + name.encode())
+    refuse(tmp_path, "6 of 6 images cannot be read")
+    listed = read(tmp_path, half_unpacked="list")  # for `verify`, which tells of each
+    assert len(names(listed.train)) + len(names(listed.test)) == 6
 
 
 def test_without_copies_there_are_no_groups(tmp_path: Path) -> None:
