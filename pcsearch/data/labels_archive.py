@@ -19,6 +19,9 @@ from pcsearch.regular_files import open_regular
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+HOLDS = "holds"
+"""The array that lists the names of the others."""
+
 _PER_ROW = ("kept", "labels", "groups")
 _NAMES_BYTES = 2**26  # 1000 characters of 16,000 classes each
 _HEADER_BYTES = 2**12
@@ -52,7 +55,10 @@ class Archive:
 
     def arrays(self, at_most_rows: int) -> Arrays:
         """The arrays but the store's name: `kept`, `labels`, and what else was written."""
-        names = {name.removesuffix(".npy") for name in self._zip.namelist()} - {"store"}
+        names = {name.removesuffix(".npy") for name in self._zip.namelist()} - {HOLDS}
+        if names != set(self._array(HOLDS, _HEADER_BYTES).tolist()):
+            raise ValueError("it does not hold what was written")  # a damaged directory hides some
+        names -= {"store"}
         if not {"kept", "labels"} <= names <= {*_PER_ROW, "class_names", "given_val"}:
             raise ValueError("it holds other arrays")
         size = 8 * at_most_rows + _HEADER_BYTES

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pcsearch.data.cache import ImageStore, open_store
-from pcsearch.data.labels_archive import Archive, Arrays
+from pcsearch.data.labels_archive import HOLDS, Archive, Arrays
 from pcsearch.data.prepared import TestImages, TrainingImages
 from pcsearch.regular_files import create_anew
 
@@ -76,6 +76,7 @@ def _save(path: Path, store: ImageStore, arrays: Arrays) -> None:
     unfinished = path.with_name(path.name + ".tmp")
     with create_anew(unfinished) as file:
         named = {"store": np.array(store.path.name), "kept": store.kept, **arrays}
+        named[HOLDS] = np.array(list(named))
         np.savez_compressed(file, allow_pickle=False, **named)
     unfinished.replace(path)
 

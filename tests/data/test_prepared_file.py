@@ -100,6 +100,20 @@ def test_a_damaged_file_is_never_an_error(training: TrainingImages, tmp_path: Pa
         assert loaded is None or same(training, loaded)
 
 
+@pytest.mark.parametrize("hidden", ["groups", "given_val", "holds"])
+def test_an_archive_whose_directory_hides_an_array_is_damaged(
+    training: TrainingImages, tmp_path: Path, hidden: str
+) -> None:
+    save_training(tmp_path / "a.npz", training)
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for name, part in parts.items():
+            if name != f"{hidden}.npy":
+                archive.writestr(name, part)
+    assert load_training(tmp_path / "a.npz", tmp_path / "cache") is None
+
+
 def test_a_node_that_lacks_another_image_has_other_rows(
     training: TrainingImages, tmp_path: Path
 ) -> None:
