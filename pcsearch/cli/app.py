@@ -10,7 +10,18 @@ from typing import Annotated
 
 import typer
 
-from pcsearch.cli import ctrl_c, plan, recipes, resume, runs, simulate, summary, trials, tune
+from pcsearch.cli import (
+    ctrl_c,
+    plan,
+    recipes,
+    report,
+    resume,
+    runs,
+    simulate,
+    summary,
+    trials,
+    tune,
+)
 from pcsearch.cli.cluster import app as cluster
 from pcsearch.cli.data import app as data
 from pcsearch.cli.options import examples, register
@@ -60,6 +71,7 @@ register(app, "plan", plan.plan, plan.EPILOG)
 register(app, "simulate", simulate.simulate, simulate.EPILOG)
 register(app, "summary", summary.summary, summary.EPILOG)
 register(app, "trials", trials.trials, trials.EPILOG)
+register(app, "report", report.report, report.EPILOG)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 app.add_typer(cluster.app, name="cluster")

@@ -112,6 +112,12 @@ class RemoteRun(RunFolder):
         if whole:
             self.storage.remove_all("checkpoints")
 
+    def read_text(self, name: str) -> str | None:
+        try:
+            return self.storage.read(name).decode("utf-8", "replace")
+        except FileNotFoundError:
+            return None
+
     def write_text(self, name: str, content: str) -> None:
         self.storage.write(name, content.encode(errors="replace"))
 

@@ -41,6 +41,7 @@ from pcsearch.train.atomic import remove_half_written, replacing
 _LOCK_SECONDS = 1.0  # longer than a reader takes to try whether it is held
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _WRITTEN_ONCE = "environment.json"
+_READ_AT_MOST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,14 @@ class RunFolder:
         if whole:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             remove_half_written(self.path, self.data, self.weights)
+
+    def read_text(self, name: str) -> str | None:
+        """A file of the run as text, whatever its bytes; None if there is none that can be read."""
+        try:
+            content = read_regular(self.path / name, _READ_AT_MOST)
+        except OSError:
+            return None
+        return content.decode("utf-8", "replace")
 
     def write_json(self, name: str, content: object) -> None:
         """Write a file whole or not at all."""

@@ -22,7 +22,7 @@ from pcsearch.results.notes import notes
 from pcsearch.results.objects import Summary
 from pcsearch.results.trials_table import trials_table
 
-__all__ = ["notes", "summary_table", "trials_table"]
+__all__ = ["accuracies", "notes", "summary_table", "trials_table"]
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,13 @@ def summary_table(summary: Summary, width: int) -> RenderableType:
     studies = [cells(study) for study in summary.studies]
     treated = fmt.label(fmt.campaign_headline(summary))
     title = Text(f"{summary.campaign} · {summary.status}", style="bold")
-    legend = Text(_legend(summary, treated), style="dim")
+    counts = "trials: run / stopped early / failed. time: summed over trials."
+    meaning = Text(f"{accuracies(summary, treated)}\n{counts}", style="dim")
     for layout in (_one_line(treated), _two_lines(treated), _three_lines(treated)):
         table = _table(layout, studies)
         if natural_width(table) <= width:
-            return Group(title, table, legend)
-    return Group(title, Text(), *(_block(study, treated) for study in studies), legend)
+            return Group(title, table, meaning)
+    return Group(title, Text(), *(_block(study, treated) for study in studies), meaning)
 
 
 def _one_line(treated: str) -> list[Column]:
@@ -139,7 +140,8 @@ def _block(study: Cells, treated: str) -> RenderableType:
     return Group(Text(heading, style="bold"), Padding(body, (0, 0, 0, 2)))
 
 
-def _legend(summary: Summary, treated: str) -> str:
+def accuracies(summary: Summary, treated: str) -> str:
+    """What the accuracies and the gain are, and what they are not."""
     seeds = [
         len(arm.test_top1.seeds)
         for study in summary.studies
@@ -158,5 +160,4 @@ def _legend(summary: Summary, treated: str) -> str:
             f"gain: {treated} − control, paired by seed; its 95 % interval (paired t) covers "
             "training seeds, on these test images, given the chosen configurations."
         )
-    parts.append("trials: run / stopped early / failed. time: summed over trials.")
     return "\n".join(parts)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -12,15 +11,16 @@ from rich.text import Text
 
 from pcsearch.results import formatting as fmt
 from pcsearch.results.measuring import natural_width
+from pcsearch.results.trial_cells import (
+    STATES,
+    Row,
+    differing,
+    hyperparameters,
+    last_value,
+    short_name,
+)
 
-Row = Mapping[str, Any]
-STATES = {
-    "COMPLETE": Text("complete", "green"),
-    "PRUNED": Text("stopped early", "dim"),
-    "FAILED": Text("failed", "red"),
-    "RUNNING": Text("running", "cyan"),
-}
-_NOT_SHOWN = ("lambda", "lambda_over_n", "seed", "split")
+_STYLES = {"COMPLETE": "green", "PRUNED": "dim", "FAILED": "red", "RUNNING": "cyan"}
 
 
 def trials_table(rows: Sequence[Row], width: int) -> RenderableType:
@@ -58,14 +58,14 @@ def _one_line(rows: Sequence[Row]) -> Table:
     for heading in ("epochs", "last val\ntop-1", "time"):
         table.add_column(heading, justify="right", overflow="fold")
     table.add_column("hyperparameters", overflow="fold")
-    shown = _differing(rows)
+    shown = differing(rows)
     for row in rows:
         table.add_row(
             fmt.label(row["arm"]),
-            _short_name(row),
+            short_name(row),
             _state(row, ", "),
             str(len(row["epochs"])),
-            _last_value(row),
+            last_value(row),
             fmt.duration(row["seconds"]),
             _hyperparameters(row, shown),
         )
@@ -80,13 +80,13 @@ def _two_lines(rows: Sequence[Row]) -> Table:
     for heading in ("epochs\ntime", "last val\ntop-1"):
         table.add_column(heading, justify="right", overflow="fold")
     table.add_column("hyperparameters", overflow="fold")
-    shown = _differing(rows)
+    shown = differing(rows)
     for row in rows:
         table.add_row(
-            f"{_short_name(row)}\n{fmt.label(row['arm'])}",
+            f"{short_name(row)}\n{fmt.label(row['arm'])}",
             _state(row, "\n"),
             f"{len(row['epochs'])}\n{fmt.duration(row['seconds'])}",
-            _last_value(row),
+            last_value(row),
             _hyperparameters(row, shown),
         )
     return table
@@ -98,39 +98,13 @@ def _table() -> Table:
 
 def _state(row: Row, between: str) -> Text:
     """How it is with the trial; whether what it confirms was chosen by a narrower search only."""
-    state = STATES[row["state"]]
+    state = Text(STATES[row["state"]], _STYLES[row["state"]])
     return Text.assemble(state, between, ("set aside", "dim")) if row["set_aside"] else state
 
 
-def _last_value(row: Row) -> str:
-    epochs = row["epochs"]
-    return fmt.percent(epochs[-1][1] if epochs else None)
-
-
-def _short_name(row: Row) -> str:
-    """The trial's name without its study and arm, which the table states apart."""
-    return str(row["trial"]).removeprefix(f"{row['study']}/{row['arm']}/")
-
-
 def _hyperparameters(row: Row, shown: Sequence[str]) -> Text:
-    config = row["config"]
-    parts = []
-    if config.get("lambda"):
-        fraction = config.get("lambda_over_n")
-        of_n = f" ({fmt.significant(fraction)}·N)" if fraction else ""
-        parts.append(f"λ={fmt.significant(config['lambda'])}{of_n}")
-    parts += [f"{key}={_value(config[key])}" for key in shown if key in config]
-    text = Text(", ".join(parts))
+    text = Text(hyperparameters(row, shown))
     if row["error"]:
-        text.append("\n" if parts else "")
+        text.append("\n" if text else "")
         text.append(fmt.first_line(row["error"]), style="red")
     return text
-
-
-def _differing(rows: Sequence[Row]) -> list[str]:
-    keys = dict.fromkeys(key for row in rows for key in row["config"] if key not in _NOT_SHOWN)
-    return [key for key in keys if len({row["config"].get(key) for row in rows}) > 1]
-
-
-def _value(value: object) -> str:
-    return fmt.significant(value) if isinstance(value, float) else str(value)

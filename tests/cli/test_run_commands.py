@@ -1,4 +1,4 @@
-"""`summary`, `trials` and `runs ls` on run folders that real campaigns wrote."""
+"""`summary`, `trials`, `report` and `runs ls` on run folders that real campaigns wrote."""
 
 from __future__ import annotations
 
@@ -114,6 +114,47 @@ def test_trials_of_a_dead_run_say_that_it_is_dead(command: Command) -> None:
     assert out.endswith("again from their checkpoints: pcsearch resume runs/dead\n")
     write_run("whole", plan(), status="complete")
     assert "interrupted" not in command("trials", "whole")[1]
+
+
+def test_report_is_a_page_in_the_run_folder(command: Command) -> None:
+    write_run("first", plan(), status="complete")
+    code, out, _ = command("report", "first")
+    page = Path("runs/first/report.html").resolve()
+    assert (code, out) == (0, f"{page}: written (complete)\n")
+    assert "fieldguide · compact_cnn" in page.read_text()
+    assert (
+        command("report", "first", "--out", "other.html")[1] == "other.html: written (complete)\n"
+    )
+    assert Path("other.html").read_text().count("<figure") == page.read_text().count("<figure")
+
+
+def test_report_of_a_dead_run_with_a_torn_line(command: Command) -> None:
+    write_run("dead", plan(), until=5)
+    with Path("runs/dead/journal.jsonl").open("a") as journal:
+        journal.write('{"event": "epo')
+    code, out, _ = command("report")
+    assert code == 0
+    assert out.endswith("report.html: written (interrupted)\n")
+    assert "was interrupted" in Path("runs/dead/report.html").read_text()
+
+
+def test_report_replaces_a_link_and_does_not_follow_it(command: Command) -> None:
+    write_run("first", plan(), status="complete")
+    Path("mine.txt").write_text("mine")
+    Path("runs/first/report.html").symlink_to(Path("mine.txt").resolve())
+    assert command("report")[0] == 0
+    assert Path("mine.txt").read_text() == "mine"
+
+
+def test_report_that_cannot_be_written(command: Command) -> None:
+    write_run("first", plan(), status="complete")
+    Path("file").touch()
+    code, _, err = command("report", "--out", "file/report.html")
+    assert code == 2
+    assert err.startswith("error: file")
+    code, _, err = command("report", "none")
+    assert code == 2
+    assert 'no run "none"' in err
 
 
 def test_runs_ls(command: Command) -> None:

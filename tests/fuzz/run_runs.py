@@ -22,6 +22,7 @@ from pcsearch.cli.render import print_summary
 from pcsearch.data.prepared_file import load_test, load_training
 from pcsearch.errors import PcsearchError
 from pcsearch.recipe.load import read_resolved
+from pcsearch.results.report import html_report
 from pcsearch.results.store import RunFolder, check_free, find_run, list_runs
 from pcsearch.results.summary import summarise, trial_rows
 from pcsearch.results.trials_table import trials_table
@@ -42,6 +43,14 @@ def summary(folder: Path, template: Template) -> None:
     console = Console(file=io.StringIO(), width=100)
     print_summary(console, told, state)
     console.print(trials_table(trial_rows(state), console.width))
+
+
+def report(folder: Path, template: Template) -> None:
+    """Of every eighth only: figures take half a second."""
+    run = RunFolder(folder / "runs" / "one")
+    if not folder.name.isdigit() or int(folder.name) % 8 == 0:
+        state = run.state()
+        html_report(run, state, run.status(state))
 
 
 def runs(folder: Path, template: Template) -> None:
@@ -86,6 +95,7 @@ def the_end(folder: Path, template: Template) -> None:
 
 STEPS: tuple[Callable[[Path, Template], None], ...] = (
     summary,
+    report,
     runs,
     recipe,
     taken,

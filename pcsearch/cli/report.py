@@ -1,0 +1,55 @@
+"""`pcsearch report`: a run as one HTML page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pcsearch.cli.options import RUNS, Run, Runs, examples
+
+EPILOG = examples(
+    "pcsearch report",
+    "pcsearch report first-try --out first-try.html",
+    "pcsearch report s3://my-bucket/runs/first-try --out - > first-try.html",
+)
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        dir_okay=False,
+        help="Where to write it, - for standard output; by default report.html in the run's "
+        "folder, and RUN-report.html here for a run in a store.",
+        show_default=False,
+    ),
+]
+
+
+def report(run: Run = None, out: Out = None, runs: Runs = RUNS) -> None:
+    """Write a run's report, one HTML page, also while it runs.
+
+    What the summary and its notes say, each study's arms, its trials by epoch and by λ, the confirm
+    trials seed by seed, and what is needed to repeat it. The page needs no network and no other
+    file, so it can be sent to others as it is.
+    """
+    from pcsearch.results.report import html_report
+    from pcsearch.results.runs import find_run
+    from pcsearch.train.atomic import replacing
+
+    folder = find_run(run, runs)
+    state = folder.state()
+    if folder.url is not None and state.status == "running":
+        typer.echo("seeing whether a process still runs it: up to 30 s", err=True)
+    status = folder.status(state)
+    page = html_report(folder, state, status).encode("utf-8", "replace")
+    if out == Path("-"):
+        sys.stdout.buffer.write(page)
+        return
+    remote = folder.url is not None
+    path = out or (Path(f"{folder.name}-report.html") if remote else folder.path / "report.html")
+    with replacing(path) as temporary:
+        temporary.write_bytes(page)
+    typer.echo(f"{path}: written ({status})")
