@@ -103,7 +103,7 @@ def _run(journal: Path, cpus: float) -> _Watch:
                 cpus_per_trial=cpus,
                 gpus_per_trial=0,
                 one_machine=False,
-                tick=lambda: None,
+                tick=lambda waiting: None,
                 trial=sleeping_trial,
             )
     finally:

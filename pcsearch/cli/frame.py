@@ -43,7 +43,7 @@ def _header(now: Snapshot, run_folder: str, columns: int) -> list[Text]:
     eta = "time left: measuring" if left is None else f"~{duration(left)} left"
     share = fraction(now.counts)
     ended = f"{now.ended} of {count(now.planned, 'trial')} ended"
-    details = f"{now.pruned} stopped early, {now.failed} failed, {len(now.running)} running"
+    details = f"{now.pruned} stopped early, {now.failed} failed, {now.trained} running"
     return [
         _ends(Text(now.name, "bold"), Text(f"{elapsed}, {eta}"), columns),
         Text.assemble(bar(share, columns - 6), f" {100 * share:3.0f} %"),
@@ -187,6 +187,9 @@ def _running(trials: Sequence[Running], columns: int, space: int) -> list[Text]:
 
 def _notes(now: Snapshot, columns: int) -> list[Text]:
     notes = []
+    if now.waiting:
+        wait = "1 trial waits" if now.waiting == 1 else f"{now.waiting} trials wait"
+        notes.append(Text(f"{wait} for a node that has room", "yellow"))
     if now.search_closed is not None:
         notes.append(Text(f"search closed: {now.search_closed}", "yellow"))
     if now.last_failure is not None:

@@ -64,11 +64,13 @@ class LiveView:
     def event(self, event: Event, state: CampaignState) -> None:
         self._state, self._elapsed = state, max(self._elapsed, state.seconds)
 
-    def tick(self, state: CampaignState, elapsed_seconds: float, width: int) -> None:
+    def tick(
+        self, state: CampaignState, elapsed_seconds: float, width: int, waiting: int = 0
+    ) -> None:
         self._state, self._elapsed = state, elapsed_seconds
         if self._due():
             columns, rows = self._console.size
-            now = snapshot(state, elapsed_seconds, width)
+            now = snapshot(state, elapsed_seconds, width, waiting)
             self._paint(frame(now, self._run_folder, columns, rows - 1))
 
     def stopping(self, line: str = STOPPING) -> None:

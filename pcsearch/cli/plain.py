@@ -61,17 +61,20 @@ class PlainLines:
                 self._write(state.seconds, f"{study}: done")
         self._settled = settled
 
-    def tick(self, state: CampaignState, elapsed_seconds: float, width: int) -> None:
+    def tick(
+        self, state: CampaignState, elapsed_seconds: float, width: int, waiting: int = 0
+    ) -> None:
         self._elapsed = elapsed_seconds
         if elapsed_seconds - self._said < PROGRESS_SECONDS:
             return
         self._said = elapsed_seconds
-        now = snapshot(state, elapsed_seconds, width)
+        now = snapshot(state, elapsed_seconds, width, waiting)
         left = now.remaining_seconds
+        waits = f", {now.waiting} waiting for a node" if now.waiting else ""
         self._write(
             elapsed_seconds,
             f"progress: {now.ended} of {count(now.planned, 'trial')} ended, "
-            f"{len(now.running)} running, {count(now.epochs, 'epoch')}, "
+            f"{now.trained} running{waits}, {count(now.epochs, 'epoch')}, "
             + ("time left not known yet" if left is None else f"~{duration(left)} left"),
         )
 

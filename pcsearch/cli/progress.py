@@ -83,6 +83,8 @@ class Snapshot:
     failed: int
     studies: tuple[StudyProgress, ...]
     running: tuple[Running, ...]
+    """Those that wait for a node among them: which these are, the state does not tell."""
+    waiting: int
     set_aside: int
     """Confirm trials of choices that a wider search has made anew; they were planned, too."""
     last_failure: str | None
@@ -93,6 +95,11 @@ class Snapshot:
         return self.complete + self.pruned + self.failed
 
     @property
+    def trained(self) -> int:
+        """How many trials a node works at."""
+        return len(self.running) - self.waiting
+
+    @property
     def counts(self) -> list[Count]:
         return [c for study in self.studies for arm in study.arms for c in arm.counts.values()]
 
@@ -101,8 +108,17 @@ class Snapshot:
         return sum(count.planned for count in self.counts) + self.set_aside
 
 
-def snapshot(state: CampaignState, elapsed_seconds: float, width: int) -> Snapshot:
-    """The campaign now; `width` is the number of trials at once."""
+def snapshot(
+    state: CampaignState, elapsed_seconds: float, width: int, waiting: int = 0
+) -> Snapshot:
+    """The campaign now.
+
+    Args:
+        state: What has happened.
+        elapsed_seconds: Since it began, or was gone on with.
+        width: The number of trials at once.
+        waiting: How many of them wait for a node.
+    """
     trials = state.trials.values()
     states = [trial.state for trial in trials]
     failures = [trial for trial in trials if trial.state == "FAILED"]
@@ -117,6 +133,7 @@ def snapshot(state: CampaignState, elapsed_seconds: float, width: int) -> Snapsh
         failed=states.count("FAILED"),
         studies=tuple(study_progress(state, study) for study in state.plan.studies),
         running=tuple(_running(trial) for trial in state.live.values()),
+        waiting=min(waiting, len(state.live)),
         set_aside=sum(len(arm.earlier) for arm in state.arms.values()),
         last_failure=f"{label(failures[-1])}: {failures[-1].error}" if failures else None,
         search_closed=state.search_closed,

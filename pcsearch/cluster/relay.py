@@ -56,9 +56,12 @@ class EventLines:
     def event(self, event: Event, state: CampaignState) -> None:
         self._write("event", event=event)
 
-    def tick(self, state: CampaignState, elapsed_seconds: float, width: int) -> None:
+    def tick(
+        self, state: CampaignState, elapsed_seconds: float, width: int, waiting: int = 0
+    ) -> None:
         if self._due():
-            self._write("tick", seconds=round(elapsed_seconds, 1), width=width)
+            seconds = round(elapsed_seconds, 1)
+            self._write("tick", seconds=seconds, width=width, waiting=waiting)
 
     def stopping(self, line: str = STOPPING) -> None:
         self._write("stopping")
@@ -136,6 +139,7 @@ class Latest(Silent):
         self.state: CampaignState | None = None
         self.seconds = 0.0
         self.width = 1
+        self.waiting = 0
 
     def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
         self.run, self.state, self.width = str(run_folder), None, width
@@ -143,8 +147,10 @@ class Latest(Silent):
     def event(self, event: Event, state: CampaignState) -> None:
         self.state, self.seconds = state, max(self.seconds, state.seconds)
 
-    def tick(self, state: CampaignState, elapsed_seconds: float, width: int) -> None:
-        self.state, self.seconds = state, elapsed_seconds
+    def tick(
+        self, state: CampaignState, elapsed_seconds: float, width: int, waiting: int = 0
+    ) -> None:
+        self.state, self.seconds, self.waiting = state, elapsed_seconds, waiting
 
 
 class _Reader:
@@ -178,7 +184,8 @@ class _Reader:
             self._begin(check_event(told["campaign"]))
             observer.started(self._run, self._known.plan, int(told["width"]))
         elif what == "tick":
-            observer.tick(self._known, float(told["seconds"]), int(told["width"]))
+            waiting = int(told.get("waiting", 0))
+            observer.tick(self._known, float(told["seconds"]), int(told["width"]), waiting)
         elif what == "stopping":
             observer.stopping(STOPPING_THERE)  # a second Ctrl-C here would not end it there
         elif what == "finished":

@@ -35,8 +35,10 @@ class Observer(Protocol):
     def event(self, event: Event, state: CampaignState) -> None:
         """An event was written to the journal and folded into the state."""
 
-    def tick(self, state: CampaignState, elapsed_seconds: float, width: int) -> None:
-        """Called about ten times a second while trials run."""
+    def tick(
+        self, state: CampaignState, elapsed_seconds: float, width: int, waiting: int = 0
+    ) -> None:
+        """Called about ten times a second while trials run; `waiting` of them have no node yet."""
 
     def stopping(self, line: str = STOPPING) -> None:
         """Ctrl-C was heard, or a stop elsewhere, as the line says. Called once."""
@@ -58,7 +60,9 @@ class Silent:
 
     def event(self, event: Event, state: CampaignState) -> None: ...
 
-    def tick(self, state: CampaignState, elapsed_seconds: float, width: int) -> None: ...
+    def tick(
+        self, state: CampaignState, elapsed_seconds: float, width: int, waiting: int = 0
+    ) -> None: ...
 
     def stopping(self, line: str = STOPPING) -> None: ...
 

@@ -25,6 +25,7 @@ from pcsearch.search.one_machine import ready_workers
 from pcsearch.search.trainable import train_trial
 from pcsearch.search.tune_scheduler import CampaignScheduler
 from pcsearch.search.tune_searcher import CampaignSearcher, NotStored, Runs
+from pcsearch.search.waiting import Waiting
 from pcsearch.search.watchdog import Watchdog
 from pcsearch.search.worker_environment import without_credentials
 from pcsearch.storage.scratch import scratch_folder
@@ -35,7 +36,7 @@ class _EachStep(NotStored, Callback):  # type: ignore[misc]
 
     def __init__(
         self,
-        tick: Callable[[], None],
+        tick: Callable[[int], None],
         stopping: Callable[[], None],
         searcher: CampaignSearcher,
         watchdog: Watchdog,
@@ -47,6 +48,7 @@ class _EachStep(NotStored, Callback):  # type: ignore[misc]
         self._searcher = searcher
         self._watchdog = watchdog
         self._ending = ending
+        self._waiting = Waiting()
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
         ended = (RayTrial.TERMINATED, RayTrial.ERROR)
@@ -54,11 +56,12 @@ class _EachStep(NotStored, Callback):  # type: ignore[misc]
         dropped = [trial.trial_id for trial in trials if trial.status in ended]
         self._searcher.lost(dropped, "its worker could not be made ready")
         self._watchdog.look(trials)
+        waiting = self._waiting.look(trials)
         with self._ending.guard():
             if self._ending.begun and self._ending.error is None and not self._told:
                 self._told = True
                 self._stopping()
-            self._tick()
+            self._tick(waiting)
 
 
 class _Interrupt(NotStored, Stopper):  # type: ignore[misc]
@@ -91,7 +94,7 @@ def run_campaign(
     cpus_per_trial: float,
     gpus_per_trial: float,
     one_machine: bool,
-    tick: Callable[[], None],
+    tick: Callable[[int], None],
     stopping: Callable[[], None] = lambda: None,
     trial: Callable[[dict[str, Any], dict[str, Any]], None] = train_trial,
 ) -> bool:
@@ -104,7 +107,7 @@ def run_campaign(
         cpus_per_trial: CPUs reserved for each trial.
         gpus_per_trial: GPUs (or the fraction of one) reserved for each trial.
         one_machine: Whether Ray was started here, for this machine alone.
-        tick: Called about ten times a second.
+        tick: Called about ten times a second with the number of trials that wait for a node.
         stopping: Called once, when it was told to end.
         trial: What a worker runs for a trial, of a module that it can import; reports to Tune as
             `train_trial` does.

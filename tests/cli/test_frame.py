@@ -57,6 +57,17 @@ def test_a_row_an_arm_and_a_row_a_running_trial() -> None:
     assert "▁" in text
 
 
+def test_trials_without_a_node_are_not_running() -> None:
+    state = drive(plan(), listener=silent, width=4, until=12).state
+    assert len(state.live) == 4
+    lines = lines_of(snapshot(state, 12, 4, waiting=3), 80, 23)
+    assert "1 running)" in lines[2]
+    assert lines[-1] == "3 trials wait for a node that has room"
+    assert "wait" not in "\n".join(lines_of(snapshot(state, 12, 4), 80, 23))
+    all_of_them = lines_of(snapshot(state, 12, 4, waiting=9), 80, 23)
+    assert "0 running)" in all_of_them[2], "one that has just ended does not wait any more"
+
+
 def test_many_studies_become_one_row_each_and_the_rest_is_counted() -> None:
     lines = draw(plan(MANY), 50, 3, 80, 23)
     assert any(line.startswith("… and ") and "more studies, 0 done" in line for line in lines)

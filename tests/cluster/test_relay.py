@@ -34,7 +34,7 @@ def watched(observer: Observer) -> Campaign:
     campaign = drive(
         plan(),
         listener=observer.event,
-        tick=lambda state, seconds: observer.tick(state, seconds, 3),
+        tick=lambda state, seconds: observer.tick(state, seconds, 3, min(2, len(state.live))),
     )
     observer.stopping()
     campaign.end("complete")

@@ -75,12 +75,13 @@ def _how_far(log: str, cluster: str) -> dict[str, Any] | None:
             pass
     if latest.state is None:
         return None
-    now = snapshot(latest.state, latest.seconds, latest.width)
+    now = snapshot(latest.state, latest.seconds, latest.width, latest.waiting)
     return {
         "run": latest.run,
         "trials_ended": now.ended,
         "trials_planned": now.planned,
-        "trials_running": len(now.running),
+        "trials_running": now.trained,
+        "trials_waiting": now.waiting,
         "remaining_seconds": now.remaining_seconds,
     }
 
