@@ -7,7 +7,7 @@ from typing import Any
 
 from pcsearch.cluster.autoscaler import largest
 from pcsearch.cluster.capacity import Node
-from pcsearch.cluster.file import Config, node_of, on_kubernetes, worker_types
+from pcsearch.cluster.file import Config, node_of, on_kubernetes, unstated_types, worker_types
 from pcsearch.cluster.finding import Finding
 from pcsearch.errors import did_you_mean
 from pcsearch.recipe.schema import Recipe
@@ -26,6 +26,14 @@ def nodes(config: Config, recipes: Sequence[Recipe]) -> Iterator[Finding]:
             else "give the head's type resources: {CPU: 0, GPU: 0}",
         )
     workers = worker_types(config)
+    unstated = unstated_types(config)
+    if unstated:
+        yield Finding(
+            "warning",
+            f"{', '.join(unstated)}: no resources are stated, so what has room there is known once "
+            "Ray has asked the provider, and not by this check",
+            "state them, such as resources: {CPU: 4, GPU: 1}, and {CPU: 0, GPU: 0} for the head",
+        )
     if not workers and config["provider"]["type"] != "local":
         yield Finding("warning", "there are no worker types: the cluster is its head alone")
     for name, kind in workers.items():
@@ -37,8 +45,11 @@ def nodes(config: Config, recipes: Sequence[Recipe]) -> Iterator[Finding]:
     if config["provider"]["type"] == "local" and not types:
         yield Finding("fine", "what the machines have room for is seen when they run")
         return
+    stated = {name: kind for name, kind in workers.items() if name not in unstated}
+    if workers and not stated:
+        return
     for recipe in recipes:
-        yield from _fits(config, recipe, workers)
+        yield from _fits(config, recipe, stated)
 
 
 def _fits(config: Config, recipe: Recipe, workers: Mapping[str, Any]) -> Iterator[Finding]:

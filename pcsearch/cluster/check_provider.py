@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pcsearch.cluster.file import Config, texts
+from pcsearch.cluster.file import Config, texts, unstated_types
 from pcsearch.cluster.finding import Finding
 from pcsearch.errors import did_you_mean
 
@@ -61,7 +61,7 @@ def _schema(config: Config) -> Iterator[Finding]:
 
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # warns of files among the file mounts
-            validate_config(prepare_config(copy.deepcopy(config)))
+            validate_config(prepare_config(_as_asked(config)))
     except ValidationError as error:
         where = ".".join(str(part) for part in error.absolute_path)
         at = f"{where}: " if where else ""
@@ -71,6 +71,14 @@ def _schema(config: Config) -> Iterator[Finding]:
         yield Finding("problem", reason[0], "Ray's launcher refuses the file")
     else:
         yield Finding("fine", "Ray's launcher accepts the file")
+
+
+def _as_asked(config: Config) -> Config:
+    """A copy in which no node type lacks what Ray asks the provider for when it starts."""
+    config = copy.deepcopy(config)
+    for kind in unstated_types(config).values():
+        kind["resources"] = {}
+    return config
 
 
 def _aws() -> Iterator[Finding]:

@@ -155,6 +155,16 @@ def node_of(kind: dict[str, Any]) -> Node:
     return Node(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)))
 
 
+def unstated_types(config: Config) -> dict[str, dict[str, Any]]:
+    """The node types whose resources Ray asks the provider for: of AWS, those that state none.
+
+    Any other provider's types must state them.
+    """
+    types = config.get("available_node_types") or {}
+    asks = config["provider"]["type"] == "aws"
+    return {name: kind for name, kind in types.items() if asks and not kind.get("resources")}
+
+
 def commands(config: Config, *keys: str) -> list[str]:
     """The shell commands under the keys, all of them by default."""
     lists = (config.get(key) or [] for key in keys or COMMANDS)

@@ -97,7 +97,9 @@ def _wait_until_open(
 def _not_reached(file: Path, said: str) -> UserError:
     if "not found" in said and "Head node of cluster" in said:
         return UserError(
-            f"the cluster of {file} is not up; start it with: pcsearch cluster up {file}"
+            f"the cluster of {file} is not up; start it with: pcsearch cluster up {file}\n"
+            "If it was started and its head's set-up did not end well, that machine runs, and "
+            f"costs, until: pcsearch cluster down {file} --force"
         )
     if "credentials" in said:
         return UserError(

@@ -8,6 +8,8 @@ import yaml
 
 from tests.cluster.fake_aws import BUCKET, ROOT, policies, template
 
+AT_START = {"StringEquals": {"ec2:CreateAction": "RunInstances"}}
+
 
 def statements(role: str) -> list[dict[str, Any]]:
     found = [statement for policy in policies(role) for statement in policy["Statement"]]
@@ -32,6 +34,18 @@ def test_a_worker_may_use_the_bucket_alone() -> None:
 def test_the_head_hands_out_the_workers_role_alone() -> None:
     (passing,) = [s for s in statements("HeadRole") if s["Action"] == "iam:PassRole"]
     assert passing["Resource"].endswith(":role/pcsearch-worker")
+
+
+def test_the_head_ends_machines_of_ray_alone() -> None:
+    """And cannot make others its own by naming them so: it names those that it starts."""
+    of_ray = {"Null": {"ec2:ResourceTag/ray-cluster-name": "false"}}
+    for action in ("ec2:TerminateInstances", "ec2:CreateTags"):
+        found = [s for s in statements("HeadRole") if action in listed(s["Action"])]
+        limits = [statement.get("Condition") for statement in found]
+        assert of_ray in limits
+        assert all(limit in (of_ray, AT_START) for limit in limits)
+    actions = {action for s in statements("HeadRole") for action in listed(s["Action"])}
+    assert {action for action in actions if "*" in action} == {"ec2:Describe*"}
 
 
 def test_the_roles_are_those_of_the_cluster_file() -> None:

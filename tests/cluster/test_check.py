@@ -52,6 +52,20 @@ def test_the_shipped_file_passes_once_it_is_filled_in(ready: dict[str, Any], hom
     assert any("0.10 an hour idle and 4.50 an hour at most" in f.text for f in found)
 
 
+def test_a_type_whose_size_only_the_provider_knows(ready: dict[str, Any], home: Path) -> None:
+    """Ray looks it up when the cluster starts: it is no node of 0 CPUs."""
+    (spot,) = types(ready, "gpu-spot")
+    del spot["resources"]
+    found = list(check(copy.deepcopy(ready), folder=home, recipes=[recipe()], prices=PRICES))
+    (told,) = [f.text for f in found if f.level != "fine"]
+    assert told.startswith("gpu-spot: no resources are stated")
+    assert any("1 on a gpu-on-demand" in f.text for f in found)
+    for kind in types(ready, "gpu-spot", "gpu-on-demand"):
+        kind.pop("resources", None)
+    found = list(check(ready, folder=home, recipes=[recipe()], prices=PRICES))
+    assert [f.level for f in found if f.level != "fine"] == ["warning"]
+
+
 def test_machines_that_always_run_cost_when_idle(ready: dict[str, Any], home: Path) -> None:
     types(ready, "gpu-spot")[0]["min_workers"] = 2
     found = check(ready, folder=home, prices=PRICES)
