@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from pcsearch.cli.app import app
 from pcsearch.errors import UserError
+from pcsearch.results.store import new_run
+from pcsearch.search.journal import FileJournal
+from tests.cli.campaigns import drive, plan, silent
 
 QUICK = ["simulate", "quickstart", "datasets=[digits]", "confirm.seeds=2"]
 
@@ -52,6 +56,28 @@ def test_a_budget_in_money_goes_by_the_price_that_is_given() -> None:
 
 def test_every_trial_can_be_listed() -> None:
     assert "digits/compact_cnn/pc/confirm-001" in run("--trials")
+
+
+def test_it_learns_and_takes_as_long_as_a_recorded_run(tmp_path: Path) -> None:
+    """There, an epoch of 800 images took a second; confirm trains on 1,000."""
+    recorded = tmp_path / "first"
+    with (
+        new_run(tmp_path, recorded.name, "name: demo\n", {}) as folder,
+        FileJournal(folder.journal) as journal,
+    ):
+        drive(plan(("digits/compact_cnn",)), listener=silent, journal=journal).end("complete")
+    options = ["--cpus-per-node=1", "--start-seconds=0", "--json"]
+    (made_up,) = json.loads(run(*options))
+    (told,) = json.loads(run(*options, f"--curves={recorded}"))
+    (named,) = json.loads(run(*options, "--curves=first", f"--runs={tmp_path}"))
+    assert named["trials"] == told["trials"]
+    assert told["makespan_seconds"] != made_up["makespan_seconds"]
+    assert told["trials"] != made_up["trials"]
+    seconds = sum(
+        trial["epochs"] * (1.25 if "/confirm-" in trial["trial"] else 1.0)
+        for trial in told["trials"]
+    )
+    assert 3600 * told["busy_slot_hours"] == pytest.approx(seconds, abs=len(told["trials"]))
 
 
 def test_more_nodes_take_less_time() -> None:

@@ -85,6 +85,17 @@ def join(head: Head, *wrapper: str) -> subprocess.Popen[bytes]:
     return node
 
 
+ANOTHER_RAY = "2.1.0"
+
+
+def another_ray(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """An environment in which Python has a Ray that says it is of another version."""
+    folder.mkdir(exist_ok=True)
+    text = f"import ray\nray.__version__ = {ANOTHER_RAY!r}\n"
+    (folder / "sitecustomize.py").write_text(text)
+    return {**environment, "PYTHONPATH": f"{folder}:{environment.get('PYTHONPATH', '')}"}
+
+
 def clean_environment(**more: str) -> dict[str, str]:
     """This process's environment without any of Ray's variables."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,10 +13,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import ray
 
 from pcsearch.cluster.head import reachable
 from pcsearch.errors import UserError
-from tests.cluster.heads import Head, clean_environment, free_port, running_head
+from tests.cluster.heads import (
+    ANOTHER_RAY,
+    JOIN,
+    Head,
+    another_ray,
+    clean_environment,
+    free_port,
+    running_head,
+)
 
 SMALL = ["quickstart", "datasets=[digits]", "search.trials=2", "asha.max_epochs=2"]
 SMALL += ["confirm.seeds=2", "confirm.epochs=1"]
@@ -101,6 +112,52 @@ def test_another_python_is_refused_at_once(head: Head, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "joined").exists()
 
+
+def test_another_ray_is_refused_at_once(head: Head, tmp_path: Path) -> None:
+    done = tune(head.address, another_ray(head.environment, tmp_path), tmp_path)
+    assert done.returncode == 2
+    assert f"runs Ray {ray.__version__}, this machine {ANOTHER_RAY}" in done.stderr
+    assert "install the same version on both" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "joined").exists()
+
+
+@pytest.mark.parametrize("token", ["f" * 64, ""], ids=["another", "none"])
+def test_a_node_without_the_token_does_not_join(head: Head, token: str, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(token)
+    own = {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")} if token else {"HOME": str(tmp_path)}
+    environment = clean_environment(RAY_AUTH_MODE="token", **own)
+    node = subprocess.Popen(
+        [sys.executable, "-c", JOIN, head.address],
+        env={**environment, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, err = node.communicate(timeout=80)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(node.pid, signal.SIGKILL)
+    assert node.returncode not in (0, None)
+    assert "joined" not in out
+    assert "token" in err.lower()
+    listed = [sys.executable, "-c", NODES, head.address]
+    seen = subprocess.run(listed, env=dict(head.environment), capture_output=True, text=True)
+    assert seen.stdout.strip() == "1", seen.stderr
+
+
+NODES = """
+import sys
+from ray._private.authentication.authentication_token_setup import (
+    maybe_enable_token_auth_if_token_available,
+)
+from ray._raylet import GcsClient
+
+maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+print(len(GcsClient(address=sys.argv[1]).get_all_node_info()))
+"""
 
 NOTE = """
 import json, sys

@@ -14,8 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
-from tests.cluster.heads import Head, clean_environment, commands, free_port, running_head
+from tests.cluster.heads import (
+    ANOTHER_RAY,
+    Head,
+    another_ray,
+    clean_environment,
+    commands,
+    free_port,
+    running_head,
+)
 from tests.e2e.cli import overrides
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -257,6 +266,17 @@ def test_without_the_token_nothing_is_told_or_started(
         assert message in err
         assert "RAY_AUTH_TOKEN_PATH" in err
         assert "Traceback" not in err
+    assert site.campaigns().keys() == before
+
+
+def test_with_another_ray_nothing_is_sent(site: Site, tmp_path: Path) -> None:
+    before = site.campaigns().keys()
+    theirs = another_ray({}, tmp_path / "ray")
+    code, out, err = site.run("submit", *SMALL, "--runs=/r", "--detach", **theirs)
+    assert (code, out) == (2, "")
+    assert f"runs Ray {ray.__version__}, this machine {ANOTHER_RAY}" in err
+    assert f"pip install 'ray[default,tune]=={ray.__version__}'" in err
+    assert "Traceback" not in err
     assert site.campaigns().keys() == before
 
 

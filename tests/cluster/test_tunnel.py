@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +36,31 @@ def test_a_token_file_that_is_named_must_be_there(
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
     with pytest.raises(UserError, match=r"RAY_AUTH_TOKEN_PATH is .*, but there is no such file"):
         Jobs("http://127.0.0.1:1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command", [["status"], ["submit", "quickstart", "--runs=s3://bucket/runs"], ["attach"]]
+)
+def test_without_credentials_it_is_said_which_are_missing(
+    command: list[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("boto3", reason="needs boto3: pip install 'pcsearch[aws]'")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    text = (Path(__file__).resolve().parents[2] / "cluster.yaml").read_text()
+    file = home / "cluster.yaml"
+    file.write_text(text.replace("FILL-IN", "1"))
+    name, *more = command
+    done = subprocess.run(
+        [sys.executable, "-m", "pcsearch", "cluster", name, str(file), *more],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there are no credentials on this machine" in done.stderr
+    assert f"pcsearch cluster check {file} says what is missing" in done.stderr
+    assert "Traceback" not in done.stderr

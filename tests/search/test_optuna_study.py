@@ -10,7 +10,15 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from pcsearch.recipe.space import Space
-from pcsearch.search.optuna_study import _distribution, _sampler, frozen_trial, propose
+from pcsearch.search.optuna_study import (
+    BEST,
+    LATEST,
+    _distribution,
+    _sampler,
+    frozen_trial,
+    propose,
+    seen,
+)
 from pcsearch.search.plan import derive_seed
 from tests.search.driving import LR, control_arm, make_plan, pc_arm, run, study_plan
 
@@ -21,15 +29,33 @@ def test_stopped_trials_are_pruned_with_values_at_their_epochs() -> None:
     campaign = run(make_plan())
     trials = campaign.state.arms[STUDY, "pc"].trials["search"]
     distributions = {"lambda_over_n": FloatDistribution(0.05, 0.15)}
-    seen = set()
+    states = set()
     for trial in trials:
         frozen = frozen_trial(trial, distributions)
-        seen.add(frozen.state)
+        states.add(frozen.state)
         assert frozen.intermediate_values == {e.epoch: e.value for e in trial.epochs}
         assert frozen.value == trial.epochs[-1].value
         whole = trial.last_epoch == 9
         assert frozen.state == (TrialState.COMPLETE if whole else TrialState.PRUNED)
-    assert seen == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert states == {TrialState.COMPLETE, TrialState.PRUNED}
+
+
+def test_of_many_trials_a_sampler_sees_the_best_and_the_latest() -> None:
+    """As many as that, however long the search is; in the order in which they were asked."""
+    plan = make_plan(studies=(study_plan(arms=(pc_arm(trials=160),)),), sampler="random")
+    arm = run(plan).state.arms[STUDY, "pc"]
+    search = arm.trials["search"]
+    complete = [t for t in search if t.state == "COMPLETE"]
+    best = sorted(complete, key=lambda t: (-(t.last_value or 0), t.spec.config["lambda"]))[:BEST]
+    shown = seen(arm)
+    assert len(search) == 160
+    assert [t.spec.index for t in shown] == sorted(
+        {t.spec.index for t in best} | set(range(160 - LATEST, 160))
+    )
+    assert LATEST < len(shown) <= BEST + LATEST
+    few = run(make_plan(studies=(study_plan(arms=(pc_arm(trials=100),)),), sampler="random"))
+    arm = few.state.arms[STUDY, "pc"]
+    assert seen(arm) == arm.trials["search"], "a hundred are all shown"
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "qmc"])
