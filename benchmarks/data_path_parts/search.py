@@ -120,7 +120,8 @@ def _baseline(
         command += ["--weights", str(photos.weights)]
     if options.persistent_workers:
         command.append("--persistent-workers")
-    ended = run_process(command, folder)
+    # a cluster that happens to run here, or ran and was killed, would be joined otherwise
+    ended = run_process(command, folder, {"RAY_ADDRESS": "local"})
     last: dict[str, Any] = json.loads(ended.out.strip().splitlines()[-1])
     return _Searched(ended.seconds, last["epochs"], last["best"], last["images"])
 
