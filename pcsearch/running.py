@@ -119,10 +119,16 @@ def run_in(
         )
         going_on(campaign)
         campaign.settle()
-        nodes = NodeWatch(campaign, sizing.cpus_per_trial, sizing.gpus_per_trial)
+        nodes = NodeWatch(
+            campaign,
+            sizing.cpus_per_trial,
+            sizing.gpus_per_trial,
+            grows=not ready.one_machine,
+            told=observer.noted,
+        )
 
         def tick(waiting: int) -> None:
-            nodes.look()
+            nodes.look(waiting)
             elapsed_seconds = time.monotonic() - began
             observer.tick(campaign.state, elapsed_seconds, sizing.width, waiting)
 

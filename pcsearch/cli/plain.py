@@ -37,7 +37,7 @@ class PlainLines:
             self._write(0.0, f"prepared {what}: {total:,}")
 
     def noted(self, line: str) -> None:
-        self._write(0.0, line)
+        self._write(self._elapsed, line)
 
     def history(self, events: Iterable[Event]) -> None:
         """Nothing: the state that follows has it all."""

@@ -21,7 +21,7 @@ class Observer(Protocol):
         """Images of `what` made ready so far."""
 
     def noted(self, line: str) -> None:
-        """Something a person should know before the campaign starts."""
+        """Something a person should know, before the campaign starts or while trials wait."""
 
     def history(self, events: Iterable[Event]) -> None:
         """What the journal held before a campaign is gone on with; read only where it is needed."""

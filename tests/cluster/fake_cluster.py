@@ -93,13 +93,20 @@ class FakeCluster:
 
 @contextlib.contextmanager
 def fake_cluster(
-    workers: int, *, cpus: int = 1, gpus: int = 0, idle_seconds: float = 6.0, **environment: str
+    workers: int,
+    *,
+    cpus: int = 1,
+    gpus: int = 0,
+    idle_seconds: float = 6.0,
+    provider: str = PROVIDER,
+    **environment: str,
 ) -> Iterator[FakeCluster]:
     """A cluster of no worker nodes yet, on loopback, with token authentication on."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="pcs-") as folder:
         file = Path(folder) / "cluster.yaml"
-        config = _config(f"127.0.0.1:{port}", workers, {"CPU": cpus, "GPU": gpus}, idle_seconds)
+        resources = {"CPU": cpus, "GPU": gpus}
+        config = _config(f"127.0.0.1:{port}", workers, resources, idle_seconds, provider)
         file.write_text(yaml.safe_dump(config))
         fake = {
             "RAY_FAKE_CLUSTER": "1",
@@ -124,7 +131,11 @@ def until(met: Callable[[], T], seconds: float = 150) -> T:
 
 
 def _config(
-    gcs_address: str, workers: int, resources: dict[str, int], idle_seconds: float
+    gcs_address: str,
+    workers: int,
+    resources: dict[str, int],
+    idle_seconds: float,
+    provider: str,
 ) -> dict[str, Any]:
     commands = ("initialization", "setup", "head_setup", "worker_setup")
     commands += ("head_start_ray", "worker_start_ray")
@@ -138,7 +149,7 @@ def _config(
         "upscaling_speed": 1,
         "provider": {
             "type": "external",
-            "module": PROVIDER,
+            "module": provider,
             "head_node_id": HEAD_ID,
             "gcs_address": gcs_address,
             "launch_multiple": True,
