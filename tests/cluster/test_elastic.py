@@ -111,3 +111,30 @@ def test_a_node_that_is_lost_and_one_that_is_taken_back(
     assert len({event["trial"] for event in retried}) == 2
     assert {lost, taken}.isdisjoint(mark["node"] for mark in sleeper.begun(marks)[2:])
     check_that_nothing_was_lost(tmp_path, trials=3)
+
+
+def test_trials_go_where_their_images_are_decoded(cluster: FakeCluster, tmp_path: Path) -> None:
+    """With a budget, two studies take turns. The node of the second one, which is faster, is free
+    first, when as many trials were asked of both: it goes on with the images that it has."""
+    guide = {"species": 8, "images_per_species": 300, "size": 32}  # 1,440 images; digits has 1,438
+    with start(
+        cluster,
+        tmp_path,
+        0.012,
+        epochs=1,
+        confirm={"seeds": 0, "epochs": 1},
+        trials=4,
+        slow=8,
+        datasets=["fieldguide", "digits"],
+        data={"classes": "all", "fieldguide": guide},
+        budget={"hours": 1},
+    ) as process:
+        process.wait(timeout=200)
+    assert process.returncode == 0, (tmp_path / "out").read_text()
+    check_that_nothing_was_lost(tmp_path, trials=8)
+    begun = sleeper.begun(tmp_path / "marks")
+    assert Counter(mark["classes"] for mark in begun) == {8: 4, 10: 4}
+    by_node: dict[str, list[int]] = {}
+    for mark in begun:
+        by_node.setdefault(mark["node"], []).append(mark["classes"])
+    assert sorted(trained[:2] for trained in by_node.values()) == [[8, 8], [10, 10]]

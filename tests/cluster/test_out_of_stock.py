@@ -30,7 +30,7 @@ def test_why_no_node_comes_is_said_while_trials_wait(tmp_path: Path) -> None:
     with fake_cluster(workers=2, provider=PROVIDER, PYTHONPATH=str(PACKAGE)) as cluster:
         process = cluster.tune(tmp_path, *overrides(**recipe))
         try:
-            until(lambda: "waiting for a node" in out.read_text() or process.poll() is not None)
+            until(lambda: "could be started" in out.read_text() or process.poll() is not None)
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=20) == 130, out.read_text()
         finally:
@@ -38,7 +38,6 @@ def test_why_no_node_comes_is_said_while_trials_wait(tmp_path: Path) -> None:
     told = out.read_text()
     sentence = f"no machine of type worker could be started: {REASON}; trials wait until one can"
     assert told.count(sentence) == 1
-    assert "0 running, 2 waiting for a node" in told
     assert "go on with: pcsearch resume" in told
     kinds = [event["event"] for event in read_journal(tmp_path / "run" / "journal.jsonl")]
     assert kinds == ["campaign", "asked", "asked", "ended"]
