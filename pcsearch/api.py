@@ -80,11 +80,10 @@ def plan_all(
 ) -> list[Plan]:
     """The plans of recipes, without starting anything (images are decoded into the cache)."""
     recipes = load_recipes(sources, overrides, images)
-    watching = observer or Silent()
-    datasets = [open_datasets(recipe, watching.preparing) for recipe in recipes]
+    datasets = [open_datasets(recipe) for recipe in recipes]
     networks = [check_networks(recipe, download=False) for recipe in recipes]
     return [
-        plan_recipe(recipe, opened, reports, watching)
+        plan_recipe(recipe, opened, reports, observer or Silent())
         for recipe, opened, reports in zip(recipes, datasets, networks, strict=True)
     ]
 

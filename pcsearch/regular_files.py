@@ -47,6 +47,19 @@ def read_regular(path: Path, at_most_bytes: int) -> bytes:
     return content
 
 
+def own_text(path: Path, at_most_bytes: int) -> str | None:
+    """A file's content as text, whatever its bytes.
+
+    None if it cannot be read, is larger, or is a link: what that leads to lies somewhere else.
+    """
+    try:
+        if path.is_symlink():
+            return None
+        return read_regular(path, at_most_bytes).decode("utf-8", "replace")
+    except OSError:
+        return None
+
+
 def open_to_append(path: Path) -> int:
     """A descriptor to read and to append to a regular file, which is made if it is missing.
 

@@ -54,8 +54,7 @@ def resume_run(
             observer.finished(outcome.summary.status)
             return outcome
         check_place(folder.address)
-        opened = open_datasets(recipe, observer.preparing)
-        with made_ready([recipe], [opened], address, observer) as (ready,):
+        with made_ready([recipe], [open_datasets(recipe)], address, observer) as (ready,):
             if state is not None:
                 _check_same(state.plan, ready.plan)
 
@@ -123,7 +122,9 @@ def _check_same(before: Plan, now: Plan) -> None:
                 f"{study.images.train} training and {study.images.test} test images in "
                 f"{study.num_classes} classes then (split {study.split_hash}), "
                 f"{found.images.train}, {found.images.test} and {found.num_classes} now (split "
-                f"{found.split_hash}). Put them back, or start a new run"
+                f"{found.split_hash}). Put them back, or start a new run. (Where nothing was "
+                "changed, the version of pcsearch, or of Pillow, that began it divided them "
+                "another way.)"
             )
 
 

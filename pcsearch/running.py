@@ -67,7 +67,7 @@ def run_recipes(
     for run_name in names:
         check_free(runs, run_name)
     check_place(runs)
-    opened = [open_datasets(recipe, observer.preparing) for recipe in recipes]
+    opened = [open_datasets(recipe) for recipe in recipes]
     # Nodes that come early are paid for before a campaign begins to count what it spends.
     early = address is not None and recipes[0].budget.cost is None
     with made_ready(recipes, opened, address, observer, early=early) as all_ready:
@@ -119,6 +119,7 @@ def run_in(
         )
         going_on(campaign)
         campaign.settle()
+        ending = Ending(folder.stop_marker())
         nodes = NodeWatch(
             campaign,
             sizing.cpus_per_trial,
@@ -128,7 +129,8 @@ def run_in(
         )
 
         def tick(waiting: int) -> None:
-            nodes.look(waiting)
+            if not ending.begun:
+                nodes.look(waiting)
             elapsed_seconds = time.monotonic() - began
             observer.tick(campaign.state, elapsed_seconds, sizing.width, waiting)
 
@@ -142,7 +144,7 @@ def run_in(
                 complete = run_campaign(
                     campaign,
                     workplace(ready.recipe, campaign.plan, folder, sizing),
-                    Ending(folder.stop_marker()),
+                    ending,
                     cpus_per_trial=sizing.cpus_per_trial,
                     gpus_per_trial=sizing.gpus_per_trial,
                     one_machine=ready.one_machine,

@@ -181,9 +181,7 @@ def test_search_opens_nothing_of_the_test_part_that_was_handed_over(
     recipe: Recipe, plan: Plan, workplace: Workplace, tmp_path: Path, opened: list[str]
 ) -> None:
     cache, folder = tmp_path / "cache", Path(workplace.data)
-    (prepared,) = prepare_datasets(
-        recipe, open_datasets(recipe, lambda *_: None), cache, lambda *_: None
-    )
+    (prepared,) = prepare_datasets(recipe, open_datasets(recipe), cache, lambda *_: None)
     hand_over(prepared, folder)
     assert prepared.test is not None
     of_test = {folder / "images.test.npz", prepared.test.store.path}

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pcsearch.cli.options import RUNS, Run, Runs, examples
+from pcsearch.errors import UserError
 
 EPILOG = examples(
     "pcsearch report",
@@ -50,6 +51,12 @@ def report(run: Run = None, out: Out = None, runs: Runs = RUNS) -> None:
         return
     remote = folder.url is not None
     path = out or (Path(f"{folder.name}-report.html") if remote else folder.path / "report.html")
-    with replacing(path) as temporary:
-        temporary.write_bytes(page)
-    typer.echo(f"{path}: written ({status})")
+    if out is not None and not out.parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.parent}")
+    named = path if out is None else out.resolve()  # a link that a person names is followed
+    if named.exists() and not named.is_file():  # a pipe or a device, which is not to be replaced
+        named.write_bytes(page)
+    else:
+        with replacing(named) as temporary:
+            temporary.write_bytes(page)
+    typer.echo(f"{path}: written ({status})", err=not named.is_file())

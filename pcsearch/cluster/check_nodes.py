@@ -30,8 +30,8 @@ def nodes(config: Config, recipes: Sequence[Recipe]) -> Iterator[Finding]:
     if unstated:
         yield Finding(
             "warning",
-            f"{', '.join(unstated)}: no resources are stated, so what has room there is known once "
-            "Ray has asked the provider, and not by this check",
+            f"{', '.join(unstated)}: CPU and GPU are not both stated, so what has room there is "
+            "known once Ray has asked the provider, and not by this check",
             "state them, such as resources: {CPU: 4, GPU: 1}, and {CPU: 0, GPU: 0} for the head",
         )
     if not workers and config["provider"]["type"] != "local":
@@ -45,11 +45,10 @@ def nodes(config: Config, recipes: Sequence[Recipe]) -> Iterator[Finding]:
     if config["provider"]["type"] == "local" and not types:
         yield Finding("fine", "what the machines have room for is seen when they run")
         return
-    stated = {name: kind for name, kind in workers.items() if name not in unstated}
-    if workers and not stated:
-        return
+    if any(name in unstated for name in workers):
+        return  # one of them may have the room
     for recipe in recipes:
-        yield from _fits(config, recipe, stated)
+        yield from _fits(config, recipe, workers)
 
 
 def _fits(config: Config, recipe: Recipe, workers: Mapping[str, Any]) -> Iterator[Finding]:

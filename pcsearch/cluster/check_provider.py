@@ -77,7 +77,7 @@ def _as_asked(config: Config) -> Config:
     """A copy in which no node type lacks what Ray asks the provider for when it starts."""
     config = copy.deepcopy(config)
     for kind in unstated_types(config).values():
-        kind["resources"] = {}
+        kind.setdefault("resources", {})
     return config
 
 

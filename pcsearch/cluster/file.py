@@ -156,13 +156,18 @@ def node_of(kind: dict[str, Any]) -> Node:
 
 
 def unstated_types(config: Config) -> dict[str, dict[str, Any]]:
-    """The node types whose resources Ray asks the provider for: of AWS, those that state none.
+    """The node types whose resources Ray asks the provider for: of AWS, those that do not state
+    both CPUs and GPUs.
 
     Any other provider's types must state them.
     """
     types = config.get("available_node_types") or {}
     asks = config["provider"]["type"] == "aws"
-    return {name: kind for name, kind in types.items() if asks and not kind.get("resources")}
+    return {
+        name: kind
+        for name, kind in types.items()
+        if asks and not {"CPU", "GPU"} <= {*(kind.get("resources") or {})}
+    }
 
 
 def commands(config: Config, *keys: str) -> list[str]:

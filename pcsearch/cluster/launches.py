@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
 _ANSWER_SECONDS = 2
+_LATELY_SECONDS = 60.0
 _FAILED = re.compile(r"Failed to launch \d+ nodes of type (?P<type>\S+): (?P<reason>.+)")
 _LOG = "monitor.log"
 _LATEST_LINES = 500
@@ -18,28 +20,39 @@ class Launches:
     """Nodes that are on their way.
 
     Attributes:
-        booting: machines that the provider has started, and that have not joined yet; they cost.
-        failed: node types of which one could not be started lately.
+        booting: the types of machines that the provider has started, and that have not joined yet;
+            they cost.
+        failed: types of which one could not be started in the last minute, and none boots.
     """
 
-    booting: int = 0
+    booting: tuple[str, ...] = ()
     failed: frozenset[str] = frozenset()
 
 
-NONE = Launches()
+def launches() -> Launches | None:
+    """Ask the cluster that this process has joined; None if no answer came.
 
-
-def launches() -> Launches:
-    """Ask the cluster that this process has joined; none where nothing adds nodes to it."""
-    import ray
-    from ray.autoscaler.v2.sdk import get_cluster_status
+    By the connection that the process has: another one would take its time to open.
+    """
+    from ray._private.worker import global_worker
+    from ray.autoscaler.v2.schema import Stats
+    from ray.autoscaler.v2.utils import ClusterStatusParser
+    from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 
     try:
-        status = get_cluster_status(ray.get_runtime_context().gcs_address, _ANSWER_SECONDS)
+        told = global_worker.gcs_client.get_cluster_status(timeout_s=_ANSWER_SECONDS)
+        reply = GetClusterStatusReply.FromString(told)
+        status = ClusterStatusParser.from_get_cluster_status_reply(reply, stats=Stats())
     except Exception:  # a busy head, or another Ray's answer: it is asked again
-        return NONE
-    failed = frozenset(launch.ray_node_type_name for launch in status.failed_launches)
-    return Launches(len(status.pending_nodes), failed)
+        return None
+    booting = tuple(node.ray_node_type_name for node in status.pending_nodes)
+    since = time.time() - _LATELY_SECONDS  # Ray tells of every failure since the head began
+    failed = {
+        launch.ray_node_type_name
+        for launch in status.failed_launches
+        if (launch.failed_ts_s or 0.0) >= since
+    }
+    return Launches(booting, frozenset(failed - set(booting)))
 
 
 def reason_of(node_type: str) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
+from pcsearch.cluster.autoscaler import running_config
 from pcsearch.cluster.capacity import Node
-from pcsearch.cluster.launches import NONE, Launches, launches, reason_of
+from pcsearch.cluster.file import node_of
+from pcsearch.cluster.launches import Launches, launches, reason_of
 from pcsearch.recipe.show import printable
 from pcsearch.search.campaign import Campaign
 
 _LOOK_SECONDS = 2.0
+_NO_ANSWER_SECONDS = 15.0
 _TELL_AGAIN_SECONDS = 600.0
 
 
@@ -39,36 +43,51 @@ class NodeWatch:
         self._grows = grows
         self._tell = told
         self._told: dict[str, float] = {}
-        self._looked = float("-inf")
+        self._coming = Launches()
+        self._types: dict[str, Any] | None = None
+        self._next = float("-inf")
 
     def look(self, waiting: int) -> None:
         """Called often with the number of trials that wait for a node; does something every two
         seconds, and only where nodes cost or trials wait."""
-        now = time.monotonic()
         pays = self._campaign.plan.budget_cost is not None
-        if not (pays or (waiting and self._grows)) or now - self._looked < _LOOK_SECONDS:
+        if not (pays or (waiting and self._grows)) or time.monotonic() < self._next:
             return
-        self._looked = now
-        coming = launches() if self._grows else NONE
+        if self._grows:
+            coming = launches()
+            self._coming = coming or self._coming  # no answer is no news
+            pause = _LOOK_SECONDS if coming else _NO_ANSWER_SECONDS
+        else:
+            pause = _LOOK_SECONDS
         if pays:
-            self._count(coming)
+            self._count()
         if waiting:
-            self._say_why(coming, now)
+            self._say_why()
+        self._next = time.monotonic() + pause
 
-    def _count(self, coming: Launches) -> None:
-        """Those that boot are paid for, too; they are taken for as large as the others."""
+    def _count(self) -> None:
+        """A machine that boots is paid for as one that runs, if it will have room."""
         import ray
 
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         nodes = [Node(of.get("CPU", 0.0), of.get("GPU", 0.0)) for of in alive]
+        nodes += [self._size(node_type) for node_type in self._coming.booting]
         fits = [slots for node in nodes if (slots := node.fits(self._cpus, self._gpus))]
-        each = sum(fits) / len(fits) if fits else self._campaign.state.slots_per_node or 1.0
-        paid = len(fits) + coming.booting
-        self._campaign.machines(paid, round(each * paid))
+        self._campaign.machines(len(fits), sum(fits))
 
-    def _say_why(self, coming: Launches, now: float) -> None:
+    def _size(self, node_type: str) -> Node:
+        """What a type has room for, by the file of the cluster's autoscaler."""
+        if self._types is None:
+            import ray
+
+            config = running_config(ray.get_runtime_context().gcs_address)
+            self._types = dict(config.get("available_node_types") or {})
+        return node_of(self._types.get(node_type) or {})
+
+    def _say_why(self) -> None:
         """Once in a while: the autoscaler tries again and again."""
-        for node_type in sorted(coming.failed):
+        now = time.monotonic()
+        for node_type in sorted(self._coming.failed):
             if now - self._told.get(node_type, float("-inf")) >= _TELL_AGAIN_SECONDS:
                 self._told[node_type] = now
                 reason = printable(reason_of(node_type))

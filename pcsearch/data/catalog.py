@@ -49,7 +49,8 @@ DATASETS: dict[str, CatalogEntry] = {entry.id: entry for entry in _ENTRIES}
 
 
 def open_dataset(dataset_id: str, options: DataOptions) -> Dataset:
-    """The dataset of that id, listed but not decoded.
+    """The dataset of that id, listed but not decoded (see `DataOptions.near_duplicates` for the one
+    exception: thumbnails).
 
     Raises UserError for an unknown id and for whatever is wrong with the data on disk.
     """

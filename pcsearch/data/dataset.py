@@ -74,6 +74,8 @@ class Dataset:
         given_val: the indices into `train` that the dataset sets aside for validation, or None.
         ancestors: for each class, the names of those above it in the dataset's class hierarchy,
             the nearest first; None where there is no hierarchy.
+        held_out: where the test part was held out here, 16 hex digits that say which files it has;
+            else empty.
     """
 
     id: str
@@ -82,6 +84,7 @@ class Dataset:
     test: Part | None
     given_val: Int64Array | None = None
     ancestors: tuple[tuple[str, ...], ...] | None = None
+    held_out: str = ""
 
     @property
     def num_classes(self) -> int:

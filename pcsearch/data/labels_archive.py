@@ -21,10 +21,12 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 HOLDS = "holds"
 """The array that lists the names of the others."""
+HELD_OUT = "held_out"
 
 _PER_ROW = ("kept", "labels", "groups")
 _NAMES_BYTES = 2**26  # 1000 characters of 16,000 classes each
 _HEADER_BYTES = 2**12
+_HEX = re.compile(r"[0-9a-f]{16}")
 _STORE = re.compile(r"[0-9a-f]{32}\.npy")
 
 
@@ -53,12 +55,21 @@ class Archive:
             raise ValueError("its store is not one of the cache")
         return str(store)
 
+    def held_out(self) -> str:
+        """Which files were held out as the test part; empty where a dataset has one of its own."""
+        if f"{HELD_OUT}.npy" not in self._zip.namelist():
+            return ""
+        held_out = self._array(HELD_OUT, _HEADER_BYTES)
+        if held_out.shape != () or not _HEX.fullmatch(str(held_out)):
+            raise ValueError("what it holds out is no digest")
+        return str(held_out)
+
     def arrays(self, at_most_rows: int) -> Arrays:
         """The arrays but the store's name: `kept`, `labels`, and what else was written."""
         names = {name.removesuffix(".npy") for name in self._zip.namelist()} - {HOLDS}
         if names != set(self._array(HOLDS, _HEADER_BYTES).tolist()):
             raise ValueError("it does not hold what was written")  # a damaged directory hides some
-        names -= {"store"}
+        names -= {"store", HELD_OUT}
         if not {"kept", "labels"} <= names <= {*_PER_ROW, "class_names", "given_val"}:
             raise ValueError("it holds other arrays")
         size = 8 * at_most_rows + _HEADER_BYTES

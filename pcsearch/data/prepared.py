@@ -34,6 +34,7 @@ class TrainingImages:
         given_val: the rows that the dataset sets aside for validation, or None.
         groups: [m] the dataset's groups, or None; see `Part`.
         class_names: N names.
+        held_out: see `Dataset`.
         splits: those that were asked for so far; a worker's next trial has them at once.
     """
 
@@ -42,17 +43,20 @@ class TrainingImages:
     given_val: Int64Array | None
     groups: Int64Array | None
     class_names: tuple[str, ...]
+    held_out: str = ""
     splits: dict[tuple[object, ...], Split] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class TestImages:
-    """The test images of a dataset: m decoded images and their classes [m]."""
+    """The test images of a dataset: m decoded images, their classes [m], and which files they are
+    where they were held out (see `Dataset`)."""
 
     __test__ = False  # not a test case, whatever the name suggests to pytest
 
     store: ImageStore
     labels: Int64Array
+    held_out: str = ""
 
 
 def prepare_training(
@@ -72,7 +76,8 @@ def prepare_training(
     if given_val is not None:
         given_val = np.flatnonzero(np.isin(store.kept, given_val)).astype(np.int64)
     groups = None if part.groups is None else part.groups[store.kept]
-    return TrainingImages(store, part.labels[store.kept], given_val, groups, dataset.class_names)
+    labels, names = part.labels[store.kept], dataset.class_names
+    return TrainingImages(store, labels, given_val, groups, names, dataset.held_out)
 
 
 def prepare_test(
@@ -98,7 +103,7 @@ def prepare_test(
     if lost:
         names = ", ".join(dataset.class_names[label] for label in lost[:10])
         raise UserError(f"no test image of these classes can be read: {names}. Add some.")
-    return TestImages(store, labels)
+    return TestImages(store, labels, dataset.held_out)
 
 
 def _decoded(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pcsearch.data.cache import ImageStore, open_store
-from pcsearch.data.labels_archive import HOLDS, Archive, Arrays
+from pcsearch.data.labels_archive import HELD_OUT, HOLDS, Archive, Arrays
 from pcsearch.data.prepared import TestImages, TrainingImages
 from pcsearch.regular_files import create_anew
 
@@ -26,7 +26,7 @@ def save_training(path: Path, training: TrainingImages) -> None:
     for name in ("given_val", "groups"):
         if (array := getattr(training, name)) is not None:
             arrays[name] = array
-    _save(path, training.store, arrays)
+    _save(path, training.store, training.held_out, arrays)
 
 
 def load_training(path: Path, cache: Path) -> TrainingImages | None:
@@ -38,25 +38,26 @@ def load_training(path: Path, cache: Path) -> TrainingImages | None:
     found = _read(path, cache)
     if found is None or "class_names" not in found[1]:
         return None
-    store, arrays = found
+    store, arrays, held_out = found
     return TrainingImages(
         store,
         arrays["labels"],
         arrays.get("given_val"),
         arrays.get("groups"),
         tuple(arrays["class_names"].tolist()),
+        held_out,
     )
 
 
 def save_test(path: Path, test: TestImages) -> None:
     """Write what `load_test` needs."""
-    _save(path, test.store, {"labels": test.labels})
+    _save(path, test.store, test.held_out, {"labels": test.labels})
 
 
 def load_test(path: Path, cache: Path) -> TestImages | None:
     """The test images of that file; None as for `load_training`."""
     found = _read(path, cache)
-    return None if found is None else TestImages(found[0], found[1]["labels"])
+    return None if found is None else TestImages(found[0], found[1]["labels"], found[2])
 
 
 def not_as_saved(path: Path, test: TestImages) -> bool:
@@ -64,25 +65,29 @@ def not_as_saved(path: Path, test: TestImages) -> bool:
     try:
         with Archive(path) as archive:
             arrays = archive.arrays(len(test.labels) + _FURTHER_ROWS)
+            held_out = archive.held_out()
     except Exception:  # as in `_read`
         return False
     return not (
-        np.array_equal(arrays["kept"], test.store.kept)
+        held_out == test.held_out
+        and np.array_equal(arrays["kept"], test.store.kept)
         and np.array_equal(arrays["labels"], test.labels)
     )
 
 
-def _save(path: Path, store: ImageStore, arrays: Arrays) -> None:
+def _save(path: Path, store: ImageStore, held_out: str, arrays: Arrays) -> None:
     unfinished = path.with_name(path.name + ".tmp")
     with create_anew(unfinished) as file:
         named = {"store": np.array(store.path.name), "kept": store.kept, **arrays}
+        if held_out:
+            named[HELD_OUT] = np.array(held_out)
         named[HOLDS] = np.array(list(named))
         np.savez_compressed(file, allow_pickle=False, **named)
     unfinished.replace(path)
 
 
-def _read(path: Path, cache: Path) -> tuple[ImageStore, Arrays] | None:
-    """The store and the arrays beside it.
+def _read(path: Path, cache: Path) -> tuple[ImageStore, Arrays, str] | None:
+    """The store, the arrays beside it, and what is held out.
 
     A node may fail to read other images than the driver did: its rows are others then.
     """
@@ -90,8 +95,9 @@ def _read(path: Path, cache: Path) -> tuple[ImageStore, Arrays] | None:
         with Archive(path) as archive:
             store = open_store(cache / archive.store_name())
             arrays = None if store is None else archive.arrays(len(store.kept))
+            held_out = archive.held_out()
     except Exception:  # zipfile and numpy raise a dozen kinds for a file that is not what it was
         return None
     if store is None or arrays is None or not np.array_equal(store.kept, arrays["kept"]):
         return None
-    return store, arrays
+    return store, arrays, held_out

@@ -6,8 +6,10 @@ regulariser's strength against validation, and the confirm trials paired by seed
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +42,6 @@ _COLOURS = {
 _GOOD, _BAD, _OPEN = "#1a7f37", "#b3261e", "#5f6368"
 _STYLE: Any = {
     "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "pcsearch",  # the same figure, the same bytes
     "text.parse_math": False,  # no name is a formula
     "font.family": "sans-serif",
     "font.size": 9,
@@ -71,7 +72,7 @@ def search_plot(state: CampaignState, study: StudyPlan) -> Plot | None:
     if not any(drawn.values()):
         return None
     treated = [arm for arm in study.arms if arm.parameter is not None and drawn[arm.name]]
-    with _style():
+    with _style(f"search {study.id}"):
         figure, panels = _panels(1 + len(treated))
         _curves(panels[0], state, drawn)
         for panel, arm in zip(panels[1:], treated, strict=True):
@@ -99,7 +100,7 @@ def confirm_plot(study: StudySummary) -> Plot | None:
         return None
     ours, theirs = arm.test_top1.by_seed(), control.test_top1.by_seed()
     pairs = [(theirs[seed], value) for seed, value in ours.items() if seed in theirs]
-    with _style():
+    with _style(f"confirm {study.id}"):
         figure, (left, right) = _panels(2)
         for pair in pairs:
             left.plot((0, 1), pair, "-o", color="#9aa0a6", markersize=3.5, linewidth=0.9)
@@ -128,17 +129,9 @@ def _curves(panel: Axes, state: CampaignState, drawn: dict[str, list[Trial]]) ->
         for trial in trials:
             points = [(e.epoch, e.value) for e in trial.epochs if e.value is not None]
             epochs, values = zip(*points, strict=True)
-            end = None if trial.state == "COMPLETE" else [len(points) - 1]
-            panel.plot(
-                epochs,
-                values,
-                color=_colour(name),
-                alpha=0.45,
-                linewidth=1.0,
-                marker="o",
-                markersize=2.5,
-                markevery=end if len(points) > 1 else None,
-            )
+            panel.plot(epochs, values, color=_colour(name), alpha=0.45, linewidth=1.0)
+            if trial.state != "COMPLETE":
+                panel.plot(*points[-1], "o", color=_colour(name), alpha=0.45, markersize=2.5)
         if trials:
             panel.plot([], [], color=_colour(name), label=fmt.label(name))
     panel.set(title="search trials", xlabel="epoch", ylabel="validation %")
@@ -184,7 +177,8 @@ def _strength(
     panel.set(title=fmt.label(arm.name), xlabel=symbol, ylabel="last validation %")
     if arm.space[parameter].log:
         panel.set_xscale("log")
-    panel.legend(loc="best")
+    if panel.get_legend_handles_labels()[0]:
+        panel.legend(loc="best")
 
 
 def _gains(panel: Axes, differences: Sequence[float], gain: Any) -> None:
@@ -227,10 +221,18 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
     return figure, panels[:count]
 
 
-def _style() -> Any:
-    from matplotlib import rc_context
+@contextlib.contextmanager
+def _style(figure: str) -> Iterator[None]:
+    """Nothing of what a person has set for other figures; ids that no other figure of a page has.
 
-    return rc_context(_STYLE)
+    The same figure has the same ids, and so the same bytes.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE | {"svg.hashsalt": figure})
+        yield
 
 
 def _svg(figure: Figure) -> str:
@@ -239,4 +241,6 @@ def _svg(figure: Figure) -> str:
     nobody = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(file, format="svg", metadata=nobody, transparent=True)
     text = file.getvalue()
-    return text[text.index("<svg") :]
+    text = text[text.index("<svg") :]
+    used = set(re.findall(r"""(?:url\(|href=")#([^")]+)""", text))
+    return re.sub(r' id="([^"]+)"', lambda one: one[0] if one[1] in used else "", text)

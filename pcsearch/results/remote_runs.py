@@ -24,7 +24,7 @@ from pcsearch.data.cache import default_cache_folder
 from pcsearch.errors import PcsearchError, UserError, did_you_mean
 from pcsearch.results.guarded_journal import guarded_journal
 from pcsearch.results.naming import resume_command
-from pcsearch.results.store import RunFolder, check_name
+from pcsearch.results.store import READ_AT_MOST_BYTES, RunFolder, check_name
 from pcsearch.search.ending import GRACE_SECONDS, Marker
 from pcsearch.search.journal import Event, Journal
 from pcsearch.search.state import CampaignState, Status, replay
@@ -114,9 +114,10 @@ class RemoteRun(RunFolder):
 
     def read_text(self, name: str) -> str | None:
         try:
-            return self.storage.read(name).decode("utf-8", "replace")
+            content = self.storage.read(name)
         except FileNotFoundError:
             return None
+        return content.decode("utf-8", "replace") if len(content) <= READ_AT_MOST_BYTES else None
 
     def write_text(self, name: str, content: str) -> None:
         self.storage.write(name, content.encode(errors="replace"))

@@ -5,6 +5,7 @@ runs/NAME/
   environment.json    versions, machine, command line
   journal.jsonl       every decision and every epoch, append-only
   summary.json        the final summary, once the campaign ended
+  report.html         the page of `pcsearch report`, if it was asked for
   weights/            one safetensors file a choice: its PC arm, first confirm seed
   data/               labels of the images, and which decoded ones they belong to
   checkpoints/        of running trials
@@ -29,7 +30,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from pcsearch.errors import UserError, did_you_mean
-from pcsearch.regular_files import open_regular, own_folder, read_regular
+from pcsearch.regular_files import open_regular, own_folder, own_text, read_regular
 from pcsearch.results.naming import at, resume_command
 from pcsearch.results.room import check_space, not_writable
 from pcsearch.search.ending import Marker
@@ -41,7 +42,7 @@ from pcsearch.train.atomic import remove_half_written, replacing
 _LOCK_SECONDS = 1.0  # longer than a reader takes to try whether it is held
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _WRITTEN_ONCE = "environment.json"
-_READ_AT_MOST = 1_000_000
+READ_AT_MOST_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -167,12 +168,8 @@ class RunFolder:
             remove_half_written(self.path, self.data, self.weights)
 
     def read_text(self, name: str) -> str | None:
-        """A file of the run as text, whatever its bytes; None if there is none that can be read."""
-        try:
-            content = read_regular(self.path / name, _READ_AT_MOST)
-        except OSError:
-            return None
-        return content.decode("utf-8", "replace")
+        """A file of the run as text, None if there is none to be shown; see `own_text`."""
+        return own_text(self.path / name, READ_AT_MOST_BYTES)
 
     def write_json(self, name: str, content: object) -> None:
         """Write a file whole or not at all."""
@@ -283,14 +280,12 @@ def find_run(run: str | None, runs: Path, *, begun: bool = True) -> RunFolder:
 
 
 def _taken(folder: RunFolder) -> str:
-    taken = f"{folder.path} exists already and is never overwritten"
     if folder.is_locked():
         return f"{_in_use(folder)}; choose another name with --name"
-    if (folder.path / "recipe.yaml").is_file():
-        taken += f"; go on with it by `{resume_command(folder.path)}`, or"
-    else:
-        taken += ";"
-    return f"{taken} choose another name with --name"
+    begun = (folder.path / "recipe.yaml").is_file()
+    go_on = f" go on with it by `{resume_command(folder.path)}`, or" if begun else ""
+    taken = f"{folder.path} exists already and is never overwritten"
+    return f"{taken};{go_on} choose another name with --name"
 
 
 def _in_use(folder: RunFolder) -> str:

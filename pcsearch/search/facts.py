@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,7 +74,7 @@ def split_of(recipe: Recipe, training: TrainingImages, repeat: int) -> Split:
     data = recipe.data
     asked = (data.val_fraction, data.split_seed, data.near_duplicates, repeat)
     if asked not in training.splits:
-        training.splits[asked] = split_for(
+        split = split_for(
             training.labels,
             training.given_val,
             data.val_fraction,
@@ -83,25 +84,26 @@ def split_of(recipe: Recipe, training: TrainingImages, repeat: int) -> Split:
             groups=training.groups,
             twins=training.store.twins if data.near_duplicates == "together" else None,
         )
+        training.splits[asked] = _named_after(split, training.held_out)
     return training.splits[asked]
 
 
-def open_datasets(recipe: Recipe, progress: Progress) -> dict[str, Dataset]:
-    """Every dataset of the recipe by id, listed but not decoded (of images without a test part of
-    their own, thumbnails are, so that copies are held out together).
+def _named_after(split: Split, held_out: str) -> Split:
+    """With a hash that says, too, which files were held out before: labels alone do not."""
+    if not held_out:
+        return split
+    digest = hashlib.sha256(f"{split.hash} {held_out}".encode()).hexdigest()
+    return replace(split, hash=digest[:16])
+
+
+def open_datasets(recipe: Recipe) -> dict[str, Dataset]:
+    """Every dataset of the recipe by id, listed but not decoded: copies are not looked for yet.
 
     Most of a user's mistakes with images show up here: missing folders, annotations that do not
     fit, classes without images.
     """
-    options = data_options(recipe)
-
-    def opened(name: str) -> Dataset:
-        def show(done: int, total: int) -> None:
-            progress(f"{name} {THUMBNAILS}", done, total)
-
-        return open_dataset(name, replace(options, progress=show))
-
-    return {name: opened(name) for name in recipe.datasets}
+    options = replace(data_options(recipe), near_duplicates="ignore")
+    return {name: open_dataset(name, options) for name in recipe.datasets}
 
 
 def prepare_datasets(
@@ -117,17 +119,29 @@ def prepare_datasets(
         UserError: files that do not decode, classes that cannot be split, no room, no test images.
     """
     return tuple(
-        _prepared(recipe, dataset, cache, progress, needs_test) for dataset in datasets.values()
+        _prepared(
+            recipe, _copies_together(recipe, dataset, cache, progress), cache, progress, needs_test
+        )
+        for dataset in datasets.values()
     )
+
+
+def _copies_together(recipe: Recipe, dataset: Dataset, cache: Path, progress: Progress) -> Dataset:
+    """The dataset with another test part where one was held out: copies are on one side of it."""
+    if not dataset.held_out or recipe.data.near_duplicates == "ignore":
+        return dataset
+
+    def show(done: int, total: int) -> None:
+        progress(f"{dataset.id} {THUMBNAILS}", done, total)
+
+    return open_dataset(dataset.id, replace(data_options(recipe, cache), progress=show))
 
 
 def dataset_facts(
     recipe: Recipe, cache: Path, progress: Progress, needs_test: bool = True
 ) -> tuple[DatasetFacts, ...]:
     """Open and decode every dataset of a recipe, and say what its plan must know."""
-    prepared = prepare_datasets(
-        recipe, open_datasets(recipe, progress), cache, progress, needs_test
-    )
+    prepared = prepare_datasets(recipe, open_datasets(recipe), cache, progress, needs_test)
     return tuple(dataset.facts for dataset in prepared)
 
 

@@ -41,6 +41,8 @@ class _EachStep(NotStored, Callback):  # type: ignore[misc]
         searcher: CampaignSearcher,
         watchdog: Watchdog,
         ending: Ending,
+        *,
+        one_machine: bool,
     ) -> None:
         self._tick = tick
         self._stopping = stopping
@@ -49,6 +51,7 @@ class _EachStep(NotStored, Callback):  # type: ignore[misc]
         self._watchdog = watchdog
         self._ending = ending
         self._waiting = Waiting()
+        self._one_machine = one_machine
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
         ended = (RayTrial.TERMINATED, RayTrial.ERROR)
@@ -56,7 +59,7 @@ class _EachStep(NotStored, Callback):  # type: ignore[misc]
         dropped = [trial.trial_id for trial in trials if trial.status in ended]
         self._searcher.lost(dropped, "its worker could not be made ready")
         self._watchdog.look(trials)
-        waiting = self._waiting.look(trials)
+        waiting = 0 if self._one_machine else self._waiting.look(trials)
         with self._ending.guard():
             if self._ending.begun and self._ending.error is None and not self._told:
                 self._told = True
@@ -123,7 +126,7 @@ def run_campaign(
     watchdog = Watchdog(campaign, runs.trial, decodes=not one_machine)
     searcher = CampaignSearcher(campaign, runs, ending)
     scheduler = CampaignScheduler(campaign, runs, ending, watchdog, one_machine=one_machine)
-    each_step = _EachStep(tick, stopping, searcher, watchdog, ending)
+    each_step = _EachStep(tick, stopping, searcher, watchdog, ending, one_machine=one_machine)
     temporary = Path(tempfile.gettempdir())
     with scratch_folder(temporary, "pcsearch-tune-") as scratch, ending.on_ctrl_c():
         tuner = Tuner(

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from ray.tune.experiment import Trial as RayTrial
 
 LEAST_SECONDS = 10.0
-"""A trial that waits for less is being started: a worker takes its seconds."""
+"""A trial that waits for less is being started: a worker takes its seconds. Tune does not tell one
+that has a place, and no worker yet, from one that has no place."""
 
 
 class Waiting:

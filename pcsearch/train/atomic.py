@@ -38,7 +38,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_half_written(*folders: Path) -> None:
-    """Remove what killed processes have left in folders that nobody writes to any more."""
+    """Remove what killed processes have left in folders that nobody writes to any more, but maybe a
+    report, which is then to be asked for again."""
     for folder in folders:
         for left in folder.glob(".*.tmp"):
             with suppress(OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -146,12 +147,39 @@ def test_report_replaces_a_link_and_does_not_follow_it(command: Command) -> None
     assert Path("mine.txt").read_text() == "mine"
 
 
+def test_report_shows_nothing_that_a_link_leads_to(command: Command) -> None:
+    write_run("first", plan(), status="complete")
+    Path("secret").write_text("aws_secret_access_key = canary")
+    for name in ("recipe.yaml", "environment.json"):
+        (Path("runs/first") / name).unlink()
+        (Path("runs/first") / name).symlink_to(Path("secret").resolve())
+    assert command("report")[0] == 0
+    page = Path("runs/first/report.html").read_text()
+    assert "canary" not in page
+    assert "recipe.yaml is not in the run" in page
+
+
+def test_report_where_a_person_points_it(command: Command, tmp_path: Path) -> None:
+    write_run("first", plan(), status="complete")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    assert command("report", "--out", "link/page.html")[0] == 0
+    assert (tmp_path / "real" / "page.html").is_file()
+    os.mkfifo("pipe")
+    with subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE, text=True) as reader:
+        code, out, err = command("report", "--out", "pipe")
+        assert reader.stdout is not None
+        assert reader.stdout.read().startswith("<!DOCTYPE html>")
+    assert (code, out, err) == (0, "", "pipe: written (complete)\n")
+    assert Path("pipe").is_fifo(), "it was written to, not replaced"
+
+
 def test_report_that_cannot_be_written(command: Command) -> None:
     write_run("first", plan(), status="complete")
     Path("file").touch()
     code, _, err = command("report", "--out", "file/report.html")
     assert code == 2
-    assert err.startswith("error: file")
+    assert err == "error: --out file/report.html: there is no folder file\n"
     code, _, err = command("report", "none")
     assert code == 2
     assert 'no run "none"' in err

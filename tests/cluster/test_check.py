@@ -58,12 +58,14 @@ def test_a_type_whose_size_only_the_provider_knows(ready: dict[str, Any], home: 
     del spot["resources"]
     found = list(check(copy.deepcopy(ready), folder=home, recipes=[recipe()], prices=PRICES))
     (told,) = [f.text for f in found if f.level != "fine"]
-    assert told.startswith("gpu-spot: no resources are stated")
-    assert any("1 on a gpu-on-demand" in f.text for f in found)
-    for kind in types(ready, "gpu-spot", "gpu-on-demand"):
-        kind.pop("resources", None)
-    found = list(check(ready, folder=home, recipes=[recipe()], prices=PRICES))
+    assert told.startswith("gpu-spot: CPU and GPU are not both stated")
+    spot["resources"] = {"GPU": 1}  # Ray fills in the CPUs
+    found = list(check(copy.deepcopy(ready), folder=home, recipes=[recipe()], prices=PRICES))
     assert [f.level for f in found if f.level != "fine"] == ["warning"]
+    spot["resources"] = {"GPU": 0, "CPU": 4}
+    (on_demand,) = types(ready, "gpu-on-demand")
+    on_demand["resources"] = {"CPU": 4, "GPU": 0}
+    assert problems(ready, home, recipes=[recipe()]), "now it is known that none fits"
 
 
 def test_machines_that_always_run_cost_when_idle(ready: dict[str, Any], home: Path) -> None:

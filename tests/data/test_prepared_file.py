@@ -67,6 +67,23 @@ def test_test_images_round_trip(training: TrainingImages, tmp_path: Path) -> Non
     assert np.array_equal(loaded.store.images, training.store.images)
 
 
+def test_what_was_held_out_is_compared(training: TrainingImages, tmp_path: Path) -> None:
+    """Other files with the same labels, as a node divides them that reads one of them otherwise."""
+    here, there = "0123456789abcdef", "fedcba9876543210"
+    save_training(tmp_path / "a.npz", replace(training, held_out=here))
+    loaded = load_training(tmp_path / "a.npz", tmp_path / "cache")
+    assert loaded is not None
+    assert loaded.held_out == here
+    save_test(tmp_path / "t.npz", TestImages(training.store, training.labels, here))
+    assert not not_as_saved(tmp_path / "t.npz", TestImages(training.store, training.labels, here))
+    for other in (there, ""):
+        test = TestImages(training.store, training.labels, other)
+        assert not_as_saved(tmp_path / "t.npz", test)
+    again = load_test(tmp_path / "t.npz", tmp_path / "cache")
+    assert again is not None
+    assert again.held_out == here
+
+
 def test_another_nodes_cache_does_not_hold_the_images(
     training: TrainingImages, tmp_path: Path
 ) -> None:

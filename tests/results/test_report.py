@@ -130,6 +130,16 @@ def test_every_arm_with_a_strength_has_its_panel() -> None:
     assert plot.svg.count("chosen") == 3, "in the legends of three panels"
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("reports", [1, 2, 3, 9])
+def test_early_figures_warn_of_nothing(reports: int) -> None:
+    study = study_plan().model_copy(update={"arms": (smoothing_arm(),)})
+    state = simulate(campaign_plan(study), most_epochs=reports)
+    plot = search_plot(state, study)
+    assert plot is not None
+    assert "smoothing" in plot.svg
+
+
 def test_a_large_search_is_drawn_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = campaign_plan()
     state = simulate(plan)
@@ -158,8 +168,20 @@ def test_pairs_are_drawn_once_there_are_some() -> None:
 def test_several_studies(tmp_path: Path) -> None:
     studies = study_plan(), other_study("fieldguide", "resnet18", 40)
     page = written(simulate(campaign_plan(*studies)), tmp_path)
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids)), "no two things of a page have one name"
     assert [tag for tag, _ in page.tags].count("h2") == 3
     assert "fieldguide · resnet18" in page.text
+
+
+def test_what_a_person_has_set_for_other_figures_is_left_out() -> None:
+    import matplotlib
+
+    state = simulate(campaign_plan())
+    plain = search_plot(state, state.plan.studies[0])
+    with matplotlib.rc_context({"axes.facecolor": "#123456", "lines.linewidth": 9}):
+        assert search_plot(state, state.plan.studies[0]) == plain
+        assert matplotlib.rcParams["lines.linewidth"] == 9
 
 
 def test_the_same_state_gives_the_same_figures() -> None:

@@ -82,9 +82,7 @@ def make_workplace(folder: Path, **changes: Any) -> Workplace:
         }
     )
     cache = folder / "cache"
-    (prepared,) = prepare_datasets(
-        recipe, open_datasets(recipe, lambda *_: None), cache, lambda *_: None
-    )
+    (prepared,) = prepare_datasets(recipe, open_datasets(recipe), cache, lambda *_: None)
     for name in ("data", "checkpoints", "weights"):
         (folder / name).mkdir()
     hand_over(prepared, folder / "data")

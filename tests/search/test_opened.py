@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,7 @@ def test_workers_open_what_was_handed_over_and_fall_back_on_the_dataset(tmp_path
         }
     )
     cache = tmp_path / "cache"
-    (prepared,) = prepare_datasets(
-        recipe, open_datasets(recipe, lambda *_: None), cache, lambda *_: None
-    )
+    (prepared,) = prepare_datasets(recipe, open_datasets(recipe), cache, lambda *_: None)
     hand_over(prepared, tmp_path)
     text = recipe.dump_yaml()
     handed = training_images(text, "digits", str(cache), str(tmp_path))
@@ -49,6 +48,14 @@ def test_workers_open_what_was_handed_over_and_fall_back_on_the_dataset(tmp_path
     assert decoded.store.path.parent == tmp_path / "other"
     assert np.array_equal(decoded.labels, handed.labels)
     assert np.array_equal(decoded.store.images, handed.store.images)
+
+    # divided otherwise before: the same labels, and so the same split, under another name
+    for held_out in ("0" * 16, "1" * 16):
+        divided = replace(handed, held_out=held_out, splits={})
+        split = split_of(recipe, divided, 0)
+        assert np.array_equal(split.fit, splits[0].fit)
+        assert split.hash not in {one.hash for one in splits}
+        splits.append(split)
 
     # nothing was handed over at all
     bare = training_images(text, "digits", other, str(tmp_path / "nothing"))

@@ -114,7 +114,7 @@ def recipe_images(
     watched = _Building(progress)
     prepared = prepare_datasets(
         loaded,
-        open_datasets(loaded, progress.counted),
+        open_datasets(loaded),
         default_cache_folder(),
         watched.counted,
         loaded.confirm.seeds > 0,

@@ -7,6 +7,7 @@ from pcsearch.data.cache.settings import default_cache_folder, size_limit_bytes
 from pcsearch.data.cache.shelf import Cleared, StoreInfo, clear_stores, list_stores
 from pcsearch.data.cache.store import (
     ImageStore,
+    NoImageError,
     OnBadImage,
     Progress,
     ensure_store,
@@ -18,6 +19,7 @@ __all__ = [
     "Aspect",
     "Cleared",
     "ImageStore",
+    "NoImageError",
     "OnBadImage",
     "Progress",
     "StoreInfo",

@@ -28,6 +28,7 @@ from pcsearch.data.dataset import Int64Array, UInt8Array
 from pcsearch.data.duplicates import FINGERPRINT_BYTES
 
 _OURS = re.compile(r"([0-9a-f]{32})\.(npy|prints\.npy|twins\.npy|json)(\.tmp)?")
+_CHUNK_BYTES = 2**22
 _LOCK_TRIES = 3
 _LOCK_PAUSE_SECONDS = 0.002
 
@@ -128,6 +129,18 @@ def read_prints(path: Path, meta: StoreMeta) -> UInt8Array | None:
     prints: UInt8Array | None = _array(path, meta.prints_checksum)
     shape = (meta.images, FINGERPRINT_BYTES)
     return prints if prints is not None and prints.shape == shape else None
+
+
+def prints_whole(path: Path, meta: StoreMeta) -> bool:
+    """Whether the fingerprints are as they were written; nothing of them is kept in memory."""
+    checksum = 0
+    try:
+        with path.open("rb", buffering=0) as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                checksum = crc32(chunk, checksum)
+    except OSError:
+        return False
+    return checksum == meta.prints_checksum
 
 
 def array_content(array: Int64Array | UInt8Array) -> bytes:

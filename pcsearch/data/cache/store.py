@@ -28,6 +28,7 @@ from pcsearch.data.cache.layout import (
     StoreFiles,
     array_content,
     map_pixels,
+    prints_whole,
     read_prints,
     read_twins,
 )
@@ -43,6 +44,10 @@ OnBadImage = Literal["fail", "skip"]
 Progress = Callable[[int, int], None]
 _NAMED_AT_MOST = 10
 _BESIDE_PIXELS_BYTES = 8 + FINGERPRINT_BYTES  # of each image: its cluster of near-duplicates, too
+
+
+class NoImageError(UserError):
+    """Not a single image of a source can be read."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +99,10 @@ def ensure_store(
         waiting: called likewise, with none done when another process is found to build the store,
             with all done when that one's turn is over.
 
-    Raises UserError for unreadable images under `fail`, when no image is readable, when the
-    disk is too full (needed and free space are stated), when the store does not fit in the size
-    limit that the user set (see `size_limit_bytes`) or the folder is not writable.
+    Raises UserError for unreadable images under `fail`, when no image is readable (then it is a
+    NoImageError), when the disk is too full (needed and free space are stated), when the store does
+    not fit in the size limit that the user set (see `size_limit_bytes`) or the folder is not
+    writable.
     """
     if len(images) == 0:
         raise UserError("there are no images to decode.")
@@ -160,7 +166,7 @@ def _open_checked(files: StoreFiles, source: ImageSource, workers: int) -> Image
     store, meta = open_store(files.pixels), read_meta(files.meta)
     if store is None or meta is None or not blocks_whole(files.pixels, meta, workers):
         return None
-    if read_prints(files.prints, meta) is None:
+    if not prints_whole(files.prints, meta):
         return None
     return None if any(_reads(source, index, meta) for index in meta.bad_indices) else store
 
@@ -205,7 +211,9 @@ def _build(
     try:
         written = write_pixels(images, resize, aspect, pixels, workers, progress)
         bad = tuple(f"{images.name(image.index)} ({image.reason})" for image in written.bad)
-        if bad and (on_bad_image == "fail" or len(bad) == len(images)):
+        if len(bad) == len(images):
+            raise NoImageError(_bad_message(bad, len(images)))
+        if bad and on_bad_image == "fail":
             raise UserError(_bad_message(bad, len(images)))
         fingerprints = array_content(written.fingerprints)
         clusters = array_content(near_duplicates(written.fingerprints))

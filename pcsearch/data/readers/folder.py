@@ -21,10 +21,10 @@ def read(options: DataOptions) -> Dataset:
 
     Images in val/ come after those of train/ in the training part, their indices in
     `given_val`. Without test/, a share `test_fraction` of every class in train/ is held out by
-    `split_seed`; copies of one file stay together. Every class ends with at least one image to
-    fit on, one to validate on and one to test on; UserError, naming folder or classes, if it
-    cannot, or if the parts differ in their classes (the chosen ones, where some are) or share
-    files.
+    `split_seed`; copies of one file, and of one picture, stay together. Every class ends with at
+    least one image to fit on, one to validate on and one to test on; UserError, naming folder or
+    classes, if it cannot, or if the parts differ in their classes (the chosen ones, where some are)
+    or share files.
     """
     if options.images is None:
         raise UserError("dataset images: say which folder by --images DIR or data.images.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pcsearch.data.cache import NoImageError
 from pcsearch.data.dataset import Dataset, Float32Array, Int64Array, Part
 from pcsearch.data.options import DataOptions
 from pcsearch.data.readers.same_bytes import merge_groups, same_bytes_groups
@@ -49,7 +51,7 @@ class OwnPart:
 def own_dataset(
     dataset_id: str,
     root: Path,
-    parts: Mapping[str, OwnPart],
+    listed: Mapping[str, OwnPart],
     class_names: Sequence[str],
     options: DataOptions,
     *,
@@ -65,7 +67,7 @@ def own_dataset(
     Args:
         dataset_id: the catalogue's id.
         root: what the files are relative to.
-        parts: by name.
+        listed: the parts by name.
         class_names: N names.
         options: its `test_fraction`, `split_seed`, `near_duplicates`, `cache` and `progress`.
         where: what messages call the place of the lists.
@@ -73,10 +75,10 @@ def own_dataset(
     Raises:
         UserError: a class has too few images for its uses, or parts share a file.
     """
-    _refuse_shared_files(root, parts)
-    _check_counts(parts, class_names, where)
-    train, val, test = parts["train"], parts.get("val"), parts.get("test")
-    copies = same_bytes_groups(root, train.files)
+    _refuse_shared_files(root, listed)
+    _check_counts(listed, class_names, where)
+    train, val, test = listed["train"], listed.get("val"), listed.get("test")
+    copies, held_out = same_bytes_groups(root, train.files), ""
     train = replace(train, groups=merge_groups(train.groups, copies))
     if test is None:
         keep = 1 if val is not None else 2
@@ -90,11 +92,13 @@ def own_dataset(
             twins=_twins(root, train.files, options),
         )
         train, test = train.only(~aside), train.only(aside)
+        held_out = hashlib.sha256("\0".join(test.files).encode(errors="replace")).hexdigest()[:16]
     given_val = None
     if val is not None:
         given_val = np.arange(len(train.files), len(train.files) + len(val.files), dtype=np.int64)
         train = _joined(train, val)
-    return Dataset(dataset_id, tuple(class_names), _part(root, train), _part(root, test), given_val)
+    parts = _part(root, train), _part(root, test)
+    return Dataset(dataset_id, tuple(class_names), *parts, given_val, held_out=held_out)
 
 
 def _twins(root: Path, files: Sequence[str], options: DataOptions) -> Int64Array | None:
@@ -102,10 +106,15 @@ def _twins(root: Path, files: Sequence[str], options: DataOptions) -> Int64Array
         return None
     try:
         return same_picture_groups(root, tuple(files), options.cache, options.progress)
-    except UserError:
+    except NoImageError:
         if options.half_unpacked == "list":  # whoever looks at the images tells what is wrong
             return None
         raise
+    except UserError as error:
+        raise UserError(
+            f"{error} This was for small thumbnails, to hold copies of a picture out together; "
+            "data.near_duplicates=ignore does without."
+        ) from error
 
 
 def _refuse_shared_files(root: Path, parts: Mapping[str, OwnPart]) -> None:

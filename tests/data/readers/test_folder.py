@@ -318,6 +318,21 @@ def test_a_class_of_one_picture_is_held_out_all_the_same(tmp_path: Path) -> None
     assert len([name for name in test if name.startswith("a/")]) == 1
 
 
+def test_a_division_is_told_from_another_one_of_the_same_size(tmp_path: Path) -> None:
+    """Labels and counts are the same then: the names of the files must tell."""
+    save_pictures(tmp_path)
+    division: dict[str, set[str]] = {}
+    for seed in range(6):
+        dataset = read(tmp_path, split_seed=seed)
+        test = {str(Path(name).relative_to(tmp_path)) for name in names(dataset.test)}
+        assert division.setdefault(dataset.held_out, test) == test
+    assert len({frozenset(test) for test in division.values()}) == len(division) > 1
+    assert all(len(digest) == 16 for digest in division)
+    shutil.move(tmp_path / "a", tmp_path / "elsewhere" / "a")
+    shutil.move(tmp_path / "b", tmp_path / "elsewhere" / "b")
+    assert read(tmp_path / "elsewhere", split_seed=5).held_out == dataset.held_out
+
+
 def test_thumbnails_are_made_once_and_their_progress_is_told(tmp_path: Path) -> None:
     save_pictures(tmp_path / "birds")
     told: list[tuple[int, int]] = []
@@ -331,11 +346,13 @@ def test_thumbnails_are_made_once_and_their_progress_is_told(tmp_path: Path) -> 
 
 
 def test_images_that_cannot_be_read_are_nobodys_copy(tmp_path: Path) -> None:
+    """They are told when the images are decoded; until then each of them is for itself."""
     save_pictures(tmp_path)
-    for name in ("a/8.jpg", "a/9.jpg"):
-        (tmp_path / name).write_bytes(b"no picture")  # read when the images are decoded, told there
-    dataset = read(tmp_path)
-    assert len(names(dataset.train)) + len(names(dataset.test)) == 21
+    broken = {f"a/{number}.jpg" for number in range(8, 14)}
+    for name in broken:
+        (tmp_path / name).write_bytes(b"no picture " + name.encode())
+    divided = [held_out(tmp_path, seed) & broken for seed in range(12)]
+    assert any(0 < len(test) < len(broken) for test in divided)
 
 
 def test_a_folder_without_any_readable_image(tmp_path: Path) -> None:
