@@ -130,5 +130,7 @@ def _check_same(before: Plan, now: Plan) -> None:
 
 def _images(study: StudyPlan, tested: bool) -> object:
     """What must be as it was. Without confirm seeds the test images have not been looked at."""
-    unknown = {"first_skipped", "test_copies"} | (set() if tested else {"test", "skipped"})
+    unknown = {"first_skipped", "test_copies", "val_copies"} | (
+        set() if tested else {"test", "skipped"}
+    )
     return study.num_classes, study.images.model_dump(exclude=unknown), study.split_hash

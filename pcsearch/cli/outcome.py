@@ -67,6 +67,6 @@ def _print(outcome: Ended) -> None:
     from pcsearch.cli.console import console
     from pcsearch.cli.render import print_summary
 
-    print_summary(console(), outcome.summary, outcome.state)
+    print_summary(console(), outcome.summary)
     if outcome.summary.status == "interrupted":
         typer.echo(f"interrupted; go on with: {outcome.resume_command}")

@@ -115,7 +115,7 @@ def plan_view(plan: Plan, rates: Rates) -> RenderableType:
         *(
             Text(f"{study.id}: {line}")
             for study in plan.studies
-            for line in (*study.images.left_out(), *study.images.leaked())
+            for line in (*study.images.left_out(), *study.images.leaked(study.dataset))
         ),
         Text(),
         _trials(plan),

@@ -9,13 +9,12 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from pcsearch.results.objects import Summary
-    from pcsearch.search.state import CampaignState
 
 
-def print_summary(console: Console, summary: Summary, state: CampaignState) -> None:
+def print_summary(console: Console, summary: Summary) -> None:
     """The table of studies and the notes on it."""
-    from pcsearch.results.tables import notes, summary_table
+    from pcsearch.results.tables import summary_table
 
     console.print(summary_table(summary, console.width))
-    for note in notes(summary, state):
+    for note in summary.notes:
         console.print(Text(note))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -34,7 +35,8 @@ def report(run: Run = None, out: Out = None, runs: Runs = RUNS) -> None:
 
     What the summary and its notes say, each study's arms, its trials by epoch and by λ, the confirm
     trials seed by seed, and what is needed to repeat it. The page needs no network and no other
-    file, so it can be sent to others as it is.
+    file, so it can be sent to others as it is;
+    it holds the recipe and the command line, with the paths in them.
     """
     from pcsearch.results.report import html_report
     from pcsearch.results.runs import find_run
@@ -54,9 +56,15 @@ def report(run: Run = None, out: Out = None, runs: Runs = RUNS) -> None:
     if out is not None and not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}")
     named = path if out is None else out.resolve()  # a link that a person names is followed
-    if named.exists() and not named.is_file():  # a pipe or a device, which is not to be replaced
-        named.write_bytes(page)
-    else:
-        with replacing(named) as temporary:
-            temporary.write_bytes(page)
+    try:
+        if named.exists() and not named.is_file():  # a pipe or a device is not to be replaced
+            named.write_bytes(page)
+        else:
+            with replacing(named) as temporary:
+                temporary.write_bytes(page)
+                if out is not None and named.is_file():
+                    shutil.copymode(named, temporary)
+    except OSError as error:
+        elsewhere = "; give another place with --out FILE" if out is None else ""
+        raise UserError(f"{path} cannot be written: {error.strerror}{elsewhere}") from error
     typer.echo(f"{path}: written ({status})", err=not named.is_file())

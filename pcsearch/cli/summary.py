@@ -28,6 +28,6 @@ def summary(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     if as_json:
         write_json(result.to_json(), indent=2)
     else:
-        print_summary(console(), result, state)
+        print_summary(console(), result)
         if result.status == "interrupted":
             typer.echo(f"go on with: {resume_command(folder.address)}")

@@ -29,6 +29,10 @@ def notes(summary: Summary, state: CampaignState) -> list[str]:
     """Sentences to print under the summary table, the gravest first."""
     several = len(summary.studies) > 1
     lines = list(_campaign(summary, state))
+    for images_of in _ABOUT_DATASETS:
+        for plan in {study.dataset: study for study in reversed(state.plan.studies)}.values():
+            prefix = f"{plan.dataset}: " if several else ""
+            lines += [prefix + line for line in images_of(plan, state)]
     for about in _ABOUT_STUDIES:
         for study, plan in zip(summary.studies, state.plan.studies, strict=True):
             prefix = f"{study.id}: " if several else ""
@@ -47,7 +51,7 @@ def _campaign(summary: Summary, state: CampaignState) -> Iterator[str]:
         yield "The campaign is still running: choices and numbers may change."
     if summary.status == "interrupted":
         yield "The campaign was interrupted: what the table shows is partial."
-    yield from _interruptions(summary.interruptions)
+    yield from _interruptions(summary.interruptions, running=summary.status == "running")
     if state.plan.metric != "top1":
         yield 'Accuracies are mean per-class top-1 (metric: mean_class_top1), not plain "top-1".'
     if state.search_closed is not None:
@@ -64,7 +68,7 @@ def _campaign(summary: Summary, state: CampaignState) -> Iterator[str]:
         )
 
 
-def _interruptions(lost: Interruptions) -> Iterator[str]:
+def _interruptions(lost: Interruptions, *, running: bool) -> Iterator[str]:
     happened = []
     if lost.resumed:
         happened.append(f"was resumed {fmt.times(lost.resumed)}")
@@ -80,7 +84,7 @@ def _interruptions(lost: Interruptions) -> Iterator[str]:
             line += f", and {lost.differing_epochs} of them did not measure the same, bit for bit"
     else:
         line += ": no epoch had to be trained again"
-    yield f"{line}."
+    yield f"{line}{' so far' if running else ''}."
 
 
 def _given_up(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
@@ -90,15 +94,12 @@ def _given_up(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Ite
             yield f"{fmt.label(arm.name)} has no result: {reason}"
 
 
-def _skipped_images(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+def _images(plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     yield from plan.images.left_out()
+    yield from plan.images.leaked(plan.dataset)
 
 
-def _leaked_images(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
-    yield from plan.images.leaked()
-
-
-def _few_test_images(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+def _few_test_images(plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     images = plan.images.test
     if state.plan.confirm_seeds and 0 < images < FEW_TEST_IMAGES:
         yield (
@@ -256,11 +257,12 @@ def _published(study: StudySummary, plan: StudyPlan, state: CampaignState) -> It
         )
 
 
+_ABOUT_DATASETS: tuple[Callable[[StudyPlan, CampaignState], Iterator[str]], ...] = (
+    _images,
+    _few_test_images,
+)
 _ABOUT_STUDIES: tuple[StudyNotes, ...] = (
     _given_up,
-    _skipped_images,
-    _leaked_images,
-    _few_test_images,
     _failed_trials,
     _divided,
     _missing_seeds,

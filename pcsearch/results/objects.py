@@ -141,6 +141,8 @@ class Summary:
     status: str
     studies: tuple[StudySummary, ...]
     interruptions: Interruptions = Interruptions()
+    notes: tuple[str, ...] = ()
+    """What a reader must know to judge the numbers, in sentences."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -148,4 +150,5 @@ class Summary:
             "status": self.status,
             "studies": [study.to_json() for study in self.studies],
             "interruptions": asdict(self.interruptions),
+            "notes": list(self.notes),
         }

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pcsearch.recipe.arms import CONTROL
 from pcsearch.results import formatting as fmt
 from pcsearch.results.objects import StudySummary
+from pcsearch.results.stats import Gain
 from pcsearch.search.arm_state import ArmState
 from pcsearch.search.asha import rungs
 from pcsearch.search.plan import ArmPlan, StudyPlan
@@ -25,6 +26,8 @@ from pcsearch.search.trial import Trial
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+BySeed = Mapping[int, float]
 
 DRAWN_AT_MOST = 200
 """Trials of an arm: more lines tell nothing more, and take megabytes."""
@@ -71,7 +74,8 @@ def search_plot(state: CampaignState, study: StudyPlan) -> Plot | None:
     drawn = {arm.name: _most_telling(state.arms[study.id, arm.name]) for arm in study.arms}
     if not any(drawn.values()):
         return None
-    treated = [arm for arm in study.arms if arm.parameter is not None and drawn[arm.name]]
+    ended = {name for name, trials in drawn.items() if any(t.state != "RUNNING" for t in trials)}
+    treated = [arm for arm in study.arms if arm.parameter is not None and arm.name in ended]
     with _style(f"search {study.id}"):
         figure, panels = _panels(1 + len(treated))
         _curves(panels[0], state, drawn)
@@ -84,23 +88,29 @@ def search_plot(state: CampaignState, study: StudyPlan) -> Plot | None:
         "value by the regulariser's strength (filled: fully trained; hollow: stopped early, at "
         "fewer epochs, so lower for that alone)."
     )
+    if state.plan.finalist_repeats and state.plan.finalist_configs:
+        caption += " A choice is made by the mean over finalists, which are not drawn."
     most = max(len(state.arms[study.id, arm.name].trials["search"]) for arm in study.arms)
     if most > DRAWN_AT_MOST:
         caption += f" Of each arm, the {DRAWN_AT_MOST} trials that were trained longest."
     return Plot(svg, caption)
 
 
-def confirm_plot(study: StudySummary) -> Plot | None:
-    """Control and the headline arm on the test images, seed by seed; None without a pair."""
-    name = fmt.headline(study)
-    arm, control = study.arms.get(name or ""), study.arms.get(CONTROL)
-    if name is None or arm is None or control is None or arm.gain is None:
-        return None
-    if arm.test_top1 is None or control.test_top1 is None:
-        return None
-    ours, theirs = arm.test_top1.by_seed(), control.test_top1.by_seed()
+def confirm_plots(study: StudySummary) -> list[Plot]:
+    """Each arm against the control on the test images, seed by seed, as far as there are pairs."""
+    control = study.arms.get(CONTROL)
+    if control is None or control.test_top1 is None:
+        return []
+    return [
+        _pairs(study, name, arm.test_top1.by_seed(), control.test_top1.by_seed(), arm.gain)
+        for name, arm in study.arms.items()
+        if arm.gain is not None and arm.test_top1 is not None
+    ]
+
+
+def _pairs(study: StudySummary, name: str, ours: BySeed, theirs: BySeed, gain: Gain) -> Plot:
     pairs = [(theirs[seed], value) for seed, value in ours.items() if seed in theirs]
-    with _style(f"confirm {study.id}"):
+    with _style(f"confirm {study.id} {name}"):
         figure, (left, right) = _panels(2)
         for pair in pairs:
             left.plot((0, 1), pair, "-o", color="#9aa0a6", markersize=3.5, linewidth=0.9)
@@ -110,7 +120,7 @@ def confirm_plot(study: StudySummary) -> Plot | None:
         left.set_xlim(-0.4, 1.4)
         left.set(title="test accuracy, a line a seed", ylabel="%")
         left.legend(loc="best")
-        _gains(right, [after - before for before, after in pairs], arm.gain)
+        _gains(right, [after - before for before, after in pairs], gain)
         svg = _svg(figure)
     caption = (
         f"Confirm trials of {fmt.label(name)} and control with the same seeds on the test images; "
@@ -181,7 +191,7 @@ def _strength(
         panel.legend(loc="best")
 
 
-def _gains(panel: Axes, differences: Sequence[float], gain: Any) -> None:
+def _gains(panel: Axes, differences: Sequence[float], gain: Gain) -> None:
     colour = _OPEN
     if gain.includes_zero is False:
         colour = _GOOD if gain.mean > 0 else _BAD

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from jinja2 import Environment, Template
+from markupsafe import Markup, escape
 
 from pcsearch import __version__
 from pcsearch.results import formatting as fmt
-from pcsearch.results.notes import notes
+from pcsearch.results.naming import resume_command
 from pcsearch.results.objects import ArmSummary, StudySummary
-from pcsearch.results.plots import Plot, confirm_plot, search_plot
+from pcsearch.results.plots import Plot, confirm_plots, search_plot
 from pcsearch.results.store import RunFolder
 from pcsearch.results.summary import summarise, trial_rows
 from pcsearch.results.tables import accuracies
@@ -28,6 +29,7 @@ from pcsearch.results.trial_cells import (
     hyperparameters,
     last_value,
     short_name,
+    test_value,
     value_text,
 )
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
@@ -63,6 +65,7 @@ class _Study:
     plots: list[Plot]
     trials: list[dict[str, str]]
     trials_in_all: int
+    time: str
 
 
 def html_report(folder: RunFolder, state: CampaignState, status: Status) -> str:
@@ -79,12 +82,14 @@ def html_report(folder: RunFolder, state: CampaignState, status: Status) -> str:
         plan=state.plan,
         facts=_facts(state.plan),
         studies=studies,
-        notes=notes(summary, state),
+        notes=summary.notes,
         meaning=accuracies(summary, treated),
         files=[(name, folder.read_text(name)) for name in ("recipe.yaml", "environment.json")],
         written=time.strftime("%Y-%m-%d %H:%M:%S %z"),
         version=__version__,
         duration=fmt.duration(state.seconds),
+        resume=resume_command(folder.address) if status == "interrupted" else None,
+        smoothing=any("label_smoothing" in study.arms for study in summary.studies),
     )
     return page
 
@@ -92,19 +97,32 @@ def html_report(folder: RunFolder, state: CampaignState, status: Status) -> str:
 def _template() -> Template:
     text = (files("pcsearch.results") / "report.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["commands"] = _commands
     return environment.from_string(text)
+
+
+def _commands(line: str) -> Markup:
+    """What stands between backticks, as code."""
+    parts = [escape(part) for part in line.split("`")]
+    if len(parts) % 2 == 0:  # one is missing
+        return escape(line)
+    code = (
+        Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts)
+    )
+    return Markup("").join(code)
 
 
 def _study(state: CampaignState, summary: StudySummary, plan: StudyPlan) -> _Study:
     rows = [row for row in trial_rows(state) if row["study"] == plan.id]
-    plots = [search_plot(state, plan), confirm_plot(summary)]
+    search = search_plot(state, plan)
     return _Study(
         summary=summary,
         plan=plan,
         arms=[_arm(arm, plan.arm(name)) for name, arm in summary.arms.items()],
-        plots=[plot for plot in plots if plot is not None],
+        plots=[*([] if search is None else [search]), *confirm_plots(summary)],
         trials=_trials(rows[:LISTED_AT_MOST]),
         trials_in_all=len(rows),
+        time=fmt.duration(summary.seconds),
     )
 
 
@@ -137,6 +155,7 @@ def _trials(rows: Sequence[Row]) -> list[dict[str, str]]:
             "state": STATES[row["state"]] + (", set aside" if row["set_aside"] else ""),
             "epochs": str(len(row["epochs"])),
             "value": last_value(row),
+            "test": test_value(row),
             "time": fmt.duration(row["seconds"]),
             "settings": hyperparameters(row, shown),
             "error": fmt.first_line(row["error"]) if row["error"] else "",
@@ -148,12 +167,13 @@ def _trials(rows: Sequence[Row]) -> list[dict[str, str]]:
 def _facts(plan: Plan) -> list[tuple[str, str]]:
     """How it was searched, for whoever wants to judge or repeat it."""
     ladder = f"grace {plan.grace_epochs}, factor {plan.reduction_factor}"
+    finalists = plan.finalist_configs * plan.finalist_repeats
     confirm = f"{len(plan.confirm_seeds)} seeds × {plan.confirm_epochs} epochs"
     facts = [
         ("metric", plan.metric),
         ("sampler", f"{plan.sampler}, seed {plan.seed}"),
         ("early stopping", f"ASHA up to {plan.max_epochs} epochs, {ladder}"),
-        ("finalists", f"{plan.finalist_configs} configurations × {plan.finalist_repeats} repeats"),
+        ("finalists", f"{finalists} retrained" if finalists else "none"),
         ("confirm", confirm if plan.confirm_seeds else "none: nothing was measured on test images"),
     ]
     if plan.budget_seconds is not None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from pcsearch.recipe.arms import CONTROL
+from pcsearch.results.notes import notes
 from pcsearch.results.objects import (
     ArmSummary,
     EpochCounts,
@@ -52,7 +54,8 @@ def summarise(state: CampaignState, status: str | None = None) -> Summary:
         repeated_seconds=sum(trial.repeated_seconds for trial in trials),
         differing_epochs=sum(trial.differing for trial in trials),
     )
-    return Summary(state.plan.name, status or state.status, studies, interruptions)
+    summary = Summary(state.plan.name, status or state.status, studies, interruptions)
+    return replace(summary, notes=tuple(notes(summary, state)))
 
 
 def trial_rows(state: CampaignState) -> list[dict[str, Any]]:
@@ -67,6 +70,8 @@ def trial_rows(state: CampaignState) -> list[dict[str, Any]]:
             "state": trial.state,
             "config": dict(trial.spec.config),
             "epochs": [[result.epoch, result.value] for result in trial.epochs],
+            "test": None if trial.test is None else dict(trial.test),
+            "test_value": None if trial.test is None else trial.test[state.plan.metric],
             "seconds": trial.seconds,
             "error": trial.error,
             "attempts": trial.attempt + 1,

@@ -28,6 +28,11 @@ def last_value(row: Row) -> str:
     return fmt.percent(epochs[-1][1] if epochs else None)
 
 
+def test_value(row: Row) -> str:
+    """The metric of a confirm trial on the test images; empty for others."""
+    return "" if row["test_value"] is None else fmt.percent(row["test_value"])
+
+
 def hyperparameters(row: Row, shown: Sequence[str]) -> str:
     """λ, and those of the keys `shown` that the trial has."""
     config = row["config"]
@@ -37,6 +42,8 @@ def hyperparameters(row: Row, shown: Sequence[str]) -> str:
         of_n = f" ({fmt.significant(fraction)}·N)" if fraction else ""
         parts.append(f"λ={fmt.significant(config['lambda'])}{of_n}")
     parts += [f"{key}={value_text(config[key])}" for key in shown if key in config]
+    if row["phase"] == "confirm":
+        parts.append(f"seed={config['seed']}")
     return ", ".join(parts)
 
 

@@ -18,6 +18,7 @@ from pcsearch.results.trial_cells import (
     hyperparameters,
     last_value,
     short_name,
+    test_value,
 )
 
 _STYLES = {"COMPLETE": "green", "PRUNED": "dim", "FAILED": "red", "RUNNING": "cyan"}
@@ -55,7 +56,7 @@ def _one_line(rows: Sequence[Row]) -> Table:
     table = _table()
     for heading in ("arm", "trial", "state"):
         table.add_column(heading, overflow="fold")
-    for heading in ("epochs", "last val\ntop-1", "time"):
+    for heading in ("epochs", "last val\ntop-1", "test\ntop-1", "time"):
         table.add_column(heading, justify="right", overflow="fold")
     table.add_column("hyperparameters", overflow="fold")
     shown = differing(rows)
@@ -66,6 +67,7 @@ def _one_line(rows: Sequence[Row]) -> Table:
             _state(row, ", "),
             str(len(row["epochs"])),
             last_value(row),
+            test_value(row),
             fmt.duration(row["seconds"]),
             _hyperparameters(row, shown),
         )
@@ -77,7 +79,7 @@ def _two_lines(rows: Sequence[Row]) -> Table:
     table.leading = 1
     for heading in ("trial\narm", "state"):
         table.add_column(heading, overflow="fold")
-    for heading in ("epochs\ntime", "last val\ntop-1"):
+    for heading in ("epochs\ntime", "last val\ntest"):
         table.add_column(heading, justify="right", overflow="fold")
     table.add_column("hyperparameters", overflow="fold")
     shown = differing(rows)
@@ -86,7 +88,7 @@ def _two_lines(rows: Sequence[Row]) -> Table:
             f"{short_name(row)}\n{fmt.label(row['arm'])}",
             _state(row, "\n"),
             f"{len(row['epochs'])}\n{fmt.duration(row['seconds'])}",
-            last_value(row),
+            f"{last_value(row)}\n{test_value(row)}".rstrip(),
             _hyperparameters(row, shown),
         )
     return table

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from pcsearch.data.catalog import open_dataset
 from pcsearch.data.dataset import Dataset
 from pcsearch.data.fieldguide.options import FieldguideOptions
@@ -182,6 +184,7 @@ def _prepared(
         )
         bad = (*bad, *test.store.bad)
         copies = copies_in_test(training.store, test.store)
+    twins = training.store.twins
     counts = ImageCounts(
         fit=len(split.fit),
         val=len(split.val),
@@ -190,6 +193,7 @@ def _prepared(
         skipped=len(bad),
         first_skipped=bad[0] if bad else None,
         test_copies=copies,
+        val_copies=int(np.isin(twins[split.val], twins[split.fit]).sum()),
     )
     facts = DatasetFacts(name, dataset.num_classes, counts, split.hash)
     return PreparedDataset(facts, training, test)

@@ -36,7 +36,8 @@ class ImageCounts(_Data):
     """Images: `fit` + `val` = `train`, the official training images; `test` are set apart.
 
     `skipped` could not be read and are in none of them; `first_skipped` says which the first was.
-    `test_copies` of the test images are near-duplicates of training images; None if not compared.
+    `test_copies` of the test images, and `val_copies` of the validation images, are near-duplicates
+    of images that are trained on; None if not compared.
     """
 
     fit: int
@@ -46,6 +47,7 @@ class ImageCounts(_Data):
     skipped: int = 0
     first_skipped: str | None = None
     test_copies: int | None = None
+    val_copies: int | None = None
 
     def of(self, phase: Phase) -> int:
         """Images that a trial of a phase trains on, an epoch."""
@@ -59,15 +61,24 @@ class ImageCounts(_Data):
         reason = f"unreadable (data.on_bad_image: skip); the first: {self.first_skipped}"
         return (f"{self.skipped} {images} left out as {reason}",)
 
-    def leaked(self) -> tuple[str, ...]:
-        """A sentence on the test images that are trained on, if there are any."""
-        if not self.test_copies:
-            return ()
-        are = "is a copy" if self.test_copies == 1 else "are copies"
-        return (
-            f"{self.test_copies} of {self.test} test images {are}, exact or nearly, of training "
-            "images: what is learnt by heart passes there, so test accuracies are too high. "
-            "`pcsearch data verify` lists them.",
+    def leaked(self, dataset: str) -> tuple[str, ...]:
+        """Sentences on the images of a dataset that are trained on and measured with."""
+        own = {"images": "--images DIR", "manifest": "--manifest FILE"}
+        look = f"pcsearch data verify {own.get(dataset, dataset)} --json lists them"
+        counted = (
+            (self.test_copies, self.test, "test", "test accuracies are too high"),
+            (
+                self.val_copies,
+                self.val,
+                "validation",
+                "choices are made by what is learnt by heart",
+            ),
+        )
+        return tuple(
+            f"{copies} of {images} {use} images {'is a copy' if copies == 1 else 'are copies'}, "
+            f"exact or nearly, of training images, so {so}: {look}."
+            for copies, images, use, so in counted
+            if copies
         )
 
 

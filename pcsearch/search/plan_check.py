@@ -96,7 +96,9 @@ def _study_problems(study: StudyPlan) -> Iterator[str]:
     yield from _outside("checkpoint_bytes", study.checkpoint_bytes or 0, 0, 2**63)
     for part in ("fit", "val", "train", "test", "skipped"):
         yield from _outside(f"images.{part}", getattr(study.images, part), 0)
-    yield from _outside("images.test_copies", study.images.test_copies or 0, 0, study.images.test)
+    for part in ("test", "val"):
+        copies = getattr(study.images, f"{part}_copies") or 0
+        yield from _outside(f"images.{part}_copies", copies, 0, getattr(study.images, part))
     names = [arm.name for arm in study.arms]
     if not names or len(set(names)) < len(names):
         yield "arms are none, or two of one name"

@@ -37,6 +37,7 @@ def test_json_by_hand() -> None:
     assert study["images"] == {
         "fit": 800, "val": 200, "train": 1000, "test": 300, "skipped": 0, "first_skipped": None,
         "test_copies": None,
+        "val_copies": None,
     }  # fmt: skip
     assert study["trials"] == {"search": 2, "finalists": 4, "confirm": 6}
     assert study["arms"] == {"control": 1, "pc": 1}

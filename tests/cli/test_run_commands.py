@@ -58,7 +58,7 @@ def test_summary_of_a_run_by_name_by_folder_and_of_the_latest(command: Command) 
     code, out, _ = command("summary", "first", "--json")
     assert code == 0
     content = json.loads(out)
-    assert set(content) == {"campaign", "status", "studies", "interruptions"}
+    assert set(content) == {"campaign", "status", "studies", "interruptions", "notes"}
     assert content["status"] == "complete"
     assert [study["backbone"] for study in content["studies"]] == ["compact_cnn"] * 2
     assert json.loads(command("summary", "runs/first", "--json")[1]) == content
@@ -94,10 +94,11 @@ def test_trials_as_json_lines(command: Command) -> None:
     rows = [json.loads(line) for line in out.splitlines()]
     assert len(rows) == sum(row["state"] in ("COMPLETE", "PRUNED") for row in rows)
     expected = {"trial", "study", "phase", "arm", "state", "config", "epochs", "seconds", "error"}
-    expected |= {"attempts", "repeated_epochs", "comparable", "set_aside"}
+    expected |= {"attempts", "repeated_epochs", "comparable", "set_aside", "test", "test_value"}
     assert all(set(row) == expected for row in rows)
     confirm = next(row for row in rows if row["phase"] == "confirm")
     assert confirm["epochs"][0] == [1, None]
+    assert confirm["test_value"] == confirm["test"]["top1"] == 90.0
 
 
 def test_trials_as_a_table(command: Command) -> None:
@@ -106,6 +107,7 @@ def test_trials_as_a_table(command: Command) -> None:
     assert code == 0
     assert "digits/compact_cnn" in out
     assert "search-000" in out
+    assert "90.00" in next(line for line in out.splitlines() if "confirm-000" in line)
 
 
 def test_trials_of_a_dead_run_say_that_it_is_dead(command: Command) -> None:

@@ -89,6 +89,7 @@ SUMMARY = exactly(
                 "differing_epochs": COUNT,
             }
         ),
+        "notes": {"type": "array", "items": TEXT},
     }
 )
 
@@ -107,6 +108,8 @@ TRIAL = exactly(
         "state": {"enum": ["COMPLETE", "PRUNED", "FAILED", "RUNNING"]},
         "config": CONFIG,
         "epochs": {"type": "array", "items": EPOCH},
+        "test": or_null({"type": "object", "additionalProperties": NUMBER}),
+        "test_value": or_null(PERCENT),
         "seconds": {"type": "number", "minimum": 0},
         "error": or_null(TEXT),
         "attempts": {"type": "integer", "minimum": 1},

@@ -41,7 +41,7 @@ def summary(folder: Path, template: Template) -> None:
     told = summarise(state, RunFolder(folder / "runs" / "one").status(state))
     told.to_json()
     console = Console(file=io.StringIO(), width=100)
-    print_summary(console, told, state)
+    print_summary(console, told)
     console.print(trials_table(trial_rows(state), console.width))
 
 

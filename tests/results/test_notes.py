@@ -66,14 +66,31 @@ def test_few_test_images_are_said_with_what_one_is_worth() -> None:
     assert "only 40 test images: one is 2.5 points" in only(written(plan), "test images:")
 
 
-def test_test_images_that_are_trained_on_are_said() -> None:
+@pytest.mark.parametrize("part", ["test", "val"])
+def test_images_that_are_trained_on_and_measured_with_are_said(part: str) -> None:
     study = study_plan()
-    for copies, words in ((1, "1 of 300 test images is a copy"), (7, "7 of 300 test images are")):
-        images = study.images.model_copy(update={"test_copies": copies})
+    size, use = (300, "test") if part == "test" else (20, "validation")
+    for copies, words in (
+        (1, f"1 of {size} {use} images is a"),
+        (7, f"7 of {size} {use} images are"),
+    ):
+        images = study.images.model_copy(update={f"{part}_copies": copies})
         plan = campaign_plan(study.model_copy(update={"images": images}))
         line = only(written(plan), "exact or nearly")
         assert line.startswith(words)
-        assert "pcsearch data verify" in line
+        assert "pcsearch data verify digits --json lists them" in line
+
+
+def test_what_is_of_a_datasets_images_is_said_once() -> None:
+    study = study_plan()
+    images = study.images.model_copy(update={"test_copies": 3, "test": 100})
+    other = {"id": "digits/resnet18", "backbone": "resnet18", "images": images}
+    plan = campaign_plan(
+        study.model_copy(update={"images": images}), study.model_copy(update=other)
+    )
+    lines = written(plan)
+    assert only(lines, "exact or nearly").startswith("digits: 3 of 100 test images are copies")
+    assert only(lines, "only 100 test images").startswith("digits: ")
 
 
 def test_without_confirm_there_is_no_test_number() -> None:
@@ -177,6 +194,13 @@ def test_a_search_closed_by_its_budget() -> None:
     asked = int(line.split("after ")[1].split(" of 24")[0])
     assert 2 <= asked < 24
     assert "time budget" in line
+
+
+def test_what_was_repeated_is_known_at_the_end_only() -> None:
+    state = simulate(campaign_plan(), most_epochs=9)
+    state.resumed = 1
+    for status, words in (("running", "trained again so far."), ("interrupted", "trained again.")):
+        assert only(notes(summarise(state, status), state), "was resumed once").endswith(words)
 
 
 def test_published_numbers_stand_beside_ones_own() -> None:

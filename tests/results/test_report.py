@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from pcsearch.results import plots
-from pcsearch.results.notes import notes
-from pcsearch.results.plots import confirm_plot, search_plot
+from pcsearch.results.plots import confirm_plots, search_plot
 from pcsearch.results.report import html_report
 from pcsearch.results.store import RunFolder
 from pcsearch.results.summary import summarise
@@ -69,8 +68,14 @@ def test_it_says_what_the_summary_says(tmp_path: Path) -> None:
     state = simulate(campaign_plan())
     page = written(state, tmp_path)
     summary = summarise(state, "complete")
-    for line in notes(summary, state):
+    assert summary.notes
+    for line in summary.notes:
         assert line in page.text
+    for scores in (study.test_top1 for study in summary.studies[0].arms.values()):
+        assert scores is not None
+        for seed, value in scores.by_seed().items():
+            assert f"{value:.2f}" in page.text
+            assert f"seed={seed}" in page.text
     (study,) = summary.studies
     for arm in study.arms.values():
         assert arm.test_top1 is not None
@@ -116,6 +121,7 @@ def test_at_any_time(tmp_path: Path, reports: int, status: str) -> None:
     page = written(state, tmp_path, status)
     assert status in page.text
     assert ("write it again" in page.text) == (status == "running")
+    assert ("go on with: pcsearch resume" in page.text) == (status == "interrupted")
     assert ("No trial has a value yet" in page.text) == (reports == 0)
 
 
@@ -154,13 +160,17 @@ def test_a_large_search_is_drawn_in_part(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_pairs_are_drawn_once_there_are_some() -> None:
-    def plot(plan: Plan) -> plots.Plot | None:
-        return confirm_plot(summarise(simulate(plan)).studies[0])
+    def drawn(plan: Plan) -> list[plots.Plot]:
+        return confirm_plots(summarise(simulate(plan)).studies[0])
 
-    assert plot(campaign_plan(seeds=0)) is None
-    one, five = plot(campaign_plan(seeds=1)), plot(campaign_plan(seeds=5))
-    assert one is not None
-    assert five is not None
+    assert drawn(campaign_plan(seeds=0)) == []
+    (one,), (five,) = drawn(campaign_plan(seeds=1)), drawn(campaign_plan(seeds=5))
+    arms = (control_arm(12), pc_arm(12), smoothing_arm())
+    each = drawn(campaign_plan(study_plan().model_copy(update={"arms": arms})))
+    assert [plot.caption.split(" with")[0] for plot in each] == [
+        "Confirm trials of PC and control",
+        "Confirm trials of label smoothing and control",
+    ]
     lines = re.compile(r"stroke: ?#9aa0a6")
     assert len(lines.findall(five.svg)) > len(lines.findall(one.svg))
 

@@ -93,6 +93,7 @@ SUMMARY = closed(
                 "differing_epochs": COUNT,
             }
         ),
+        "notes": {"type": "array", "items": TEXT},
     }
 )
 ROW = closed(
@@ -113,6 +114,8 @@ ROW = closed(
         "repeated_epochs": COUNT,
         "comparable": {"type": "boolean"},
         "set_aside": {"type": "boolean"},
+        "test": {"oneOf": [{"type": "null"}, {"type": "object"}]},
+        "test_value": {"type": ["number", "null"]},
     }
 )
 

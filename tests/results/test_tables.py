@@ -159,7 +159,9 @@ def test_trials_show_what_differs_among_them() -> None:
     assert "lr=" in text
     assert re.search(r"λ=\d\S* \(\d\S*·N\)", text)
     assert "weight_decay" not in text
-    assert "seed" not in text
+    with_seed = [line for line in text.splitlines() if "seed=" in line]
+    assert len(with_seed) == 10, "confirm trials differ in nothing else"
+    assert all("confirm-" in line for line in with_seed)
     assert rendered(trials_table([], 80), 80).strip() == "no trials yet"
 
 

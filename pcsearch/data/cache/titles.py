@@ -26,6 +26,8 @@ def title_of(images: ImageSource) -> str:
 def _common_name(images: ImageSource) -> str:
     last = len(images) - 1
     names = [images.name(index) for index in sorted({0, last // 3, 2 * last // 3, last})]
+    if all(Path(name).is_file() for name in names):
+        names = [str(Path(name).absolute()) for name in names]
     if all(Path(name).is_absolute() for name in names):
         return os.path.commonpath([Path(name).parent for name in names])
     unnumbered = {re.split(r"\W*\d", name, maxsplit=1)[0] for name in names}

@@ -81,16 +81,7 @@ def own_dataset(
     copies, held_out = same_bytes_groups(root, train.files), ""
     train = replace(train, groups=merge_groups(train.groups, copies))
     if test is None:
-        keep = 1 if val is not None else 2
-        aside = hold_out_test(
-            train.labels,
-            options.test_fraction,
-            options.split_seed,
-            keep,
-            class_names,
-            groups=train.groups,
-            twins=_twins(root, train.files, options),
-        )
+        aside = _held_out(root, train, val, class_names, options)
         train, test = train.only(~aside), train.only(aside)
         held_out = hashlib.sha256("\0".join(test.files).encode(errors="replace")).hexdigest()[:16]
     given_val = None
@@ -99,6 +90,29 @@ def own_dataset(
         train = _joined(train, val)
     parts = _part(root, train), _part(root, test)
     return Dataset(dataset_id, tuple(class_names), *parts, given_val, held_out=held_out)
+
+
+def _held_out(
+    root: Path, train: OwnPart, val: OwnPart | None, names: Sequence[str], options: DataOptions
+) -> npt.NDArray[np.bool_]:
+    """A mask of the training images that become the test part."""
+    keep, given = (2, ()) if val is None else (1, tuple(val.files))
+    twins, count = _twins(root, (*train.files, *given), options), len(train.files)
+    asked = (options.test_fraction, options.split_seed, keep, names)
+    if twins is None:
+        return hold_out_test(train.labels, *asked, groups=train.groups)
+    own = twins[:count]
+    bound = np.isin(own, twins[count:][twins[count:] >= 0])  # they are in val, too
+    if train.groups is not None:
+        bound |= np.isin(train.groups, train.groups[bound])
+    free = ~bound
+    aside = np.zeros(count, dtype=bool)
+    try:
+        groups = None if train.groups is None else train.groups[free]
+        aside[free] = hold_out_test(train.labels[free], *asked, groups=groups, twins=own[free])
+    except UserError:  # a class has too few others
+        return hold_out_test(train.labels, *asked, groups=train.groups, twins=own)
+    return aside
 
 
 def _twins(root: Path, files: Sequence[str], options: DataOptions) -> Int64Array | None:

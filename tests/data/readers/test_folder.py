@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 from pcsearch.data.catalog import DataOptions, open_dataset
 from pcsearch.data.dataset import Dataset, Part
@@ -307,6 +307,22 @@ def test_pictures_that_are_stored_twice_stay_on_one_side(tmp_path: Path) -> None
         divided += any(copies & ignoring and copies - ignoring for copies in together)
     assert divided, "the twelve seeds must be able to tell the difference"
     assert {(1, True), (1, False)} <= sides
+
+
+def test_what_is_in_val_too_is_not_held_out(tmp_path: Path) -> None:
+    """A picture to validate on is one to train on in confirm: its copy is no test image."""
+    save_pictures(tmp_path / "train")
+    for name in ("a/1.png", "b/2.png", "b/3.png"):
+        copy = tmp_path / "val" / Path(name).with_suffix(".jpg")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(tmp_path / "train" / name) as original:
+            ImageOps.mirror(original).save(copy, quality=70)
+    bound = {"a/1.png", "a/smaller.jpg", "a/mirrored.jpg", "b/2.png", "b/3.png"}
+    test = [held_out(tmp_path, seed) for seed in range(12)]
+    assert all(test)
+    assert not any(f"train/{name}" in held for held in test for name in bound)
+    assert any(f"train/{name}" in held_out(tmp_path, seed, near_duplicates="ignore")
+               for seed in range(12) for name in bound)  # fmt: skip
 
 
 def test_a_class_of_one_picture_is_held_out_all_the_same(tmp_path: Path) -> None:
