@@ -63,6 +63,12 @@ def assert_whole(run: Storage, pcsearch: CommandLine, whole: CommandLine) -> Non
     assert not of_folder(left, "checkpoints") + of_folder(left, "lock")
     assert sum("compacted" in name for name in of_folder(left, "journal")) == 1
     assert list((pcsearch.cache / "scratch").glob("scratch-*/run")) == []
+    written = pcsearch.run("report", run.url)
+    assert (written.code, written.out) == (0, "run-report.html: written (complete)\n")
+    page = (pcsearch.folder / "run-report.html").read_text()
+    assert run.url in page
+    assert "<figure" in page
+    assert "name: quickstart" in page, "the recipe, which lies there, too"
 
 
 def of_folder(names: Sequence[str], folder: str) -> list[str]:
