@@ -46,17 +46,19 @@ def made_ready(
     address: str | None,
     observer: Observer,
     early: bool = False,
+    about: Mapping[str, str] | None = None,
 ) -> Iterator[list[Ready]]:
     """Start or join Ray and, while that takes its seconds, prepare every recipe.
 
-    `early` asks a cluster for the first recipe's nodes meanwhile.
+    `early` asks a cluster for the first recipe's nodes meanwhile; `about` is what a cluster's list
+    of campaigns says of this one.
     """
     from pcsearch.cluster.early_nodes import early_nodes
     from pcsearch.cluster.session import is_running, ray_session
 
     one_machine = address is None and not is_running()
     preload = TRIAL_MODULES if all(one_a_cpu(recipe.resources) for recipe in recipes) else ()
-    with ray_session(address, preload) as capacity:  # Ray starts in the background
+    with ray_session(address, preload, about or {}) as capacity:  # Ray starts in the background
         if address is not None:
             capacity()  # a wrong address is told before images are decoded for minutes
         networks = [_check_networks(recipe, observer) for recipe in recipes]

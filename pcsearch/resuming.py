@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import PurePosixPath
 
 from pcsearch.errors import UserError
 from pcsearch.readiness import made_ready
@@ -54,7 +55,10 @@ def resume_run(
             observer.finished(outcome.summary.status)
             return outcome
         check_place(folder.address)
-        with made_ready([recipe], [open_datasets(recipe)], address, observer) as (ready,):
+        opened, place = open_datasets(recipe), str(folder.address)
+        name = PurePosixPath(place).name
+        about = {"recipes": f"{name}, resumed", "runs": place, "name": name}
+        with made_ready([recipe], [opened], address, observer, about=about) as (ready,):
             if state is not None:
                 _check_same(state.plan, ready.plan)
 

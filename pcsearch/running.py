@@ -70,7 +70,12 @@ def run_recipes(
     opened = [open_datasets(recipe) for recipe in recipes]
     # Nodes that come early are paid for before a campaign begins to count what it spends.
     early = address is not None and recipes[0].budget.cost is None
-    with made_ready(recipes, opened, address, observer, early=early) as all_ready:
+    about = {
+        "recipes": ", ".join(recipe.name for recipe in recipes),
+        "runs": str(runs),
+        "name": ", ".join(names),
+    }
+    with made_ready(recipes, opened, address, observer, early, about) as all_ready:
         for ready, run_name in zip(all_ready, names, strict=True):
             text = ready.recipe.dump_yaml()
             with new_run(runs, run_name, text, environment(ready.weights)) as folder:

@@ -31,7 +31,7 @@ class Following:
         self._cluster = cluster
         self._patience = patience_seconds
         with dashboard_of(cluster) as address:
-            self.job: Job = Jobs(address).find(job)
+            self.job: Job = Jobs(address).find_submitted(job)
 
     def lines(self, lost: Callable[[], None]) -> Iterator[str]:
         """Yield each line once, whatever the connection does; `lost` is called when it breaks.

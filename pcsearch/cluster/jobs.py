@@ -29,12 +29,21 @@ _SILENT_SECONDS = 60.0
 
 _RUNNING = ("PENDING", "RUNNING")
 
+STOP_THERE = "Ctrl-C in its terminal, or kill -INT and that process's number there"
+"""How a campaign is stopped that was not submitted."""
+
+
+def marked(about: Mapping[str, str]) -> dict[str, str]:
+    """The metadata of a campaign's job: what is said of it, and the mark."""
+    return {MARK: __version__, **about}
+
 
 @dataclass(frozen=True)
 class Job:
     """A campaign's job; times are Unix times in seconds."""
 
     id: str
+    """Of one that was not submitted, the number that Ray gave it."""
     status: str
     """Ray's: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
     metadata: Mapping[str, str]
@@ -42,6 +51,8 @@ class Job:
     exit_code: int | None
     began: float | None
     ended: float | None
+    process: str | None = None
+    """Of a campaign that was not submitted but started by `--address`: its process, and where."""
 
     @property
     def runs(self) -> bool:
@@ -118,17 +129,19 @@ class Jobs:
             entrypoint=command,
             submission_id=job,
             runtime_env={"working_dir": str(folder), "env_vars": dict(_STOP)},
-            metadata={MARK: __version__, **about},
+            metadata=marked(about),
         )
 
     def campaigns(self) -> list[Job]:
-        """The campaigns that were submitted, the latest first."""
+        """The campaigns since the head started, the latest first: those that were submitted, and
+        those that joined the cluster by `--address`, which Ray lists as drivers."""
         found = asked(self.address, self._client.list_jobs)
         jobs = [_job(details) for details in found if MARK in (details.metadata or {})]
         return sorted(jobs, key=lambda job: job.began or 0.0, reverse=True)
 
     def find(self, job: str | None) -> Job:
-        """One campaign; of None the latest, one that runs before one that ended.
+        """One campaign; of None the latest, one that runs before one that ended, and of these one
+        that was submitted before one that was not, since only that can be followed and stopped.
 
         Raises:
             UnknownJobError: there is no such job.
@@ -140,12 +153,28 @@ class Jobs:
                     "no campaign was submitted to this cluster since it started; "
                     "pcsearch cluster submit does it"
                 )
-            return next((one for one in jobs if one.runs), jobs[0])
+            return min(jobs, key=lambda one: (not one.runs, one.process is not None))
         for one in jobs:
             if one.id == job:
                 return one
         known = ", ".join(one.id for one in jobs) or "none"
         raise UnknownJobError(f"there is no job {job} on this cluster; there are: {known}")
+
+    def find_submitted(self, job: str | None) -> Job:
+        """As `find`, for what only a job that was submitted can do.
+
+        Raises:
+            UnknownJobError: there is no such job.
+            UserError: the campaign was not submitted.
+        """
+        found = self.find(job)
+        if found.process is not None:
+            raise UserError(
+                f"{found.id} was not submitted, so it is not followed or stopped from here: it was "
+                f"started as {found.process}, and tells there how it goes. pcsearch summary prints "
+                f"its table; to stop it: {STOP_THERE}"
+            )
+        return found
 
     def stop(self, job: str) -> None:
         """Ask a job to end, as by Ctrl-C."""
@@ -197,14 +226,17 @@ class Jobs:
 
 
 def _job(details: Any) -> Job:
+    submitted = details.submission_id is not None
+    driver = None if submitted else details.driver_info
     return Job(
-        id=str(details.submission_id),
+        id=str(details.submission_id if submitted else details.job_id),
         status=str(details.status.value),
         metadata=details.metadata or {},
         message=details.message or "",
         exit_code=details.driver_exit_code,
         began=details.start_time / 1000 if details.start_time else None,
         ended=details.end_time / 1000 if details.end_time else None,
+        process=None if driver is None else f"process {driver.pid} on {driver.node_ip_address}",
     )
 
 

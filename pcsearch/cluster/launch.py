@@ -66,14 +66,15 @@ def running_campaigns(cluster: str) -> list[Job]:
 
 
 def stop_campaigns(cluster: str, told: Callable[[Job], None]) -> None:
-    """Stop every campaign as by Ctrl-C, and wait for each; `told` is called with each one.
+    """Stop every campaign that was submitted as by Ctrl-C, and wait for each; `told` is called
+    with each one.
 
     Raises:
         UserError: one does not end.
     """
     with dashboard_of(cluster) as address:
         jobs = Jobs(address)
-        for job in [job for job in jobs.campaigns() if job.runs]:
+        for job in [job for job in jobs.campaigns() if job.runs and job.process is None]:
             told(stop_campaign(jobs, job))
 
 

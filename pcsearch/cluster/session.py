@@ -8,12 +8,13 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pcsearch.cluster.autoscaler import largest, machines_listed, running_config
 from pcsearch.cluster.capacity import Capacity, Node
 from pcsearch.cluster.head import loopback, quick_start, reachable
+from pcsearch.cluster.jobs import marked
 from pcsearch.cluster.quiet import ignore_known_warnings
 from pcsearch.cluster.signals import orderly_end
 from pcsearch.errors import UserError
@@ -38,7 +39,9 @@ _WORKERS = {"MALLOC_ARENA_MAX": "1"}
 
 @contextlib.contextmanager
 def ray_session(
-    address: str | None, preload: Sequence[str] = ()
+    address: str | None,
+    preload: Sequence[str] = (),
+    about: Mapping[str, str] | None = None,
 ) -> Iterator[Callable[[], Capacity]]:
     """Start Ray on this machine, or join the one at `address`; leave or end it afterwards.
 
@@ -50,6 +53,7 @@ def ray_session(
         address: HOST:PORT of a head, or `auto`; None starts Ray on this machine.
         preload: modules that the workers of a Ray that is started here import at once, before
             they have anything to do. There is a worker a CPU.
+        about: what the list of a cluster's campaigns says of this one, if one is to run on it.
 
     Raises:
         UserError: from the yielded function, if the cluster at `address` cannot be joined; found
@@ -59,7 +63,7 @@ def ray_session(
         os.environ.setdefault(key, value)
     ignore_known_warnings()
     with ThreadPoolExecutor(1, thread_name_prefix="ray-start") as background:
-        starting = background.submit(_join, address, preload)
+        starting = background.submit(_join, address, preload, about)
         with orderly_end(lambda: not starting.done()) as ending_begins:
             waited = False
 
@@ -85,11 +89,11 @@ def is_running() -> bool:
     return ray is not None and bool(ray.is_initialized())
 
 
-def _join(address: str | None, preload: Sequence[str]) -> bool:
+def _join(address: str | None, preload: Sequence[str], about: Mapping[str, str] | None) -> bool:
     """Whether the session was started, or joined, here, and so is ours to leave."""
     if is_running():
         return False
-    _start(address, preload)
+    _start(address, preload, about)
     return True
 
 
@@ -117,9 +121,10 @@ def _alive() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _start(address: str | None, preload: Sequence[str]) -> None:
+def _start(address: str | None, preload: Sequence[str], about: Mapping[str, str] | None) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     import ray
+    from ray.job_config import JobConfig
 
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
@@ -139,8 +144,11 @@ def _start(address: str | None, preload: Sequence[str]) -> None:
             raise UserError(told) from error
     else:
         try:
+            # By its mark `cluster down` sees that a campaign runs. Of one that was submitted, Ray
+            # adds its own entries and lists the job once.
+            mark = JobConfig(metadata=marked(about)) if about is not None else None
             with reachable(address) as head:
-                ray.init(head, **quiet)
+                ray.init(head, job_config=mark, **quiet)
         except UserError:
             raise
         except Exception as error:

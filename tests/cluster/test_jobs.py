@@ -18,6 +18,7 @@ import ray
 
 from tests.cluster.heads import (
     ANOTHER_RAY,
+    TOKEN,
     Head,
     another_ray,
     clean_environment,
@@ -144,8 +145,9 @@ def test_a_campaign_is_sent_followed_and_found_again(site: Site) -> None:
     assert "campaign complete" in log
     assert "Traceback" not in out + err + log
 
-    assert _files_with(CANARY, site.runs, site.head.temp_dir) == []
-    assert CANARY not in json.dumps(job)
+    for secret in (CANARY, TOKEN):
+        assert _files_with(secret, site.runs, site.head.temp_dir) == []
+        assert secret not in json.dumps(job)
 
 
 def test_following_may_end_and_the_campaign_goes_on(site: Site) -> None:
@@ -280,10 +282,52 @@ def test_with_another_ray_nothing_is_sent(site: Site, tmp_path: Path) -> None:
     assert site.campaigns().keys() == before
 
 
+SEEN_BY_DOWN = """
+import json, sys
+from pcsearch.cluster.launch import running_campaigns
+print(json.dumps([job.id for job in running_campaigns(sys.argv[1])]))
+"""
+
+
+def test_a_campaign_that_was_started_on_the_head_is_seen(site: Site, tmp_path: Path) -> None:
+    """By `tune --address`: Ray has it as a driver, which it cannot follow or stop for others."""
+    here = [sys.executable, "-m", "pcsearch", "tune", *LONG, "--address", site.head.address]
+    with (tmp_path / "said").open("w") as said:
+        driver = subprocess.Popen(
+            [*here, "--plain", "--runs", str(site.runs), "--name=here"],
+            cwd=site.laptop,
+            env=dict(site.head.environment),
+            stdout=said,
+            stderr=said,
+        )
+    try:
+        journal = site.runs / "here" / "journal.jsonl"
+        until(lambda: journal.exists() and '"event":"epoch"' in journal.read_text())
+        job = site.campaigns()["here"]
+        assert (job["status"], job["metadata"]["recipes"]) == ("RUNNING", "quickstart")
+        assert job["process"] == f"process {driver.pid} on 127.0.0.1"
+        assert f"{job['id']} was not submitted; it is {job['process']}" in site.run("status")[1]
+        ask = [sys.executable, "-c", SEEN_BY_DOWN, site.dashboard]
+        seen = subprocess.run(
+            ask, env=dict(site.head.environment), capture_output=True, text=True, timeout=60
+        )
+        assert json.loads(seen.stdout) == [job["id"]], seen.stderr
+        for command in ("stop", "attach", "logs"):
+            code, _, err = site.run(command)
+            assert code == 2
+            assert f"it was started as {job['process']}" in err
+            assert "Ctrl-C in its terminal" in err
+    finally:
+        driver.send_signal(signal.SIGINT)
+        assert driver.wait(timeout=60) == 130, (tmp_path / "said").read_text()
+    assert site.campaigns()["here"]["status"] == "SUCCEEDED"  # Ray knows no more of a driver
+
+
 def test_an_unknown_job_is_told_with_those_there_are(site: Site) -> None:
     code, _, err = site.run("attach", "nope")
     assert code == 2
-    assert "there is no job nope on this cluster; there are: pcsearch-" in err
+    assert "there is no job nope on this cluster; there are: " in err
+    assert "pcsearch-" in err
 
 
 def test_where_nothing_answers_it_is_said_at_once(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def logs(
 
     with dashboard_of(cluster) as address:
         jobs = Jobs(address)
-        text = jobs.log(jobs.find(job).id)
+        text = jobs.log(jobs.find_submitted(job).id)
     if raw:
         sys.stdout.write(text)
         return

@@ -92,7 +92,7 @@ def stop(cluster: Cluster, job: Job = None) -> None:
     from pcsearch.search.observer import Silent
 
     with dashboard_of(cluster) as address:
-        found = Jobs(address).find(job)
+        found = Jobs(address).find_submitted(job)
         if not found.runs:
             raise UserError(f"{found.id} does not run: it {_past(found)}")
         _stopped(launch.stop_campaign(Jobs(address), found))
@@ -127,6 +127,8 @@ def down(
             launch.stop_campaigns(file, _stopped)
         except UserError as error:  # machines that cost are not kept for it
             typer.echo(f"{error}\nits machines are ended all the same", err=True)
+        for job in [job for job in running if job.process is not None]:
+            typer.echo(f"{_named(job)} was not submitted: it ends with its machine", err=True)
     launch.end(path)
     typer.echo(f"{file} is down")
 
@@ -146,12 +148,21 @@ def _running(file: str, all_the_same: str | None) -> list[jobs.Job]:
 
 
 def _refuse_while_running(file: str, running: list[jobs.Job], what: str) -> None:
+    from pcsearch.cluster.jobs import STOP_THERE
+
     if running:
-        names = ", ".join(job.id for job in running)
+        names = ", ".join(map(_named, running))
+        by_command = f"pcsearch cluster stop {shlex.quote(file)}"
+        ways = {STOP_THERE if job.process is not None else by_command for job in running}
         raise UserError(
             f"{names} still runs on {file}, and {what} would interrupt it; wait, or stop it with: "
-            f"pcsearch cluster stop {shlex.quote(file)}; or give --force"
+            f"{'; and '.join(sorted(ways))}; or give --force"
         )
+
+
+def _named(job: jobs.Job) -> str:
+    """Its id; of a campaign that was not submitted also where it runs."""
+    return job.id if job.process is None else f"{job.id} ({job.process})"
 
 
 def _stopped(job: jobs.Job) -> None:

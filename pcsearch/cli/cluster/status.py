@@ -25,9 +25,12 @@ EPILOG = examples(
 
 
 def status(cluster: Cluster, as_json: Json = False) -> None:
-    """List a cluster's machines and the campaigns that were submitted to it, the latest first.
+    """List a cluster's machines and its campaigns since its head started, the latest first.
 
-    Of one that runs, how many trials of those planned have ended; early stopping ends many soon.
+    Of the machines: how many there are, and the CPUs and GPUs that trials have there. Of each
+    campaign: its job's id, how it stands, how long it took, its recipes and where its runs are; of
+    one that runs, how many trials of those planned have ended (early stopping ends many soon). One
+    that joined by --address is listed, too, with its process, which tells there how it goes.
     """
     from pcsearch.cli.console import console, write_json
     from pcsearch.cluster.jobs import Jobs
@@ -36,7 +39,11 @@ def status(cluster: Cluster, as_json: Json = False) -> None:
     with dashboard_of(cluster) as address:
         jobs = Jobs(address)
         nodes, campaigns = jobs.nodes(), jobs.campaigns()
-        far = {job.id: _how_far(jobs.log(job.id), cluster) for job in campaigns if job.runs}
+        far = {
+            job.id: _how_far(jobs.log(job.id), cluster)
+            for job in campaigns
+            if job.runs and job.process is None
+        }
     if as_json:
         rows = [
             vars(job) | {"metadata": dict(job.metadata), "progress": far.get(job.id)}
@@ -49,6 +56,9 @@ def status(cluster: Cluster, as_json: Json = False) -> None:
         wide = console()
         wide.width = 1000  # what a terminal breaks is copied whole, what Rich folds is not
         wide.print(_table(campaigns, far, time.time()))
+        for job in campaigns:
+            if job.process is not None and job.runs:
+                typer.echo(f"{job.id} was not submitted; it is {job.process}")
     else:
         typer.echo("no campaign was submitted yet; pcsearch cluster submit does it")
 
