@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pcsearch import __version__
 from pcsearch.closing import ended_well, status_of
 from pcsearch.data.cache import default_cache_folder
 from pcsearch.errors import UserError
@@ -220,5 +221,6 @@ def workplace(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing) -> 
         "gpus": sizing.gpus_per_trial,
         "split_hashes": {study.id: study.split_hash for study in plan.studies},
         "import_path": str(Path.cwd()),
+        "version": __version__,
         "remote": folder.url,
     }

@@ -9,9 +9,12 @@ import time
 import traceback
 from collections.abc import Generator
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pcsearch.errors import NodeError, PcsearchError
+
+if TYPE_CHECKING:
+    from pcsearch.search.workplace import Workplace
 
 REPORT = "report"
 FAILURE = "failure"
@@ -47,22 +50,22 @@ def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[d
     from pcsearch.data.cache.mapped import ImagesChangedError
     from pcsearch.search.run_files import UnwritableError
     from pcsearch.search.trial import TrialSpec
-    from pcsearch.search.trial_run import Workplace, run_trial
+    from pcsearch.search.trial_run import run_trial
     from pcsearch.storage import StorageError
     from pcsearch.train.failures import breaks_the_process, out_of_memory, release_memory
 
-    spec = TrialSpec(**json.loads(config["spec"]))
+    stated = json.loads(config["spec"])
     attempt = config.get("attempt", 0)
     who = {
-        "trial": spec.trial,
+        "trial": stated["trial"],
         "attempt": attempt,
         "pid": os.getpid(),
         "host": socket.gethostname(),
     }
     failure: dict[str, Any] | None = None
     try:
-        micro_batches = config.get("micro_batches", 1)
-        with closing(run_trial(spec, Workplace(**workplace), attempt, micro_batches)) as reports:
+        here, spec = _at(workplace), TrialSpec(**stated)
+        with closing(run_trial(spec, here, attempt, config.get("micro_batches", 1))) as reports:
             for report in reports:
                 yield {**who, REPORT: json.dumps(vars(report))}
     except (ImagesChangedError, StorageError):
@@ -81,6 +84,24 @@ def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[d
         if failure["node"] and attempt:
             time.sleep(PAUSE_SECONDS)
         yield {**who, **failure}
+
+
+def _at(fields: dict[str, Any]) -> Workplace:
+    """The workplace, on this node; its fields may be those of another pcsearch.
+
+    Raises:
+        NodeError: this node has another pcsearch than the driver.
+    """
+    from pcsearch import __version__
+    from pcsearch.search.workplace import Workplace
+
+    if fields.get("version", __version__) not in (__version__, None):
+        raise NodeError(
+            f"this node has pcsearch {__version__}, the campaign runs with {fields['version']}; "
+            "install the same on both: for a cluster of Ray's launcher, end it by pcsearch cluster "
+            "down, and start it again by pcsearch cluster up with the new wheel in its file"
+        )
+    return Workplace(**fields)
 
 
 def _arguments(error: OSError) -> tuple[object, ...]:

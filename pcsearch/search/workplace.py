@@ -21,6 +21,8 @@ class Workplace:
             counts or labels than were planned with must not train on them.
         import_path: The driver's folder, where a backbone of the user's own (`module:function`)
             is imported from.
+        version: The driver's pcsearch: a node with another one would train by other code. None is
+            not compared.
         remote: The address of the run where it lies in an object store; the three folders are not
             used then.
     """
@@ -34,4 +36,5 @@ class Workplace:
     gpus: float
     split_hashes: dict[str, str]
     import_path: str
+    version: str | None = None
     remote: str | None = None

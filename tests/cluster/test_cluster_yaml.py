@@ -124,9 +124,17 @@ def test_every_node_installs_this_version_and_copies_the_images(cluster: dict[st
     assert cluster["file_mounts"][f"~/{wheel}"] == f"dist/{wheel}"
     commands = cluster["setup_commands"]
     assert any("pip install" in line and wheel in line and "ray[" in line for line in commands)
+    assert_installs_anew(commands, wheel)
     (copy,) = [line for line in commands if line.startswith("aws s3 sync")]
     assert copy.endswith("s3://bucket-FILL-IN/data /home/ubuntu/data")
     assert "data.root=/home/ubuntu/data" in FILE.read_text()
+
+
+def assert_installs_anew(commands: list[str], wheel: str) -> None:
+    """Also a wheel of the same version, which pip would take for what is there already."""
+    pips = [line for line in commands if "pip install" in line and wheel in line]
+    assert "--force-reinstall" not in pips[0]
+    assert pips[1:] == [f"~/pcsearch/bin/pip install -q --force-reinstall --no-deps ~/{wheel}"]
 
 
 def test_what_is_to_be_filled_in_is_marked() -> None:

@@ -15,6 +15,7 @@ import yaml
 import pcsearch
 from pcsearch.cluster.check import check
 from pcsearch.recipe.load import load_recipe
+from tests.cluster.test_cluster_yaml import assert_installs_anew
 
 FOLDER = Path(__file__).resolve().parents[2] / "clusters"
 FILES = ["gcp.yaml", "on-premise.yaml"]
@@ -68,6 +69,7 @@ def test_it_installs_this_version_and_opens_nothing(file: str) -> None:
     config = filled(file)
     wheel = f"pcsearch-{pcsearch.__version__}-py3-none-any.whl"
     assert config["file_mounts"][f"~/{wheel}"] == f"dist/{wheel}"
+    assert_installs_anew(config["setup_commands"], wheel)
     assert "0.0.0.0" not in (FOLDER / file).read_text()
     for role in ("head", "worker"):
         (start,) = [line for line in config[f"{role}_start_ray_commands"] if "ray start" in line]

@@ -6,13 +6,17 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from pcsearch import __version__, running
+from pcsearch.recipe.load import load_recipe
 from pcsearch.search.trainable import FAILURE, REPORT, results_of
 from pcsearch.search.trial import TrialSpec, checkpoint_folder, stop_marker
 from pcsearch.search.trial_run import EVAL_BATCH, Workplace
@@ -57,6 +61,28 @@ def test_every_result_says_who_reports(workplace: Workplace) -> None:
     assert all(result.items() >= who.items() for result in found)
     assert [report["epoch"] for report in reports(found)] == list(range(1, EPOCHS + 1))
     assert results(spec, workplace)[0]["attempt"] == 0
+
+
+def test_a_node_with_another_pcsearch_is_told_and_trains_nothing(workplace: Workplace) -> None:
+    """Before anything is looked at that another version may have another way."""
+    newer = vars(workplace) | {"version": "9.9.9", "a_field_of_it": 1}
+    config = {"spec": json.dumps({"trial": "a/b/pc/search-000", "a_field_of_it": 1})}
+    (told,) = results_of(config, newer)
+    assert told["node"] is True
+    assert told["trial"] == "a/b/pc/search-000"
+    assert f"this node has pcsearch {__version__}, the campaign runs with 9.9.9" in told[FAILURE]
+    assert "install the same on both" in told[FAILURE]
+    spec = spec_of(workplace)
+    same = replace(workplace, version=__version__)
+    assert len(results(spec, same)) == len(results(spec, workplace)) == EPOCHS
+
+
+def test_the_driver_states_its_version(tmp_path: Path) -> None:
+    folder: Any = SimpleNamespace(data=tmp_path, checkpoints=tmp_path, weights=tmp_path, url=None)
+    plan: Any = SimpleNamespace(studies=())
+    sizing: Any = SimpleNamespace(cpus_per_trial=1, gpus_per_trial=0)
+    stated = running.workplace(load_recipe("quickstart"), plan, folder, sizing)
+    assert Workplace(**stated).version == __version__
 
 
 @pytest.mark.parametrize("after_batches", [0, BATCHES + 3], ids=["first epoch", "second epoch"])
