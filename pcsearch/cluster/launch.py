@@ -39,7 +39,8 @@ def is_up(file: Path) -> bool:
         return False
     except Exception as error:
         raise UserError(
-            f"{file}: cannot see whether its cluster is up ({_first(error)})"
+            f"{file}: cannot see whether its cluster is up ({_first(error)}); see that this "
+            "machine has a network and credentials that are valid, then try again"
         ) from error
     return True
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pcsearch.cluster.check_provider import provider
 from pcsearch.cluster.file import Config, commands, load_launcher_file
 from pcsearch.cluster.signals import exit_when_told
 from pcsearch.errors import UserError
@@ -101,10 +102,16 @@ def _not_reached(file: Path, said: str) -> UserError:
             "If it was started and its head's set-up did not end well, that machine runs, and "
             f"costs, until: pcsearch cluster down {file} --force"
         )
-    if "credentials" in said:
+    look = f"pcsearch cluster check {file} says all that is wrong"
+    problems = (of for of in provider(load_launcher_file(file)) if of.level == "problem")
+    if found := next(problems, None):
         return UserError(
-            f"{file}: its provider cannot be asked, there are no credentials on this machine; "
-            f"pcsearch cluster check {file} says what is missing"
+            f"{file}: its provider cannot be asked: {found.text}; {found.remedy}. {look}"
+        )
+    if "credentials" in said.lower():
+        return UserError(
+            f"{file}: its provider cannot be asked, it does not take the credentials of this "
+            f"machine; {look}"
         )
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     reason = f" ({lines[-1]})" if lines else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pcsearch.cluster.jobs import Jobs
+from pcsearch.cluster.launch import is_up
 from pcsearch.cluster.tunnel import dashboard_of
 from pcsearch.errors import UserError
 
@@ -61,6 +63,58 @@ def test_without_credentials_it_is_said_which_are_missing(
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert "there are no credentials on this machine" in done.stderr
-    assert f"pcsearch cluster check {file} says what is missing" in done.stderr
+    assert "there are no AWS credentials on this machine; run `aws configure`" in done.stderr
+    assert f"pcsearch cluster check {file} says all that is wrong" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+LOCAL = """
+cluster_name: c
+provider: {{type: {kind}, head_ip: 127.0.0.1, worker_ips: []}}
+auth: {{ssh_user: nobody}}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "reason", "remedy"),
+    [
+        ("asw", 'provider.type is "asw", which Ray does not know, did you mean "aws"?', "one of"),
+        ("gcp", "google-api-python-client is not installed", "pip install google-api-python"),
+    ],
+)
+@pytest.mark.parametrize("command", ["status", "down"])
+def test_a_provider_that_cannot_be_asked_is_told_as_such(
+    command: str, kind: str, reason: str, remedy: str, home: Path
+) -> None:
+    if kind == "gcp" and importlib.util.find_spec("googleapiclient"):
+        pytest.skip("google-api-python-client is here")
+    file = home / "cluster.yaml"
+    file.write_text(LOCAL.format(kind=kind))
+    done = subprocess.run(
+        [sys.executable, "-m", "pcsearch", "cluster", command, str(file)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    for told in (reason, remedy, f"pcsearch cluster check {file} says all that is wrong"):
+        assert told in done.stderr
+    assert "SSH" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_provider_that_does_not_answer_is_told_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.autoscaler import sdk
+
+    def asked(file: str) -> str:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(sdk, "get_head_node_ip", asked)
+    with pytest.raises(
+        UserError, match=r"is up \(ConnectionError: no route\); see that .* network"
+    ):
+        is_up(tmp_path / "cluster.yaml")
