@@ -88,6 +88,14 @@ def opened(config: dict[str, Any], first: int, last: int, *to: str, by: str = "t
     config["provider"]["security_group"]["IpPermissions"] = rules
 
 
+def opened_to(config: dict[str, Any], *rules: tuple[int, int, str]) -> None:
+    every = []
+    for first, last, network in rules:
+        opened(config, first, last, network)
+        every += config["provider"]["security_group"]["IpPermissions"]
+    config["provider"]["security_group"]["IpPermissions"] = every
+
+
 def without_roles(config: dict[str, Any], *names: str) -> None:
     for kind in types(config, *names):
         del kind["node_config"]["IamInstanceProfile"]
@@ -117,7 +125,15 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "all ports open": (lambda c: opened(c, -1, -1), "opens every port to the world"),
     "SSH among others": (lambda c: opened(c, 22, 8265), "opens ports 22 to 8265"),
-    "every protocol": (lambda c: opened(c, 22, 22, by="-1"), "opens ports 22 to 22"),
+    "every protocol": (lambda c: opened(c, 22, 22, by="-1"), "opens every port to the world"),
+    "open to the world by parts, for ports that overlap": (
+        lambda c: opened_to(c, (6000, 6400, "16.0.0.0/10"), (6300, 7000, "32.0.0.0/10")),
+        "opens ports 6300 to 6400 to the world",
+    ),
+    "SSH to the world, and all to a large part": (
+        lambda c: opened_to(c, (22, 22, "0.0.0.0/0"), (22, 8265, "64.0.0.0/9")),
+        "opens ports 22 to 8265 to the world",
+    ),
     "dashboard on every interface": (
         replaced(HEAD, "--dashboard-host=127.0.0.1", "--dashboard-host 0.0.0.0"),
         "the dashboard listens on every interface",
@@ -226,6 +242,45 @@ def test_a_port_that_is_open_within_the_network_is_fine(ready: dict[str, Any], h
     for network in ("10.0.0.0/8", "10.0.0.0/16", "fd00::/8", "junk"):
         opened(ready, 2049, 2049, network)
         assert problems(ready, home) == []
+
+
+NO_PORT = "no port but SSH is opened by the file"
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ([(6379, 6379, "52.0.0.0/10")], ["ports 6379 to 6379 to 52.0.0.0/10"]),
+        (
+            [(6379, 6379, "52.0.0.0/10"), (6000, 7000, "52.0.0.0/11")],
+            ["ports 6379 to 6379 to 52.0.0.0/10", "ports 6000 to 7000 to 52.0.0.0/11"],
+        ),
+        ([(22, 22, "0.0.0.0/0"), (2049, 2049, "10.0.0.0/16")], ["2049 to 2049 to 10.0.0.0/16"]),
+        ([(22, 22, "0.0.0.0/0")], []),
+        (
+            [(1, 2, f"9.9.9.{n}/32") for n in range(5)],
+            ["ports 1 to 2 to 9.9.9.0/32, 9.9.9.1/32, 9.9.9.2/32 and 2 more networks"],
+        ),
+    ],
+)
+def test_every_rule_that_lets_in_more_than_ssh_is_told(
+    rules: list[tuple[int, int, str]], told: list[str], ready: dict[str, Any], home: Path
+) -> None:
+    opened_to(ready, *rules)
+    found = list(check(ready, folder=home))
+    warned = [f for f in found if "the security group opens" in f.text]
+    assert [f.level for f in warned] == ["warning"] * len(told)
+    assert all(text in f.text and f.remedy for text, f in zip(told, warned, strict=True))
+    assert any(f.text == NO_PORT for f in found) == (not told)
+
+
+def test_who_is_in_other_groups_cannot_be_seen(ready: dict[str, Any], home: Path) -> None:
+    rule = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": "sg-1"}]}
+    ready["provider"]["security_group"]["IpPermissions"] = [rule]
+    found = list(check(ready, folder=home))
+    (note,) = [f for f in found if "lets in security groups" in f.text]
+    assert note.level == "warning"
+    assert not any(f.text == NO_PORT for f in found)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ NO_CLIENT = (
     if importlib.util.find_spec("googleapiclient")
     else ["google-api-python-client is not installed, which `ray up` needs"]
 )
+FIREWALL = "Google Cloud keeps its firewall rules apart from the file: they were not seen"
 
 
 def filled(file: str) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def google(home: Path) -> Path:
 @pytest.mark.parametrize(
     ("file", "prices", "wanted"),
     [
-        ("gcp.yaml", {"head": 0.1, "gpu-spot": 0.4}, NO_CLIENT),
+        ("gcp.yaml", {"head": 0.1, "gpu-spot": 0.4}, [*NO_CLIENT, FIREWALL]),
         ("on-premise.yaml", {}, ["whether the nodes share a folder cannot be seen here"]),
     ],
 )
@@ -82,6 +83,22 @@ def test_images_elsewhere_than_in_the_shared_folder(file: str, home: Path) -> No
     found = check(filled(file), folder=home, recipes=[load_recipe("cub200", ["data.root=/data"])])
     (text,) = [f.text for f in found if "data.root" in f.text]
     assert "cub200 reads data.root /data, which is not in what every node has: /shared" in text
+
+
+def test_machines_that_the_world_can_reach(home: Path) -> None:
+    """Ray listens on every interface of theirs."""
+    config = filled("on-premise.yaml")
+
+    def told() -> list[str]:
+        return [f.text for f in check(config, folder=home) if "reached by the world" in f.text]
+
+    config["provider"].update(head_ip="192.168.1.4", worker_ips=["10.0.0.5", "node-3"])
+    assert told() == []
+    config["provider"]["worker_ips"] += ["8.8.4.4", "2001:4860:4860::8888"]
+    (text,) = told()
+    assert "8.8.4.4, 2001:4860:4860::8888 can be reached by the world" in text
+    config["provider"].update(head_ip="8.8.8.8", worker_ips=None)
+    assert "worker_ips: 8.8.8.8 can" in told()[0]
 
 
 def test_google_credentials_are_missed_and_read(google: Path, home: Path) -> None:
