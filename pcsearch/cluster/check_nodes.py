@@ -43,7 +43,13 @@ def nodes(config: Config, recipes: Sequence[Recipe]) -> Iterator[Finding]:
                 "warning", f"{many} of {name} run, and cost, also while there is no trial"
             )
     if config["provider"]["type"] == "local" and not types:
-        yield Finding("fine", "what the machines have room for is seen when they run")
+        yield Finding(
+            "warning",
+            "what the machines have room for is not in the file, so whether a trial fits is seen "
+            "when they run, and not by this check",
+            "see that `nproc` and `nvidia-smi -L` there show what a trial takes "
+            "(resources.cpus_per_trial, gpus_per_trial); pcsearch cluster status counts them",
+        )
         return
     if any(name in unstated for name in workers):
         return  # one of them may have the room

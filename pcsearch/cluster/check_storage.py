@@ -20,6 +20,7 @@ _MOUNTED = (
     "a folder that setup_commands mount (where the image mounts it: `mountpoint -q /FOLDER` there)"
 )
 _UNSEEN = "whether the nodes share a folder cannot be seen here"
+_ASSERT = "`mountpoint -q /FOLDER` in setup_commands: a node without it is not used"
 _INSTALLS = re.compile(r"\bpip3?\b.*\binstall\b.*\bpcsearch\b")
 _REACHES_S3 = re.compile(r"\bboto3\b|pcsearch[^ ]*\[[a-z,]*aws")
 
@@ -32,8 +33,11 @@ def storage(config: Config, runs: str | None) -> Iterator[Finding]:
         yield _in_a_folder(config, runs)
     elif shared_folders(config):
         yield Finding("fine", "a shared folder is mounted on every node")
+    elif asserted := _asserted_folders(config):
+        where = ", ".join(sorted(asserted))
+        yield Finding("fine", f"no node is used on which {where} is not mounted")
     elif config["provider"]["type"] == "local":
-        yield Finding("warning", _UNSEEN)
+        yield Finding("warning", _UNSEEN, _ASSERT)
     elif _with_roles(config):
         yield Finding(
             "fine", "every node has a role, so runs can be kept on S3: --runs s3://BUCKET/runs"
@@ -62,7 +66,7 @@ def _in_a_folder(config: Config, runs: str) -> Finding:
     if any(folder and path.is_relative_to(folder) for folder in folders):
         return Finding("fine", f"runs are kept at {runs}, in a folder that every node mounts")
     if config["provider"]["type"] == "local":
-        return Finding("warning", f"{_UNSEEN}, nor whether {runs} is in one")
+        return Finding("warning", f"{_UNSEEN}, nor whether {runs} is in one", _ASSERT)
     if "" in folders:
         return Finding(
             "warning",

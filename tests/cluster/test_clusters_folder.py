@@ -24,6 +24,10 @@ NO_CLIENT = (
     if importlib.util.find_spec("googleapiclient")
     else ["google-api-python-client is not installed, which `ray up` needs"]
 )
+ROOM = (
+    "what the machines have room for is not in the file, so whether a trial fits is seen when they "
+    "run, and not by this check"
+)
 FIREWALL = "Google Cloud keeps its firewall rules apart from the file: they were not seen"
 
 
@@ -53,7 +57,7 @@ def google(home: Path) -> Path:
     ("file", "prices", "wanted"),
     [
         ("gcp.yaml", {"head": 0.1, "gpu-spot": 0.4}, [*NO_CLIENT, FIREWALL]),
-        ("on-premise.yaml", {}, ["whether the nodes share a folder cannot be seen here"]),
+        ("on-premise.yaml", {}, [ROOM]),
     ],
 )
 @pytest.mark.usefixtures("google")
@@ -83,6 +87,17 @@ def test_images_elsewhere_than_in_the_shared_folder(file: str, home: Path) -> No
     found = check(filled(file), folder=home, recipes=[load_recipe("cub200", ["data.root=/data"])])
     (text,) = [f.text for f in found if "data.root" in f.text]
     assert "cub200 reads data.root /data, which is not in what every node has: /shared" in text
+
+
+def test_a_folder_that_set_up_commands_assert_is_taken_for_shared(home: Path) -> None:
+    config = filled("on-premise.yaml")
+    found = list(check(config, folder=home))
+    assert any(f.text == "no node is used on which /shared is not mounted" for f in found)
+    assert all(f.remedy for f in found if f.level != "fine")
+    config["setup_commands"].remove("mountpoint -q /shared")
+    (told,) = [f for f in check(config, folder=home) if "share a folder" in f.text]
+    assert told.level == "warning"
+    assert "mountpoint -q" in told.remedy
 
 
 def test_machines_that_the_world_can_reach(home: Path) -> None:
