@@ -93,5 +93,6 @@ class NodeWatch:
                 reason = printable(reason_of(node_type))
                 self._tell(
                     f"no machine of type {node_type} could be started: {reason}; trials wait "
-                    "until one can, or until another type has room"
+                    "until one can, or until another type has room. To change the file: cluster "
+                    "stop, edit it, cluster up, cluster submit --resume"
                 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ import pytest
 import yaml
 
 import pcsearch
+from pcsearch.cli.cluster.check import findings_of
 from pcsearch.cluster.autoscaler import largest
 
-FILE = Path(__file__).resolve().parents[2] / "cluster.yaml"
+ROOT = Path(__file__).resolve().parents[2]
+FILE = ROOT / "cluster.yaml"
 
 
 @pytest.fixture
@@ -135,6 +139,27 @@ def assert_installs_anew(commands: list[str], wheel: str) -> None:
     pips = [line for line in commands if "pip install" in line and wheel in line]
     assert "--force-reinstall" not in pips[0]
     assert pips[1:] == [f"~/pcsearch/bin/pip install -q --force-reinstall --no-deps ~/{wheel}"]
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["cluster.yaml", "clusters/gcp.yaml", "clusters/on-premise.yaml", "clusters/kuberay.yaml"],
+)
+def test_the_commands_of_its_header_pass_the_check(
+    file: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it is filled in; what this machine lacks is not the file's fault."""
+    text = (ROOT / file).read_text()
+    lines = [line.partition("pcsearch cluster check ")[2] for line in text.splitlines()]
+    (words,) = [shlex.split(line.partition("&&")[0]) for line in lines if line]
+    assert words[0] == file
+    monkeypatch.chdir(home)
+    filled = home / "cluster.yaml"
+    filled.write_text(text.replace("FILL-IN", "1").replace("2.60.0", version("ray")))
+    found = findings_of(filled, words[1:], None, None)
+    own = ("is not installed, which `ray up` needs", "credentials on this machine")
+    problems = [f.text for f in found if f.level == "problem"]
+    assert [text for text in problems if not text.endswith(own)] == []
 
 
 def test_what_is_to_be_filled_in_is_marked() -> None:
