@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ EPILOG = examples(
 def status(cluster: Cluster, as_json: Json = False) -> None:
     """List a cluster's machines and its campaigns since its head started, the latest first.
 
-    Of the machines: how many there are, and the CPUs and GPUs that trials have there. Of each
+    Of the machines: how many there are, of which size, and what trials have there. Of each
     campaign: its job's id, how it stands, how long it took, its recipes and where its runs are; of
     one that runs, how many trials of those planned have ended (early stopping ends many soon). One
     that joined by --address is listed, too, with its process, which tells there how it goes.
@@ -69,9 +70,19 @@ def _machines(nodes: list[Node]) -> str:
     workers = [node for node in nodes if not node.is_head]
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     heads = "the head" if len(workers) < len(nodes) else "no head"
-    return (
+    lines = [
         f"{heads} and {count(len(workers), 'worker')}: {cpus:g} CPUs and {gpus:g} GPUs for trials"
-    )
+    ]
+    sizes = Counter((node.cpus, node.gpus) for node in workers)
+    lines += [
+        f"  {count(many, 'worker')} with {_amount(cpus, 'CPU')} and {_amount(gpus, 'GPU')}"
+        for (cpus, gpus), many in sizes.most_common()
+    ]
+    return "\n".join(lines)
+
+
+def _amount(many: float, what: str) -> str:
+    return f"{many:g} {what}" if many == 1 else f"{many:g} {what}s"
 
 
 def _how_far(log: str, cluster: str) -> dict[str, Any] | None:
