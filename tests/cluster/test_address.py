@@ -50,9 +50,9 @@ def head() -> Iterator[Head]:
 
 
 def tune(
-    address: str, environment: Mapping[str, str], runs: Path
+    address: str, environment: Mapping[str, str], runs: Path, *wrapper: str
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pcsearch", "tune", *SMALL, "--address", address]
+    command = [*wrapper, sys.executable, "-m", "pcsearch", "tune", *SMALL, "--address", address]
     return subprocess.run(
         [*command, "--plain", "--runs", str(runs), "--name", "joined"],
         env=dict(environment),
@@ -120,6 +120,20 @@ def test_another_ray_is_refused_at_once(head: Head, tmp_path: Path) -> None:
     assert "install the same version on both" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "joined").exists()
+
+
+def test_a_machine_that_is_no_node_is_refused_at_once(head: Head, tmp_path: Path) -> None:
+    """One on which no Ray runs: the head's processes are hidden, its ports are not."""
+    elsewhere = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if subprocess.run([*elsewhere, "true"], check=False).returncode:
+        pytest.skip("processes of its own need root")
+    done = tune(head.address, head.environment, tmp_path, *elsewhere)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "this machine is not a node of the Ray cluster at" in done.stderr
+    assert "start the campaign on one of its nodes, for example its head" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "joined").exists()
+    assert head.alive()
 
 
 @pytest.mark.parametrize("token", ["f" * 64, ""], ids=["another", "none"])
