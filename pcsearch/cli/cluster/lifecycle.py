@@ -41,7 +41,11 @@ def up(
     ] = None,
     runs: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Where runs will be kept, if that is on S3."),
+        typer.Option(
+            metavar="URL",
+            help="Where runs will be kept: s3://..., or a folder that all nodes share; for the "
+            "check.",
+        ),
     ] = None,
     price: Annotated[
         list[str] | None,
