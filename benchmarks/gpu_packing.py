@@ -4,10 +4,11 @@
     python benchmarks/gpu_packing.py --device cpu --backbone compact_cnn --crop 32 --seconds 3
 
 Plain processes, no Ray: 1, 2, 3 and 4 of them train the backbone at the same time on batches that
-are on the device already, by the very loop of a trial. All begin when the last one is ready. The
-rates are those of the time in which every one of them trains. The fraction to write as
-`resources.gpus_per_trial` is printed: the one with the most images a second, and of those within
-3 % the one with the fewest trials.
+are on the device already, by the very loop of a trial, each within its share of the memory (decoded
+images, which trials with `residency: auto` keep there where they fit, are not). All begin when the
+last one is ready. The rates are those of the time in which every one of them trains. The fraction
+to write as `resources.gpus_per_trial` is printed: the one with the most images a second, and of
+those within 3 % the one with the fewest trials.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ class Rate:
     memory: int
 
 
-def train(options: argparse.Namespace, ready: Barrier, rates: Any) -> None:
-    """Train for the stated seconds, in a process of its own, and put the `Rate`."""
+def train(options: argparse.Namespace, share: float, ready: Barrier, rates: Any) -> None:
+    """Train for the stated seconds, in a process of its own with a `share` of the GPU's memory, and
+    put the `Rate`."""
     from pcsearch.models.backbones import build_backbone
     from pcsearch.train.epoch import EpochTrainer
     from pcsearch.train.memory import keep_freed_memory
@@ -48,6 +50,8 @@ def train(options: argparse.Namespace, ready: Barrier, rates: Any) -> None:
     if device.type == "cpu":
         torch.set_num_threads(1)
         keep_freed_memory()
+    elif share < 1:
+        torch.cuda.set_per_process_memory_fraction(share)  # as a trial is given
     settings = FitSettings(
         epochs=10**6, seed=0, lr=1e-3, batch_size=options.batch, lambda_=0.1 * CLASSES
     )
@@ -83,7 +87,8 @@ def together(options: argparse.Namespace, trials: int) -> list[Rate] | None:
     """So many at once; None if one of them ended early, for want of memory most likely."""
     context = multiprocessing.get_context("spawn")
     ready, rates = context.Barrier(trials), context.Queue()
-    processes = [context.Process(target=train, args=(options, ready, rates)) for _ in range(trials)]
+    arguments = (options, 1 / trials, ready, rates)
+    processes = [context.Process(target=train, args=arguments) for _ in range(trials)]
     for process in processes:
         process.start()
     found: list[Rate] = []

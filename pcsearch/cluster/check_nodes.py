@@ -121,4 +121,8 @@ def price(config: Config, prices: Mapping[str, float]) -> Iterator[Finding]:
         prices[name] * int(kind.get("min_workers", 0))
         for name, kind in worker_types(config).items()
     )
-    yield Finding("fine", f"it costs {idle:,.2f} an hour idle and {most:,.2f} an hour at most")
+    yield Finding(
+        "fine",
+        f"it costs {idle:,.2f} an hour idle and {most:,.2f} an hour at most; what a campaign may "
+        "cost: pcsearch simulate RECIPE --nodes K --price P",
+    )

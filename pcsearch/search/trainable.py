@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 REPORT = "report"
 FAILURE = "failure"
+NODE = "node_id"
+"""What Ray calls the node that a result comes from."""
 
 PAUSE_SECONDS = 10.0
 """On a node that lacks something: else it would soon fail all that other nodes could train."""
@@ -25,11 +27,13 @@ PAUSE_SECONDS = 10.0
 
 def train_trial(config: dict[str, Any], workplace: dict[str, Any]) -> None:
     """Run one trial and report to Ray Tune what `results_of` yields."""
+    import ray
     from ray import tune
 
+    node = {NODE: ray.get_runtime_context().get_node_id()}  # two machines may have one host name
     with closing(results_of(config, workplace)) as results:
         for result in results:
-            tune.report(result)  # leaves with SystemExit when the trial is stopped
+            tune.report(result | node)  # leaves with SystemExit when the trial is stopped
 
 
 def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[dict[str, Any]]:

@@ -18,7 +18,7 @@ from pcsearch.search.ending import Ending
 from pcsearch.search.kept_workers import died_waiting, keep_workers
 from pcsearch.search.losses import error_of, loss_of
 from pcsearch.search.node_trouble import NodeTrouble
-from pcsearch.search.trainable import FAILURE, REPORT
+from pcsearch.search.trainable import FAILURE, NODE, REPORT
 from pcsearch.search.tune_searcher import NotStored, Runs
 from pcsearch.search.warmth import KEPT_SECONDS
 from pcsearch.search.watchdog import Watchdog
@@ -69,7 +69,7 @@ class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
         return str(self.CONTINUE if goes_on else self.STOP)
 
     def _remember(self, name: str, result: Mapping[str, Any], *, free: bool) -> None:
-        node = result["host"]
+        node = _node(result)
         if FAILURE not in result:
             study = self._campaign.state.trials[name].spec.study
             self._runs.warmth.trained(node, study.partition("/")[0])
@@ -96,7 +96,7 @@ class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
             raise OSError(*result["unwritable"])
         if result.get("node") and not self._one_machine:
             reason = f"on {result['host']}: {result[FAILURE]}"
-            if self._trouble.stays(result["host"]):
+            if self._trouble.stays(_node(result)):
                 raise NodeError(reason)
             self._campaign.lost(name, reason, "node")
         elif result.get("memory"):
@@ -116,3 +116,7 @@ class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
         )
         with self._ending.guard():
             self._campaign.lost(name, reason, kind)
+
+
+def _node(result: Mapping[str, Any]) -> str:
+    return str(result.get(NODE, result["host"]))

@@ -15,7 +15,7 @@ from pcsearch.errors import NodeError
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.ending import Ending
 from pcsearch.search.journal import MemoryJournal
-from pcsearch.search.trainable import FAILURE, REPORT
+from pcsearch.search.trainable import FAILURE, NODE, REPORT
 from pcsearch.search.tune_scheduler import CampaignScheduler
 from pcsearch.search.tune_searcher import Runs
 from pcsearch.search.watchdog import Watchdog
@@ -101,3 +101,25 @@ def test_weights_that_could_not_be_written_end_the_campaign_and_not_the_trial(
     assert isinstance(one.ending.error, OSError)
     assert (one.ending.error.errno, one.ending.error.filename) == (errno.ENOSPC, file)
     assert one.campaign.state.trials[one.trial].state == "RUNNING"
+
+
+def test_nodes_of_one_host_name_are_two_nodes(tmp_path: Path) -> None:
+    """What one of them has decoded, or lacks, says nothing of the other."""
+    campaign = Campaign(make_plan(), MemoryJournal(), clock=lambda: 0.0, width=2)
+    runs, ending = Runs(), Ending(tmp_path / "stopping")
+    watchdog = Watchdog(campaign, runs.trial)
+    scheduler = CampaignScheduler(campaign, runs, ending, watchdog, one_machine=False)
+    for node in ("first", "second"):
+        spec = campaign.next_trial()
+        assert spec is not None
+        runs.begin(node, spec.trial)
+        result = {"trial": spec.trial, "attempt": 0, "host": "worker", NODE: node}
+        if node == "first":
+            result |= {REPORT: json.dumps(EPOCH)}
+        else:
+            result |= {FAILURE: "loss became nan", "node": False}
+        scheduler.on_trial_result(None, SimpleNamespace(trial_id=node), result)
+    assert runs.warmth.next() == frozenset(), "the second has trained nothing"
+    runs.warmth.taken()
+    runs.warmth.freed("first")
+    assert runs.warmth.next() == {"digits"}
