@@ -7,8 +7,8 @@ for the remaining time on the screen.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from pcsearch.search.arm_state import ArmState
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
@@ -34,27 +34,29 @@ def committed_seconds(state: CampaignState, width: int) -> float | None:
     finalists and confirm trials follow each other, so this is the larger of all work shared by
     `width` slots and the longest chain of one arm. None while nothing has been measured.
     """
-    rates = seconds_per_image(state)
-    if not rates:
+    if not seconds_per_image(state):
         return None
-    fallback = max(rates.values())
     total = longest = 0.0
-    for study in state.plan.studies:
-        rate = rates.get(study.id, fallback)
-        for arm in study.arms:
-            work = _committed(state, study, arm)
-            total += rate * work.images
-            longest = max(longest, rate * work.chain(max(1, width)))
+    for rate, work in certain(state):
+        total += rate * work.images
+        longest = max(longest, rate * work.chain(max(1, width)))
     return SLACK * max(total / max(1, width), longest)
 
 
-def exceeded(
-    state: CampaignState, study: StudyPlan, width: int, now: float
-) -> Literal["time", "cost"] | None:
-    """The budget that another search trial of a study would exceed, if there is one.
+def certain(state: CampaignState) -> Iterator[tuple[float, Work]]:
+    """Every arm's work that follows in any case, with the seconds an image of its study.
 
-    A budget in money counts the time of all nodes until now, and for the rest that what is certain
-    to come fills them.
+    A study that nothing was measured of is taken to be as slow as the slowest; 0 where none was.
+    """
+    rates = seconds_per_image(state)
+    fallback = max(rates.values(), default=0.0)
+    for study in state.plan.studies:
+        for arm in study.arms:
+            yield rates.get(study.id, fallback), _committed(state, study, arm)
+
+
+def time_is_up(state: CampaignState, study: StudyPlan, width: int, now: float) -> bool:
+    """Whether another search trial of a study would exceed the budget in time.
 
     Args:
         state: The campaign.
@@ -62,21 +64,11 @@ def exceeded(
         width: Trials at once.
         now: The campaign's age in seconds.
     """
-    plan = state.plan
-    if plan.budget_seconds is not None:
-        committed = committed_seconds(state, width)
-        one_more = full_trial_seconds(state, study) / width
-        if committed is not None and now + committed + one_more > plan.budget_seconds:
-            return "time"
-    if plan.budget_cost is not None and plan.price_per_node_hour is not None:
-        per_node = max(1, int(state.slots_per_node or width))
-        committed = committed_seconds(state, per_node)
-        one_more = full_trial_seconds(state, study) / per_node
-        spent = state.node_seconds + state.nodes * max(0.0, now - state.seconds)
-        if committed is not None:
-            cost = (spent + committed + one_more) * plan.price_per_node_hour / 3600
-            return "cost" if cost > plan.budget_cost else None
-    return None
+    budget = state.plan.budget_seconds
+    committed = None if budget is None else committed_seconds(state, width)
+    if budget is None or committed is None:
+        return False
+    return now + committed + full_trial_seconds(state, study) / width > budget
 
 
 def full_trial_seconds(state: CampaignState, study: StudyPlan) -> float:
@@ -87,7 +79,7 @@ def full_trial_seconds(state: CampaignState, study: StudyPlan) -> float:
 
 
 @dataclass(frozen=True)
-class _Work:
+class Work:
     """An arm's certain trials, by phase: how many, and the images that one trains on in all."""
 
     running: tuple[tuple[int, int], ...]
@@ -102,17 +94,29 @@ class _Work:
     def images(self) -> int:
         retrained = self.search + self.finalists
         own = retrained * self.search_images + self.confirm * self.confirm_images
-        return sum(images * trials for images, trials in self.running) + own
+        return self.running_images + own
+
+    @property
+    def running_images(self) -> int:
+        """Of the trials that run, to their full budget."""
+        return sum(images * trials for images, trials in self.running)
+
+    @property
+    def longest_running(self) -> int:
+        return max((images for images, _ in self.running), default=0)
 
     def chain(self, width: int) -> int:
         """Images along the arm's longest line of trials that wait for each other."""
-        running = (images for images, _ in self.running)
-        first = max((*running, self.search * self.search_images))
+        first = max(self.longest_running, self.search * self.search_images)
+        return first + self.later(width)
+
+    def later(self, width: int) -> int:
+        """The part of this line that follows the search."""
         finalists = math.ceil(self.finalists / width) * self.search_images
-        return first + finalists + math.ceil(self.confirm / width) * self.confirm_images
+        return finalists + math.ceil(self.confirm / width) * self.confirm_images
 
 
-def _committed(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> _Work:
+def _committed(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> Work:
     plan, done = state.plan, state.arms[study.id, arm.name]
     running = tuple(
         (study.images.of(phase) * left, trials)
@@ -121,7 +125,7 @@ def _committed(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> _Work:
     over = state.search_closed is not None or len(done.trials["search"]) >= arm.trials
     undecided = done.choice is None and done.given_up is None
     confirm = len(plan.confirm_seeds) - len(done.trials["confirm"])
-    return _Work(
+    return Work(
         running=running,
         # An arm that has not begun still gets one trial, whatever the budget.
         search=int(undecided and arm.borrows is None and not done.trials["search"]),

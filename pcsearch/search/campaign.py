@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Literal
 
-from pcsearch.search import budget, configs
+from pcsearch.search import budget, configs, money
 from pcsearch.search.arm_state import ArmState
 from pcsearch.search.asking import finalists_over, next_step, nothing_left, search_over, trial_of
 from pcsearch.search.failing import hopeless, why_nothing
@@ -250,12 +250,16 @@ class Campaign:
             return None
         # An arm that has not begun gets its first trial, whatever the budget.
         if step.phase == "search" and step.place[2].trials["search"]:
-            over = budget.exceeded(self.state, step.study, self.width, self._clock())
+            asked = (self.state, step.study, self.width, self._clock())
+            paid = money.answer(*asked)
+            over = "time" if budget.time_is_up(*asked) else "cost" if paid == "close" else None
             if over is not None:
                 reason = f"the {over} budget left room for finalists and confirm only"
                 self._record({"event": "search_closed", "reason": reason})
                 self.settle()
                 return self._asked(decoded)
+            if paid == "wait":
+                return None
         return trial_of(self.state, step)
 
     def _give_up_hopeless(self, study: StudyPlan) -> None:

@@ -95,6 +95,7 @@ class _Run:
 
     def run(self) -> Simulated:
         self._start_nodes(self._nodes.ask(0.0, self._cluster.always * self._cluster.slots_per_node))
+        self._note()
         for node in list(self._nodes.here.values()):
             self._up(node)  # those that are there before the campaign is
         self._fill()

@@ -193,25 +193,55 @@ def two_studies(trials: int, **changes: Any) -> Plan:
     return make_plan(studies=studies, finalist_configs=2, finalist_repeats=1, **changes)
 
 
-@pytest.mark.parametrize("nodes", [1, 2, 4])
+@pytest.mark.parametrize("nodes", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("share", [0.6, 0.8])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_budget_in_money_closes_the_search_and_leaves_room_for_confirm(
-    nodes: int, seed: int
+    nodes: int, share: float, seed: int
 ) -> None:
+    """Trials are short here beside the 300 seconds for which nodes without any stay."""
     model = cluster(nodes, 2, price=3.6, start_seconds=30.0)
-    free = simulate(two_studies(40, seed=seed), model, Steady())
-    assert free.cost is not None
-    assert free.tail_cost is not None
-    budget = 0.6 * (free.cost - free.tail_cost)
-    plan = two_studies(40, seed=seed, budget_cost=budget, price_per_node_hour=3.6)
-    done = simulate(plan, model, Steady())
+    budget = share * until_the_end(simulate(two_studies(40, seed=seed), model, Steady()))
+    done = simulate(paid(budget, seed), model, Steady())
     assert done.state.search_closed is not None
     assert "cost budget" in done.state.search_closed
-    assert done.cost is not None
-    assert done.tail_cost is not None
-    assert 0.6 * budget < done.cost - done.tail_cost <= budget  # until the campaign's end
+    assert 0.6 * budget < until_the_end(done) <= 1.05 * budget
     for arm in done.state.arms.values():
         assert [trial.state for trial in arm.trials["confirm"]] == ["COMPLETE"] * 3
+
+
+class Slow(Steady):
+    """A trial that is not stopped trains for 24 minutes."""
+
+    def seconds_per_image(self, study: str) -> float:
+        return 2.0
+
+
+@pytest.mark.parametrize("nodes", [1, 4, 8, 16])
+def test_a_budget_in_money_is_spent_on_long_trials(nodes: int) -> None:
+    model = cluster(nodes, 2, price=3.6, start_seconds=30.0)
+    budget = 0.8 * until_the_end(simulate(two_studies(40), model, Slow()))
+    assert 0.6 * budget < until_the_end(simulate(paid(budget), model, Slow())) <= budget
+
+
+@pytest.mark.parametrize("always", [0, 16])
+def test_a_budget_in_money_is_tried_on_few_nodes_unless_more_are_there(always: int) -> None:
+    """The first epochs tell what a node's time buys, and nodes that come cannot be sent away."""
+    model = cluster(16, 2, start_seconds=30.0, always=always)
+    done = simulate(paid(1e6), model, Steady())
+    first = min(stay.begin for stay in done.stays)
+    assert sum(stay.begin == first for stay in done.stays) == (32 if always else 4)
+    assert done.most_nodes == 16
+
+
+def paid(budget: float, seed: int = 0) -> Plan:
+    return two_studies(40, seed=seed, budget_cost=budget, price_per_node_hour=3.6)
+
+
+def until_the_end(done: Simulated) -> float:
+    assert done.cost is not None
+    assert done.tail_cost is not None
+    return done.cost - done.tail_cost
 
 
 def test_what_nodes_cost_is_the_same_after_a_replay() -> None:
