@@ -20,6 +20,7 @@ from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
 from pcsearch.search.selection import choose
 from pcsearch.search.state import CampaignState, Status
 from pcsearch.search.trial import Loss, Trial, TrialSpec
+from pcsearch.search.warmth import written
 
 Decision = Literal["continue", "prune", "complete"]
 RETRIES = 2
@@ -87,7 +88,7 @@ class Campaign:
             return again
         spec = self._asked(decoded)
         if spec is not None:
-            self._record({"event": "asked", "spec": vars(spec)})
+            self._record({"event": "asked", "spec": vars(spec), **written(decoded)})
             self._handed_out.add(spec.trial)
         elif not self.state.live and not self.done:
             raise RuntimeError("the campaign waits, but nothing is running")
@@ -255,7 +256,7 @@ class Campaign:
             over = "time" if budget.time_is_up(*asked) else "cost" if paid == "close" else None
             if over is not None:
                 reason = f"the {over} budget left room for finalists and confirm only"
-                self._record({"event": "search_closed", "reason": reason})
+                self._record({"event": "search_closed", "reason": reason, **written(decoded)})
                 self.settle()
                 return self._asked(decoded)
             if paid == "wait":

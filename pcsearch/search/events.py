@@ -29,6 +29,12 @@ _ARM = r"[A-Za-z][A-Za-z0-9_-]*"
 _LATER_CHOICE = re.compile(r"-c(?:[2-9]|[1-9][0-9]{1,8})")
 
 StudyId = Annotated[str, Field(pattern=f"^{_DATASET}/{_BACKBONE}$", max_length=300)]
+Decoded = Annotated[
+    list[Annotated[str, Field(pattern=f"^{_DATASET}$", max_length=300)]],
+    Field(min_length=1, max_length=10_000),
+]
+"""Datasets whose images were on the node whose place was free; absent where none was known of."""
+
 ArmName = Annotated[str, Field(pattern=f"^{_ARM}$", max_length=100)]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 FromOne = Annotated[int, Field(ge=1, le=LARGEST)]
@@ -106,6 +112,7 @@ class CampaignEvent(_Timed):
 class Asked(_Timed):
     event: Literal["asked"]
     spec: Spec
+    decoded: Decoded = Field(default_factory=list)
 
 
 class Epoch(_Timed):
@@ -146,6 +153,7 @@ class GivenUp(_Timed):
 class SearchClosed(_Timed):
     event: Literal["search_closed"]
     reason: str
+    decoded: Decoded = Field(default_factory=list)
 
 
 class Ended(_Timed):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 KEPT_SECONDS = 5.0
 """How long a cluster's worker waits for its next trial: longer than a decision, shorter than any
@@ -45,3 +45,11 @@ class Warmth:
         """It was given a trial."""
         if self._free:
             self._free.popleft()
+
+
+def written(decoded: Collection[str]) -> dict[str, list[str]]:
+    """What a question to the campaign went by, as its journal holds it: else none could repeat it.
+
+    Nothing where nothing was decoded, so that such journals are as they always were.
+    """
+    return {"decoded": sorted(decoded)} if decoded else {}

@@ -14,6 +14,7 @@ from pcsearch.search.campaign import Campaign
 from pcsearch.search.journal import Event, Journal
 from pcsearch.search.plan import Plan, derive_seed
 from pcsearch.search.trial import TrialSpec
+from pcsearch.search.warmth import Warmth
 from pcsearch.simulation.cluster import ClusterModel, Node, Nodes
 from pcsearch.simulation.curves import JITTER, Curves
 from pcsearch.simulation.outcome import Simulated, Stay, Timeline
@@ -82,6 +83,7 @@ class _Run:
         self._width = cluster.slots if width is None else min(width, cluster.slots)
         self._campaign = Campaign(plan, journal, clock=lambda: self._now, width=self._width)
         self._nodes = Nodes(cluster, derive_seed(seed, "nodes"))
+        self._warmth = Warmth(clock=lambda: self._now)
         self._random = random.Random(derive_seed(seed, "epochs"))
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
@@ -126,7 +128,8 @@ class _Run:
     def _fill(self) -> None:
         """Ask for trials, place those that a slot is free for, and ask for nodes for the others."""
         began = time.process_time()
-        while (spec := self._campaign.next_trial()) is not None:
+        while (spec := self._campaign.next_trial(self._warmth.next())) is not None:
+            self._warmth.taken()
             self._waiting.append(spec)
         self._decisions += time.process_time() - began
         while self._waiting and self._nodes.free:
@@ -148,8 +151,7 @@ class _Run:
         self._watch_idle(node)
 
     def _place(self, spec: TrialSpec) -> None:
-        dataset = spec.study.partition("/")[0]
-        node, new_worker, cold = self._nodes.place(spec.trial, dataset)
+        node, new_worker, cold = self._nodes.place(spec.trial, _dataset(spec))
         model, trial = self._cluster, self._campaign.state.trials[spec.trial]
         training = _Training(spec, node, self._now, trial.attempt, self._now)
         self._training[spec.trial] = training
@@ -182,9 +184,12 @@ class _Run:
         self._decisions += time.process_time() - began
         self._events += 1
         training.safe = self._now
+        node = f"{training.node.number}"
+        self._warmth.trained(node, _dataset(spec))
         if goes_on:
             self._next_epoch(training)
             return
+        self._warmth.freed(node)
         self._leave(training)
         self._nodes.release(training.node, spec.trial, self._now)
         self._fill()
@@ -225,3 +230,7 @@ class _Run:
         self._campaign.machines(here, here * self._cluster.slots_per_node)
         there = self._nodes.up * self._cluster.slots_per_node
         self._timeline.note(self._now, len(self._training), there)
+
+
+def _dataset(spec: TrialSpec) -> str:
+    return spec.study.partition("/")[0]

@@ -12,9 +12,10 @@ from pcsearch.search.plan import Plan
 def first_difference(events: Iterable[Event], width: int) -> str | None:
     """Drive a campaign by what happened in a recorded one; the first decision that is another.
 
-    What happened is taken from the journal: when a slot became free, what each epoch measured, what
-    failed or was lost, which nodes there were, and the time. Everything decided is compared: who
-    was asked with which values, who was stopped, what was chosen, closed or given up.
+    What happened is taken from the journal: when a slot became free, and which images were decoded
+    there, what each epoch measured, what failed or was lost, which nodes there were, and the time.
+    Everything decided is compared: who was asked with which values, who was stopped, what was
+    chosen, closed or given up.
 
     Args:
         events: The journal of a campaign that was not gone on with.
@@ -69,7 +70,8 @@ def _happens(campaign: Campaign, event: Event) -> None:
         campaign.end(event["status"])
     else:  # asked, or the search was closed by a question
         before = len(campaign.state.trials)
-        while campaign.next_trial() is not None and len(campaign.state.trials) == before:
+        decoded = event.get("decoded", ())
+        while campaign.next_trial(decoded) is not None and len(campaign.state.trials) == before:
             pass  # a trial that is begun again was asked before
 
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from pcsearch.search.campaign import Campaign
+from pcsearch.search.events import check_event
+from pcsearch.search.history import History
 from pcsearch.search.journal import MemoryJournal, read_events
+from pcsearch.search.plan import Plan
+from pcsearch.search.state import replay
+from pcsearch.search.trial import TrialSpec
 from pcsearch.simulation.cluster import ClusterModel
 from pcsearch.simulation.curves import Family
+from pcsearch.simulation.outcome import Simulated
 from pcsearch.simulation.simulator import simulate
 from tests.e2e.cli import CommandLine, overrides
-from tests.search.driving import make_plan, study_plan
+from tests.search.driving import Clock, drive, make_plan, study_plan
 from tests.simulation.parity import first_difference
 
 
@@ -69,3 +78,72 @@ def test_a_simulated_campaigns_decisions_are_repeated(studies: tuple[str, ...]) 
     done = simulate(plan, model, Family(plan, 0, 5.0), seed=1, journal=journal)
     assert any(node.lost for node in done.nodes)
     assert first_difference(journal.events, width=6) is None
+
+
+class Somewhere(Campaign):
+    """A campaign whose free places have now these images decoded, now those."""
+
+    random = Random(0)
+
+    def next_trial(self, decoded: Collection[str] = frozenset()) -> TrialSpec | None:
+        there = [name for name in ("birds", "digits") if self.random.random() < 0.6]
+        return super().next_trial(there)
+
+
+def taking_turns(**changes: object) -> Plan:
+    """Two studies of equal length that take turns, for a budget may end their search."""
+    studies = (study_plan("digits"), study_plan("birds"))
+    return make_plan(studies=studies, finalist_configs=2, finalist_repeats=1, **changes)
+
+
+@pytest.mark.parametrize("seconds", [25.0, 1e6])
+def test_what_was_decoded_where_is_written_down_and_repeated(seconds: float) -> None:
+    journal = MemoryJournal()
+    drive(Somewhere(taking_turns(budget_seconds=seconds), journal, Clock(), width=4), order_seed=1)
+    history = History()
+    for event in journal.events:
+        history.take(check_event(event))
+    asked = [event for event in journal.events if event["event"] == "asked"]
+    assert {tuple(event.get("decoded", ())) for event in asked} == {
+        (), ("birds",), ("digits",), ("birds", "digits"),
+    }  # fmt: skip
+    assert first_difference(journal.events, width=4) is None
+    forgotten = [{k: v for k, v in e.items() if k != "decoded"} for e in journal.events]
+    assert first_difference(forgotten, width=4) is not None
+
+
+def test_a_campaign_goes_on_from_a_journal_that_tells_what_was_decoded() -> None:
+    journal, plan, clock = MemoryJournal(), taking_turns(), Clock()
+    campaign = Somewhere(plan, journal, clock, width=4)
+    drive(campaign, most_epochs=40)
+    again = replay(journal.events)
+    assert again.trials == campaign.state.trials
+    resumed = Somewhere(plan, journal, clock, width=4, state=again)
+    resumed.resume(host="here", pid=1, version="1.0")
+    drive(resumed)
+    assert resumed.done
+
+
+def test_one_trial_at_a_time_nothing_is_written_of_what_was_decoded() -> None:
+    journal = MemoryJournal()
+    drive(Somewhere(taking_turns(), journal, Clock(), width=1))
+    assert not [event for event in journal.events if "decoded" in event]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_simulated_nodes_are_given_trials_whose_images_they_have(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    plan = taking_turns(budget_seconds=1e6, seed=seed)
+    model, journal = ClusterModel(nodes=12, slots_per_node=1), MemoryJournal()
+    warm = simulate(plan, model, Family(plan, 0, 5.0), journal=journal)
+    assert any(event.get("decoded") for event in journal.events)
+    assert first_difference(journal.events, width=12) is None
+    monkeypatch.setattr("pcsearch.search.warmth.Warmth.next", lambda self: frozenset())
+    blind = simulate(plan, model, Family(plan, 0, 5.0))
+    assert _decoded(warm) < 0.85 * _decoded(blind)
+
+
+def _decoded(done: Simulated) -> int:
+    """How often a node met a dataset for the first time."""
+    return len({(stay.node, stay.trial.partition("/")[0]) for stay in done.stays})
