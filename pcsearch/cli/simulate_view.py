@@ -26,6 +26,8 @@ def simulation_view(simulated: Simulated, *, list_trials: bool = False) -> Rende
         parts.append(Text(f"The search ended early: {closed}.", "yellow"))
     if list_trials:
         parts += [Text(), _trials(simulated)]
+    else:
+        parts.append(Text("--trials lists which trials ran, when and where.", "dim"))
     return Group(*parts, Text())
 
 
@@ -54,8 +56,10 @@ def _totals(simulated: Simulated) -> list[Text]:
     if simulated.lost_seconds:
         used += f" ({simulated.lost_seconds / 3600:,.2f} slot-hours of it lost with nodes)"
     rows.append(("used", used))
+    cost = "give --price, of a node-hour"
     if simulated.cost is not None:
-        rows.append(("cost", f"{simulated.cost:,.2f}{_tail(simulated.tail_cost or 0.0)}"))
+        cost = f"{simulated.cost:,.2f}{_tail(simulated.tail_cost or 0.0)}"
+    rows.append(("cost", cost))
     epochs = sum(len(trial.epochs) for trial in trials)
     rows.append(("trained", f"{count(len(trials), 'trial')}, {count(epochs, 'epoch')}"))
     return [Text.assemble((f"{name:11}", "dim"), value) for name, value in rows]
