@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcsearch.search.journal import MemoryJournal
-from pcsearch.search.plan import Plan, confirm_seeds
+from pcsearch.search.optuna_study import BEST, LATEST, propose
+from pcsearch.search.plan import ArmPlan, Plan, confirm_seeds
 from pcsearch.search.state import replay
-from pcsearch.search.trial import TrialSpec
+from pcsearch.search.trial import Trial, TrialSpec
 from pcsearch.simulation.cluster import ClusterModel
 from pcsearch.simulation.curves import Family
 from pcsearch.simulation.outcome import Simulated, Timeline
@@ -185,6 +186,22 @@ def test_more_slots_take_less_time_but_no_less_work() -> None:
         for nodes in (1, 2, 4)
     ]
     assert times[0] > times[1] > times[2]
+
+
+def test_a_sampler_is_shown_no_more_of_many_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: dict[int, int] = {}
+
+    def counting(plan: Plan, study: str, arm: ArmPlan, index: int, history: Sequence[Trial]) -> Any:
+        shown[index] = len(history)
+        return propose(plan, study, arm, index, history)
+
+    monkeypatch.setattr("pcsearch.search.asking.propose", counting)
+    plan = make_plan(studies=(study_plan(arms=(pc_arm(400),)),), sampler="random")
+    simulate(plan, cluster(nodes=2, slots=4), Steady())
+    assert len(shown) == 400
+    assert all(shown[index] == index for index in range(BEST + LATEST + 1))
+    # the fully trained among them grow in number, and those among the latest are shown once
+    assert max(shown.values()) == BEST + LATEST
 
 
 def two_studies(trials: int, **changes: Any) -> Plan:
