@@ -28,7 +28,7 @@ PRICE = 3.6
 FULL_SECONDS = (72, 1440)
 """Of a search trial that is not stopped: short and long, beside the idle timeout."""
 
-CLUSTERS = ((1, 2), (2, 2), (4, 2), (8, 2), (12, 2), (16, 2), (1, 8), (4, 8))
+CLUSTERS = ((1, 2), (2, 2), (4, 2), (8, 2), (12, 2), (16, 2), (1, 8), (2, 8), (4, 8))
 SHARES = (0.6, 0.8)
 
 
