@@ -16,6 +16,7 @@ import pytest
 from tests.cluster import sleeper
 from tests.cluster.fake_cluster import FakeCluster, fake_cluster, until
 from tests.e2e.cli import epoch_events, overrides, read_journal
+from tests.simulation.parity import first_difference
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -138,3 +139,6 @@ def test_trials_go_where_their_images_are_decoded(cluster: FakeCluster, tmp_path
     for mark in begun:
         by_node.setdefault(mark["node"], []).append(mark["classes"])
     assert sorted(trained[:2] for trained in by_node.values()) == [[8, 8], [10, 10]]
+    events = events_of(tmp_path)
+    assert any(event.get("decoded") for event in events), "which the decisions depend on"
+    assert first_difference(events, width=2) is None, "they can be repeated from the journal"
