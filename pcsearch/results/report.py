@@ -71,15 +71,15 @@ class _Study:
 def html_report(folder: RunFolder, state: CampaignState, status: Status) -> str:
     """The page of a run whose journal holds `state`."""
     summary = summarise(state, status)
+    rows = trial_rows(state)
     studies = [
-        _study(state, one, plan)
+        _study(state, one, plan, [row for row in rows if row["study"] == plan.id])
         for one, plan in zip(summary.studies, state.plan.studies, strict=True)
     ]
     treated = fmt.label(fmt.campaign_headline(summary))
     page: str = _template().render(
         summary=summary,
         address=folder.url or folder.name,
-        plan=state.plan,
         facts=_facts(state.plan),
         studies=studies,
         notes=summary.notes,
@@ -112,8 +112,9 @@ def _commands(line: str) -> Markup:
     return Markup("").join(code)
 
 
-def _study(state: CampaignState, summary: StudySummary, plan: StudyPlan) -> _Study:
-    rows = [row for row in trial_rows(state) if row["study"] == plan.id]
+def _study(
+    state: CampaignState, summary: StudySummary, plan: StudyPlan, rows: Sequence[Row]
+) -> _Study:
     search = search_plot(state, plan)
     return _Study(
         summary=summary,
