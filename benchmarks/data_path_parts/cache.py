@@ -4,7 +4,7 @@ Pillow alone opens each file, decodes it, makes it RGB and resizes it, and keeps
 is `ensure_store` with one thread into an empty folder: it writes, fingerprints and syncs besides.
 Verifying is `pcsearch.data.verify.verify` with one thread, in an empty cache of its own. All see
 the same files, which are in the system's file cache, on one and the same core; in turns, every
-other round backwards.
+other round backwards. What was built is removed between the turns.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pcsearch.data.options import DataOptions
 from pcsearch.data.sources import FileImages
 
 WANTED = 0.9
+_BUILT, _VERIFIED = "built", "verified"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +49,7 @@ def measure(options: argparse.Namespace, scratch: Path) -> list[Figure]:
     if verify is not None:
         runs["verify"] = verify
     with on_cores(1):
-        times = in_turns(runs, options.rounds)
+        times = in_turns(runs, options.rounds, tidy=lambda: _removed(scratch))
     for name, spent in times.items():
         print(f"  {name:18} {len(names) / median(spent.wall):8.1f} images/s a core")
     figures = [_figure(name, times, len(names), photos) for name in list(runs)[1:]]
@@ -80,11 +81,8 @@ def _pillow(files: list[Path], resize: int) -> None:
 
 
 def _build(photos: Photos, names: list[str], resize: int, scratch: Path) -> None:
-    folder = scratch / "built"
-    try:
-        ensure_store(FileImages.of(photos.folder, names), resize, folder=folder, workers=1)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    images = FileImages.of(photos.folder, names)
+    ensure_store(images, resize, folder=scratch / _BUILT, workers=1)
 
 
 def _verify(photos: Photos, scratch: Path) -> tuple[Callable[[], object] | None, str]:
@@ -92,19 +90,22 @@ def _verify(photos: Photos, scratch: Path) -> tuple[Callable[[], object] | None,
         from pcsearch.data.verify import verify
     except ImportError as error:
         return None, f"not measured: {error}"
-    folder = scratch / "verified"
     options = DataOptions(root=photos.root, classes=photos.classes)
 
     def run() -> None:
         before = os.environ.get("PCSEARCH_CACHE")
-        os.environ["PCSEARCH_CACHE"] = str(folder)
+        os.environ["PCSEARCH_CACHE"] = str(scratch / _VERIFIED)
         try:
             verify("cub200", options, workers=1)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
             if before is None:
                 del os.environ["PCSEARCH_CACHE"]
             else:
                 os.environ["PCSEARCH_CACHE"] = before
 
     return run, ""
+
+
+def _removed(scratch: Path) -> None:
+    for name in (_BUILT, _VERIFIED):
+        shutil.rmtree(scratch / name, ignore_errors=True)

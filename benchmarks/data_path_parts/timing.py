@@ -34,14 +34,19 @@ def in_turns(
     *,
     warmups: int = 1,
     synchronise: Callable[[], None] = lambda: None,
+    tidy: Callable[[], None] = lambda: None,
 ) -> dict[str, Times]:
-    """Run all in turns, every other round backwards, so that drift falls on all of them alike."""
+    """Run all in turns, every other round backwards, so that drift falls on all of them alike.
+
+    `tidy` follows each turn and is not timed.
+    """
     times = {name: Times() for name in runs}
     for number in range(rounds + warmups):
         order = list(runs) if number % 2 == 0 else list(reversed(runs))
         for name in order:
             sink = times[name] if number >= warmups else Times()
             timed(runs[name], sink, synchronise)
+            tidy()
     return times
 
 
