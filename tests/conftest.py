@@ -15,7 +15,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-LONGEST = ("s3", "resume", "faults", "jobs", "leaks", "real", "elastic", "launch")
+LONGEST = ("s3", "resume", "faults", "jobs", "elastic", "node_views", "leaks", "real", "launch")
 """Slow files that take minutes. Begun first: else one of them runs alone in the end."""
 
 SHARING = {

@@ -7,6 +7,12 @@ import socket
 import threading
 from collections.abc import Iterator
 
+_DENIAL = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+_ACCESS_DENIED = (
+    b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(_DENIAL), _DENIAL)
+)
+
 
 class Network:
     """Forwards connections from a port of 127.0.0.1 to a server's."""
@@ -18,6 +24,7 @@ class Network:
         self._open: set[socket.socket] = set()
         self._changing = threading.Lock()
         self._to_lose: list[bytes] = []
+        self._denied: frozenset[bytes] = frozenset()
         self.lost: list[bytes] = []
         """The first lines of the requests that were carried out, but whose answers were lost."""
         self.answered = 0
@@ -46,6 +53,10 @@ class Network:
         """Let so many requests of a method through and cut the connection before the answer."""
         self._to_lose += [method] * times
 
+    def deny(self, *methods: bytes) -> None:
+        """Answer such requests as S3 does those of somebody who may not make them."""
+        self._denied = frozenset(methods)
+
     def _accept_in_background(self) -> None:
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
@@ -72,6 +83,10 @@ class Network:
                 while data := client.recv(1 << 16):
                     if data.split(b" ", 1)[0] in (b"GET", b"PUT", b"POST", b"HEAD", b"DELETE"):
                         requested[0] = data.split(b"\r\n", 1)[0]
+                        if requested[0].split(b" ", 1)[0] in self._denied:
+                            client.sendall(_ACCESS_DENIED)
+                            _cut(client)
+                            break
                     server.sendall(data)
             _cut(server)
 
