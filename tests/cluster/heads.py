@@ -142,13 +142,22 @@ def listening(pids: set[int]) -> set[str]:
             for link in Path(f"/proc/{pid}/fd").iterdir():
                 with contextlib.suppress(OSError):
                     sockets.add(link.readlink().name)
-    addresses = set()
+    return {address for address, _, inode in _listeners() if f"socket:[{inode}]" in sockets}
+
+
+def listening_at(port: int) -> set[str]:
+    """Addresses, likewise, on which any process listens at a port."""
+    return {address for address, found, _ in _listeners() if found == port}
+
+
+def _listeners() -> Iterator[tuple[str, int, str]]:
+    """Address, port and inode of each socket that listens."""
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in Path(table).read_text().splitlines()[1:]:
             fields = line.split()
-            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
-                addresses.add(fields[1].partition(":")[0])
-    return addresses
+            if fields[3] == "0A":
+                address, _, port = fields[1].partition(":")
+                yield address, int(port, 16), fields[9]
 
 
 def end_all(text: str) -> None:

@@ -95,6 +95,42 @@ def test_nodes_come_at_once_and_go_when_they_are_idle(cluster: FakeCluster, tmp_
     until(lambda: not cluster.nodes())
 
 
+def test_a_budget_in_money_ends_the_search_and_pays_for_confirm(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    """It pays for 80 seconds of a node; 60 trials of 1.5 seconds, and the way there, cost more."""
+    price = 36.0  # an hour: a hundredth of it a second
+    with start(
+        cluster,
+        tmp_path,
+        0.1,
+        epochs=1,
+        confirm={"seeds": 3, "epochs": 1},
+        trials=60,
+        budget={"cost": 0.8, "price_per_node_hour": price},
+    ) as process:
+        process.wait(timeout=200)
+    assert process.returncode == 0, (tmp_path / "out").read_text()
+    asked = Counter(event["spec"]["phase"] for event in events_of(tmp_path, "asked"))
+    assert asked["confirm"] == 3
+    assert 1 <= asked["search"] < 60
+    assert len(events_of(tmp_path, "search_closed")) == 1
+    check_that_nothing_was_lost(tmp_path, trials=asked.total())
+    assert spent(tmp_path, price) <= 1.2 * 0.8
+    assert first_difference(events_of(tmp_path), width=2) is None
+
+
+def spent(folder: Path, price: float) -> float:
+    """What the nodes cost from when each came until the campaign's end."""
+    seconds = before = 0.0
+    nodes = 0
+    for event in events_of(folder)[1:]:
+        seconds += nodes * (event["t"] - before)
+        before = event["t"]
+        nodes = event["nodes"] if event["event"] == "machines" else nodes
+    return seconds * price / 3600
+
+
 def test_a_node_that_is_lost_and_one_that_is_taken_back(
     cluster: FakeCluster, tmp_path: Path
 ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,11 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.heads import clean_environment, free_port
+from tests.cluster.fake_cluster import until
+from tests.cluster.heads import clean_environment, commands, free_port, listening_at
 from tests.cluster.ssh_machine import NEEDED, SshMachine, ssh_machine
 from tests.cluster.test_jobs import SMALL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
+"""127.0.0.1 and ::1, as the kernel writes them."""
 
 missing = [name for name in NEEDED if shutil.which(name) is None]
 
@@ -54,6 +60,39 @@ class Laptop:
             timeout=240,
         )
 
+    def answer(self, command: str, answer: bytes) -> subprocess.CompletedProcess[str]:
+        """Run a command that asks, at a terminal."""
+        keyboard, terminal = os.openpty()
+        try:
+            os.write(keyboard, answer)
+            return subprocess.run(
+                [sys.executable, "-m", "pcsearch", "cluster", command, str(self._file)],
+                env=self._environment,
+                stdin=terminal,
+                capture_output=True,
+                text=True,
+                timeout=240,
+            )
+        finally:
+            os.close(keyboard)
+            os.close(terminal)
+
+    @contextlib.contextmanager
+    def running(self, command: str) -> Iterator[None]:
+        """A command that goes on until it is interrupted."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pcsearch", "cluster", command, str(self._file)],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=60)
+
 
 def test_a_cluster_from_up_to_down(machine: SshMachine, tmp_path: Path) -> None:
     file = machine.cluster_file(f"pcs-{machine.port}")
@@ -79,10 +118,20 @@ def test_a_cluster_from_up_to_down(machine: SshMachine, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "quickstart · complete" in done.stdout
 
+    kept = laptop.answer("down", b"n\n")
+    assert kept.returncode == 1, kept.stdout + kept.stderr
+    assert "End every machine of" in kept.stdout
+    assert "is down" not in kept.stdout
+    assert laptop.run("status").returncode == 0
+
     endless = [*SMALL, "search.trials=50", "asha.max_epochs=500", "asha.grace_epochs=500"]
     sent = laptop.run("submit", *endless, "--runs", runs, "--name=second", "--detach")
     job = sent.stdout.strip()
     assert job.startswith("pcsearch-second-"), sent.stderr
+    with laptop.running("attach"):
+        (command,) = until(lambda: list(commands(f"dashboard {file}").values()))
+        port = int(command.partition("--port=")[2].split()[0])  # where the tunnel begins
+        assert until(lambda: listening_at(port)) <= LOOPBACK
     for refused in (laptop.run("down", "--yes"), laptop.run("up", "--yes")):
         assert refused.returncode == 2
         assert f"{job} still runs on" in refused.stderr
