@@ -17,7 +17,7 @@ from data_path_parts.figures import Figure, figure_of
 from cluster_parts.campaigns import NODES, ended, start
 from tests.cluster import sleeper
 from tests.cluster.fake_cluster import FakeCluster, fake_cluster, until
-from tests.cluster.heads import commands, descendants
+from tests.cluster.heads import commands
 
 IDLE_SECONDS = 6.0
 
@@ -53,17 +53,31 @@ def measure(scratch: Path, repeats: int) -> list[Figure]:
 
 
 def _watch(cluster: FakeCluster, began: float) -> tuple[list[float], list[float]]:
-    """When each node's raylet was first seen, and on each the worker of a trial."""
-    came: dict[str, float] = {}
-    manned: dict[str, float] = {}
+    """When each node's raylet was first seen, and on each the worker of a trial.
+
+    One look at all processes in half a second: looking takes processor time from what is measured.
+    """
+    came: dict[int, float] = {}
+    manned: dict[int, float] = {}
     while len(manned) < NODES and time.time() - began < 120:
-        trials = set(commands("ray::ImplicitFunc"))
-        for node, raylet in cluster.nodes().items():
-            came.setdefault(node, time.time() - began)
-            if node not in manned and descendants(raylet) & trials:
-                manned[node] = time.time() - began
-        time.sleep(0.25)
+        now = time.time() - began
+        running = commands("ray")
+        raylets = {pid for pid, line in running.items() if "/raylet/raylet " in line}
+        if len(raylets) > len(came) + 1:  # the head's is another one
+            for raylet in cluster.nodes().values():
+                came.setdefault(raylet, now)
+        for pid, line in running.items():
+            if line.startswith("ray::ImplicitFunc") and (parent := _parent(pid)) in came:
+                manned.setdefault(parent, now)
+        time.sleep(0.5)
     return list(came.values()), list(manned.values())
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:  # it has just ended
+        return 0
 
 
 def _list(seconds: list[float]) -> str:

@@ -7,6 +7,9 @@ Processor time is the driver process's own, all threads of Ray's in it included,
 the hook is the scheduler's `on_trial_result`, in which the campaign decides and writes; latency is
 from just before a worker reports to the decision's end. 256 search trials with early stopping after
 1, 3 and 9 epochs of 27, so that it includes asking for the next ones.
+
+Once with the journal in a local file, once with it in an object store that answers after 20 ms,
+which the driver waits for at each event: processor time is then boto3's, too.
 """
 
 from __future__ import annotations
@@ -20,23 +23,35 @@ from typing import Any
 from data_path_parts.figures import Figure
 from simulation import plan, study
 
+from cluster_parts.distant_store import distant_store
 from cluster_parts.sleeping import sleeping_trial
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.ending import Ending
-from pcsearch.search.journal import FileJournal
+from pcsearch.search.journal import FileJournal, Journal
+from pcsearch.storage import open_storage
+from pcsearch.storage.journal import SegmentJournal
 
 TRIALS, EPOCH_SECONDS = 64, 2.0
+STORE_MILLISECONDS = 20.0
 
 
 def measure(scratch: Path, repeats: int) -> list[Figure]:
+    with FileJournal(scratch / "journal.jsonl") as journal:
+        figures = _measured(scratch / "file", journal).figures("journal in a file")
+    with distant_store(STORE_MILLISECONDS) as url, SegmentJournal(open_storage(url)) as journal:
+        watch = _measured(scratch / "store", journal)
+    return figures + watch.figures(f"in a store {STORE_MILLISECONDS:g} ms away")
+
+
+def _measured(scratch: Path, journal: Journal) -> _Watch:
     from pcsearch.cluster.quiet import stderr_to_file
     from pcsearch.cluster.session import ray_session
 
+    scratch.mkdir()
     with ray_session(None) as capacity:
         cpus = capacity().cpus / TRIALS
         with stderr_to_file(scratch / "driver.log"):  # Ray finds 64 workers many
-            watch = _run(scratch / "journal.jsonl", cpus)
-    return watch.figures()
+            return _run(scratch, journal, cpus)
 
 
 class _Watch:
@@ -64,11 +79,11 @@ class _Watch:
 
         return timed
 
-    def figures(self) -> list[Figure]:
+    def figures(self, journal: str) -> list[Figure]:
         assert self.began is not None
         reports = len(self.hook)
         used, passed = self.end[0] - self.began[0], self.end[1] - self.began[1]
-        rate = f"{reports} reports, {reports / passed:.0f} a second"
+        rate = f"{journal}; {reports} reports, {reports / passed:.0f} a second"
         p95 = quantiles(self.latency, n=20)[-1]
         return [
             Figure("driver's processor time, per epoch report", 1e3 * used / reports, 10.0,
@@ -80,7 +95,7 @@ class _Watch:
         ]  # fmt: skip
 
 
-def _run(journal: Path, cpus: float) -> _Watch:
+def _run(scratch: Path, journal: Journal, cpus: float) -> _Watch:
     from pcsearch.search.tune_run import run_campaign
     from pcsearch.search.tune_scheduler import CampaignScheduler
 
@@ -89,23 +104,22 @@ def _run(journal: Path, cpus: float) -> _Watch:
         finalist_configs=0, finalist_repeats=0, confirm_seeds=(),
     )  # fmt: skip
     watch, began = _Watch(), time.monotonic()
-    workers = journal.with_suffix(".workers")
+    workers = scratch / "workers"
     workers.mkdir()
     original = CampaignScheduler.on_trial_result
     CampaignScheduler.on_trial_result = watch.wrap(original)  # type: ignore[method-assign]
     try:
-        with FileJournal(journal) as file:
-            campaign = Campaign(asked, file, lambda: time.monotonic() - began, TRIALS)
-            whole = run_campaign(
-                campaign,
-                {"seconds": EPOCH_SECONDS, "workers": str(workers), "wanted": TRIALS},
-                Ending(journal.with_suffix(".stop")),
-                cpus_per_trial=cpus,
-                gpus_per_trial=0,
-                one_machine=False,
-                tick=lambda waiting: None,
-                trial=sleeping_trial,
-            )
+        campaign = Campaign(asked, journal, lambda: time.monotonic() - began, TRIALS)
+        whole = run_campaign(
+            campaign,
+            {"seconds": EPOCH_SECONDS, "workers": str(workers), "wanted": TRIALS},
+            Ending(scratch / "stop"),
+            cpus_per_trial=cpus,
+            gpus_per_trial=0,
+            one_machine=False,
+            tick=lambda waiting: None,
+            trial=sleeping_trial,
+        )
     finally:
         CampaignScheduler.on_trial_result = original  # type: ignore[method-assign]
     assert whole
