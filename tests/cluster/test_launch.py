@@ -50,9 +50,12 @@ class Laptop:
             RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(machine.token)
         )
 
+    def _typed(self, command: str, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "pcsearch", "cluster", command, str(self._file), *arguments]
+
     def run(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "pcsearch", "cluster", command, str(self._file), *arguments],
+            self._typed(command, *arguments),
             env=self._environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -66,7 +69,7 @@ class Laptop:
         try:
             os.write(keyboard, answer)
             return subprocess.run(
-                [sys.executable, "-m", "pcsearch", "cluster", command, str(self._file)],
+                self._typed(command),
                 env=self._environment,
                 stdin=terminal,
                 capture_output=True,
@@ -81,7 +84,7 @@ class Laptop:
     def running(self, command: str) -> Iterator[None]:
         """A command that goes on until it is interrupted."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "pcsearch", "cluster", command, str(self._file)],
+            self._typed(command),
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -21,7 +21,7 @@ from pcsearch.data.sources import FileImages
 MISSING = "no such file"
 _CHUNK_IMAGES = 16
 _FINGERPRINT_SIDE = 128
-_SHRINKS = 1.5
+_MUCH_LARGER = 1.5
 _ORIENTATION = 0x0112
 _KINDS = {"L": "grey", "1": "grey", "CMYK": "CMYK", "P": "palette", "F": "float"}
 _ALPHA = frozenset({"LA", "PA", "RGBA", "RGBa", "La"})
@@ -112,13 +112,13 @@ def _scan_file(path: Path) -> Scanned | None:
 
 
 def _fingerprint(image: Image.Image) -> UInt8Array:
-    """Of what is made much smaller by the box filter: half the work, and as many copies found.
+    """By the box filter where a picture is much larger: less work, and nearly as many copies found.
 
     Made larger by it, a picture would have edges that it has not, and hardly one would be smooth.
     """
     side = _FINGERPRINT_SIDE
-    shrinks = min(image.size) > _SHRINKS * side
-    how = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
+    much_larger = min(image.size) > _MUCH_LARGER * side
+    how = Image.Resampling.BOX if much_larger else Image.Resampling.BILINEAR
     return fingerprint(np.asarray(image.resize((side, side), how)))
 
 
