@@ -1,6 +1,6 @@
 """How good the search is, and how often its verdict is right, on curves that were recorded.
 
-    python benchmarks/search_quality.py record WORLD --rows FILE [--shard K/N] [--shared DIR]
+python benchmarks/search_quality.py record WORLD --rows FILE [--shard K/N] [--shared DIR]
 """
 
 from __future__ import annotations

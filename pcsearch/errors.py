@@ -25,6 +25,10 @@ class TrialError(PcsearchError):
     """
 
 
+class DivergedError(TrialError):
+    """A training whose loss or outputs are not finite: its learning rate is too high."""
+
+
 class NodeError(PcsearchError):
     """What a node lacks that every trial needs there: the run's folder, the store, the images.
 

@@ -28,8 +28,8 @@ from pcsearch.recipe.load import load_recipe
 from pcsearch.search.facts import (
     PreparedDataset,
     open_datasets,
-    preprocessing_for,
     prepare_datasets,
+    preprocessing_for,
     split_of,
 )
 from pcsearch.search.plan import derive_seed
@@ -107,8 +107,8 @@ def record(world: World, file: Path, shard: int, shards: int) -> None:
     torch.set_num_threads(1)
     known = set()
     if file.exists():
-        lines = file.read_text().splitlines()
-        known = {tuple(json.loads(line)[k] for k in ("kind", "number", "lr", "lambda_over_n")) for line in lines}  # fmt: skip
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        known = {(row["kind"], row["number"], row["lr"], row["lambda_over_n"]) for row in rows}
     for index, point in enumerate(world.points()):
         if index % shards == shard and point not in known:
             row = _trained(world, recipe, prepared, *point)
@@ -137,7 +137,8 @@ def _trained(
             "lambda_": fraction * classes,
         }
     )
-    split = None if kind == "confirm" else split_of(recipe, training, number + 1 if kind == "finalists" else 0)  # fmt: skip
+    repeat = number + 1 if kind == "finalists" else 0
+    split = None if kind == "confirm" else split_of(recipe, training, repeat)
     backbone = build_backbone(
         backbone_name,
         classes,

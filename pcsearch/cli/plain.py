@@ -98,8 +98,9 @@ def _lines(event: Event, state: CampaignState) -> list[str]:
     kind = event["event"]
     if kind == "epoch" and event["decision"] != "continue":
         return [_ended(state.trials[event["trial"]], state.plan)]
-    if kind == "failed":
-        return [f"{label(state.trials[event['trial']])}: failed: {first_line(event['error'])}"]
+    if kind in ("failed", "diverged"):
+        what = f"{label(state.trials[event['trial']])}: {kind}"
+        return [f"{what}: {first_line(event['error'])}"]
     if kind == "retried":
         trial = state.trials[event["trial"]]
         return [f"{label(trial)}: begun again: {first_line(event['reason'])}"]
@@ -110,6 +111,8 @@ def _lines(event: Event, state: CampaignState) -> list[str]:
         return ["the recipe was changed"]
     if kind == "chosen":
         return [_chosen(event)]
+    if kind == "looked":
+        return [f"{event['study']} {arm}: {_seen(gain)}" for arm, gain in event["gains"].items()]
     if kind == "given_up":
         return [f"{event['study']} {event['arm']}: given up: {first_line(event['reason'])}"]
     if kind == "search_closed":
@@ -126,6 +129,12 @@ def _ended(trial: Trial, plan: Plan) -> str:
         parts.append(f"test {percent(trial.test.get(plan.metric))} %")
     regulariser = strength(trial.spec.config)
     return f"{label(trial)}: {', '.join([*parts, *([regulariser] if regulariser else [])])}"
+
+
+def _seen(gain: Event) -> str:
+    if gain["low"] is None or gain["high"] is None:
+        return f"gain {gain['mean']:+.2f}: {gain['word']}"
+    return f"gain {gain['mean']:+.2f} [{gain['low']:+.2f}, {gain['high']:+.2f}]: {gain['word']}"
 
 
 def _chosen(event: Event) -> str:

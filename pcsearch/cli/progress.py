@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pcsearch.search.arm_state import ArmState
+from pcsearch.search.asking import searches_over
 from pcsearch.search.estimate import remaining_seconds
-from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
+from pcsearch.search.finalists import candidates
+from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.state import CampaignState
-from pcsearch.search.trial import Config, Phase, Trial
+from pcsearch.search.trial import UNTRAINED, Config, Phase, Trial
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def snapshot(
     """
     trials = state.trials.values()
     states = [trial.state for trial in trials]
-    failures = [trial for trial in trials if trial.state == "FAILED"]
+    failures = [trial for trial in trials if trial.state in UNTRAINED]
     return Snapshot(
         name=state.plan.name,
         elapsed_seconds=elapsed_seconds,
@@ -130,7 +132,7 @@ def snapshot(
         epochs=sum(len(trial.epochs) for trial in trials),
         complete=states.count("COMPLETE"),
         pruned=states.count("PRUNED"),
-        failed=states.count("FAILED"),
+        failed=len(failures),
         studies=tuple(study_progress(state, study) for study in state.plan.studies),
         running=tuple(_running(trial) for trial in state.live.values()),
         waiting=min(waiting, len(state.live)),
@@ -142,7 +144,7 @@ def snapshot(
 
 def study_progress(state: CampaignState, study: StudyPlan) -> StudyProgress:
     """How far a study is."""
-    arms = tuple(_arm(state, arm, state.arms[study.id, arm.name]) for arm in study.arms)
+    arms = tuple(_arm(state, study, arm) for arm in study.arms)
     running = sum(trial.spec.study == study.id for trial in state.live.values())
     return StudyProgress(study.id, arms, running)
 
@@ -164,12 +166,13 @@ def curve(trial: Trial) -> tuple[float, ...]:
     return tuple(epoch.value for epoch in trial.epochs if epoch.value is not None)
 
 
-def _arm(state: CampaignState, plan: ArmPlan, arm: ArmState) -> ArmProgress:
+def _arm(state: CampaignState, study: StudyPlan, plan: ArmPlan) -> ArmProgress:
+    arm = state.arms[study.id, plan.name]
     counts = {
         phase: _count(arm.trials[phase], planned)
-        for phase, planned in _planned(state, plan, arm).items()
+        for phase, planned in _planned(state, study, plan).items()
     }
-    confirmed = len(arm.trials["confirm"]) == len(state.plan.confirm_seeds)
+    confirmed = len(arm.trials["confirm"]) >= state.wanted_seeds(study.id)
     settled = (arm.choice is not None and confirmed) or arm.given_up is not None
     return ArmProgress(
         name=plan.name,
@@ -180,9 +183,9 @@ def _arm(state: CampaignState, plan: ArmPlan, arm: ArmState) -> ArmProgress:
     )
 
 
-def _planned(state: CampaignState, arm: ArmPlan, done: ArmState) -> dict[Phase, int]:
+def _planned(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict[Phase, int]:
     """Trials of each phase that the arm will have had in the end."""
-    plan = state.plan
+    done = state.arms[study.id, arm.name]
     asked = {phase: len(trials) for phase, trials in done.trials.items()}
     if done.given_up is not None:
         return asked
@@ -191,15 +194,18 @@ def _planned(state: CampaignState, arm: ArmPlan, done: ArmState) -> dict[Phase, 
         search = min(search, max(1, asked["search"]))
     return {
         "search": search,
-        "finalists": asked["finalists"] if done.choice else _finalists(plan, search, done),
-        "confirm": len(plan.confirm_seeds),
+        "finalists": asked["finalists"] if done.choice else _finalists(state, study, arm),
+        "confirm": state.wanted_seeds(study.id),
     }
 
 
-def _finalists(plan: Plan, search: int, done: ArmState) -> int:
-    over = len(done.trials["search"]) == search and not done.running("search")
-    configs = len(done.best(plan.finalist_configs)) if over else plan.finalist_configs
-    return min(configs, search) * plan.finalist_repeats
+def _finalists(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> int:
+    """Known once every arm has searched; until then, as many as there may be."""
+    if arm.borrows is not None:
+        return 0
+    if not searches_over(state, study):
+        return state.plan.most_finalists(study)
+    return len(candidates(state, study, arm)) * state.plan.finalist_repeats
 
 
 def _count(trials: list[Trial], planned: int) -> Count:

@@ -125,7 +125,13 @@ def _trials(simulated: Simulated) -> Table:
     return table
 
 
-_STATES = {"COMPLETE": "complete", "PRUNED": "stopped early", "FAILED": "failed", "RUNNING": ""}
+_STATES = {
+    "COMPLETE": "complete",
+    "PRUNED": "stopped early",
+    "DIVERGED": "diverged",
+    "FAILED": "failed",
+    "RUNNING": "",
+}
 
 
 def _begin(stay: Stay) -> float:

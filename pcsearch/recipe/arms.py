@@ -13,10 +13,11 @@ class Arm:
     """A regulariser: the loss variant it needs (None: that of `train.variant`), and what it tunes.
 
     `parameter` is the dimension of its own: λ as a fraction of the number of classes, λ itself,
-    or the amount of label smoothing; the control has none.
+    or the amount of label smoothing; the control has none. `label` is its name in prose.
     """
 
     name: str
+    label: str
     variant: str | None
     parameter: Parameter | None
 
@@ -29,11 +30,11 @@ class Arm:
 ARMS: dict[str, Arm] = {
     arm.name: arm
     for arm in (
-        Arm("control", None, None),
-        Arm("pc", None, "lambda_over_n"),
-        Arm("label_smoothing", None, "label_smoothing"),
-        Arm("entropic", "entropic", "lambda"),
-        Arm("jeffreys", "jeffreys", "lambda"),
+        Arm("control", "control", None, None),
+        Arm("pc", "PC", None, "lambda_over_n"),
+        Arm("label_smoothing", "label smoothing", None, "label_smoothing"),
+        Arm("entropic", "entropic", "entropic", "lambda"),
+        Arm("jeffreys", "jeffreys", "jeffreys", "lambda"),
     )
 }
 

@@ -82,6 +82,7 @@ class SearchSection(SpaceValues):
     grid: Annotated[dict[str, tuple[Number, ...]] | None, BeforeValidator(_grid)] = None
     startup_trials: Count | None = None
     seed: Seed = 0
+    widen: Literal["auto", "never"] = "auto"
     evaluate_on: Annotated[Literal["validation"], BeforeValidator(_validation_only)] = "validation"
     per_backbone: Annotated[dict[str, SpaceExceptions], OrEmpty] = Field(default_factory=dict)
 

@@ -149,20 +149,32 @@ class AshaSection(Section):
     max_epochs: Count
     grace_epochs: Count = 1
     reduction_factor: Annotated[Count, Field(ge=2)] = 3
+    rule: Literal["noise", "plain"] = "noise"
+    full_trainings: Whole = 4
 
 
 class FinalistsSection(Section):
-    """Each arm's best `configs` are retrained on `repeats` further splits and seeds."""
+    """Every arm retrains all arms' best `configs` on `repeats` further splits and seeds."""
 
-    configs: Whole = 3
-    repeats: Whole = 2
+    configs: Whole = 2
+    repeats: Whole = 4
 
 
 class ConfirmSection(Section):
-    """The chosen configuration of each arm, with `seeds` fresh seeds; None: asha.max_epochs."""
+    """The chosen configuration of each arm, with `seeds` fresh seeds; epochs None: asha.max_epochs.
+
+    `until: decided` adds seeds, doubling them up to `max_seeds`, while no verdict is clear.
+    """
 
     seeds: Whole = 5
     epochs: Count | None = None
+    until: Literal["seeds", "decided"] = "seeds"
+    max_seeds: Count = 20
+
+    @property
+    def most_seeds(self) -> int:
+        """Confirm seeds at most."""
+        return max(self.seeds, self.max_seeds) if self.until == "decided" else self.seeds
 
 
 def _concurrency(value: object) -> object:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pcsearch.results import formatting as fmt
 from pcsearch.results.objects import StudySummary
-from pcsearch.results.stats import Gain
+from pcsearch.search.gain import Gain
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from pcsearch.recipe.arms import ARMS
 from pcsearch.recipe.show import printable
 from pcsearch.results.objects import ArmSummary, Scores, StudySummary, Summary
-from pcsearch.results.stats import Gain
+from pcsearch.search.gain import Gain
 
 ABSENT = "–"
-LABELS = {"pc": "PC", "label_smoothing": "label smoothing"}
 
 
 def label(arm: str) -> str:
     """An arm's name in prose."""
-    return LABELS.get(arm, arm)
+    return ARMS[arm].label if arm in ARMS else arm
 
 
 def percent(value: float | None) -> str:

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pcsearch.results.published import Published
-from pcsearch.results.stats import Gain
+from pcsearch.search.gain import Gain
+from pcsearch.search.state import Look
 from pcsearch.search.trial import Config
+from pcsearch.search.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,9 @@ class ArmSummary:
     `config` holds the hyperparameters of the choice without seed and split, and is empty before
     there is a choice. `lambda_` is None for label smoothing, which has no λ. `val_top1` is the
     score by which the choice was made, in percent, hence optimistic; None for a control that took
-    over another arm's choice. `gain` is against the control, in percentage points.
+    over another arm's choice. `gain` is against the control, in percentage points, and `verdict`
+    what it amounts to. `full_trainings` are the search trials that were trained to the end. `edges`
+    are the searched values of the choice that lie at an end of their range.
     """
 
     lambda_: float | None
@@ -49,7 +53,10 @@ class ArmSummary:
     val_top1: float | None
     test_top1: Scores | None
     epochs_run: int
+    full_trainings: int
+    edges: Mapping[str, str]
     gain: Gain | None
+    verdict: Verdict | None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -60,18 +67,25 @@ class ArmSummary:
             "val_top1": self.val_top1,
             "test_top1": None if self.test_top1 is None else self.test_top1.to_json(),
             "epochs_run": self.epochs_run,
+            "full_trainings": self.full_trainings,
+            "edges": dict(self.edges),
             "gain": None if self.gain is None else self.gain.to_json(),
+            "verdict": None if self.verdict is None else asdict(self.verdict),
         }
 
 
 @dataclass(frozen=True)
 class TrialCounts:
-    """Trials of all phases: `total` were started; those in no other count still run."""
+    """Trials of all phases: `total` were started; those in no other count still run.
+
+    `diverged` had a loss that is not finite; `failed` ended for another reason.
+    """
 
     total: int
     complete: int
     pruned: int
     failed: int
+    diverged: int
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,8 @@ class StudySummary:
     epochs: EpochCounts
     seconds: float
     split_hash: str
+    looks: tuple[Look, ...]
+    """When the test accuracies of the arms were compared."""
     published: Published | None
 
     @property
@@ -110,6 +126,7 @@ class StudySummary:
             "epochs": asdict(self.epochs),
             "seconds": self.seconds,
             "split_hash": self.split_hash,
+            "looks": [{"seeds": look.seeds, "alpha": look.alpha} for look in self.looks],
             "published": None if self.published is None else dict(self.published),
         }
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from pcsearch.recipe.arms import CONTROL
 from pcsearch.results import formatting as fmt
 from pcsearch.results.objects import StudySummary
-from pcsearch.results.stats import Gain
 from pcsearch.search.arm_state import ArmState
 from pcsearch.search.asha import rungs
+from pcsearch.search.gain import Gain
 from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import Trial

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from pcsearch.recipe.arms import CONTROL
 from pcsearch.results.notes import notes
 from pcsearch.results.objects import (
     ArmSummary,
@@ -18,11 +17,12 @@ from pcsearch.results.objects import (
     TrialCounts,
 )
 from pcsearch.results.published import published
-from pcsearch.results.stats import Gain, mean_std, paired_gain
 from pcsearch.search.arm_state import ArmState
+from pcsearch.search.gain import Gain, mean_std
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
 from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import Config, Trial
+from pcsearch.search.verdict import Verdict, confirmed, gain_of, verdict_on
 
 __all__ = [
     "ArmSummary",
@@ -87,7 +87,7 @@ def full_budget(plan: Plan, study: StudyPlan) -> int:
     """Epochs that all planned trials of a study take when none is stopped early."""
     epochs = 0
     for arm in study.arms:
-        retrained = min(plan.finalist_configs, arm.trials) * plan.finalist_repeats
+        retrained = plan.most_finalists(study) if arm.trials else 0
         epochs += (arm.trials + retrained) * plan.max_epochs
         epochs += len(plan.confirm_seeds) * plan.confirm_epochs
     return epochs
@@ -95,66 +95,62 @@ def full_budget(plan: Plan, study: StudyPlan) -> int:
 
 def _study(state: CampaignState, study: StudyPlan) -> StudySummary:
     trials = [trial for arm in study.arms for trial in _trials(state.arms[study.id, arm.name])]
-    scores = {arm.name: _scores(state.plan, state.arms[study.id, arm.name]) for arm in study.arms}
-    control = scores.get(CONTROL)
     states = Counter(trial.state for trial in trials)
     return StudySummary(
         dataset=study.dataset,
         backbone=study.backbone,
         num_classes=study.num_classes,
-        arms={
-            arm.name: _arm(
-                arm,
-                state.arms[study.id, arm.name],
-                scores[arm.name],
-                None if arm.name == CONTROL else _gain(scores[arm.name], control),
-            )
-            for arm in study.arms
-        },
-        trials=TrialCounts(len(trials), states["COMPLETE"], states["PRUNED"], states["FAILED"]),
+        arms={arm.name: _arm(state, study, arm) for arm in study.arms},
+        trials=TrialCounts(
+            total=len(trials),
+            complete=states["COMPLETE"],
+            pruned=states["PRUNED"],
+            failed=states["FAILED"],
+            diverged=states["DIVERGED"],
+        ),
         epochs=EpochCounts(
             run=sum(len(trial.epochs) for trial in trials),
             full_budget=full_budget(state.plan, study),
         ),
         seconds=sum(trial.seconds for trial in trials),
         split_hash=study.split_hash,
+        looks=tuple(state.looks[study.id]),
         published=published(study.dataset, study.backbone, study.num_classes),
     )
 
 
-def _arm(plan: ArmPlan, arm: ArmState, scores: Scores | None, gain: Gain | None) -> ArmSummary:
+def _arm(state: CampaignState, study: StudyPlan, plan: ArmPlan) -> ArmSummary:
+    arm = state.arms[study.id, plan.name]
     chosen: Config = arm.choice.config if arm.choice else {}
     strength = {} if plan.parameter == "label_smoothing" else chosen
+    gain = gain_of(state, study, plan.name)
     return ArmSummary(
         lambda_=strength.get("lambda"),
         lambda_over_n=strength.get("lambda_over_n"),
         config={key: value for key, value in chosen.items() if key not in ("seed", "split")},
         variant=plan.variant,
         val_top1=arm.choice.score if arm.choice else None,
-        test_top1=scores,
+        test_top1=_scores(state, study, plan.name),
         epochs_run=sum(len(trial.epochs) for trial in _trials(arm)),
+        full_trainings=arm.complete,
+        edges=arm.choice.edges if arm.choice else {},
         gain=gain,
+        verdict=_verdict(state, study, plan.name, gain),
     )
 
 
-def _scores(plan: Plan, arm: ArmState) -> Scores | None:
+def _verdict(state: CampaignState, study: StudyPlan, arm: str, gain: Gain | None) -> Verdict | None:
+    """None before there is anything to judge."""
+    return None if gain is None else verdict_on(state, study, arm, gain)
+
+
+def _scores(state: CampaignState, study: StudyPlan, arm: str) -> Scores | None:
     """The plan's metric of the fully trained confirm trials, in the plan's order of seeds."""
-    measured = {
-        trial.spec.config["seed"]: trial.test[plan.metric]
-        for trial in arm.trials["confirm"]
-        if trial.state == "COMPLETE" and trial.comparable and trial.test is not None
-    }
-    seeds = tuple(seed for seed in plan.confirm_seeds if seed in measured)
-    if not seeds:
+    measured = confirmed(state, study, arm)
+    if not measured:
         return None
-    values = tuple(measured[seed] for seed in seeds)
-    return Scores(*mean_std(values), values, seeds)
-
-
-def _gain(treated: Scores | None, control: Scores | None) -> Gain | None:
-    if treated is None or control is None:
-        return None
-    return paired_gain(treated.by_seed(), control.by_seed())
+    values = tuple(one.value for one in measured.values())
+    return Scores(*mean_std(values), values, tuple(measured))
 
 
 def _trials(arm: ArmState) -> list[Trial]:

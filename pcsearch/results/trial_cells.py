@@ -11,6 +11,7 @@ Row = Mapping[str, Any]
 STATES = {
     "COMPLETE": "complete",
     "PRUNED": "stopped early",
+    "DIVERGED": "diverged",
     "FAILED": "failed",
     "RUNNING": "running",
 }

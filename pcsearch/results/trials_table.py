@@ -21,7 +21,13 @@ from pcsearch.results.trial_cells import (
     test_value,
 )
 
-_STYLES = {"COMPLETE": "green", "PRUNED": "dim", "FAILED": "red", "RUNNING": "cyan"}
+_STYLES = {
+    "COMPLETE": "green",
+    "PRUNED": "dim",
+    "DIVERGED": "red",
+    "FAILED": "red",
+    "RUNNING": "cyan",
+}
 
 
 def trials_table(rows: Sequence[Row], width: int) -> RenderableType:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pcsearch.search.asha import Ladder
 from pcsearch.search.ranking import Rank, last_value, rank
-from pcsearch.search.trial import Config, Phase, Trial
+from pcsearch.search.trial import UNTRAINED, Config, Phase, Trial
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,13 @@ class Choice:
     source: str
     """The search trial it comes from."""
     score: float | None
-    """Mean over splits of the last epoch's metric, in percent; None for a borrowed choice."""
+    """Mean over fresh repeats of the last epoch's metric, in percent (without finalists: the search
+    trial's own); None for a borrowed choice."""
     values: tuple[float, ...]
     edge: Literal["low", "high"] | None = None
     """The end of its range that the regulariser's strength lies at, if it does."""
+    edges: dict[str, Literal["low", "high"]] = field(default_factory=dict)
+    """Every searched value at an end of its range, with that end."""
 
 
 @dataclass
@@ -67,11 +70,15 @@ class ArmState:
             del self.epochs_left[phase, epochs_left]
         if trial.state == "RUNNING":
             self.epochs_left[phase, trial.epochs_left] += 1
-        elif phase == "search" and trial.state != "FAILED":
+        elif phase == "search" and trial.state not in UNTRAINED:
             self.complete += trial.state == "COMPLETE"
             self.trained += trial.comparable
             if trial.state == "COMPLETE" and trial.comparable:
-                insort(self._ranked, (rank([last_value(trial)], trial), trial), key=_first)
+                insort(
+                    self._ranked,
+                    (rank([last_value(trial)], trial.spec.config, trial), trial),
+                    key=_first,
+                )
 
     def best(self, count: int) -> list[Trial]:
         """The best fully trained search trials that saw whole batches, best first."""
@@ -95,7 +102,7 @@ class ArmState:
     def judged(self) -> list[Trial]:
         """The search trials that say whether there is hope: all but the failures forgiven."""
         search = self.trials["search"]
-        trained = [t for t in search[: self.forgiven] if t.comparable and t.state != "FAILED"]
+        trained = [t for t in search[: self.forgiven] if t.comparable and t.state not in UNTRAINED]
         return trained + search[self.forgiven :]
 
     def running(self, phase: Phase) -> int:

@@ -4,11 +4,18 @@ Rungs lie at `grace_epochs · η^i < max_epochs`. A trial that reaches a rung co
 fewer than `max(1, ⌊k/η⌋)` of the `k` values recorded there so far, its own included, are strictly
 larger. The best value at a rung therefore always continues, and one trial at least reaches
 `max_epochs` unless it fails.
+
+With `Noise`, two values that do not differ stop nothing. A trial that the plain rule would stop
+continues, too, if its value is within one standard error of the lowest that continues, or if that
+one is no better than guessing, and it is not among the worst third. Li et al. assume that ranks at
+a rung are those at the end; with a few hundred validation images they are to a large part luck.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right, insort
+from dataclasses import dataclass
 
 
 def rungs(max_epochs: int, grace_epochs: int, reduction_factor: int) -> tuple[int, ...]:
@@ -21,6 +28,29 @@ def rungs(max_epochs: int, grace_epochs: int, reduction_factor: int) -> tuple[in
     return tuple(levels)
 
 
+@dataclass(frozen=True)
+class Noise:
+    """How far a validation accuracy may be off by chance.
+
+    Attributes:
+        images: Validation images that it is measured on.
+        chance: Accuracy of guessing, in percent.
+    """
+
+    images: int
+    chance: float
+
+    def standard_error(self, value: float) -> float:
+        """Of an accuracy in percent, in points: √(p (100 − p) / images)."""
+        share = min(100.0, max(0.0, value))
+        return math.sqrt(share * (100.0 - share) / self.images)
+
+    def unclear(self, value: float, cut: float) -> bool:
+        """Whether `value` may be as good as `cut`, or `cut` itself be a guess."""
+        guessed = cut <= self.chance + 2 * self.standard_error(self.chance)
+        return guessed or cut - value < self.standard_error(cut)
+
+
 class Ladder:
     """The rungs of one arm of one study, with the values recorded at each.
 
@@ -28,7 +58,14 @@ class Ladder:
     decision it got the first time.
     """
 
-    def __init__(self, max_epochs: int, grace_epochs: int, reduction_factor: int) -> None:
+    def __init__(
+        self,
+        max_epochs: int,
+        grace_epochs: int,
+        reduction_factor: int,
+        noise: Noise | None = None,
+    ) -> None:
+        self.noise = noise
         self.reduction_factor = reduction_factor
         self.rungs = rungs(max_epochs, grace_epochs, reduction_factor)
         self._values: dict[int, list[float]] = {rung: [] for rung in self.rungs}  # ascending
@@ -53,4 +90,9 @@ class Ladder:
             return True
         values = self._values[epoch]
         larger = len(values) - bisect_right(values, value)
-        return larger < max(1, (len(values) + 1) // self.reduction_factor)
+        places = max(1, (len(values) + 1) // self.reduction_factor)
+        if larger < places:
+            return True
+        if self.noise is None or larger >= math.ceil(2 * (len(values) + 1) / 3):
+            return False
+        return self.noise.unclear(value, values[-places])

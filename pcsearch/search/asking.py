@@ -7,11 +7,13 @@ from collections.abc import Collection, Iterator
 
 from pcsearch.search import configs
 from pcsearch.search.arm_state import ArmState, Choice
+from pcsearch.search.finalists import Candidate, candidates
 from pcsearch.search.optuna_study import propose, seen
 from pcsearch.search.order import Place, Step, first
 from pcsearch.search.plan import ArmPlan, StudyPlan
+from pcsearch.search.ranges import current_space
 from pcsearch.search.state import CampaignState
-from pcsearch.search.trial import Config, Phase, Trial, TrialSpec
+from pcsearch.search.trial import Config, Phase, TrialSpec
 
 
 def places(state: CampaignState) -> Iterator[Place]:
@@ -35,24 +37,46 @@ def search_over(state: CampaignState, place: Place) -> bool:
     return plan.borrows is None and not search_open(state, place) and not arm.running("search")
 
 
-def finalists_over(state: CampaignState, arm: ArmState) -> bool:
-    """Whether the arm's best configurations have been retrained as often as planned."""
-    best = {trial.spec.trial for trial in arm.best(state.plan.finalist_configs)}
-    asked = sum(trial.spec.source in best for trial in arm.trials["finalists"])
-    wanted = len(best) * state.plan.finalist_repeats
-    return asked == wanted and not arm.running("finalists")
+def searches_over(state: CampaignState, study: StudyPlan) -> bool:
+    """Whether no arm of the study is still searching, so that their finalists are known."""
+    arms = ((study, arm, state.arms[study.id, arm.name]) for arm in study.arms)
+    return all(
+        place[1].borrows is not None or place[2].given_up is not None or search_over(state, place)
+        for place in arms
+    )
+
+
+def finalists_over(state: CampaignState, place: Place) -> bool:
+    """Whether the arm has retrained every finalist as often as planned."""
+    study, _, arm = place
+    if not (state.plan.finalist_configs and state.plan.finalist_repeats):
+        return True
+    return (
+        searches_over(state, study)
+        and next(_missing_finalists(state, place), None) is None
+        and not arm.running("finalists")
+    )
 
 
 def settled(state: CampaignState, place: Place) -> bool:
     """Whether no trial of the arm will follow."""
-    _, _, arm = place
-    chosen = arm.choice is not None and not _unconfirmed(state, arm)
+    study, _, arm = place
+    chosen = arm.choice is not None and not _unconfirmed(state, study, arm)
     return arm.given_up is not None or chosen
 
 
 def nothing_left(state: CampaignState) -> bool:
     """Whether every study is decided and confirmed, so that no trial will ever follow."""
-    return not state.live and all(settled(state, place) for place in places(state))
+    if state.live or not all(settled(state, place) for place in places(state)):
+        return False
+    return not any(look_due(state, study) for study in state.plan.studies)
+
+
+def look_due(state: CampaignState, study: StudyPlan) -> bool:
+    """Whether every arm's confirm trials, up to the next look, have ended since the last one."""
+    arms = [(study, arm, state.arms[study.id, arm.name]) for arm in study.arms]
+    running = any(place[2].running("confirm") for place in arms)
+    return study.id in state.unseen and not running and all(settled(state, p) for p in arms)
 
 
 def next_step(
@@ -79,7 +103,7 @@ def _step(state: CampaignState, study: StudyPlan) -> Step | None:
         if next(_missing_finalists(state, place), None) is not None:
             return Step("finalists", place)
     for place in arms:
-        if place[2].choice is not None and _unconfirmed(state, place[2]):
+        if place[2].choice is not None and _unconfirmed(state, study, place[2]):
             return Step("confirm", place)
     return None
 
@@ -102,7 +126,8 @@ def search_trial(state: CampaignState, place: Place) -> TrialSpec:
     """The arm's next search trial, with the values that the sampler proposes."""
     study, arm, done = place
     index = len(done.trials["search"])
-    sampled = propose(state.plan, study.id, arm, index, seen(done))
+    space = current_space(state, study, arm)
+    sampled = propose(state.plan, study.id, arm, index, seen(done), space)
     config = configs.search_config(state.plan, study, arm, index, sampled)
     return _spec(state, study, arm, "search", index, config)
 
@@ -110,36 +135,39 @@ def search_trial(state: CampaignState, place: Place) -> TrialSpec:
 def finalist_trial(state: CampaignState, place: Place) -> TrialSpec:
     """The next retraining of one of an arm's best configurations, on a further split."""
     study, arm, done = place
-    trial, repeat = next(_missing_finalists(state, place))
-    config = configs.finalist_config(state.plan, trial.spec.config, repeat)
+    candidate, repeat = next(_missing_finalists(state, place))
+    config = configs.finalist_config(state.plan, candidate.config, repeat)
     index = len(done.trials["finalists"])
-    return _spec(state, study, arm, "finalists", index, config, trial.spec.trial)
+    return _spec(state, study, arm, "finalists", index, config, candidate.source.spec.trial)
 
 
 def confirm_trial(state: CampaignState, place: Place, choice: Choice) -> TrialSpec:
     """The next retraining of a chosen configuration, with a seed it has not had."""
     study, arm, done = place
-    index = _unconfirmed(state, done)[0]
+    index = _unconfirmed(state, study, done)[0]
     config = configs.confirm_config(state.plan, choice.config, index)
     return _spec(state, study, arm, "confirm", index, config, choice.source)
 
 
-def _missing_finalists(state: CampaignState, place: Place) -> Iterator[tuple[Trial, int]]:
-    """Search trials whose configurations are to be retrained, with the number of the split."""
-    plan, done = state.plan, place[2]
-    if done.choice or done.given_up or not search_over(state, place):
+def _missing_finalists(state: CampaignState, place: Place) -> Iterator[tuple[Candidate, int]]:
+    """Configurations that the arm is still to retrain, with the number of the split."""
+    plan, (study, arm, done) = state.plan, place
+    if not (plan.finalist_configs and plan.finalist_repeats) or arm.borrows is not None:
         return
-    asked = {(t.spec.source, t.spec.config["split"]) for t in done.trials["finalists"]}
-    for trial in done.best(plan.finalist_configs):
-        for repeat in range(1, plan.finalist_repeats + 1):
-            if (trial.spec.trial, repeat) not in asked:
-                yield trial, repeat
+    if done.choice or done.given_up or not searches_over(state, study):
+        return
+    found = candidates(state, study, arm)
+    for repeat in range(1, plan.finalist_repeats + 1):
+        for candidate in found:
+            if all(trial.spec.config["split"] != repeat for trial in candidate.repeats):
+                yield candidate, repeat
 
 
-def _unconfirmed(state: CampaignState, arm: ArmState) -> list[int]:
-    """Numbers of the confirm seeds that the arm's choice has not been trained with."""
+def _unconfirmed(state: CampaignState, study: StudyPlan, arm: ArmState) -> list[int]:
+    """Numbers of the confirm seeds, up to the next look, that the arm's choice has not had."""
     asked = {trial.spec.config["seed"] for trial in arm.trials["confirm"]}
-    return [k for k, seed in enumerate(state.plan.confirm_seeds) if seed not in asked]
+    wanted = state.plan.confirm_seeds[: state.wanted_seeds(study.id)]
+    return [k for k, seed in enumerate(wanted) if seed not in asked]
 
 
 def _spec(

@@ -10,8 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pcsearch.search.arm_state import ArmState
-from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
+from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.state import CampaignState
 
 SLACK = 1.1
@@ -117,27 +116,34 @@ class Work:
 
 
 def _committed(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> Work:
-    plan, done = state.plan, state.arms[study.id, arm.name]
+    done = state.arms[study.id, arm.name]
     running = tuple(
         (study.images.of(phase) * left, trials)
         for (phase, left), trials in done.epochs_left.items()
     )
-    over = state.search_closed is not None or len(done.trials["search"]) >= arm.trials
     undecided = done.choice is None and done.given_up is None
-    confirm = len(plan.confirm_seeds) - len(done.trials["confirm"])
+    confirm = max(0, state.wanted_seeds(study.id) - len(done.trials["confirm"]))
     return Work(
         running=running,
         # An arm that has not begun still gets one trial, whatever the budget.
         search=int(undecided and arm.borrows is None and not done.trials["search"]),
-        finalists=_waiting_finalists(plan, arm, done, over) if undecided else 0,
+        finalists=_waiting_finalists(state, study, arm) if undecided else 0,
         confirm=0 if done.given_up else confirm,
-        search_images=study.images.fit * plan.max_epochs,
-        confirm_images=study.images.train * plan.confirm_epochs,
+        search_images=study.images.fit * state.plan.max_epochs,
+        confirm_images=study.images.train * state.plan.confirm_epochs,
     )
 
 
-def _waiting_finalists(plan: Plan, arm: ArmPlan, done: ArmState, search_over: bool) -> int:
-    """Finalist trials still to be asked, if every search trial that may be trained fully is."""
-    eligible = done.complete + done.running("search") if search_over else arm.trials
-    configs = 0 if arm.borrows else min(plan.finalist_configs, eligible)
-    return max(0, configs * plan.finalist_repeats - len(done.trials["finalists"]))
+def _waiting_finalists(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> int:
+    """Finalist trials of an arm still to be asked, at most."""
+    if arm.borrows is not None:
+        return 0
+    plan, pool = state.plan, 0
+    for other in study.arms:
+        done = state.arms[study.id, other.name]
+        asked = len(done.trials["search"])
+        over = state.search_closed is not None or asked >= other.trials
+        eligible = done.complete + done.running("search") if over else other.trials
+        pool += min(plan.finalist_configs, eligible)
+    asked = len(state.arms[study.id, arm.name].trials["finalists"])
+    return max(0, pool * plan.finalist_repeats - asked)

@@ -13,13 +13,23 @@ from typing import Literal
 
 from pcsearch.search import budget, configs, money
 from pcsearch.search.arm_state import ArmState
-from pcsearch.search.asking import finalists_over, next_step, nothing_left, search_over, trial_of
+from pcsearch.search.asking import (
+    finalists_over,
+    look_due,
+    next_step,
+    nothing_left,
+    search_over,
+    trial_of,
+)
 from pcsearch.search.failing import hopeless, why_nothing
+from pcsearch.search.finalists import candidates
 from pcsearch.search.journal import Event, Journal
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
+from pcsearch.search.ranges import current_space
 from pcsearch.search.selection import choose
 from pcsearch.search.state import CampaignState, Status
 from pcsearch.search.trial import Loss, Trial, TrialSpec
+from pcsearch.search.verdict import look_at
 from pcsearch.search.warmth import written
 
 Decision = Literal["continue", "prune", "complete"]
@@ -103,6 +113,7 @@ class Campaign:
         metrics: Mapping[str, float],
         test: Mapping[str, float] | None = None,
         *,
+        hits: str | None = None,
         attempt: int | None = None,
         replayed: bool = False,
     ) -> bool:
@@ -115,6 +126,7 @@ class Campaign:
             seconds: Wall time of the epoch.
             metrics: Whatever else was measured.
             test: The test images' metrics, with the last epoch of a confirm trial only.
+            hits: Which test images were named right, with `test`.
             attempt: The attempt that reports; an earlier one's worker is told to stop.
             replayed: Whether the epoch comes from a checkpoint, not from a training just now.
         """
@@ -126,13 +138,15 @@ class Campaign:
                 self._repeated(trial, epoch, value, seconds, metrics)
             return True
         if value is not None and not math.isfinite(value):
-            self.fail(trial_id, f"the validation metric is {value} after epoch {epoch}")
+            self.diverge(trial_id, f"the validation metric is {value} after epoch {epoch}")
             return False
         decision = self._decide(trial, epoch, value)
         event: Event = {"event": "epoch", "trial": trial_id, "epoch": epoch, "value": value}
         event |= {"decision": decision, "seconds": seconds, "metrics": dict(metrics)}
         if test is not None:
             event["test"] = dict(test)
+        if hits is not None:
+            event["hits"] = hits
         self._record(event)
         if decision != "continue":
             self._settle(trial.spec.study)
@@ -140,9 +154,19 @@ class Campaign:
 
     def fail(self, trial_id: str, error: str) -> None:
         """Take note that a trial failed for good; the campaign goes on without it."""
+        self._end_trial(trial_id, {"event": "failed", "trial": trial_id, "error": error})
+
+    def diverge(self, trial_id: str, error: str) -> None:
+        """Take note that a trial's loss or outputs are not finite any more.
+
+        Unlike a failure, that is known of its hyperparameters: the sampler is told.
+        """
+        self._end_trial(trial_id, {"event": "diverged", "trial": trial_id, "error": error})
+
+    def _end_trial(self, trial_id: str, event: Event) -> None:
         if self.state.trials[trial_id].state == "RUNNING":
             study = self.state.trials[trial_id].spec.study
-            self._record({"event": "failed", "trial": trial_id, "error": error})
+            self._record(event)
             self._settle(study)
 
     def lost(self, trial_id: str, reason: str, kind: Loss) -> None:
@@ -208,8 +232,12 @@ class Campaign:
                 continue
             if arm.borrows is not None:
                 self._borrow(study, arm)
-            elif search_over(self.state, (study, arm, state)) and finalists_over(self.state, state):
+            elif search_over(self.state, (study, arm, state)) and finalists_over(
+                self.state, (study, arm, state)
+            ):
                 self._choose(study, arm, state)
+        if look_due(self.state, study):
+            self._record(look_at(self.state, study))
 
     def end(self, status: Status) -> None:
         """Close the journal's story: complete, failed or interrupted."""
@@ -243,7 +271,17 @@ class Campaign:
         if trial.spec.phase != "search" or value is None:
             return "continue"
         arm = self.state.arms[trial.spec.study, trial.spec.arm]
-        return "continue" if arm.ladder.would_continue(epoch, value) else "prune"
+        if arm.ladder.would_continue(epoch, value) or self._is_needed(trial, arm):
+            return "continue"
+        return "prune"
+
+    def _is_needed(self, trial: Trial, arm: ArmState) -> bool:
+        """Whether too few trials would be trained to the end if this one were stopped."""
+        planned = self.plan.study(trial.spec.study).arm(trial.spec.arm).trials
+        asked = len(arm.trials["search"])
+        open_ = 0 if self.state.search_closed is not None else max(0, planned - asked)
+        others = arm.running("search") - 1
+        return arm.complete + open_ + others < min(self.plan.full_trainings, planned)
 
     def _asked(self, decoded: Collection[str]) -> TrialSpec | None:
         step = next_step(self.state, decoded, timed=self.width > 1)
@@ -277,8 +315,9 @@ class Campaign:
             self._record({"event": "failed", "trial": name, "error": "its study was given up"})
 
     def _choose(self, study: StudyPlan, arm: ArmPlan, state: ArmState) -> None:
-        plan = self.plan
-        choice = choose(arm, state, plan.finalist_configs, plan.finalist_repeats)
+        retrains = self.plan.finalist_configs and self.plan.finalist_repeats
+        retrained = candidates(self.state, study, arm) if retrains else None
+        choice = choose(arm, state, retrained, current_space(self.state, study, arm))
         place = {"study": study.id, "arm": arm.name}
         if choice is None:
             self._record({"event": "given_up", **place, "reason": why_nothing(state)})
@@ -292,5 +331,5 @@ class Campaign:
             self._record({"event": "given_up", **place, "reason": lender.given_up})
         elif lender.choice is not None:
             config = configs.without_regulariser(lender.choice.config)
-            choice = {"config": config, "source": lender.choice.source, "edge": None}
+            choice = {"config": config, "source": lender.choice.source, "edge": None, "edges": {}}
             self._record({"event": "chosen", **place, **choice, "score": None, "values": ()})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from pcsearch.recipe.space import Space
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan, derive_seed
 from pcsearch.search.trial import Config
 
@@ -32,6 +34,34 @@ def strength(arm: ArmPlan, sampled: Mapping[str, Any], num_classes: int) -> Conf
     if arm.parameter == "lambda":
         return {"lambda": value, "lambda_over_n": value / num_classes}
     return {"lambda": value * num_classes, "lambda_over_n": value}
+
+
+def adopted(config: Config, arm: ArmPlan, own: Config | None, num_classes: int) -> Config:
+    """Another arm's configuration in this one: its shared hyperparameters, this arm's parameter.
+
+    Args:
+        config: The other arm's configuration.
+        arm: The arm that adopts it.
+        own: The configuration that the arm's own parameter comes from; None takes the middle of
+            its range.
+        num_classes: Of the dataset.
+    """
+    shared = without_regulariser(config)
+    if arm.parameter is None:
+        return shared
+    value = middle(arm.space[arm.parameter]) if own is None else float(own[arm.parameter])
+    return {**shared, **strength(arm, {arm.parameter: value}, num_classes)}
+
+
+def middle(space: Space) -> float:
+    """The value in the middle of a space, on its own scale."""
+    if space.kind == "choices":
+        choices = sorted(float(choice) for choice in space.choices or ())
+        return choices[len(choices) // 2]
+    if space.kind == "fixed":
+        return float(space.value or 0.0)
+    low, high = float(space.low or 0.0), float(space.high or 0.0)
+    return math.sqrt(low * high) if space.log else (low + high) / 2
 
 
 def finalist_config(plan: Plan, config: Config, repeat: int) -> Config:

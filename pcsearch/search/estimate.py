@@ -153,13 +153,15 @@ def _study(plan: Plan, study: StudyPlan) -> StudyEstimate:
     at_most, expected = confirmed, confirmed
     finalists = 0
     for arm in searching:
-        configs = min(plan.finalist_configs, arm.trials)
-        finalists += configs * plan.finalist_repeats
-        full = (arm.trials + configs * plan.finalist_repeats) * plan.max_epochs
+        retrained = plan.most_finalists(study)
+        finalists += retrained
+        full = (arm.trials + retrained) * plan.max_epochs
         at_most += Work(full, full)
         fully_trained = ladder(arm.trials, plan)[-1].trials
         likely = expected_epochs(arm.trials, plan)
-        likely += min(configs, fully_trained) * plan.finalist_repeats * plan.max_epochs
+        most = min(plan.finalist_configs, arm.trials)
+        share = min(1.0, fully_trained / most) if most else 0.0
+        likely += share * retrained * plan.max_epochs
         expected += Work(likely, likely)
     return StudyEstimate(
         study=study.id,

@@ -124,6 +124,18 @@ class Epoch(_Timed):
     seconds: Seconds
     metrics: Metrics
     test: Metrics | None = None
+    hits: Annotated[str, Field(max_length=2_000_000, pattern=r"^[A-Za-z0-9+/]*={0,2}$")] | None = (
+        None
+    )
+    """Which test images were named right: packed bits in base64."""
+
+
+class Diverged(_Timed):
+    """A trial whose loss or outputs were not finite: the sampler is told it is worth a guess."""
+
+    event: Literal["diverged"]
+    trial: str
+    error: str
 
 
 class Failed(_Timed):
@@ -141,6 +153,31 @@ class Chosen(_Timed):
     edge: Literal["low", "high"] | None
     score: Percent | None
     values: Annotated[list[Percent], Field(max_length=10_000)]
+    edges: Annotated[dict[str, Literal["low", "high"]], Field(max_length=100)] = Field(
+        default_factory=dict
+    )
+    """Searched values that lie at an end of their range, each with that end."""
+
+
+class LookedAtGain(_Strict):
+    """What was seen of one arm against the control; None where it could not be told."""
+
+    mean: Percent
+    low: Percent | None
+    high: Percent | None
+    p_value: Annotated[float, Field(ge=0, le=1)] | None
+    word: Annotated[str, Field(max_length=100)]
+
+
+class Looked(_Timed):
+    """Every arm's confirm trials had ended, so that its gain could be seen."""
+
+    event: Literal["looked"]
+    study: str
+    seeds: FromOne
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    gains: Annotated[dict[str, LookedAtGain], Field(max_length=100)]
+    decided: bool
 
 
 class GivenUp(_Timed):
@@ -202,8 +239,10 @@ _KINDS: dict[str, type[_Timed]] = {
     "campaign": CampaignEvent,
     "asked": Asked,
     "epoch": Epoch,
+    "diverged": Diverged,
     "failed": Failed,
     "chosen": Chosen,
+    "looked": Looked,
     "given_up": GivenUp,
     "search_closed": SearchClosed,
     "ended": Ended,

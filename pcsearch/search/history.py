@@ -46,6 +46,8 @@ class History:
             "asked": self._ask,
             "epoch": self._epoch,
             "failed": self._failed,
+            "diverged": self._failed,
+            "looked": self._looked,
             "retried": self._retried,
             "repeated": self._repeated,
             "chosen": self._chosen,
@@ -142,6 +144,10 @@ class History:
         arm = self._decide(place)
         _check_strength(event["config"], arm)
         self._check_source(event["source"], place[0])
+
+    def _looked(self, event: Event) -> None:
+        if all(study != event["study"] for study, _ in self._arms):
+            raise ValueError(f"the plan has no study {show(event['study'])}")
 
     def _given_up(self, event: Event) -> None:
         self._decide((event["study"], event["arm"]))

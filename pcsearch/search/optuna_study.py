@@ -27,22 +27,28 @@ BEST, LATEST = 25, 75
 
 
 def propose(
-    plan: Plan, study_id: str, arm: ArmPlan, index: int, history: Sequence[Trial]
+    plan: Plan,
+    study_id: str,
+    arm: ArmPlan,
+    index: int,
+    history: Sequence[Trial],
+    space: Mapping[str, Space] | None = None,
 ) -> dict[str, Any]:
     """The values of the arm's search dimensions for its trial number `index`.
 
     `history` is what the sampler is shown of the arm's trials before it: `seen`.
 
-    Start-up trials are random with a seed that leaves the arm out, and sample the shared
-    dimensions first: every arm starts from the same points in the hyperparameters it shares with
-    the control.
+    Start-up trials are points of a scrambled Sobol sequence, which fill the ranges evenly. Every
+    arm starts from the same points in the hyperparameters it shares with the control. `space` are
+    the ranges to draw from; by default the plan's.
     """
-    distributions = {key: _distribution(key, space) for key, space in arm.space.items()}
+    ranges = arm.space if space is None else space
+    distributions = {key: _distribution(key, of) for key, of in ranges.items()}
     if not distributions:
         return {}
     if plan.sampler == "grid":
         return _grid_point(arm, index)
-    if plan.sampler == "qmc":
+    if plan.sampler == "qmc" or (plan.sampler != "random" and index < plan.startup_trials):
         return _qmc_point(derive_seed(plan.seed, study_id), distributions, arm, index)
     study = _study(plan, study_id, arm, index, history, distributions)
     return dict(study.ask(fixed_distributions=distributions).params)
@@ -65,33 +71,45 @@ def seen(arm: ArmState) -> list[Trial]:
 
 
 def frozen_trial(
-    trial: Trial, distributions: Mapping[str, BaseDistribution]
+    trial: Trial, distributions: Mapping[str, BaseDistribution], chance: float = 0.0
 ) -> optuna.trial.FrozenTrial:
-    """A trial as Optuna knows it: stopped ones PRUNED, values at the epochs they belong to."""
+    """A trial as Optuna knows it: stopped ones PRUNED, values at the epochs they belong to.
+
+    One that diverged is told as stopped with the value of guessing, `chance` in percent. As a
+    failure the sampler would pass it over, and propose what diverges again.
+    """
     from optuna.trial import FrozenTrial, TrialState
 
     state = {
         "COMPLETE": TrialState.COMPLETE,
         "PRUNED": TrialState.PRUNED,
+        "DIVERGED": TrialState.PRUNED,
         "FAILED": TrialState.FAIL,
         "RUNNING": TrialState.RUNNING,
     }[trial.state]
+    values = {result.epoch: result.value for result in trial.epochs if result.value is not None}
+    if trial.state == "DIVERGED":
+        values = {1: chance}  # among stopped trials, TPE ranks those of the fewest epochs last
     told = trial.state in ("COMPLETE", "PRUNED")
     return FrozenTrial(
         number=trial.spec.index,
         trial_id=trial.spec.index,
         state=state,
-        value=trial.last_value if told else None,
+        value=chance if trial.state == "DIVERGED" else trial.last_value if told else None,
         datetime_start=None,
         datetime_complete=None,
-        params={key: trial.spec.config[key] for key in distributions},
+        params={key: _inside(trial.spec.config[key], of) for key, of in distributions.items()},
         distributions=dict(distributions),
         user_attrs={},
         system_attrs={},
-        intermediate_values={
-            result.epoch: result.value for result in trial.epochs if result.value is not None
-        },
+        intermediate_values=values,
     )
+
+
+def _inside(value: Any, distribution: BaseDistribution) -> Any:
+    """The value, or the end of the range nearest to it: ranges change while an arm searches."""
+    low, high = getattr(distribution, "low", None), getattr(distribution, "high", None)
+    return value if low is None or high is None else min(max(value, low), high)
 
 
 def _study(
@@ -106,14 +124,15 @@ def _study(
 
     from pcsearch.search.optuna_storage import OneQuestion
 
-    startup = plan.sampler == "random" or index < plan.startup_trials
+    startup = plan.sampler == "random"
     seed = derive_seed(plan.seed, study_id, "" if startup else arm.name, index)
+    chance = 100 / plan.study(study_id).num_classes
     optuna.logging.set_verbosity(logging.ERROR)
     shown = () if startup else history  # random points ask for no history
     return optuna.create_study(
         direction="maximize",
         sampler=_sampler("random" if startup else plan.sampler, seed),
-        storage=OneQuestion([frozen_trial(trial, distributions) for trial in shown], index),
+        storage=OneQuestion([frozen_trial(trial, distributions, chance) for trial in shown], index),
     )
 
 

@@ -130,10 +130,27 @@ class Plan(_Data):
     finalist_repeats: int
     confirm_seeds: tuple[int, ...]
     confirm_epochs: int
+    confirm_looks: tuple[int, ...] = ()
+    """Seeds after which the test accuracies are compared; empty: once, after all."""
+    rung_rule: Literal["plain", "noise"] = "plain"
+    full_trainings: int = 0
+    """Search trials an arm that are trained to the end at least, whatever the rungs say."""
+    widen: Literal["auto", "never"] = "never"
+    """Whether a range is widened once where an arm is best at its end."""
     budget_seconds: float | None = None
     budget_cost: float | None = None
     """What the nodes may cost, in the currency of the price."""
     price_per_node_hour: float | None = None
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Seeds after which the test accuracies are compared, ascending; (0,) without seeds."""
+        return self.confirm_looks or (len(self.confirm_seeds),)
+
+    def most_finalists(self, study: StudyPlan) -> int:
+        """Finalist trials of each arm that searches, at most: all retrain all arms' best."""
+        pool = sum(min(self.finalist_configs, arm.trials) for arm in study.arms)
+        return pool * self.finalist_repeats
 
     def study(self, study_id: str) -> StudyPlan:
         return next(study for study in self.studies if study.id == study_id)
@@ -187,16 +204,35 @@ def build_plan(
         grace_epochs=asha.grace_epochs,
         reduction_factor=asha.reduction_factor,
         sampler=search.sampler,
-        startup_trials=max(1, -(-search.trials // 4)) if startup is None else startup,
+        startup_trials=default_startup(search.trials) if startup is None else startup,
         seed=search.seed,
         finalist_configs=recipe.finalists.configs,
         finalist_repeats=recipe.finalists.repeats,
-        confirm_seeds=confirm_seeds(search.seed, recipe.confirm.seeds),
+        confirm_seeds=confirm_seeds(search.seed, recipe.confirm.most_seeds),
         confirm_epochs=recipe.confirm_epochs,
+        confirm_looks=looks_of(recipe.confirm.seeds, recipe.confirm.max_seeds)
+        if recipe.confirm.until == "decided"
+        else (),
+        rung_rule=asha.rule,
+        full_trainings=asha.full_trainings,
+        widen=search.widen,
         budget_seconds=None if hours is None else hours * 3600,
         budget_cost=recipe.budget.cost,
         price_per_node_hour=recipe.budget.price_per_node_hour,
     )
+
+
+def default_startup(trials: int) -> int:
+    """Quasi-random trials before the sampler learns: a quarter of all, but four where there are."""
+    return min(trials, max(4, -(-trials // 4)))
+
+
+def looks_of(seeds: int, most: int) -> tuple[int, ...]:
+    """Seeds at each look of `confirm.until: decided`: doubled until the most is reached."""
+    looks = [seeds]
+    while looks[-1] < most:
+        looks.append(min(most, 2 * looks[-1]))
+    return tuple(looks)
 
 
 def confirm_seeds(seed: int, count: int) -> tuple[int, ...]:

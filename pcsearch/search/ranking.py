@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from pcsearch.search.trial import Trial
+from pcsearch.search.trial import Config, Trial
 
 Rank = tuple[float, float, float, int]
 
 
-def rank(values: Sequence[float], trial: Trial) -> Rank:
+def rank(values: Sequence[float], config: Config, trial: Trial) -> Rank:
     """What to sort by, best first: more values, a higher mean of them, a smaller λ, asked earlier.
 
     Args:
         values: The last epoch's metric, in percent, on each split.
-        trial: The search trial whose configuration they are of.
+        config: The configuration that they are of.
+        trial: The search trial that it comes from.
     """
-    strength = float(trial.spec.config.get("lambda") or 0.0)
+    strength = float(config.get("lambda") or 0.0)
     score = round(fmean(values), 9)  # equal counts of hits may differ in the last bit of a mean
     return (-len(values), -score, strength, trial.spec.index)
 

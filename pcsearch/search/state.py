@@ -7,15 +7,15 @@ reader of the run folder all see the same.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pcsearch.errors import UserError
 from pcsearch.search.arm_state import ArmState, Choice
-from pcsearch.search.asha import Ladder
+from pcsearch.search.asha import Ladder, Noise
 from pcsearch.search.journal import Event
 from pcsearch.search.plan import JOURNAL_SCHEMA, Plan
-from pcsearch.search.trial import EpochResult, Loss, Trial, TrialSpec, TrialState
+from pcsearch.search.trial import UNTRAINED, EpochResult, Loss, Trial, TrialSpec, TrialState
 
 Status = Literal["running", "complete", "interrupted", "failed"]
 _STATE_AFTER: dict[str, TrialState] = {
@@ -23,6 +23,10 @@ _STATE_AFTER: dict[str, TrialState] = {
     "prune": "PRUNED",
     "complete": "COMPLETE",
 }
+
+
+FIRST_LOOK = 0.04
+"""The error rate that a look counts with in journals of versions that wrote none down."""
 
 
 @dataclass
@@ -39,6 +43,18 @@ class Trained:
         self.seconds += seconds
         if images:
             self.slowest = max(self.slowest or 0.0, seconds / images)
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a study's test images: after how many seeds, at which error rate.
+
+    `decided` says whether it ended `confirm.until: decided`.
+    """
+
+    seeds: int
+    alpha: float
+    decided: bool
 
 
 class CampaignState:
@@ -63,6 +79,10 @@ class CampaignState:
         self.arms: dict[tuple[str, str], ArmState] = {}
         self.trained: dict[str, Trained] = {}
         """By study."""
+        self.looks: dict[str, list[Look]] = {}
+        """By study: how often its test accuracies were compared."""
+        self.unseen: set[str] = set()
+        """Studies with confirm trials that ended after the latest look."""
         self._add_arms()
         self.live: dict[str, Trial] = {}
         self.resumed = 0
@@ -88,16 +108,25 @@ class CampaignState:
             trial.differing += not event["same"]
         elif kind == "retried":
             self._retried(self.trials[event["trial"]], event["kind"])
-        elif kind == "failed":
-            self._failed(self.trials[event["trial"]], event["error"])
+        elif kind in ("failed", "diverged"):
+            self._failed(self.trials[event["trial"]], event["error"], diverged=kind == "diverged")
         elif kind == "chosen":
             self._chosen(event)
+        elif kind == "looked":
+            look = Look(event["seeds"], event["alpha"], event["decided"])
+            self.looks[event["study"]].append(look)
+            self.unseen.discard(event["study"])
         elif kind == "given_up":
             self.arms[event["study"], event["arm"]].given_up = event["reason"]
         elif kind == "search_closed":
             self.search_closed = event["reason"]
         elif kind == "ended":
             self.status = event["status"]
+            if self.status != "interrupted":  # by earlier versions, which wrote down no look
+                for study in sorted(self.unseen):
+                    seeds = self.plan.looks[-1]
+                    self.looks[study].append(Look(seeds, FIRST_LOOK, decided=False))
+                self.unseen.clear()
         elif kind == "resumed":
             self.status = "running"
             self.resumed += 1
@@ -114,6 +143,14 @@ class CampaignState:
         else:
             raise UserError(f'the journal has an event of unknown kind "{kind}"')
 
+    def wanted_seeds(self, study: str) -> int:
+        """Confirm seeds that each of the study's arms is to have before the next look."""
+        looks = self.looks[study]
+        if looks and looks[-1].decided:
+            return looks[-1].seeds
+        last = looks[-1].seeds if looks else 0
+        return next((seeds for seeds in self.plan.looks if seeds > last), self.plan.looks[-1])
+
     def failed_studies(self) -> tuple[str, ...]:
         """Studies with an arm that nothing could be chosen for, or that no seed confirmed."""
         return tuple(
@@ -124,9 +161,9 @@ class CampaignState:
 
     def _arm_failed(self, arm: ArmState) -> bool:
         confirm = arm.trials["confirm"]
-        asked = bool(confirm) and len(confirm) == len(self.plan.confirm_seeds)
+        asked = bool(confirm) and len(confirm) >= self.plan.looks[0]
         return arm.given_up is not None or (
-            asked and all(trial.state == "FAILED" for trial in confirm)
+            asked and all(trial.state in UNTRAINED for trial in confirm)
         )
 
     def _asked(self, event: Event) -> None:
@@ -144,17 +181,23 @@ class CampaignState:
         if trial.spec.phase == "search" and trial.comparable and result.value is not None:
             arm.ladder.record(trial.spec.trial, result.epoch, result.value)
         trial.test = event.get("test") or trial.test
+        trial.hits = event.get("hits") or trial.hits
         trial.state = _STATE_AFTER[event["decision"]]
         arm.moved(trial, left)
         images = self.plan.study(trial.spec.study).images.of(trial.spec.phase)
         self.trained[trial.spec.study].add(images, result.seconds)
         if trial.state != "RUNNING":
-            self.live.pop(trial.spec.trial, None)
+            self._ended(trial)
 
-    def _failed(self, trial: Trial, error: str) -> None:
-        running = trial.state == "RUNNING"
-        trial.state, trial.error = "FAILED", error
+    def _ended(self, trial: Trial) -> None:
         self.live.pop(trial.spec.trial, None)
+        if trial.spec.phase == "confirm":
+            self.unseen.add(trial.spec.study)
+
+    def _failed(self, trial: Trial, error: str, *, diverged: bool) -> None:
+        running = trial.state == "RUNNING"
+        trial.state, trial.error = "DIVERGED" if diverged else "FAILED", error
+        self._ended(trial)
         if running:
             self.arms[trial.spec.study, trial.spec.arm].moved(trial, trial.epochs_left)
 
@@ -165,6 +208,7 @@ class CampaignState:
             score=event["score"],
             values=tuple(event["values"]),
             edge=event["edge"],
+            edges=dict(event.get("edges", {})),
         )
         self.arms[event["study"], event["arm"]].choose(choice)
 
@@ -184,6 +228,8 @@ class CampaignState:
             self.search_closed = None
         self.plan = plan
         self._add_arms()
+        for looks in self.looks.values():  # whoever widens a run wants to see more than it showed
+            looks[:] = [replace(look, decided=False) for look in looks]
         if self.search_closed is not None:
             return
         for study in plan.studies:
@@ -199,8 +245,11 @@ class CampaignState:
         plan = self.plan
         for study in plan.studies:
             self.trained.setdefault(study.id, Trained())
+            self.looks.setdefault(study.id, [])
+            chance = 100 / study.num_classes
+            noise = Noise(study.images.val, chance) if plan.rung_rule == "noise" else None
             for arm in study.arms:
-                ladder = Ladder(plan.max_epochs, plan.grace_epochs, plan.reduction_factor)
+                ladder = Ladder(plan.max_epochs, plan.grace_epochs, plan.reduction_factor, noise)
                 self.arms.setdefault((study.id, arm.name), ArmState(ladder))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from pcsearch.errors import NodeError, PcsearchError
+from pcsearch.errors import DivergedError, NodeError, PcsearchError
 
 if TYPE_CHECKING:
     from pcsearch.search.workplace import Workplace
@@ -40,8 +40,9 @@ def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[d
     """Run one trial; yield a result an epoch: who reports, and the epoch under REPORT, as JSON.
 
     A failure in Python is a result too, so that the process lives on for the next trial: its reason
-    is under FAILURE, `memory` says whether smaller batches may help, `node` whether it is the node
-    that lacks something, `unwritable` what the run's folder cannot take, as an OSError's arguments.
+    is under FAILURE, `memory` says whether smaller batches may help, `diverged` whether the loss or
+    the outputs were not finite, `node` whether it is the node that lacks something, `unwritable`
+    what the run's folder cannot take, as an OSError's arguments.
     An error that leaves the process unusable (of the CUDA runtime), what it has opened (decoded
     images that changed), or a store that does not answer, is raised: the process is to be replaced,
     the trial begun again.
@@ -80,6 +81,7 @@ def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[d
         failure = {
             FAILURE: describe(error),
             "memory": out_of_memory(error),
+            "diverged": isinstance(error, DivergedError),
             "node": isinstance(error, NodeError),
             "unwritable": _arguments(error) if isinstance(error, UnwritableError) else None,
         }

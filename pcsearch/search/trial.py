@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 Phase = Literal["search", "finalists", "confirm"]
-TrialState = Literal["RUNNING", "COMPLETE", "PRUNED", "FAILED"]
+TrialState = Literal["RUNNING", "COMPLETE", "PRUNED", "DIVERGED", "FAILED"]
+UNTRAINED: tuple[TrialState, ...] = ("DIVERGED", "FAILED")
+"""States of trials that ended without a network that can be used."""
+
 Loss = Literal["worker", "node", "hang", "memory"]
 """What a running trial lost: its process, the machine below it, its progress, its memory."""
 
@@ -73,6 +76,7 @@ class Trial:
         repeated: Epochs that were trained a second time, as they came after the last checkpoint.
         repeated_seconds: What these took.
         differing: How many of these did not measure the same again, bit for bit.
+        hits: Which test images were named right, packed bits in base64; None where not kept.
     """
 
     spec: TrialSpec
@@ -80,6 +84,7 @@ class Trial:
     epochs: list[EpochResult] = field(default_factory=list)
     error: str | None = None
     test: dict[str, float] | None = None
+    hits: str | None = None
     attempt: int = 0
     retries: int = 0
     lost_nodes: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 
 from pcsearch.train.checkpoints import Checkpoints
@@ -18,6 +19,7 @@ class TrialReport:
         seconds: Training, validation and test.
         metrics: Whatever else was measured.
         test: The test images' metrics, with the last epoch of a confirm trial only.
+        hits: Which test images were named right: packed bits in base64, in the images' order.
         replayed: Whether it comes from a checkpoint, not from a training just now.
         saved: Whether a checkpoint holds the epoch.
         checkpoint_error: Why the last checkpoint could not be written; None if it was.
@@ -28,6 +30,7 @@ class TrialReport:
     seconds: float
     metrics: dict[str, float]
     test: dict[str, float] | None = None
+    hits: str | None = None
     replayed: bool = False
     saved: bool = False
     checkpoint_error: str | None = None
@@ -58,6 +61,7 @@ def report_of(
         record.seconds if record.replayed else seconds,
         metrics,
         None if test is None else _percent_metrics(test),
+        None if test is None else base64.b64encode(test.hits).decode(),
         record.replayed,
         record.epoch <= checkpoints.saved_epoch,
         checkpoints.error,

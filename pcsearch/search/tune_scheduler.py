@@ -101,6 +101,8 @@ class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
             self._campaign.lost(name, reason, "node")
         elif result.get("memory"):
             self._campaign.lost(name, result[FAILURE], "memory")
+        elif result.get("diverged"):
+            self._campaign.diverge(name, result[FAILURE])
         else:
             self._campaign.fail(name, result[FAILURE])
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, optim
 from torch.nn.utils import clip_grad_norm_
 
-from pcsearch.errors import TrialError
+from pcsearch.errors import DivergedError
 from pcsearch.train.micro_batches import divided, pairs_per_part
 from pcsearch.train.objective import Network, Objective
 from pcsearch.train.optimizer import set_lr, trained_parameters
@@ -72,7 +72,7 @@ class EpochTrainer:
         an update is the same then, but for rounding.
 
         Raises:
-            TrialError: when a loss is not finite; before its update on the CPU, soon after on CUDA.
+            DivergedError: a loss is not finite; before its update on the CPU, soon after on CUDA.
         """
         group = self._settings.accumulation_steps
         every = batches_between_checks(self._device)
@@ -130,7 +130,7 @@ class EpochTrainer:
         for position, loss in zip(positions, losses, strict=True):
             if not math.isfinite(loss):
                 lr = self._stage.lr_at(self._update_at(epoch, position))
-                raise TrialError(
+                raise DivergedError(
                     f"loss became {loss} at epoch {epoch}, step {position + 1} (lr {lr:.3g}): "
                     f"{_advice(self._settings)}"
                 )

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pcsearch.confusion.precision import at_least_float32
-from pcsearch.errors import TrialError
+from pcsearch.errors import DivergedError
 from pcsearch.train.precision import autocast
 from pcsearch.train.records import Evaluation
 
@@ -37,7 +38,7 @@ def evaluate(
     is copied from the device before the last batch.
 
     Raises:
-        TrialError: when an output is not finite, so that a diverged network never gets a score.
+        DivergedError: when an output is not finite, so that a diverged network never gets a score.
         ValueError: when `batches` has no image.
     """
     parts: list[tuple[Tensor, ...]] = []
@@ -53,7 +54,7 @@ def evaluate(
     )
     mean_nll = nll.double().mean().item()
     if not torch.isfinite(nll).all() or not torch.isfinite(confidence).all():
-        raise TrialError(
+        raise DivergedError(
             "the network's outputs on the evaluation images are not finite: the training has "
             "diverged; lower the learning rate (search.lr) or set train.clip_norm"
         )
@@ -65,6 +66,7 @@ def evaluate(
         nll=mean_nll,
         ece=_calibration_error_percent(confidence, correct),
         images=len(labels),
+        hits=np.packbits(correct.numpy()).tobytes(),
     )
 
 

@@ -20,6 +20,7 @@ class Evaluation:
         ece: expected calibration error in percent, over 15 equal-width bins of confidence
             ((b/15, (b+1)/15]): Σ_b (n_b / n)·|accuracy_b − mean confidence_b|.
         images: how many were measured.
+        hits: which of them were named right, a bit each in their order, the first the highest.
     """
 
     top1: float
@@ -28,6 +29,7 @@ class Evaluation:
     nll: float
     ece: float
     images: int
+    hits: bytes = b""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,295 @@
+"""The gain of an arm over the control, and how sure it is.
+
+The interval covers three things that could have been otherwise, as independent parts:
+
+- *seeds*: each arm's configuration was trained with a few seeds, the same in both arms;
+- *search*: the repeats of the finalists could have chosen another configuration;
+- *images*: the test images could have been others of the same kind.
+
+Its level is what is left of 5 %: looking at the test images more than once spends it (`alpha_of`).
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+ERROR_RATE = 0.05
+"""How often "helps" or "hurts" may be said where arms do not differ, however often one looks."""
+
+PLANNED_SHARE = 0.8
+"""The part of it that the planned looks at the test images share; later ones get of the rest."""
+
+ROUNDING = 1e-9
+"""Points of accuracy: differences that spread less than this are equal."""
+
+_DRAWS, _CHOICES = 256, 64
+"""Of the finalists' true values, and of the choices that each could have led to."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Standard errors of a gain, in points; None for what was not measured."""
+
+    seeds: float | None = None
+    search: float | None = None
+    images: float | None = None
+
+
+@dataclass(frozen=True)
+class Typical:
+    """Scatter to plan with, in points: of a pair of trainings, of the choice, of a test image."""
+
+    pair: float = 1.8
+    choice: float = 0.6
+    choice_freedom: int = 18
+    image: float = 28.0
+
+
+TYPICAL = Typical()
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A mean difference in points of accuracy, its interval, and the two-sided p-value.
+
+    Attributes:
+        mean: Mean over the common seeds of arm − control.
+        low, high: Ends of the interval; None where fewer than two seeds are common.
+        p_value: Of no difference; None without an interval.
+        level: Coverage of the interval, such as 0.96.
+        parts: The standard errors that it is made of.
+        better: Share of all pairs (one training of each arm, any seeds) in which the arm is better,
+            equal ones counted half: P(A > B) of Bouthillier et al., MLSys 2021.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    p_value: float | None
+    level: float = 1 - ERROR_RATE * PLANNED_SHARE
+    parts: Parts = Parts()
+    better: float | None = None
+
+    @property
+    def includes_zero(self) -> bool | None:
+        """Whether the interval leaves open which arm is better; None without an interval."""
+        return None if self.low is None or self.high is None else self.low <= 0 <= self.high
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """One confirm training: its test accuracy in percent, its hits as the journal holds them."""
+
+    value: float
+    hits: str | None = None
+
+
+def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """The mean and the sample standard deviation (n − 1 in the denominator; None of one value)."""
+    return fmean(values), stdev(values) if len(values) > 1 else None
+
+
+def alpha_of(spent: Sequence[float], planned: int) -> float:
+    """The error rate of the next look at the test images, after looks that had `spent` theirs.
+
+    The planned looks share 4 of the 5 %. Every later one, by a widened run, gets half of what is
+    left. So all looks together say "helps" or "hurts" of an arm that makes no difference in at most
+    5 % of campaigns, by Bonferroni's inequality, whenever one stops.
+    """
+    used = sum(spent)
+    share = ERROR_RATE * PLANNED_SHARE / planned
+    if used + share <= ERROR_RATE * PLANNED_SHARE + 1e-12:
+        return share
+    return (ERROR_RATE - used) / 2
+
+
+def measured_gain(
+    treated: Mapping[int, Confirmed],
+    control: Mapping[int, Confirmed],
+    finalists: Sequence[FloatArray] = (),
+    test_images: int = 0,
+    alpha: float = ERROR_RATE * PLANNED_SHARE,
+) -> Gain | None:
+    """The gain of `treated` over `control`, both by seed; None without a common seed.
+
+    Differences are paired by seed, so what both arms owe to a seed cancels. The variance of their
+    mean is the sum of its parts. Its degrees of freedom follow Welch and Satterthwaite.
+
+    Args:
+        treated: Confirm trainings of the arm.
+        control: Those of the control.
+        finalists: [m, R] scores of each arm's m candidates on R fresh repeats; empty where there
+            were none.
+        test_images: How many there are.
+        alpha: The interval covers 1 − alpha.
+    """
+    common = [seed for seed in treated if seed in control]
+    if not common:
+        return None
+    differences = [treated[seed].value - control[seed].value for seed in common]
+    mean, deviation = mean_std(differences)
+    level, better = 1 - alpha, _better(treated, control, common)
+    if deviation is None:
+        return Gain(mean, None, None, None, level, better=better)
+    count = len(common)
+    table = _hit_differences(treated, control, common, test_images)
+    seeds, images = deviation**2 / count, None
+    if table is not None:
+        images, floor = _image_variance(table)
+        seeds = max(seeds, floor)  # equal means of a few seeds are an accident, not certainty
+    search = choice_variance(finalists)
+    parts = Parts(*(None if v is None else math.sqrt(v) for v in (seeds, search, images)))
+    if deviation < ROUNDING and not images and not search and seeds < ROUNDING**2:
+        return Gain(mean, None, None, None, level, parts, better)
+    sizes = [(seeds, count - 1)]
+    if search:
+        sizes.append((search, sum((m - 1) * (r - 1) for m, r in map(np.shape, finalists) if m > 1)))
+    if images:
+        sizes.append((images, test_images - 1))
+    variance = sum(part for part, _ in sizes)
+    freedom = variance**2 / sum(part**2 / of for part, of in sizes if part)
+    low, high, p_value = _interval(mean, math.sqrt(variance), freedom, alpha)
+    return Gain(mean, low, high, p_value, level, parts, better)
+
+
+def choice_variance(finalists: Sequence[FloatArray]) -> float | None:
+    """Variance of a gain because the repeats could have chosen other configurations.
+
+    For each arm, the candidates' true values given their scores (empirical Bayes, normal) are drawn
+    many times; each time the choices that other repeats would have led to, and how much the true
+    value of the chosen one varies over them. Candidates that are clearly worse are never chosen and
+    add nothing; neither do equally good ones. The draws are the same in every call.
+
+    Args:
+        finalists: [m, R] scores of each arm, in points.
+
+    Returns:
+        The sum over arms; None where the scatter of repeats is unknown (no arm has two candidates
+        with two repeats, although there is a choice).
+    """
+    if not finalists or all(scores.shape[1] < 2 for scores in finalists):
+        return None
+    several = [scores for scores in finalists if scores.shape[0] > 1 and scores.shape[1] > 1]
+    if not several:
+        return 0.0
+    freedom = sum((m - 1) * (r - 1) for m, r in (scores.shape for scores in several))
+    error = sum(float((_residuals(scores) ** 2).sum()) for scores in several) / freedom
+    generator = np.random.default_rng(0)
+    return sum(_variance_of_choice(scores, error, generator) for scores in several)
+
+
+def detectable_gain(
+    seeds: int, test_images: int, power: float = 0.8, alpha: float = ERROR_RATE * PLANNED_SHARE
+) -> float:
+    """About the smallest gain, in points, that so many seeds and test images tell.
+
+    "Tell" means an interval without zero in 8 of 10 campaigns. The parts are taken to be those of
+    `TYPICAL`, which were measured on ten bird classes (benchmarks/README.md).
+    """
+    from scipy.special import ndtri, stdtrit
+
+    sizes = (
+        (TYPICAL.pair**2 / seeds, max(1, seeds - 1)),
+        (TYPICAL.choice**2, TYPICAL.choice_freedom),
+        (TYPICAL.image**2 / test_images, max(1, test_images - 1)),
+    )
+    variance = sum(part for part, _ in sizes)
+    freedom = variance**2 / sum(part**2 / of for part, of in sizes)
+    reach = float(stdtrit(freedom, 1 - alpha / 2)) + float(ndtri(power))
+    return reach * math.sqrt(variance)
+
+
+def _interval(
+    mean: float, error: float, freedom: float, alpha: float
+) -> tuple[float, float, float]:
+    # scipy.special starts in a third of the time of scipy.stats and holds the same distribution.
+    from scipy.special import stdtr, stdtrit
+
+    reach = float(stdtrit(freedom, 1 - alpha / 2)) * error
+    return mean - reach, mean + reach, 2 * float(stdtr(freedom, -abs(mean) / error))
+
+
+def _better(
+    treated: Mapping[int, Confirmed], control: Mapping[int, Confirmed], seeds: Sequence[int]
+) -> float:
+    pairs = [treated[one].value - control[other].value for one in seeds for other in seeds]
+    return fmean(1.0 if pair > 0 else 0.5 if pair == 0 else 0.0 for pair in pairs)
+
+
+def _hit_differences(
+    treated: Mapping[int, Confirmed],
+    control: Mapping[int, Confirmed],
+    seeds: Sequence[int],
+    images: int,
+) -> FloatArray | None:
+    """[seeds, images] of +100, 0 or −100; None where hits were not kept, or for one image."""
+    if images < 2:
+        return None
+    rows = []
+    for seed in seeds:
+        one, other = (_unpacked(arm[seed].hits, images) for arm in (treated, control))
+        if one is None or other is None:
+            return None
+        rows.append(100.0 * (one - other))
+    return np.stack(rows)
+
+
+def _unpacked(hits: str | None, images: int) -> FloatArray | None:
+    if hits is None:
+        return None
+    try:
+        bits = np.unpackbits(np.frombuffer(base64.b64decode(hits), dtype=np.uint8))
+    except ValueError:
+        return None
+    return bits[:images].astype(np.float64) if len(bits) >= images else None
+
+
+def _image_variance(table: FloatArray) -> tuple[float, float]:
+    """What the choice of images adds to the variance of the mean, and the least that seeds add.
+
+    Two-way analysis of variance of [S, I] differences, seeds crossed with images, one value a cell:
+    (MS_images − MS_error) / (S·I), and MS_error / (S·I).
+    """
+    seeds, images = table.shape
+    by_image = table.mean(axis=0)
+    mean_square = seeds * float(by_image.var(ddof=1))
+    error = float((_residuals(table) ** 2).sum()) / ((seeds - 1) * (images - 1))
+    cells = seeds * images
+    return max(0.0, mean_square - error) / cells, error / cells
+
+
+def _residuals(table: FloatArray) -> FloatArray:
+    """What neither rows nor columns explain."""
+    rows, columns = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)
+    residuals: FloatArray = table - rows - columns + table.mean()
+    return residuals
+
+
+def _variance_of_choice(scores: FloatArray, error: float, generator: np.random.Generator) -> float:
+    """The same for one arm: E over true values of the variance of the chosen one's."""
+    candidates, repeats = scores.shape
+    noise = error / repeats
+    means = scores.mean(axis=1)
+    spread = max(0.0, float(means.var(ddof=1)) - noise)
+    if spread == 0.0:
+        return 0.0
+    shrink = spread / (spread + noise)
+    centre = means.mean() + shrink * (means - means.mean())
+    true = centre + math.sqrt(shrink * noise) * generator.standard_normal((_DRAWS, candidates))
+    seen = true[:, None, :] + math.sqrt(noise) * generator.standard_normal(
+        (_DRAWS, _CHOICES, candidates)
+    )
+    chosen = np.take_along_axis(true, seen.argmax(axis=2), axis=1)
+    return float(chosen.var(axis=1, ddof=1).mean())
