@@ -5,25 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pcsearch.results import formatting as fmt
-from pcsearch.results.objects import StudySummary
-from pcsearch.search.gain import Gain
+from pcsearch.results.objects import ArmSummary, StudySummary
 
 
 @dataclass(frozen=True)
 class Cells:
-    """One study's pieces, as text; `style` colours its gain when the interval excludes zero."""
+    """One study's pieces, as text; `style` colours its gain where there is a clear verdict."""
 
     dataset: str
     backbone: str
     classes: str
     strength: str
     fraction: str
+    rate: str
+    control_rate: str
     validation: str
     control_validation: str
     treated: str
     control: str
     gain: str
     interval: str
+    verdict: str
     trials: str
     epochs: str
     share: str
@@ -45,21 +47,29 @@ def cells(study: StudySummary) -> Cells:
         classes=str(study.num_classes),
         strength=fmt.strength(arm) if arm else fmt.ABSENT,
         fraction=fmt.fraction(arm) if arm else fmt.ABSENT,
+        rate=_rate(arm),
+        control_rate=_rate(control),
         validation=fmt.percent(arm.val_top1 if arm else None),
         control_validation=fmt.percent(control.val_top1 if control else None),
         treated=fmt.scores(arm.test_top1 if arm else None),
         control=fmt.scores(control.test_top1 if control else None),
         gain=fmt.points(gain.mean) if gain else fmt.ABSENT,
         interval=fmt.interval(gain),
+        verdict=arm.verdict.word if arm and arm.verdict else "",
         trials=f"{trials.total} / {trials.pruned} / {trials.failed}",
         epochs=f"{epochs.run} of {epochs.full_budget}",
         share=f"{share:.0%}".replace("%", " %"),
         time=fmt.duration(study.seconds),
-        style=_style(gain),
+        style=_STYLES.get(arm.verdict.word if arm and arm.verdict else "", ""),
     )
 
 
-def _style(gain: Gain | None) -> str:
-    if gain is None or gain.low is None or gain.high is None or gain.includes_zero:
-        return ""
-    return "green" if gain.mean > 0 else "red"
+def _rate(arm: ArmSummary | None) -> str:
+    """The learning rate of an arm's choice, marked where it lies at an end of its range."""
+    if arm is None or "lr" not in arm.config:
+        return fmt.ABSENT
+    end = {"low": "↓", "high": "↑"}.get(arm.edges.get("lr", ""), "")
+    return fmt.significant(float(arm.config["lr"])) + end
+
+
+_STYLES = {"helps": "green", "hurts": "red"}

@@ -11,6 +11,22 @@ from pcsearch.results.objects import StudySummary
 from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.state import CampaignState
 
+_OWN = ("lambda_over_n", "lambda", "label_smoothing")
+
+
+def shared_edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    """A sentence for each shared hyperparameter whose chosen value lies at an end of its range."""
+    for arm in plan.arms:
+        choice = state.arms[plan.id, arm.name].choice
+        for key, end in (choice.edges if choice else {}).items():
+            if choice is not None and key not in _OWN and len(arm.space) and key in arm.space:
+                value = fmt.significant(float(choice.config[key]))
+                way = "upwards" if end == "high" else "downwards"
+                yield (
+                    f"{fmt.label(arm.name)}'s best {key}, {value}, is at the {end} end of its "
+                    f"range: a better one may lie beyond it. Widen search.{key} {way} in a new run."
+                )
+
 
 def edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     """A sentence for each arm whose chosen strength lies at an end of its range."""

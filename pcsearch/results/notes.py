@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pcsearch.results import formatting as fmt
-from pcsearch.results.edges import edges
+from pcsearch.results.edges import edges, shared_edges
 from pcsearch.results.objects import ArmSummary, Interruptions, StudySummary, Summary
 from pcsearch.search.gain import Gain
 from pcsearch.search.plan import StudyPlan
@@ -320,5 +320,6 @@ _ABOUT_STUDIES: tuple[StudyNotes, ...] = (
     _verdicts,
     _others,
     edges,
+    shared_edges,
     _published,
 )

@@ -132,7 +132,7 @@ def _arm(arm: ArmSummary, plan: ArmPlan) -> _Arm:
     searched = [key for key in arm.config if key in plan.space] or arm.config  # or borrowed
     settings = (f"{key}={value_text(arm.config[key])}" for key in searched if key not in own)
     gain = arm.gain
-    decided = gain is not None and gain.includes_zero is False
+    word = arm.verdict.word if arm.verdict else ""
     return _Arm(
         name=fmt.label(plan.name),
         strength=fmt.strength(arm),
@@ -142,7 +142,7 @@ def _arm(arm: ArmSummary, plan: ArmPlan) -> _Arm:
         test=fmt.scores(arm.test_top1),
         gain=fmt.gain_text(gain),
         p_value="" if gain is None or gain.p_value is None else fmt.p_value(gain.p_value),
-        colour="" if gain is None or not decided else "good" if gain.mean > 0 else "bad",
+        colour={"helps": "good", "hurts": "bad"}.get(word, ""),
         epochs=str(arm.epochs_run),
     )
 
@@ -168,13 +168,18 @@ def _trials(rows: Sequence[Row]) -> list[dict[str, str]]:
 def _facts(plan: Plan) -> list[tuple[str, str]]:
     """How it was searched, for whoever wants to judge or repeat it."""
     ladder = f"grace {plan.grace_epochs}, factor {plan.reduction_factor}"
-    finalists = plan.finalist_configs * plan.finalist_repeats
+    finalists = plan.finalist_configs and plan.finalist_repeats
     confirm = f"{len(plan.confirm_seeds)} seeds × {plan.confirm_epochs} epochs"
     facts = [
         ("metric", plan.metric),
         ("sampler", f"{plan.sampler}, seed {plan.seed}"),
         ("early stopping", f"ASHA up to {plan.max_epochs} epochs, {ladder}"),
-        ("finalists", f"{finalists} retrained" if finalists else "none"),
+        (
+            "finalists",
+            f"every arm's best {plan.finalist_configs}, by every arm, {finalists} times each"
+            if finalists
+            else "none",
+        ),
         ("confirm", confirm if plan.confirm_seeds else "none: nothing was measured on test images"),
     ]
     if plan.budget_seconds is not None:

@@ -56,6 +56,7 @@ def _one_line(treated: str) -> list[Column]:
         Column("N", lambda c: c.classes, right=True),
         Column(_best(treated), lambda c: c.strength, right=True),
         Column("λ/N", lambda c: c.fraction, right=True),
+        Column(f"lr\n{treated}, control", lambda c: f"{c.rate}, {c.control_rate}", right=True),
         Column(
             f"val top-1\n{treated}, control",
             lambda c: f"{c.validation}, {c.control_validation}",
@@ -63,7 +64,11 @@ def _one_line(treated: str) -> list[Column]:
         ),
         Column(f"{treated}\ntest top-1", lambda c: c.treated, right=True),
         Column("control\ntest top-1", lambda c: c.control, right=True),
-        Column("gain\n[95 % interval]", lambda c: f"{c.gain} {c.interval}", coloured=True),
+        Column(
+            "gain [interval]\nverdict",
+            lambda c: f"{c.gain} {c.interval}\n{c.verdict}",
+            coloured=True,
+        ),
         Column("trials run/\nstopped/failed", lambda c: c.trials),
         Column("epochs run\nof full budget", lambda c: f"{c.epochs} ({c.share})"),
         Column("trial\ntime", lambda c: c.time, right=True),
@@ -75,6 +80,7 @@ def _two_lines(treated: str) -> list[Column]:
         Column("dataset\nbackbone", lambda c: f"{c.dataset}\n{c.backbone}"),
         Column("\nN", lambda c: c.classes, right=True),
         Column(f"{_best(treated)}\nλ/N", lambda c: f"{c.strength}\n{c.fraction}", right=True),
+        Column(f"lr {treated},\ncontrol", lambda c: f"{c.rate}\n{c.control_rate}", right=True),
         Column(
             f"val top-1\n{treated}, control",
             lambda c: f"{c.validation}\n{c.control_validation}",
@@ -83,7 +89,7 @@ def _two_lines(treated: str) -> list[Column]:
         Column(
             f"test top-1\n{treated}, control", lambda c: f"{c.treated}\n{c.control}", right=True
         ),
-        Column("gain\n[95 % interval]", lambda c: f"{c.gain}\n{c.interval}", coloured=True),
+        Column("gain\n[interval]", lambda c: f"{c.gain}\n{c.interval}\n{c.verdict}", coloured=True),
         Column("trials\ntime", lambda c: f"{c.trials}\n{c.time}"),
         Column("epochs run\nof full budget", lambda c: f"{c.epochs}\n{c.share}"),
     ]
@@ -93,6 +99,7 @@ def _three_lines(treated: str) -> list[Column]:
     return [
         Column("dataset\nbackbone", lambda c: f"{c.dataset}\n{c.backbone}\nN = {c.classes}"),
         Column(f"{_best(treated)}\nλ/N", lambda c: f"{c.strength}\n{c.fraction}", right=True),
+        Column(f"lr\n{treated}\ncontrol", lambda c: f"{c.rate}\n{c.control_rate}", right=True),
         Column(
             f"val top-1\n{treated}\ncontrol",
             lambda c: f"{c.validation}\n{c.control_validation}",
@@ -101,7 +108,11 @@ def _three_lines(treated: str) -> list[Column]:
         Column(
             f"test top-1\n{treated}\ncontrol", lambda c: f"{c.treated}\n{c.control}", right=True
         ),
-        Column("gain\n[95 % interval]", lambda c: f"{c.gain}\n{c.interval}", coloured=True),
+        Column(
+            "gain\n[interval]\nverdict",
+            lambda c: f"{c.gain}\n{c.interval}\n{c.verdict}",
+            coloured=True,
+        ),
         Column("trials\nepochs\ntime", lambda c: f"{c.trials}\n{c.epochs}, {c.share}\n{c.time}"),
     ]
 
@@ -128,11 +139,13 @@ def _block(study: Cells, treated: str) -> RenderableType:
     heading = f"{study.dataset} · {study.backbone} · N = {study.classes}"
     body = Text.assemble(
         f"{_best(treated)} {study.strength}, λ/N {study.fraction}\n",
+        f"lr: {treated} {study.rate}, control {study.control_rate}\n",
         f"val top-1: {study.validation}, control {study.control_validation}\n",
         f"test top-1: {treated} {study.treated}\n",
         f"test top-1: control {study.control}\n",
         "gain: ",
         (f"{study.gain} {study.interval}".rstrip(), study.style),
+        f"\nverdict: {study.verdict or fmt.ABSENT}",
         f"\ntrials: {study.trials}\n",
         f"epochs: {study.epochs} ({study.share})\n",
         f"time: {study.time}\n",
@@ -157,7 +170,14 @@ def accuracies(summary: Summary, treated: str) -> str:
     ]
     if any("control" in study.arms for study in summary.studies):
         parts.append(
-            f"gain: {treated} − control, paired by seed; its 95 % interval (paired t) covers "
-            "training seeds, on these test images, given the chosen configurations."
+            f"gain: {treated} − control, paired by seed. Its {_level(summary)} interval covers "
+            "training seeds, the search's luck and the choice of test images."
         )
     return "\n".join(parts)
+
+
+def _level(summary: Summary) -> str:
+    """`96 %`; the levels of several studies where they differ."""
+    gains = [arm.gain for study in summary.studies for arm in study.arms.values() if arm.gain]
+    levels = dict.fromkeys(f"{100 * gain.level:.4g}" for gain in gains)
+    return f"{', '.join(levels) or '96'} %"

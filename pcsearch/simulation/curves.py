@@ -22,6 +22,10 @@ class Curves(Protocol):
         """The metric after an epoch, in percent."""
         ...
 
+    def hits(self, spec: TrialSpec) -> str | None:
+        """Which test images a confirm trial names right, as the journal holds it; None: unknown."""
+        ...
+
     def seconds_per_image(self, study: str) -> float:
         """Seconds that an epoch takes for each image it trains on."""
         ...
@@ -60,6 +64,9 @@ class Family:
 
     def seconds_per_image(self, study: str) -> float:
         return self._seconds
+
+    def hits(self, spec: TrialSpec) -> str | None:
+        return None
 
     def best(self, study: str, key: str) -> float:
         """Where in its range the best value of a dimension lies, from 0 to 1."""

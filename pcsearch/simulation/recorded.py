@@ -62,6 +62,10 @@ class Recorded:
         trial = self._exact.get((place, _key(spec))) or self._like(place, spec)
         return _extended(trial, epoch, self._gains[place])
 
+    def hits(self, spec: TrialSpec) -> str | None:
+        trial = self._exact.get(((spec.study, spec.arm), _key(spec)))
+        return None if trial is None else trial.hits
+
     def seconds_per_image(self, study: str) -> float:
         if study in self._seconds:
             return self._seconds[study]

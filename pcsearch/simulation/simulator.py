@@ -178,8 +178,9 @@ class _Run:
         test = {self._campaign.plan.metric: measured} if confirm and epoch == spec.epochs else None
         value = None if confirm else measured
         began = time.process_time()
+        hits = self._curves.hits(spec) if test is not None else None
         goes_on = self._campaign.report(
-            spec.trial, epoch, value, seconds, {}, test, attempt=training.attempt
+            spec.trial, epoch, value, seconds, {}, test, hits=hits, attempt=training.attempt
         )
         self._decisions += time.process_time() - began
         self._events += 1
