@@ -23,14 +23,14 @@ def text_of(one: Plan, rates: Rates, columns: int = 80) -> str:
 
 
 def test_json_by_hand() -> None:
-    # 2 search trials, 2 finalists retrained twice, 2 × 3 confirm trials, 9 epochs each; confirm
-    # epochs take 1000/800 as long.
+    # 2 search trials, both retrained twice by both arms, 2 × 3 confirm trials, 9 epochs each;
+    # confirm epochs take 1000/800 as long.
     content = plan_json(ONE_TRIAL, Rates(100.0, 2.0, 4))
     assert json.loads(json.dumps(content)) == content
-    assert content["trials"] == 12
-    assert content["epochs"] == {"expected": 108, "at_most": 108}
+    assert content["trials"] == 16
+    assert content["epochs"] == {"expected": 144, "at_most": 144}
     assert content["ladder"] == [{"epoch": epoch, "trials": 1.0} for epoch in (1, 3, 9)]
-    hours = SLACK * (54 + 54 * 1.25) * 100 / 3600
+    hours = SLACK * (90 + 54 * 1.25) * 100 / 3600
     assert content["hours"]["at_most"] == pytest.approx(hours / 4)
     assert content["cost"]["at_most"] == pytest.approx(hours * 2)
     (study,) = content["studies"]
@@ -39,7 +39,7 @@ def test_json_by_hand() -> None:
         "test_copies": None,
         "val_copies": None,
     }  # fmt: skip
-    assert study["trials"] == {"search": 2, "finalists": 4, "confirm": 6}
+    assert study["trials"] == {"search": 2, "finalists": 8, "confirm": 6}
     assert study["arms"] == {"control": 1, "pc": 1}
 
 
@@ -55,7 +55,7 @@ def test_view_fits_and_says_everything(columns: int) -> None:
     text = text_of(plan(budget_seconds=7200), Rates(60.0, 1.5, 2), columns)
     assert max(map(len, text.splitlines())) <= columns
     for part in (
-        "demo: 2 studies, arms control, pc, at most 52 trials",
+        "demo: 2 studies, arms control, pc, at most 68 trials",
         "fieldguide/compact_cnn",
         "1,000",
         "full budget",

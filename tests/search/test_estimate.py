@@ -17,7 +17,8 @@ from pcsearch.search.estimate import (
     remaining_seconds,
     training_seconds,
 )
-from pcsearch.search.plan import Plan
+from pcsearch.search.plan import Plan, StudyPlan
+from pcsearch.search.state import CampaignState
 from tests.cli.campaigns import arm, drive, plan, silent
 
 ARMS = (arm("control", trials=1), arm("pc", trials=1))
@@ -56,14 +57,14 @@ def test_no_rung_means_that_all_trials_run_to_the_end() -> None:
 
 
 def test_estimate_of_single_trials_is_exact() -> None:
-    # One trial an arm always runs to 9 epochs; a finalist is retrained twice; 3 seeds confirm.
+    # One trial an arm always runs to 9 epochs; each arm retrains both twice; 3 seeds confirm.
     whole = estimate(plan(arms=ARMS, studies=("digits/compact_cnn",)))
     (study,) = whole.studies
-    assert (study.search_trials, study.finalist_trials, study.confirm_trials) == (2, 4, 6)
-    assert whole.trials == 12
-    assert whole.at_most.epochs == whole.expected.epochs == 9 * 12
+    assert (study.search_trials, study.finalist_trials, study.confirm_trials) == (2, 8, 6)
+    assert whole.trials == 16
+    assert whole.at_most.epochs == whole.expected.epochs == 9 * 16
     # Confirm trains on 1000 images where search trials see 800.
-    assert whole.expected.search_epochs == pytest.approx(9 * 6 + 9 * 6 * 1000 / 800)
+    assert whole.expected.search_epochs == pytest.approx(9 * 10 + 9 * 6 * 1000 / 800)
 
 
 def test_single_control_searches_nothing() -> None:
@@ -92,8 +93,17 @@ def test_expected_never_exceeds_at_most(
 def test_at_most_is_what_a_campaign_without_early_stopping_runs() -> None:
     one = plan().model_copy(update={"grace_epochs": 9})
     state = drive(one, listener=silent).state
-    assert estimate(one).at_most.epochs == sum(len(t.epochs) for t in state.trials.values())
-    assert estimate(one).trials == len(state.trials)
+    spared = sum(shared_rates(state, study) * 2 for study in one.studies)
+    assert estimate(one).trials == len(state.trials) + spared * one.finalist_repeats
+    epochs = sum(len(t.epochs) for t in state.trials.values())
+    assert estimate(one).at_most.epochs == epochs + spared * one.finalist_repeats * one.max_epochs
+
+
+def shared_rates(state: CampaignState, study: StudyPlan) -> int:
+    """Best configurations that differ in nothing that arms share: each arm retrains one of two."""
+    best = [state.arms[study.id, arm.name].best(state.plan.finalist_configs) for arm in study.arms]
+    control, pc = ({trial.spec.config["lr"] for trial in trials} for trials in best)
+    return len(control & pc)
 
 
 def test_training_seconds() -> None:

@@ -31,6 +31,9 @@ class Steady:
     def seconds_per_image(self, study: str) -> float:
         return 0.1
 
+    def hits(self, spec: TrialSpec) -> None:
+        return None
+
 
 @pytest.fixture(autouse=True)
 def _no_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
