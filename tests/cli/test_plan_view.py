@@ -8,6 +8,7 @@ from rich.console import Console
 from pcsearch.cli.plan_view import Rates, plan_json, plan_view
 from pcsearch.errors import UserError
 from pcsearch.search.budget import SLACK
+from pcsearch.search.gain import detectable_gain
 from pcsearch.search.plan import Plan
 from tests.cli.campaigns import arm, plan
 
@@ -41,6 +42,18 @@ def test_json_by_hand() -> None:
     }  # fmt: skip
     assert study["trials"] == {"search": 2, "finalists": 8, "confirm": 6}
     assert study["arms"] == {"control": 1, "pc": 1}
+
+
+def test_a_plan_says_how_small_a_gain_its_seeds_can_tell() -> None:
+    content = plan_json(ONE_TRIAL, NO_RATES)["detectable_gain"]
+    least = detectable_gain(3, 300)
+    assert content == {"digits/compact_cnn": least}
+    words = " ".join(text_of(ONE_TRIAL, NO_RATES).split())
+    assert f"3 seeds and 300 test images tell a gain of about {least:.1f} points" in words
+    assert "One point takes more test images, however many seeds." in words
+    single = plan(("digits/compact_cnn",), seeds=1)
+    assert plan_json(single, NO_RATES)["detectable_gain"] == {"digits/compact_cnn": None}
+    assert "tell a gain" not in text_of(single, NO_RATES)
 
 
 def test_json_without_rates() -> None:

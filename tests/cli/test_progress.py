@@ -52,9 +52,11 @@ def test_failed_trials_and_arms_that_are_given_up() -> None:
     assert pc.fraction == 1
     assert pc.counts["search"] == Count(6, 6, 6)
     assert pc.counts["confirm"].planned == 0
-    assert now.failed == 6
+    # it has tried the control's best configuration, too
+    assert pc.counts["finalists"] == Count(2, 2, 2)
+    assert now.failed == 6 + 2
     assert now.last_failure == (
-        "digits/compact_cnn pc search 5: loss became nan at epoch 1, step 3: lower search.lr"
+        "digits/compact_cnn pc finalists 1: loss became nan at epoch 1, step 3: lower search.lr"
     )
     assert control.settled
 
