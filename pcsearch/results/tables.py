@@ -116,9 +116,7 @@ def _four_lines(treated: str) -> list[Column]:
             lambda c: f"{c.gain}\n{c.interval}\n{_halved(c.verdict)}",
             coloured=True,
         ),
-        Column(
-            "trials\nepochs\ntime", lambda c: f"{c.trials}\n{c.epochs}\n{c.share}\n{c.time}"
-        ),
+        Column("trials\nepochs\ntime", lambda c: f"{c.trials}\n{c.epochs}\n{c.share}\n{c.time}"),
     ]
 
 

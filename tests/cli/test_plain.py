@@ -65,7 +65,9 @@ def test_failures_and_arms_given_up_are_told() -> None:
     text = "\n".join(lines_of(plan(), fails=lambda spec: spec.arm == "pc"))
     assert "digits/compact_cnn pc search 0: failed: loss became nan at epoch 1" in text
     assert "digits/compact_cnn pc finalists 0: failed: loss became nan at epoch 1" in text
-    given_up = "digits/compact_cnn pc: given up: none of its 2 finalist trials was trained to the end"
+    given_up = (
+        "digits/compact_cnn pc: given up: none of its 2 finalist trials was trained to the end"
+    )
     assert given_up in text
 
 
