@@ -318,6 +318,20 @@ def test_a_retrained_configuration_stays_in_the_contest_when_the_search_is_widen
         assert len(splits) == 2 * len(found_now), "no split of any is trained twice"
 
 
+def test_what_was_retrained_stays_where_a_newcomer_has_its_hyperparameters() -> None:
+    """All of the control's trials have one learning rate; PC's retrained ones are its, too."""
+    fixed = {"lr": Space.fixed(0.1)}
+    own = {**fixed, "lambda_over_n": Space.between(0.05, 0.15)}
+    values = {(arm, n): 50.0 + n for arm in ("control", "pc") for n in range(10)}
+    curve = curve_of(values)
+    campaign = run(small((control_arm(6, space=fixed), pc_arm(6, space=own))), curve)
+    wide = small((control_arm(10, space=fixed), pc_arm(10, space=own)))
+    state = widened(campaign, wide, curve)
+    (study,) = state.plan.studies
+    retrained = {one.source.spec.index for one in candidates(state, study, study.arm("control"))}
+    assert retrained == {9, 5}
+
+
 def test_without_finalists_the_search_value_decides() -> None:
     state = run(small((control_arm(4), pc_arm(4)), finalist_configs=0), curve_of(FOUND)).state
     choice = state.arms[STUDY, "pc"].choice

@@ -120,7 +120,7 @@ def test_start_up_points_are_those_of_one_sobol_sequence(sampler: str) -> None:
             "lr": {int(4 * math.log(p["lr"] / 0.01) / math.log(30)) for p in four},
             "lambda_over_n": {int(4 * (p["lambda_over_n"] - 0.05) / 0.1) for p in four},
         }
-        assert quarters == dict.fromkeys(quarters, {0, 1, 2, 3})
+        assert quarters == {key: {0, 1, 2, 3} for key in quarters}
     control = [propose(plan, STUDY, control_arm(), index, []) for index in range(8)]
     assert [p["lr"] for p in control] == [p["lr"] for p in points]
 

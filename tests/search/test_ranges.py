@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -208,6 +209,21 @@ def test_a_campaign_finds_what_lies_beyond_the_stated_end(sampler: str) -> None:
         widest[widen] = max(trial.spec.config["lr"] for trial in trials)
     assert widest["never"] <= 1.0
     assert 1.5 < widest["auto"] <= 3.0
+
+
+def test_a_choice_beyond_the_stated_end_is_at_no_end_where_more_was_searched() -> None:
+    """The best learning rate, 1.6, lies above the stated 1.0; higher ones were tried, too."""
+
+    def peaked(spec: Any, epoch: int) -> float:
+        return 60.0 - 20 * abs(math.log(spec.config["lr"] / 1.6))
+
+    arm = control_arm(30, space={"lr": LR})
+    plan = make_plan(studies=(study_plan(arms=(arm,)),), widen="auto", max_epochs=1)
+    control = run(plan, peaked).state.arms[STUDY, "control"]
+    assert control.choice is not None
+    assert control.choice.config["lr"] > 1.3
+    assert max(trial.spec.config["lr"] for trial in control.trials["search"]) > 2.2
+    assert control.choice.edges == {}
 
 
 End = Literal["low", "high"]

@@ -20,7 +20,7 @@ from pcsearch.search.journal import Event, MemoryJournal
 from pcsearch.search.plan import ArmPlan, Plan, confirm_seeds, looks_of
 from pcsearch.search.state import CampaignState, Look, replay
 from pcsearch.search.trial import TrialSpec
-from pcsearch.search.verdict import Verdict, gain_of, learned_nothing, verdict_on
+from pcsearch.search.verdict import Verdict, confirmed, gain_of, learned_nothing, verdict_on
 from tests.search.driving import Clock, Curve, control_arm, make_plan, pc_arm, run, study_plan
 
 STUDY = "digits/compact_cnn"
@@ -119,10 +119,30 @@ def test_withheld_where_a_confirm_training_diverged() -> None:
         assert any("1 failed" in line for line in notes_of(campaign.state))
 
 
+def test_a_confirm_training_in_halved_batches_is_not_averaged() -> None:
+    campaign = Campaign(plan_of(), MemoryJournal(), Clock())
+    halved = f"{STUDY}/pc/confirm-001"
+    while (spec := campaign.next_trial()) is not None:
+        if spec.trial == halved and campaign.state.trials[halved].comparable:
+            campaign.lost(halved, "out of memory", "memory")
+            continue
+        train(campaign, spec, with_gain(90) if spec.trial == halved else with_gain(10))
+    pc = campaign.state.arms[STUDY, "pc"].trials["confirm"]
+    assert [(t.state, t.comparable) for t in pc] == [
+        ("COMPLETE", True), ("COMPLETE", False), ("COMPLETE", True),
+    ]  # fmt: skip
+    values = confirmed(campaign.state, campaign.plan.studies[0], "pc")
+    assert tuple(values) == campaign.plan.confirm_seeds[::2]
+    gain = gain_of(campaign.state, campaign.plan.studies[0], "pc")
+    assert gain is not None
+    assert gain.mean < 20
+
+
 def train(campaign: Campaign, spec: TrialSpec, curve: Curve) -> None:
     confirm, value = spec.phase == "confirm", curve(spec, 1)
     test = {"top1": value} if confirm else None
-    campaign.report(spec.trial, 1, None if confirm else value, 1.0, {}, test)
+    attempt = campaign.state.trials[spec.trial].attempt
+    campaign.report(spec.trial, 1, None if confirm else value, 1.0, {}, test, attempt=attempt)
 
 
 def notes_of(state: CampaignState) -> list[str]:
@@ -422,7 +442,7 @@ def test_the_test_images_of_a_campaign_widen_its_interval() -> None:
     def hits(right: list[bool]) -> str:
         return base64.b64encode(np.packbits(np.array(right, dtype=np.uint8)).tobytes()).decode()
 
-    def confirmed(keep: bool) -> CampaignState:
+    def state_with(keep: bool) -> CampaignState:
         campaign = Campaign(plan_of(test=100), MemoryJournal(), Clock())
         while (spec := campaign.next_trial()) is not None:
             if spec.phase != "confirm":
@@ -438,7 +458,7 @@ def test_the_test_images_of_a_campaign_widen_its_interval() -> None:
 
     with_hits, without = (
         gain_of(state, state.plan.studies[0], "pc")
-        for state in (confirmed(keep=True), confirmed(keep=False))
+        for state in (state_with(keep=True), state_with(keep=False))
     )
     assert with_hits is not None
     assert without is not None
