@@ -16,9 +16,10 @@ from rich.text import Text
 
 from pcsearch.cli.text import count
 from pcsearch.errors import UserError
+from pcsearch.recipe.arms import CONTROL
 from pcsearch.search.disk import FILES
 from pcsearch.search.estimate import Level, Work, estimate, ladder, training_seconds
-from pcsearch.search.gain import detectable_gain
+from pcsearch.search.gain import alpha_of, detectable_gain
 from pcsearch.search.plan import Plan, StudyPlan
 
 
@@ -85,7 +86,7 @@ def plan_json(plan: Plan, rates: Rates) -> dict[str, Any]:
         "trials": whole.trials,
         "ladder": [{"epoch": level.epoch, "trials": level.trials} for level in _ladder(plan)],
         "detectable_gain": {
-            study.id: detectable_gain(plan.looks[-1], study.images.test)
+            study.id: _detectable(plan, study, plan.looks[-1])
             if plan.looks[-1] > 1 and study.images.test > 1
             else None
             for study in plan.studies
@@ -225,18 +226,25 @@ def _what_it_shows(plan: Plan) -> list[RenderableType]:
     for study in plan.studies:
         if seeds < 2 or study.images.test < 2:
             continue
-        least = detectable_gain(seeds, study.images.test)
+        least = _detectable(plan, study, seeds)
         line = (
             f"{study.id}: {seeds} seeds and {study.images.test:,} test images tell a gain of about "
-            f"{least:.1f} points (8 times in 10). {_for_one_point(study.images.test)}"
+            f"{least:.1f} points (8 times in 10). {_for_one_point(plan, study)}"
         )
         lines.append(Text(line))
     return lines
 
 
-def _for_one_point(test_images: int) -> str:
+def _detectable(plan: Plan, study: StudyPlan, seeds: int) -> float:
+    """The gain that so many seeds tell, where looks and arms share the error rate."""
+    competing = max(1, sum(arm.name != CONTROL for arm in study.arms))
+    alpha = alpha_of((), len(plan.looks)) / competing
+    return detectable_gain(seeds, study.images.test, alpha=alpha)
+
+
+def _for_one_point(plan: Plan, study: StudyPlan) -> str:
     """How many seeds a gain of one point takes, or that no number of them does."""
-    enough = next((n for n in (5, 10, 20, 40, 80) if detectable_gain(n, test_images) <= 1), None)
+    enough = next((n for n in (5, 10, 20, 40, 80) if _detectable(plan, study, n) <= 1), None)
     if enough is None:
         return "One point takes more test images, however many seeds."
     return f"One point takes about {enough} seeds."

@@ -204,7 +204,8 @@ def _finalists(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> int:
     if arm.borrows is not None:
         return 0
     if not searches_over(state, study):
-        return state.plan.most_finalists(study)
+        asked = len(state.arms[study.id, arm.name].trials["finalists"])  # of a narrower search
+        return asked + state.plan.most_finalists(study)
     return len(candidates(state, study, arm)) * state.plan.finalist_repeats
 
 

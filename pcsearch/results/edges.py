@@ -9,6 +9,7 @@ from pcsearch.recipe.space import Space
 from pcsearch.results import formatting as fmt
 from pcsearch.results.objects import StudySummary
 from pcsearch.search.plan import ArmPlan, StudyPlan
+from pcsearch.search.selection import nothing_beyond
 from pcsearch.search.state import CampaignState
 
 _OWN = ("lambda_over_n", "lambda", "label_smoothing")
@@ -19,13 +20,19 @@ def shared_edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> 
     for arm in plan.arms:
         choice = state.arms[plan.id, arm.name].choice
         for key, end in (choice.edges if choice else {}).items():
-            if choice is not None and key not in _OWN and len(arm.space) and key in arm.space:
-                value = fmt.significant(float(choice.config[key]))
-                way = "upwards" if end == "high" else "downwards"
-                yield (
-                    f"{fmt.label(arm.name)}'s best {key}, {value}, is at the {end} end of its "
-                    f"range: a better one may lie beyond it. Widen search.{key} {way} in a new run."
-                )
+            if choice is None or key in _OWN or key not in arm.space:
+                continue
+            if nothing_beyond(key, end, arm.space[key]):
+                continue
+            value = fmt.significant(float(choice.config[key]))
+            way = "upwards" if end == "high" else "downwards"
+            advice = f"Widen search.{key} {way} in a new run."
+            if state.plan.sampler == "grid":
+                advice = f"Add values to search.grid.{key} in a new run."
+            yield (
+                f"{fmt.label(arm.name)}'s best {key}, {value}, is at the {end} end of its "
+                f"range: a better one may lie beyond it. {advice}"
+            )
 
 
 def edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:

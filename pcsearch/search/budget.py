@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pcsearch.search.finalists import candidates
 from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.state import CampaignState
 
@@ -135,15 +136,19 @@ def _committed(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> Work:
 
 
 def _waiting_finalists(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> int:
-    """Finalist trials of an arm still to be asked, at most."""
-    if arm.borrows is not None:
+    """Finalist trials of an arm still to be asked: at most, and exactly once all have searched."""
+    plan = state.plan
+    if arm.borrows is not None or not (plan.finalist_configs and plan.finalist_repeats):
         return 0
-    plan, pool = state.plan, 0
+    pool, searching = 0, False
     for other in study.arms:
         done = state.arms[study.id, other.name]
-        asked = len(done.trials["search"])
-        over = state.search_closed is not None or asked >= other.trials
+        over = state.search_closed is not None or len(done.trials["search"]) >= other.trials
+        searching |= done.given_up is None and (not over or done.running("search") > 0)
         eligible = done.complete + done.running("search") if over else other.trials
         pool += min(plan.finalist_configs, eligible)
-    asked = len(state.arms[study.id, arm.name].trials["finalists"])
-    return max(0, pool * plan.finalist_repeats - asked)
+    if searching:  # in a widened run, all that are retrained may be newcomers
+        return pool * plan.finalist_repeats
+    return sum(
+        max(0, plan.finalist_repeats - len(one.repeats)) for one in candidates(state, study, arm)
+    )

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Literal
 
-from pcsearch.recipe.space import Space
+from pcsearch.recipe.space import SHARED, Space
 from pcsearch.search.arm_state import ArmState, Choice
 from pcsearch.search.finalists import Candidate
 from pcsearch.search.plan import ArmPlan
@@ -69,6 +69,12 @@ def edges_of_ranges(spaces: Mapping[str, Space], config: Config) -> dict[str, Ed
         elif position is not None and position >= 1 - EDGE_FRACTION:
             found[key] = "high"
     return found
+
+
+def nothing_beyond(key: str, end: Edge, space: Space) -> bool:
+    """Whether an end of a range is also the end of what the hyperparameter can be, such as 0."""
+    least = SHARED[key].minimum if key in SHARED else 0
+    return end == "low" and space.lowest <= least
 
 
 def position_in(space: Space, value: float) -> float | None:

@@ -18,6 +18,7 @@ from pcsearch.recipe.arms import ARMS, CONTROL
 from pcsearch.search.finalists import candidates
 from pcsearch.search.gain import Confirmed, FloatArray, Gain, alpha_of, measured_gain
 from pcsearch.search.plan import ArmPlan, StudyPlan
+from pcsearch.search.selection import nothing_beyond
 from pcsearch.search.state import CampaignState
 
 Word = Literal["helps", "no clear difference", "hurts", "withheld"]
@@ -150,9 +151,7 @@ def _open_end(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> str | Non
     """Why the worse arm may be better than shown: its choice lies at an end of a range."""
     choice = state.arms[study.id, arm.name].choice
     for key, end in (choice.edges if choice else {}).items():
-        space = arm.space.get(key)
-        nothing_below = end == "low" and key == arm.parameter and space and not space.lowest
-        if not nothing_below:
+        if key in arm.space and not nothing_beyond(key, end, arm.space[key]):
             label = ARMS[arm.name].label if arm.name in ARMS else arm.name
             return (
                 f"{label} is worse, but its best {key} lies at the {end} end of its range: beyond "

@@ -51,6 +51,14 @@ def test_a_plan_says_how_small_a_gain_its_seeds_can_tell() -> None:
     words = " ".join(text_of(ONE_TRIAL, NO_RATES).split())
     assert f"3 seeds and 300 test images tell a gain of about {least:.1f} points" in words
     assert "One point takes more test images, however many seeds." in words
+    competing = plan(
+        ("digits/compact_cnn",), (arm("control"), arm("pc"), arm("label_smoothing"))
+    ).model_copy(update={"confirm_looks": (2, 3)})
+    shared = detectable_gain(3, 300, alpha=0.04 / 2 / 2)  # by two looks and two arms
+    assert plan_json(competing, NO_RATES)["detectable_gain"]["digits/compact_cnn"] == (
+        pytest.approx(shared)
+    )
+    assert shared > least
     single = plan(("digits/compact_cnn",), seeds=1)
     assert plan_json(single, NO_RATES)["detectable_gain"] == {"digits/compact_cnn": None}
     assert "tell a gain" not in text_of(single, NO_RATES)

@@ -46,7 +46,7 @@ def test_a_new_backbone_brings_its_own_settings() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("search.trials=1", "search.trials: is 12 and cannot become 1; it may only grow"),
+        ("search.trials=1", "search.trials: is 10 and cannot become 1; it may only grow"),
         ("datasets=[digits]", "datasets: fieldguide would be left out"),
         ("image.crop=20", "image.crop: is 32, not 20: images prepared otherwise"),
         ("image.per_dataset={digits: {crop: 20}}", "image.per_dataset.digits"),
@@ -56,6 +56,11 @@ def test_a_new_backbone_brings_its_own_settings() -> None:
         ("search.lambda_over_n=[0.01, 0.5]", "search.lambda_over_n"),
         ("asha.max_epochs=90", "asha.max_epochs"),
         ("finalists={configs: 1, repeats: 1}", "finalists.configs"),
+        ("asha.rule=plain", "asha.rule"),
+        ("asha.full_trainings=1", "asha.full_trainings"),
+        ("search.widen=never", "search.widen"),
+        ("confirm.until=decided", "confirm.until"),
+        ("confirm.max_seeds=30", "confirm.max_seeds"),
         ("train.momentum=0.5", "train.momentum"),
         ("train.per_backbone={compact_cnn: {momentum: 0.5}}", "train.per_backbone.compact_cnn"),
         ("metric=mean_class_top1", "metric"),

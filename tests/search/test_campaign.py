@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from statistics import fmean
 
@@ -64,9 +65,11 @@ def test_a_campaign_asks_every_trial_and_confirms_with_equal_seeds() -> None:
     assert not search_seeds & set(campaign.plan.confirm_seeds)
 
 
-def test_states_follow_from_the_rule() -> None:
+@pytest.mark.parametrize("rule", ["plain", "noise"])
+def test_states_follow_from_the_rule(rule: str) -> None:
     """Replaying the reports in the journal's order through a naive rule gives the same stops."""
-    campaign = run(make_plan(), width=3, order_seed=7)
+    campaign = run(make_plan(rung_rule=rule), width=3, order_seed=7)
+    spared = 0
     rung: dict[tuple[str, int], list[float]] = {}
     for event in events(campaign):
         if event["event"] != "epoch" or "/search-" not in event["trial"]:
@@ -78,7 +81,18 @@ def test_states_follow_from_the_rule() -> None:
             seen.append(value)
             if sum(v > value for v in seen) >= max(1, len(seen) // 3):
                 expected = "prune"
+                if rule == "noise" and unclear(seen, value):
+                    expected, spared = "continue", spared + 1
         assert event["decision"] == expected
+    assert (spared > 0) == (rule == "noise")
+
+
+def unclear(seen: list[float], value: float) -> bool:
+    """On 20 validation images of 10 classes, with η = 3; `seen` holds `value` already."""
+    if sum(v > value for v in seen) >= 2 * len(seen) / 3:
+        return False
+    cut = sorted(seen, reverse=True)[max(1, len(seen) // 3) - 1]
+    return cut - value < math.sqrt(cut * (100 - cut) / 20) or cut <= 10 + 2 * math.sqrt(900 / 20)
 
 
 def test_the_choice_is_the_best_last_epoch_of_a_fully_trained_trial() -> None:

@@ -15,11 +15,12 @@ from pcsearch.results.notes import notes
 from pcsearch.results.objects import StudySummary
 from pcsearch.results.summary import summarise
 from pcsearch.search.asking import nothing_left
+from pcsearch.search.budget import certain
 from pcsearch.search.campaign import LOST_NODES, RETRIES, Campaign
 from pcsearch.search.history import History
 from pcsearch.search.journal import Event, MemoryJournal
 from pcsearch.search.plan import Plan, confirm_seeds
-from pcsearch.search.state import replay
+from pcsearch.search.state import CampaignState, replay
 from pcsearch.search.trial import TrialSpec
 from tests.search.driving import (
     Clock,
@@ -436,6 +437,29 @@ def test_a_choice_that_is_made_again_keeps_its_confirm_trials() -> None:
     assert machine.work(campaign)
     confirm = [e for e in history(campaign) if e["event"] == "asked"]
     assert sum(event["spec"]["phase"] == "confirm" for event in confirm) == 2 * 3
+
+
+def test_what_a_widened_search_still_costs_counts_all_new_finalists() -> None:
+    """Until it is over all that are retrained may be newcomers; then their number is known."""
+    plan = {trials: wider_plan(trials, finalist_configs=2, finalist_repeats=2) for trials in (6, 9)}
+    newcomers: Curve = lambda spec, epoch: smooth_curve(spec, epoch) + 40 * (spec.index > 5)  # noqa: E731
+    campaign = widened(run(plan[6], newcomers), plan[9])
+    done = {arm: campaign.state.arms[STUDY, arm] for arm in ("control", "pc")}
+    before = {arm: len(state.trials["finalists"]) for arm, state in done.items()}
+    reckoned: dict[str, list[int]] = {"control": [], "pc": []}
+
+    def reckon(event: Event, state: CampaignState) -> None:
+        for (_, work), arm in zip(certain(state), done, strict=True):
+            if done[arm].choice is None:
+                reckoned[arm].append(len(done[arm].trials["finalists"]) + work.finalists)
+
+    campaign._listener = reckon
+    assert Machine(curve=newcomers).work(campaign)
+    for arm, expected in reckoned.items():
+        asked = len(done[arm].trials["finalists"])
+        assert asked > before[arm], "newcomers were retrained"
+        assert min(expected) >= asked, "never reckoned with fewer than there were"
+        assert expected[-1] == asked
 
 
 def test_more_datasets_are_searched_beside_what_is_done() -> None:

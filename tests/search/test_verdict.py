@@ -256,6 +256,39 @@ def test_at_the_low_end_it_matters_whether_something_lies_below(space: Space, wo
     assert judged(state).word == word
 
 
+@pytest.mark.parametrize(
+    ("key", "space", "word"),
+    [
+        ("weight_decay", Space.between(0.0, 0.01), "helps"),  # less than none there is not
+        ("weight_decay", Space.between(0.001, 0.01), "withheld"),
+        ("head_only_epochs", Space.of((0, 1, 2)), "helps"),
+        ("batch_size", Space.of((2, 4)), "helps"),
+        ("batch_size", Space.of((4, 8)), "withheld"),
+    ],
+)
+def test_an_end_beyond_which_nothing_can_lie_withholds_nothing(
+    key: str, space: Space, word: str
+) -> None:
+    """The control loses with the lowest value of its range."""
+    own = {**MIDDLE, "lambda_over_n": Space.between(0.05, 0.15)}
+    competing = (
+        control_arm(20, space={**MIDDLE, key: space}, fixed={}),
+        pc_arm(4, space=own, fixed={key: space.lowest}),
+    )
+
+    def curve(spec: TrialSpec, epoch: int) -> float:
+        value = spec.config.get(key, 0) if spec.arm == "control" else 0
+        return with_gain(30, 0.2)(spec, epoch) - 20 * value / space.highest
+
+    state = run(plan_of(*competing, finalist_configs=1), curve).state
+    choice = state.arms[STUDY, "control"].choice
+    assert choice is not None
+    assert choice.edges[key] == "low"
+    assert judged(state).word == word
+    told = [line for line in notes_of(state) if f"Widen search.{key}" in line]
+    assert len(told) == (word == "withheld")
+
+
 def test_arms_share_the_error_rate() -> None:
     other = control_arm(
         4, name="label_smoothing", parameter="label_smoothing",
