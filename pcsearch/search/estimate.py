@@ -1,7 +1,8 @@
 """How much a campaign will cost: of a plan before it starts, and of what is left while it runs.
 
 Expected numbers take trials to run one by one, good and bad in random order, each with the
-same rank at every rung, and none to fail.
+same rank at every rung, and none to fail. What `asha.rule: noise` lets go on besides depends on
+values, and is not in them.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class Estimate:
 
 def ladder(trials: int, plan: Plan) -> tuple[Level, ...]:
     """The levels of one arm's ladder and how many of its `trials` are expected to reach each."""
-    return _simulated(trials, plan.max_epochs, plan.grace_epochs, plan.reduction_factor)
+    full = min(plan.full_trainings, trials)
+    return _simulated(trials, plan.max_epochs, plan.grace_epochs, plan.reduction_factor, full)
 
 
 def expected_epochs(trials: int, plan: Plan) -> float:
@@ -80,7 +82,7 @@ def expected_epochs(trials: int, plan: Plan) -> float:
 
 @functools.cache
 def _simulated(
-    trials: int, max_epochs: int, grace_epochs: int, reduction_factor: int
+    trials: int, max_epochs: int, grace_epochs: int, reduction_factor: int, full: int
 ) -> tuple[Level, ...]:
     """Real ladders, averaged over random orders of trials that keep their rank at every rung.
 
@@ -92,12 +94,15 @@ def _simulated(
     rounds = max(2, _SIMULATED_TRIALS // trials, min(_ROUNDS, _MORE_TRIALS // trials))
     generator = random.Random(0)
     for _ in range(rounds):
-        asha = Ladder(max_epochs, grace_epochs, reduction_factor)
+        asha, missing = Ladder(max_epochs, grace_epochs, reduction_factor), full
         for trial, rank in enumerate(generator.sample(range(trials), trials)):
+            needed = trials - trial <= missing  # as in `Campaign._is_needed`
             for level in levels:
                 reached[level] += 1
-                if not asha.record(str(trial), level, rank):
+                if not asha.record(str(trial), level, rank) and not needed:
                     break
+            else:
+                missing -= 1
     return tuple(Level(level, reached[level] / rounds) for level in levels)
 
 

@@ -24,6 +24,7 @@ def or_null(schema: Schema) -> Schema:
 COUNT: Schema = {"type": "integer", "minimum": 0}
 NUMBER: Schema = {"type": "number"}
 PERCENT: Schema = {"type": "number", "minimum": 0, "maximum": 100}
+SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 TEXT: Schema = {"type": "string", "minLength": 1}
 CONFIG: Schema = {"type": "object", "additionalProperties": {"type": ["number", "null"]}}
 """Hyperparameters and seeds are numbers: no text, hence no paths and no names."""
@@ -41,9 +42,19 @@ GAIN = exactly(
         "mean": NUMBER,
         "low": or_null(NUMBER),
         "high": or_null(NUMBER),
-        "p_value": or_null({"type": "number", "minimum": 0, "maximum": 1}),
+        "p_value": or_null(SHARE),
+        "level": SHARE,
+        "parts": exactly(dict.fromkeys(("seeds", "search", "images"), or_null(NUMBER))),
+        "better": SHARE,
     }
 )
+VERDICT = exactly(
+    {
+        "word": {"enum": ["helps", "no clear difference", "hurts", "withheld"]},
+        "reason": or_null(TEXT),
+    }
+)
+OUTCOMES = ("total", "complete", "pruned", "failed", "diverged")
 ARM = exactly(
     {
         "lambda": or_null({"type": "number", "minimum": 0}),
@@ -53,7 +64,10 @@ ARM = exactly(
         "val_top1": or_null(PERCENT),
         "test_top1": or_null(SCORES),
         "epochs_run": COUNT,
+        "full_trainings": COUNT,
+        "edges": {"type": "object", "additionalProperties": {"enum": ["low", "high"]}},
         "gain": or_null(GAIN),
+        "verdict": or_null(VERDICT),
     }
 )
 STUDY = exactly(
@@ -68,10 +82,11 @@ STUDY = exactly(
             "additionalProperties": ARM,
             "minProperties": 2,
         },
-        "trials": exactly(dict.fromkeys(("total", "complete", "pruned", "failed"), COUNT)),
+        "trials": exactly(dict.fromkeys(OUTCOMES, COUNT)),
         "epochs": exactly({"run": COUNT, "full_budget": COUNT}),
         "seconds": {"type": "number", "minimum": 0},
         "split_hash": TEXT,
+        "looks": {"type": "array", "items": exactly({"seeds": COUNT, "alpha": SHARE})},
         "published": or_null({"type": "object"}),
     }
 )
@@ -105,7 +120,7 @@ TRIAL = exactly(
         "study": TEXT,
         "phase": {"enum": ["search", "finalists", "confirm"]},
         "arm": TEXT,
-        "state": {"enum": ["COMPLETE", "PRUNED", "FAILED", "RUNNING"]},
+        "state": {"enum": ["COMPLETE", "PRUNED", "DIVERGED", "FAILED", "RUNNING"]},
         "config": CONFIG,
         "epochs": {"type": "array", "items": EPOCH},
         "test": or_null({"type": "object", "additionalProperties": NUMBER}),

@@ -146,6 +146,7 @@ def test_counts_and_epochs_add_up(finished: Finished) -> None:
             "complete": states.count("COMPLETE"),
             "pruned": states.count("PRUNED"),
             "failed": 0,
+            "diverged": 0,
         }
         run = {arm: sum(len(r["epochs"]) for r in rows if r["arm"] == arm) for arm in study["arms"]}
         assert {name: arm["epochs_run"] for name, arm in study["arms"].items()} == run

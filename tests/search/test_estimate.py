@@ -42,13 +42,25 @@ def test_first_rung_agrees_with_the_uniform_rank_of_each_arrival() -> None:
     assert ladder(12, plan())[1].trials == pytest.approx(exact, rel=0.03)
 
 
-def test_ladder_agrees_with_campaigns() -> None:
+@pytest.mark.parametrize("full", [0, 4, 12])
+def test_ladder_agrees_with_campaigns(full: int) -> None:
     counts = []
     for seed in range(12):
         one = plan(("digits/compact_cnn",), finalists=(0, 0), seeds=0, arms=(arm("pc", 12),))
-        state = drive(one.model_copy(update={"seed": seed}), listener=silent, width=1).state
+        changes = {"seed": seed, "full_trainings": full}
+        state = drive(one.model_copy(update=changes), listener=silent, width=1).state
         counts.append(sum(len(trial.epochs) for trial in state.trials.values()))
-    assert fmean(counts) == pytest.approx(expected_epochs(12, plan()), rel=0.2)
+    sparing = plan().model_copy(update={"full_trainings": full})
+    assert fmean(counts) == pytest.approx(expected_epochs(12, sparing), rel=0.2 if full < 12 else 0)
+    assert ladder(12, sparing)[-1].trials >= full
+
+
+def test_full_trainings_by_hand() -> None:
+    """Of two trials one is the better one; both are trained to the end where both are wanted."""
+    both = plan().model_copy(update={"full_trainings": 5})
+    assert [level.trials for level in ladder(2, both)] == [2, 2, 2]
+    one = plan().model_copy(update={"full_trainings": 1})
+    assert ladder(2, one) == ladder(2, plan()), "the best is trained to the end in any case"
 
 
 def test_no_rung_means_that_all_trials_run_to_the_end() -> None:
