@@ -136,12 +136,17 @@ class LambdaCurve:
         if not others:
             return f"{first}, and every other value is worse by more than the error."
         if len(others) == len(self.points) - 1:
-            text = f"{first}, but none of the other {len(others)} values differs from it"
+            text = f"{first}, but none of the other values differs from it"
         else:
             listed = ", ".join(f"{point.lambda_over_n:.3g}" for point in others)
             text = f"{first}, but these do not differ from it: {listed}"
-        open_ = 0 in (point.lambda_over_n for point in self.near_best)
-        return f"{text} (within error).{' Whether λ > 0 helps is left open.' if open_ else ''}"
+        if best.lambda_over_n == 0:
+            end = " No λ > 0 looks better than plain cross-entropy."
+        elif 0 in (point.lambda_over_n for point in others):
+            end = " Whether λ > 0 helps is left open."
+        else:
+            end = ""
+        return f"{text} (within error).{end}"
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain data."""
