@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -12,20 +13,18 @@ from rich.text import Text
 from pcsearch.cli.text import NOTHING, count
 from pcsearch.results.lambda_curve import CAVEAT, CurvePoint, Difference, LambdaCurve
 
-_NUMBERS = 55
-"""Columns that the numbers take, with the gaps behind them."""
-
-_NARROWEST, _WIDEST = 15, 45
+_PADDING, _GAP = 2, 3  # behind a column; with the box's own space between two
+_NARROWEST, _WIDEST = 8, 45
+"""Cells that the drawing takes; where fewer are left, it is left out."""
 
 
 def probe_view(curve: LambdaCurve, columns: int) -> RenderableType:
     """What was tried, the table with the curve, and what follows from it."""
-    width = max(_NARROWEST, min(_WIDEST, columns - _NUMBERS))
     return Group(
         Text.assemble((curve.study, "bold"), f": {_what(curve)}"),
         Text(curve.features.sentence()),
         Text(),
-        _table(curve, width),
+        _table(curve, columns),
         Text(),
         Text(curve.conclusion(), "bold"),
         *(Text(line, "yellow") for line in curve.notes),
@@ -46,24 +45,31 @@ def _what(curve: LambdaCurve) -> str:
     return f"{images}, {curve.num_classes} classes; {heads}; {seconds:.0f} s"
 
 
-def _table(curve: LambdaCurve, width: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+def _table(curve: LambdaCurve, columns: int) -> Table:
     value = "top-1" if curve.metric == "top1" else "class top-1"
-    for heading in ("λ/N", "λ", f"{value} ± s.e."):
+    headings = ("λ/N", "λ", f"{value} ± s.e.", "minus λ = 0 [95 %]")
+    rows = [_numbers(point) for point in curve.points]
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _PADDING, 0, 0))
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("minus λ = 0 [95 %]", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    scale = _Scale(curve, width)
-    for point in curve.points:
-        table.add_row(
-            f"{point.lambda_over_n:.3g}",
-            f"{point.lambda_:.3g}",
-            f"{point.value:.1f} ± {point.standard_error:.1f}",
-            NOTHING if point.gain is None else _interval(point.gain),
-            scale.row(point),
-            style="bold" if point is curve.best else "",
-        )
+    taken = sum(_GAP + max(map(cell_len, cells)) for cells in zip(headings, *rows, strict=True))
+    scale = None
+    if columns - taken - _PADDING >= _NARROWEST:
+        scale = _Scale(curve, min(_WIDEST, columns - taken - _PADDING))
+        table.add_column("", no_wrap=True)
+    for point, row in zip(curve.points, rows, strict=True):
+        drawing = () if scale is None else (scale.row(point),)
+        table.add_row(*row, *drawing, style="bold" if point is curve.best else "")
     return table
+
+
+def _numbers(point: CurvePoint) -> tuple[str, ...]:
+    return (
+        f"{point.lambda_over_n:.3g}",
+        f"{point.lambda_:.3g}",
+        f"{point.value:.1f} ± {point.standard_error:.1f}",
+        NOTHING if point.gain is None else _interval(point.gain),
+    )
 
 
 def _interval(gain: Difference) -> str:

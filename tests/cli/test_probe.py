@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,13 +101,11 @@ def text_of(columns: int) -> str:
     return capture.get()
 
 
-@pytest.mark.parametrize("columns", [60, 80, 100, 200])
+@pytest.mark.parametrize("columns", [70, 80, 100, 200])
 def test_the_view_fits_and_draws_the_differences(columns: int) -> None:
     text = text_of(columns)
     lines = text.splitlines()
-    assert max(map(cell_len, lines)) <= max(columns, 72)
-    if columns < 80:
-        return
+    assert max(map(cell_len, lines)) <= columns
     words = " ".join(text.split())
     for part in (
         "1,200 images trained on and 300 validated on, 50 classes",
@@ -127,3 +126,16 @@ def test_the_view_fits_and_draws_the_differences(columns: int) -> None:
     drawn = worst[:zero].count("─") + 1
     cells_per_point = (zero - worst.index("○")) / 9
     assert drawn == pytest.approx(4 * cells_per_point + 1, abs=1.5)
+
+
+def test_numbers_are_not_cut_for_the_drawing() -> None:
+    wide = replace(CURVE.points[2], gain=Difference(-16.7, -261.2, 227.9))
+    curve = replace(CURVE, points=(*CURVE.points[:2], wide))
+    for columns, drawn in ((55, False), (80, True)):
+        console = Console(width=columns, color_system=None)
+        with console.capture() as capture:
+            console.print(probe_view(curve, columns))
+        (line,) = (line for line in capture.get().splitlines() if "261" in line)
+        assert line.split()[:5] == ["0.5", "25", "43.0", "±", "1.2"]
+        assert "-16.7 [-261.2, +227.9]" in line
+        assert ("●" in line or "○" in line) == drawn
