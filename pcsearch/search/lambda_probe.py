@@ -100,9 +100,15 @@ def _curve(
         options=recipe.options_for(name),
         seed=derive_seed(recipe.search.seed, "probe", study),
     )
-    features = _features(recipe, dataset, backbone, lambda *n: progress(f"{study} features", *n))
-    between = time.perf_counter()
     train = recipe.train_for(name)
+    features = _features(
+        recipe,
+        dataset,
+        backbone,
+        lambda *numbers: progress(f"{study} features", *numbers),
+        channels_last=bool(train["channels_last"]),
+    )
+    between = time.perf_counter()
     settings = HeadSettings(
         lambdas=tuple(fraction * facts.num_classes for fraction in fractions),
         rates=RATES,
@@ -152,6 +158,8 @@ def _features(
     dataset: PreparedDataset,
     backbone: Backbone,
     progress: Callable[[int, int], None],
+    *,
+    channels_last: bool,
 ) -> FrozenFeatures:
     """Of all training images, cropped at the centre."""
     training = dataset.training
@@ -162,9 +170,10 @@ def _features(
         preprocessing_for(recipe, dataset.facts.dataset),
         batch_size=IMAGES_AT_ONCE,
         device="cpu",
-        channels_last=True,
+        channels_last=channels_last,
     )
-    backbone.module.to(memory_format=torch.channels_last)
+    if channels_last:
+        backbone.module.to(memory_format=torch.channels_last)
     return extract_features(backbone, batches, progress=progress)
 
 
