@@ -16,7 +16,7 @@ from pcsearch.models import Backbone, build_backbone
 from pcsearch.models.custom import is_reference
 from pcsearch.recipe.schema import Recipe
 from pcsearch.results.lambda_curve import (
-    BoolArray,
+    CurvePoint,
     FeatureFacts,
     LambdaCurve,
     curve_points,
@@ -90,7 +90,7 @@ def _curve(
     repeats: int,
     progress: Progress,
 ) -> LambdaCurve:
-    facts, training = dataset.facts, dataset.training
+    facts = dataset.facts
     study = f"{facts.dataset}/{name}"
     began = time.perf_counter()
     backbone = build_backbone(
@@ -115,18 +115,8 @@ def _curve(
         epochs=EPOCHS,
         **{key: train[key] for key in ("batch_size", "pairing", "variant")},
     )
-    hits = _hits(recipe, dataset, features, settings, repeats, study, progress)
-    splits = [split_of(recipe, training, repeat) for repeat in range(repeats)]
-    given = training.given_val is not None
-    points = curve_points(
-        fractions,
-        facts.num_classes,
-        RATES,
-        hits,
-        [image_weights(training.labels[split.val], recipe.metric) for split in splits],
-        given_split=given,
-        val_per_fit=facts.images.val / facts.images.fit,
-    )
+    points = _points(recipe, dataset, features, settings, fractions, repeats, study, progress)
+    given = dataset.training.given_val is not None
     return LambdaCurve(
         study=study,
         num_classes=facts.num_classes,
@@ -177,29 +167,40 @@ def _features(
     return extract_features(backbone, batches, progress=progress)
 
 
-def _hits(
+def _points(
     recipe: Recipe,
     dataset: PreparedDataset,
     features: FrozenFeatures,
     settings: HeadSettings,
+    fractions: tuple[float, ...],
     repeats: int,
     study: str,
     progress: Progress,
-) -> list[BoolArray]:
-    """Of each repeat, which validation images the heads name right: [L, R, images]."""
+) -> tuple[CurvePoint, ...]:
+    """Train and validate all heads, a split after the other."""
+    training, facts = dataset.training, dataset.facts
     values = rotated(features.values)
-    labels = torch.from_numpy(dataset.training.labels)
-    hits = []
+    labels = torch.from_numpy(training.labels)
+    hits, weights = [], []
     for repeat in range(repeats):
         progress(f"{study} heads", repeat, repeats)
-        split = split_of(recipe, dataset.training, repeat)
+        split = split_of(recipe, training, repeat)
         fit, val = torch.from_numpy(split.fit), torch.from_numpy(split.val)
         inputs = scaled(values, fit)
         seed = derive_seed(recipe.search.seed, "probe", study, repeat)
-        heads = train_heads(inputs[fit], labels[fit], dataset.facts.num_classes, settings, seed)
+        heads = train_heads(inputs[fit], labels[fit], facts.num_classes, settings, seed)
         hits.append(correct_predictions(heads, inputs[val], labels[val]).numpy())
+        weights.append(image_weights(training.labels[split.val], recipe.metric))
     progress(f"{study} heads", repeats, repeats)
-    return hits
+    return curve_points(
+        fractions,
+        facts.num_classes,
+        settings.rates,
+        hits,
+        weights,
+        given_split=training.given_val is not None,
+        val_per_fit=facts.images.val / facts.images.fit,
+    )
 
 
 def _notes(
