@@ -11,19 +11,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pcsearch.recipe.arms import ARMS
 from pcsearch.recipe.space import SHARED, Space
 from pcsearch.search.disk import NetworkSize, checkpoint_bytes
+from pcsearch.search.tpe_options import sampler_version
 from pcsearch.search.trial import Phase
 
 if TYPE_CHECKING:
     from pcsearch.recipe.schema import Recipe
 
 JOURNAL_SCHEMA = 1
+LibraryVersion = Annotated[str, Field(pattern=r"^[A-Za-z0-9 .+_-]+$", max_length=100)]
 SHARED_KEYS = tuple(SHARED)
 """Hyperparameters that every arm has, in the order in which they are sampled."""
 
@@ -124,6 +126,8 @@ class Plan(_Data):
     grace_epochs: int
     reduction_factor: int
     sampler: str
+    sampler_version: LibraryVersion | None = None
+    """The library that proposes trials, as `optuna 5.0.0`; None in journals that do not say it."""
     startup_trials: int
     seed: int
     finalist_configs: int
@@ -187,6 +191,7 @@ def build_plan(
         grace_epochs=asha.grace_epochs,
         reduction_factor=asha.reduction_factor,
         sampler=search.sampler,
+        sampler_version=sampler_version(search.sampler),
         startup_trials=max(1, -(-search.trials // 4)) if startup is None else startup,
         seed=search.seed,
         finalist_configs=recipe.finalists.configs,
