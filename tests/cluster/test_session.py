@@ -121,7 +121,7 @@ def test_a_joined_cluster_keeps_its_own_niceness() -> None:
         os.environ.pop("RAY_worker_niceness", None)
         with ray_session("127.0.0.1:1") as capacity:
             assert "RAY_worker_niceness" not in os.environ
-            with pytest.raises(UserError, match="127.0.0.1:1"):
+            with pytest.raises(UserError, match=r"127\.0\.0\.1:1"):
                 capacity()
     finally:
         os.environ.clear()
