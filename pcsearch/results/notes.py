@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from pcsearch.results import formatting as fmt
+from pcsearch.results.clipping import clipping
 from pcsearch.results.edges import edges
 from pcsearch.results.objects import ArmSummary, Interruptions, StudySummary, Summary
 from pcsearch.results.stats import Gain
@@ -268,6 +269,7 @@ _ABOUT_STUDIES: tuple[StudyNotes, ...] = (
     _missing_seeds,
     _seeds_so_far,
     _guessing,
+    clipping,
     _chosen_anew,
     _borrowed,
     _verdicts,
