@@ -19,6 +19,7 @@ from pcsearch.errors import UserError
 from pcsearch.search.disk import FILES
 from pcsearch.search.estimate import Level, Work, estimate, ladder, training_seconds
 from pcsearch.search.plan import Plan, StudyPlan
+from pcsearch.search.pretraining import overlap
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,11 @@ def plan_view(plan: Plan, rates: Rates) -> RenderableType:
         *(
             Text(f"{study.id}: {line}")
             for study in plan.studies
-            for line in (*study.images.left_out(), *study.images.leaked(study.dataset))
+            for line in (
+                *study.images.left_out(),
+                *study.images.leaked(study.dataset),
+                *overlap(study),
+            )
         ),
         Text(),
         _trials(plan),

@@ -14,6 +14,7 @@ from pcsearch.results.edges import edges
 from pcsearch.results.objects import ArmSummary, Interruptions, StudySummary, Summary
 from pcsearch.results.stats import Gain
 from pcsearch.search.plan import StudyPlan
+from pcsearch.search.pretraining import overlap
 from pcsearch.search.state import CampaignState
 
 FEW_TEST_IMAGES = 200
@@ -98,6 +99,12 @@ def _given_up(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Ite
 def _images(plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     yield from plan.images.left_out()
     yield from plan.images.leaked(plan.dataset)
+
+
+def _pretraining(plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    """Once a dataset, whichever of its backbones began with such weights."""
+    studies = [study for study in state.plan.studies if study.dataset == plan.dataset]
+    yield from dict.fromkeys(line for study in studies for line in overlap(study))
 
 
 def _few_test_images(plan: StudyPlan, state: CampaignState) -> Iterator[str]:
@@ -260,6 +267,7 @@ def _published(study: StudySummary, plan: StudyPlan, state: CampaignState) -> It
 
 _ABOUT_DATASETS: tuple[Callable[[StudyPlan, CampaignState], Iterator[str]], ...] = (
     _images,
+    _pretraining,
     _few_test_images,
 )
 _ABOUT_STUDIES: tuple[StudyNotes, ...] = (

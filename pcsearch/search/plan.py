@@ -110,6 +110,8 @@ class StudyPlan(_Data):
     arms: tuple[ArmPlan, ...]
     checkpoint_bytes: int | None = None
     """About how large a checkpoint of one of its trials is; None where the network is unknown."""
+    pretrained_on: Literal["imagenet"] | None = None
+    """What its weights were trained on; None where nobody can say, and without weights."""
 
     def arm(self, name: str) -> ArmPlan:
         return next(arm for arm in self.arms if arm.name == name)
@@ -177,6 +179,7 @@ def build_plan(
                 if backbone in sizes
                 else None
             ),
+            pretrained_on="imagenet" if recipe.weights_for(backbone) == "imagenet" else None,
         )
         for fact in facts
         for backbone in recipe.backbones
