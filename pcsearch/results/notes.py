@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from pcsearch.results import formatting as fmt
+from pcsearch.results.ceiling import ceiling
 from pcsearch.results.clipping import clipping
 from pcsearch.results.edges import edges
 from pcsearch.results.objects import ArmSummary, Interruptions, StudySummary, Summary
@@ -277,6 +278,7 @@ _ABOUT_STUDIES: tuple[StudyNotes, ...] = (
     _missing_seeds,
     _seeds_so_far,
     _guessing,
+    ceiling,
     clipping,
     _chosen_anew,
     _borrowed,
