@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from pcsearch.errors import TrialError, UserError
 from pcsearch.train import epoch as epoch_module
 from pcsearch.train.evaluate import evaluate
+from pcsearch.train.objective import Objective
 
 from .helpers import MemoryBatches, TinyBackbone, perceptron, same, seeded, settings, state, train
 
@@ -162,6 +163,18 @@ def test_auxiliary_heads_add_their_weighted_cross_entropy() -> None:
     )
     (record,) = train(backbone, batches, settings(epochs=1))
     assert record.train_loss == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_auxiliary_heads_get_cross_entropy_and_no_pairwise_confusion() -> None:
+    """By hand: two images are one pair, whose squared distance counts λ times half."""
+    main = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    side = torch.tensor([[0.0, 3.0, 0.0], [1.0, 0.0, 0.0]])
+    labels = torch.tensor([0, 1])
+    distance = (main.softmax(1)[0] - main.softmax(1)[1]).square().sum()
+    expected = F.cross_entropy(main, labels) + 0.3 * F.cross_entropy(side, labels) + 0.25 * distance
+    loss, logits = Objective(settings(lambda_=0.5))((main, [side]), labels)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert torch.equal(logits, main)
 
 
 def test_the_head_alone_leaves_the_body_untouched() -> None:
