@@ -18,6 +18,7 @@ from pcsearch.cli.text import count
 from pcsearch.errors import UserError
 from pcsearch.search.disk import FILES
 from pcsearch.search.estimate import Level, Work, estimate, ladder, training_seconds
+from pcsearch.search.limits import limits
 from pcsearch.search.plan import Plan, StudyPlan
 from pcsearch.search.pretraining import overlap
 
@@ -127,6 +128,7 @@ def plan_view(plan: Plan, rates: Rates) -> RenderableType:
         Text(),
         *_ladder_lines(plan),
         *_totals(plan, rates),
+        *(Text(line) for line in limits(plan)),
         Text(),
     )
 

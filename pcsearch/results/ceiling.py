@@ -17,6 +17,9 @@ NEAR_PERFECT = 99.0
 FEW_WRONG = 3
 """Validation images; where fewer are wrong, configurations cannot be told apart."""
 
+MOSTLY_RIGHT = 80.0
+"""Percent; below, few wrong images are few images, and say nothing of the room."""
+
 
 def ceiling(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     """A note where the control's best search trial that has ended leaves too little room."""
@@ -26,7 +29,8 @@ def ceiling(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Itera
     best = max((_value(trial) for trial in ended), default=0.0)
     images = plan.images.val
     wrong = _wrong(best, images) if state.plan.metric == "top1" else None
-    if best < NEAR_PERFECT and (wrong is None or wrong >= FEW_WRONG):
+    few = wrong is not None and wrong < FEW_WRONG and best >= MOSTLY_RIGHT
+    if best < NEAR_PERFECT and not few:
         return
     has = "" if wrong is None else f" ({wrong} of {images} images wrong)"
     yield (

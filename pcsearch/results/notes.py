@@ -8,18 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
+from pcsearch.recipe.arms import CONTROL
 from pcsearch.results import formatting as fmt
 from pcsearch.results.ceiling import ceiling
 from pcsearch.results.clipping import clipping
 from pcsearch.results.edges import edges
 from pcsearch.results.objects import ArmSummary, Interruptions, StudySummary, Summary
 from pcsearch.results.stats import Gain
+from pcsearch.search.limits import few_test_images
 from pcsearch.search.plan import StudyPlan
 from pcsearch.search.pretraining import overlap
 from pcsearch.search.state import CampaignState
-
-FEW_TEST_IMAGES = 200
-"""Below this, the choice of test images matters more than the training seeds do."""
 
 GUESSING = 1.2
 """Times the accuracy of guessing one of the classes, up to which an arm has learnt nothing, unless
@@ -109,12 +108,8 @@ def _pretraining(plan: StudyPlan, state: CampaignState) -> Iterator[str]:
 
 
 def _few_test_images(plan: StudyPlan, state: CampaignState) -> Iterator[str]:
-    images = plan.images.test
-    if state.plan.confirm_seeds and 0 < images < FEW_TEST_IMAGES:
-        yield (
-            f"There are only {images} test images: one is {100 / images:.1f} points, and other "
-            "images of the same classes may give another gain."
-        )
+    if state.plan.confirm_seeds:
+        yield from few_test_images(plan.images)
 
 
 def _failed_trials(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
@@ -223,14 +218,23 @@ def _verdicts(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Ite
     name = fmt.headline(study)
     gain = study.arms[name].gain if name else None
     if name and gain:
-        yield f"{fmt.label(name)} against control: {fmt.gain_text(gain)}: {_verdict(gain)}"
+        verdict = _verdict(gain, _pairs(study, name))
+        yield f"{fmt.label(name)} against control: {fmt.gain_text(gain)}: {verdict}"
 
 
-def _verdict(gain: Gain) -> str:
+def _pairs(study: StudySummary, name: str) -> int:
+    """Confirm seeds that an arm and the control have in common."""
+    both = (study.arms[name].test_top1, study.arms[CONTROL].test_top1)
+    return len(set.intersection(*(set(one.seeds) if one else set() for one in both)))
+
+
+def _verdict(gain: Gain, pairs: int) -> str:
     if gain.includes_zero is None or gain.p_value is None:
+        if pairs == 1:
+            return "one pair of trainings gives no interval, so this is no evidence either way."
         return (
-            "a single pair of trainings, or pairs that all differ by the same, give no interval, "
-            "so this is no evidence either way."
+            f"all {pairs} pairs of trainings differ by the same, which gives no interval, so this "
+            "is no evidence either way."
         )
     if gain.includes_zero:
         return "the interval includes zero, so this is no evidence either way."
@@ -242,10 +246,11 @@ def _others(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Itera
     for name in fmt.other_arms(study):
         arm = study.arms[name]
         if arm.config:
-            yield f"{fmt.label(name)}: {_arm_line(arm)}"
+            pairs = _pairs(study, name) if arm.gain else 0
+            yield f"{fmt.label(name)}: {_arm_line(arm, pairs)}"
 
 
-def _arm_line(arm: ArmSummary) -> str:
+def _arm_line(arm: ArmSummary, pairs: int) -> str:
     what = "smoothing" if arm.lambda_ is None else "λ"
     line = (
         f"{what} {fmt.strength(arm)}, val top-1 {fmt.percent(arm.val_top1)}, "
@@ -253,7 +258,7 @@ def _arm_line(arm: ArmSummary) -> str:
     )
     if arm.gain is None:
         return line + "."
-    return f"{line}, against control {fmt.gain_text(arm.gain)}: {_verdict(arm.gain)}"
+    return f"{line}, against control {fmt.gain_text(arm.gain)}: {_verdict(arm.gain, pairs)}"
 
 
 def _published(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:

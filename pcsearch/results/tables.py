@@ -155,7 +155,9 @@ def accuracies(summary: Summary, treated: str) -> str:
         "Accuracies in percent. val: what each arm was chosen by, hence optimistic.",
         f"test: mean ± std over {over}.",
     ]
-    if any("control" in study.arms for study in summary.studies):
+    if seeds and max(seeds) == 1:
+        parts[-1] = "test: of 1 confirm seed, which gives neither ± nor an interval."
+    elif any("control" in study.arms for study in summary.studies):
         parts.append(
             f"gain: {treated} − control, paired by seed; its 95 % interval (paired t) covers "
             "training seeds, on these test images, given the chosen configurations."

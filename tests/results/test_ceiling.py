@@ -49,9 +49,9 @@ def test_too_little_room_is_said(val: int, control: float, has: str) -> None:
     assert said(val, flat(control)) == [f"The control's best validation accuracy is {has} points."]
 
 
-@pytest.mark.parametrize(("val", "control"), [(1000, 98.9), (20, 85.0), (300, 98.99)])
+@pytest.mark.parametrize(("val", "control"), [(1000, 98.9), (20, 85.0), (300, 98.99), (4, 50.0)])
 def test_enough_room_is_not(val: int, control: float) -> None:
-    """Of 300 images, 3 are wrong; and what the other arms reach does not matter."""
+    """Of 300 images, 3 are wrong, of 4 half; what the other arms reach does not matter."""
     assert said(val, flat(control, pc=99.9)) == []
 
 
@@ -64,6 +64,11 @@ def test_a_mean_over_classes_does_not_say_how_many_images_are_wrong() -> None:
 def test_without_a_searched_control_nothing_is_known() -> None:
     study = study_plan(arms=(borrowing_control(), pc_arm()))
     state = simulate(campaign_plan(study), curve=flat(99.9, 99.9))
+    assert not any("could gain" in line for line in notes(summarise(state), state))
+
+
+def test_before_a_trial_has_ended_nothing_is_known() -> None:
+    state = simulate(campaign_plan(), curve=flat(99.9), most_epochs=1, width=2)
     assert not any("could gain" in line for line in notes(summarise(state), state))
 
 
