@@ -83,8 +83,11 @@ def plan_all(
     recipes = load_recipes(sources, overrides, images)
     datasets = [open_datasets(recipe) for recipe in recipes]
     networks = [check_networks(recipe, download=False) for recipe in recipes]
+    watcher = observer or Silent()
+    for line in (line for reports in networks for one in reports for line in one.warnings()):
+        watcher.noted(line)
     return [
-        plan_recipe(recipe, opened, reports, observer or Silent())
+        plan_recipe(recipe, opened, reports, watcher)
         for recipe, opened, reports in zip(recipes, datasets, networks, strict=True)
     ]
 

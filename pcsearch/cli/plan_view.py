@@ -19,7 +19,9 @@ from pcsearch.errors import UserError
 from pcsearch.search.disk import FILES
 from pcsearch.search.estimate import Level, Work, estimate, ladder, training_seconds
 from pcsearch.search.gain import detectable_gain
+from pcsearch.search.limits import limits
 from pcsearch.search.plan import Plan, StudyPlan
+from pcsearch.search.pretraining import overlap
 
 
 @dataclass(frozen=True)
@@ -122,14 +124,18 @@ def plan_view(plan: Plan, rates: Rates) -> RenderableType:
         *(
             Text(f"{study.id}: {line}")
             for study in plan.studies
-            for line in (*study.images.left_out(), *study.images.leaked(study.dataset))
+            for line in (
+                *study.images.left_out(),
+                *study.images.leaked(study.dataset),
+                *overlap(study),
+            )
         ),
         Text(),
         _trials(plan),
         Text(),
         *_ladder_lines(plan),
         *_totals(plan, rates),
-        *_what_it_shows(plan),
+        *(Text(line) for line in limits(plan)),
         Text(),
     )
 
@@ -216,30 +222,6 @@ def _totals(plan: Plan, rates: Rates) -> list[RenderableType]:
         price = f"{plan.price_per_node_hour:g} a node-hour"
         lines.append(f"The search ends early enough to cost {plan.budget_cost:g}, at {price}.")
     return [Text(line) for line in lines]
-
-
-def _what_it_shows(plan: Plan) -> list[RenderableType]:
-    """How small a gain the planned seeds and the test images can tell."""
-    lines: list[RenderableType] = []
-    seeds = plan.looks[-1]
-    for study in plan.studies:
-        if seeds < 2 or study.images.test < 2:
-            continue
-        least = detectable_gain(seeds, study.images.test)
-        line = (
-            f"{study.id}: {seeds} seeds and {study.images.test:,} test images tell a gain of about "
-            f"{least:.1f} points (8 times in 10). {_for_one_point(study.images.test)}"
-        )
-        lines.append(Text(line))
-    return lines
-
-
-def _for_one_point(test_images: int) -> str:
-    """How many seeds a gain of one point takes, or that no number of them does."""
-    enough = next((n for n in (5, 10, 20, 40, 80) if detectable_gain(n, test_images) <= 1), None)
-    if enough is None:
-        return "One point takes more test images, however many seeds."
-    return f"One point takes about {enough} seeds."
 
 
 def _ladder(plan: Plan) -> tuple[Level, ...]:

@@ -114,6 +114,7 @@ INSTEAD = [
     ("datasets: []\nbackbones: [resnet50]\nasha: {max_epochs: 9}", "1: datasets is empty, but must name at least one"),
     ("datasets: [images]\nbackbones: [resnet50]\nasha: {max_epochs: 9}", "1: datasets: dataset images needs a folder: give --images FOLDER, or data.images=FOLDER"),
     ("datasets: [digits]\nbackbones: [res net]\nasha: {max_epochs: 9}", '2: backbones: "res net" must be the name of a backbone or module:function'),
+    ("datasets: [digits, imagenet_dogs]\nbackbones: [resnet50, compact_cnn]\nweights: {compact_cnn: none}\nasha: {max_epochs: 9}", "3: weights is imagenet for resnet50, but these weights were trained on the images that validate imagenet_dogs: give weights=none, or data.allow_pretraining_overlap=true if that is meant"),
     ("datasets: [digits]\nbackbones: [compact_cnn]\nasha: {max_epochs: 9}", '1: weights: there are no imagenet weights for compact_cnn: use "none" or a path'),
     ("datasets: [digits]\nbackbones: [resnet50]", "1: asha.max_epochs: missing: every recipe needs it, as in asha.max_epochs=9"),
     ("datasets: [digits]\nbackbones: [resnet50]\nasha: {max_epochs: 3, grace_epochs: 4}", "3: asha.grace_epochs is 4, but must be at most asha.max_epochs (3)"),
