@@ -28,7 +28,7 @@ IN_A_FILE = [
     ("search: {lambda_over_n: {low: 0, high: 1, log: true}}", "4: search.lambda_over_n has a lower end of 0, but must be greater than 0 with log: true"),
     ("search: {lambda_over_n: {low: 0}}", "4: search.lambda_over_n is {low: 0}, but must be a number, [low, high], {low: , high: , log: true} or {choices: [...]}"),
     ("search: {lambda_over_n: null}", "4: search.lambda_over_n is null, but must be a number, [low, high], {low: , high: , log: true} or {choices: [...]}"),
-    ("search: {lr: .inf}", "4: search.lr is inf, but must be a number, [low, high], {low: , high: , log: true} or {choices: [...]}"),
+    ("search: {lr: .inf}", "4: search.lr is inf, but must be auto, a number, [low, high], {low: , high: , log: true} or {choices: [...]}"),
     ("search: {lr: 0}", "4: search.lr is 0, but must be a number, greater than 0"),
     ("search: {batch_size: [8, 16, 32]}", "4: search.batch_size is [8, 16, 32], but a list must be [low, high]; to choose among values write {choices: [...]}"),
     ("search: {batch_size: {choices: [8, 8]}}", "4: search.batch_size is [8, 8], but its values must differ"),
