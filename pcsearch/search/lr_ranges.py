@@ -283,6 +283,7 @@ def _trained(
                 backbone,
                 batches,
                 settings,
+                dataset.facts.num_classes,
                 device=device,
                 micro_batches=micro_batches,
                 progress=progress,

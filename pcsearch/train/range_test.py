@@ -20,6 +20,7 @@ from torch import Tensor
 from pcsearch.errors import TrialError
 from pcsearch.train.epoch import EpochTrainer
 from pcsearch.train.failures import explained
+from pcsearch.train.objective import Objective
 from pcsearch.train.optimizer import build_optimizer
 from pcsearch.train.schedule import Schedule
 from pcsearch.train.settings import FitSettings
@@ -35,6 +36,12 @@ ENDS = {"sgd": (1e-5, 1.0), "adamw": (1e-6, 0.1)}
 
 RISE = 0.35
 """Nats above the minimum from which on the loss rises clearly; noise alone stays below."""
+
+BACK = 0.7
+"""Share of the way back to chance that is as clear a rise, of a loss that had left it."""
+
+LEFT_CHANCE = 0.2
+"""Nats below chance from which on a loss has left it."""
 
 DIVERGED = 4.0
 """Nats above the minimum from which on training is lost."""
@@ -60,10 +67,12 @@ class LossCurve:
     """The losses of one growing rate: `losses[i]` before the update at the i-th rate.
 
     There may be fewer losses than rates: the training was lost then. Infinite ones were not finite.
+    `chance` is the loss of a network that finds all classes equally likely.
     """
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
+    chance: float
 
 
 def growing_rates(optimizer: str, steps: int = STEPS) -> tuple[float, ...]:
@@ -77,8 +86,9 @@ def lr_range(curves: Sequence[LossCurve]) -> tuple[float, float]:
 
     The upper end is the last rate before the loss has clearly risen, or, where that is more, a
     fifth of the rate at which training is lost. Networks with batch normalisation need the second:
-    their loss rises early, and falls again in a longer training. The lower end is a fiftieth of it.
-    Ends have two significant digits.
+    their loss rises early, and falls again in a longer training. A network without may collapse to
+    equal probabilities instead, which a regulariser makes cheap: so the way back to chance counts.
+    The lower end is a fiftieth of the upper one. Ends have two significant digits.
 
     Raises:
         RangeTestError: the loss rises or is not finite from the first, or never changes.
@@ -89,7 +99,9 @@ def lr_range(curves: Sequence[LossCurve]) -> tuple[float, float]:
         raise RangeTestError("the loss is not finite, or rises, from the first rate on")
     lowest = min(losses)
     bottom = losses.index(lowest)
-    risen = _first(losses, bottom, lowest + RISE)
+    left = min(curve.chance for curve in curves) - lowest
+    rise = min(RISE, BACK * left) if left >= LEFT_CHANCE else RISE
+    risen = _first(losses, bottom, lowest + rise)
     lost = _first(losses, bottom, lowest + DIVERGED)
     if risen is not None and risen <= _REACH:
         raise RangeTestError("the loss is not finite, or rises, from the first rate on")
@@ -124,6 +136,7 @@ def measure_curve(
     backbone: Backbone,
     batches: TrainBatches,
     settings: FitSettings,
+    classes: int,
     *,
     device: torch.device | str,
     steps: int = STEPS,
@@ -166,7 +179,9 @@ def measure_curve(
             progress(step + 1)
             if _is_lost(losses):
                 break
-    return LossCurve(rates, tuple(losses))
+    equal, labels = torch.zeros(2, classes), torch.tensor([0, 1])
+    chance, _ = Objective(settings)(equal, labels)
+    return LossCurve(rates, tuple(losses), chance.item())
 
 
 @dataclass(frozen=True)
@@ -187,14 +202,14 @@ def _step(trainer: EpochTrainer, group: list[tuple[Tensor, Tensor]], number: int
 
 
 def _is_lost(losses: Sequence[float]) -> bool:
-    """Whether nothing can come any more: a loss is not finite, or five in a row are far up."""
+    """Whether nothing can come any more: a loss is not finite, or most of five are far up."""
     if not math.isfinite(losses[-1]):
         return True
     window = 2 * _REACH + 1
-    if len(losses) < 2 * window:
+    if len(losses) < window:
         return False
     medians = [median(losses[end - window : end]) for end in range(window, len(losses) + 1)]
-    return min(losses[-window:]) >= min(medians) + DIVERGED
+    return medians[-1] >= min(medians) + DIVERGED
 
 
 def _endless(batches: TrainBatches, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
