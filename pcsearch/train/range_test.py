@@ -40,8 +40,8 @@ RISE = 0.35
 BACK = 0.7
 """Share of the way back to chance that is as clear a rise, of a loss that had left it."""
 
-LEFT_CHANCE = 0.2
-"""Nats below chance from which on a loss has left it."""
+LEFT_CHANCE = 0.1
+"""Nats below chance from which on a loss has left it, and the least that counts as a rise."""
 
 DIVERGED = 4.0
 """Nats above the minimum from which on training is lost."""
@@ -100,7 +100,7 @@ def lr_range(curves: Sequence[LossCurve]) -> tuple[float, float]:
     lowest = min(losses)
     bottom = losses.index(lowest)
     left = min(curve.chance for curve in curves) - lowest
-    rise = min(RISE, BACK * left) if left >= LEFT_CHANCE else RISE
+    rise = min(RISE, max(LEFT_CHANCE, BACK * left)) if left >= LEFT_CHANCE else RISE
     risen = _first(losses, bottom, lowest + rise)
     lost = _first(losses, bottom, lowest + DIVERGED)
     if risen is not None and risen <= _REACH:

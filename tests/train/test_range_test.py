@@ -50,7 +50,7 @@ def test_falls_then_explodes_at_once() -> None:
 
 def test_rises_early_but_is_lost_late() -> None:
     # 0.4 above the minimum from step 20 (0.001) on, 5 above it from step 40 (0.1) on: 0.1 / 5
-    rises = curve((10, 2.3), (10, 2.15), (20, 2.55), (11, 7.0))
+    rises = curve((10, 2.35), (10, 2.25), (20, 2.65), (11, 7.0))
     assert lr_range([rises]) == (0.0004, 0.02)
 
 
@@ -81,7 +81,7 @@ def test_chance_is_the_loss_of_equal_probabilities() -> None:
 
 def test_a_loss_below_zero_is_as_good_as_any() -> None:
     """A rewarded entropy makes it so; multiples of the minimum would mean nothing."""
-    shifted = curve((10, -7.7), (10, -7.85), (20, -7.45), (11, -3.0), chance=-7.7)
+    shifted = curve((10, -7.7), (10, -7.75), (20, -7.35), (11, -3.0), chance=-7.7)
     assert lr_range([shifted]) == (0.0004, 0.02)
 
 
