@@ -84,11 +84,11 @@ def growing_rates(optimizer: str, steps: int = STEPS) -> tuple[float, ...]:
 def lr_range(curves: Sequence[LossCurve]) -> tuple[float, float]:
     """The range of learning rates to search, from range tests over the same rates.
 
-    The upper end is the last rate before the loss has clearly risen, or, where that is more, a
-    fifth of the rate at which training is lost. Networks with batch normalisation need the second:
-    their loss rises early, and falls again in a longer training. A network without may collapse to
-    equal probabilities instead, which a regulariser makes cheap: so the way back to chance counts.
-    The lower end is a fiftieth of the upper one. Ends have two significant digits.
+    The upper end is the last rate before the loss has clearly risen. A network may collapse to
+    equal probabilities, which a regulariser makes cheap: so the way back to chance counts. Where
+    so short a training does not get below chance, its early rise says little, as for fine-tuned
+    networks with batch normalisation. There a fifth of the rate at which training is lost counts,
+    if that is more. The lower end is a fiftieth of the upper one. Ends have two significant digits.
 
     Raises:
         RangeTestError: the loss rises or is not finite from the first, or never changes.
@@ -108,7 +108,7 @@ def lr_range(curves: Sequence[LossCurve]) -> tuple[float, float]:
     if max(losses) - lowest < LEAST_CHANGE:
         raise RangeTestError("the loss neither falls nor rises at any rate: nothing is learned")
     upper = rates[-1] if risen is None else rates[risen - 1]
-    if lost is not None:
+    if lost is not None and left < LEFT_CHANCE:
         upper = max(upper, rates[lost] / SAFETY)
     return _rounded(upper / WIDTH), _rounded(upper)
 

@@ -54,6 +54,12 @@ def test_rises_early_but_is_lost_late() -> None:
     assert lr_range([rises]) == (0.0004, 0.02)
 
 
+def test_one_that_had_learned_before_it_rose_goes_by_its_rise() -> None:
+    # 1.0 below chance before; the last rate before the rise is 10^(19/10 - 5) = 0.00079
+    rises = curve((10, 2.3), (10, 1.3), (20, 1.7), (11, 7.0))
+    assert lr_range([rises]) == (1.6e-05, 0.00079)
+
+
 def test_rises_clearly_and_is_never_lost() -> None:
     # from step 46 on; the last rate before is 10^(45/10 - 5) = 0.316
     rises = curve((30, 3.0), (16, 2.9), (5, 3.3))
