@@ -97,7 +97,7 @@ def campaign(recipe_name: str, overrides: Sequence[str], seed: int, spoil: float
 
 def _spoil(trial_run: Any, share: float) -> None:
     """In the arm `pc`, train plain cross-entropy on labels of which a share is wrong."""
-    batches, settings = trial_run._fit_batches, trial_run.fit_settings
+    batches, settings = trial_run.fit_batches, trial_run.fit_settings
     spoilt = False
 
     def fit_settings(recipe: Any, backbone: str, spec: Any) -> Any:
@@ -116,7 +116,7 @@ def _spoil(trial_run: Any, share: float) -> None:
             training = type(training)(**{**vars(training), "labels": labels})
         return batches(recipe, dataset, training, *rest)
 
-    trial_run.fit_settings, trial_run._fit_batches = fit_settings, fit_batches
+    trial_run.fit_settings, trial_run.fit_batches = fit_settings, fit_batches
 
 
 def _one(arguments: tuple[str, tuple[str, ...], int, float]) -> dict[str, Any]:

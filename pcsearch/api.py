@@ -79,10 +79,14 @@ def plan_all(
     images: Path | None = None,
     observer: Observer | None = None,
 ) -> list[Plan]:
-    """The plans of recipes, without starting anything (images are decoded into the cache)."""
+    """The plans of recipes, without starting a campaign.
+
+    Images are decoded into the cache. A `search.lr: auto` is measured, for which ImageNet weights
+    are fetched where they are not there yet.
+    """
     recipes = load_recipes(sources, overrides, images)
     datasets = [open_datasets(recipe) for recipe in recipes]
-    networks = [check_networks(recipe, download=False) for recipe in recipes]
+    networks = [check_networks(recipe, download=recipe.measures_lr) for recipe in recipes]
     watcher = observer or Silent()
     for line in (line for reports in networks for one in reports for line in one.warnings()):
         watcher.noted(line)

@@ -58,7 +58,10 @@ def resume_run(
         opened, place = open_datasets(recipe), str(folder.address)
         name = PurePosixPath(place).name
         about = {"recipes": f"{name}, resumed", "runs": place, "name": name}
-        with made_ready([recipe], [opened], address, observer, about=about) as (ready,):
+        begun = None if state is None else state.plan
+        with made_ready([recipe], [opened], address, observer, about=about, begun=begun) as (
+            ready,
+        ):
             if state is not None:
                 _check_same(state.plan, ready.plan)
 

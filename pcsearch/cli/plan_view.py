@@ -20,6 +20,7 @@ from pcsearch.search.disk import FILES
 from pcsearch.search.estimate import Level, Work, estimate, ladder, training_seconds
 from pcsearch.search.gain import detectable_gain
 from pcsearch.search.limits import limits
+from pcsearch.search.lr_ranges import LR, sentences
 from pcsearch.search.plan import Plan, StudyPlan
 from pcsearch.search.pretraining import overlap
 
@@ -78,6 +79,11 @@ def plan_json(plan: Plan, rates: Rates) -> dict[str, Any]:
                 "confirm": sizes.confirm_trials,
             },
             "epochs": _epochs(sizes.expected, sizes.at_most),
+            "measured": {
+                arm.name: {key: [arm.space[key].low, arm.space[key].high] for key in arm.measured}
+                for arm in study.arms
+                if arm.measured
+            },
         }
         for study, sizes in zip(plan.studies, whole.studies, strict=True)
     ]
@@ -133,6 +139,7 @@ def plan_view(plan: Plan, rates: Rates) -> RenderableType:
         Text(),
         _trials(plan),
         Text(),
+        *_measured(plan),
         *_ladder_lines(plan),
         *_totals(plan, rates),
         *(Text(line) for line in limits(plan)),
@@ -157,6 +164,18 @@ def _trials(plan: Plan) -> Table:
         numbers = (*trials, *epochs)
         table.add_row(study.id, *(f"{number:,.0f}" for number in numbers))
     return table
+
+
+def _measured(plan: Plan) -> list[RenderableType]:
+    """The learning rates' ranges that were measured, by study and arm."""
+    lines = [
+        line
+        for study in plan.studies
+        for line in sentences(
+            study.id, {arm.name: arm.space[LR] for arm in study.arms if LR in arm.measured}
+        )
+    ]
+    return [*(Text(line) for line in lines), Text()] if lines else []
 
 
 def _table(what: str, numbers: Sequence[str]) -> Table:

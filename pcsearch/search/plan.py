@@ -96,6 +96,8 @@ class ArmPlan(_Data):
     fixed: dict[str, int | float]
     borrows: str | None = None
     """The arm whose chosen configuration this one repeats without its regulariser."""
+    measured: tuple[str, ...] = ()
+    """Dimensions whose range was measured, as their `auto` asks (see `search.lr_ranges`)."""
 
 
 class StudyPlan(_Data):

@@ -88,3 +88,14 @@ def test_a_budget_in_money_is_told_with_its_price() -> None:
     line = "The search ends early enough to cost 12.5, at 0.8 a node-hour."
     assert line in text_of(paid, NO_RATES)
     assert "early enough to cost" not in text_of(plan(), NO_RATES)
+
+
+def test_measured_ranges_are_shown_for_each_arm() -> None:
+    measured = {"measured": ("lr",)}
+    arms = (arm("control").model_copy(update=measured), arm("pc").model_copy(update=measured))
+    whole = plan(("digits/compact_cnn",), arms)
+    assert "digits/compact_cnn: lr 0.01 to 0.3, measured (control, pc)" in text_of(whole, NO_RATES)
+    (study,) = plan_json(whole, NO_RATES)["studies"]
+    assert study["measured"] == {"control": {"lr": [0.01, 0.3]}, "pc": {"lr": [0.01, 0.3]}}
+    assert "measured" not in text_of(ONE_TRIAL, NO_RATES)
+    assert plan_json(ONE_TRIAL, NO_RATES)["studies"][0]["measured"] == {}
