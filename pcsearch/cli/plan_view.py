@@ -244,8 +244,8 @@ def _totals(plan: Plan, rates: Rates) -> list[RenderableType]:
 
 
 def _ladder(plan: Plan) -> tuple[Level, ...]:
-    trials = [arm.trials for study in plan.studies for arm in study.arms if arm.trials]
-    return ladder(trials[0], plan) if trials else ()
+    searching = [(arm, study) for study in plan.studies for arm in study.arms if arm.trials]
+    return ladder(searching[0][0].trials, plan, searching[0][1]) if searching else ()
 
 
 def _epochs(expected: Work, at_most: Work) -> dict[str, float]:
