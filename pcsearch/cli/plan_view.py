@@ -18,8 +18,7 @@ from pcsearch.cli.text import count
 from pcsearch.errors import UserError
 from pcsearch.search.disk import FILES
 from pcsearch.search.estimate import Level, Work, estimate, ladder, training_seconds
-from pcsearch.search.gain import detectable_gain
-from pcsearch.search.limits import limits
+from pcsearch.search.limits import limits, smallest_gain
 from pcsearch.search.lr_ranges import LR, sentences
 from pcsearch.search.plan import Plan, StudyPlan
 from pcsearch.search.pretraining import overlap
@@ -92,12 +91,7 @@ def plan_json(plan: Plan, rates: Rates) -> dict[str, Any]:
         "studies": studies,
         "trials": whole.trials,
         "ladder": [{"epoch": level.epoch, "trials": level.trials} for level in _ladder(plan)],
-        "detectable_gain": {
-            study.id: detectable_gain(plan.looks[-1], study.images.test)
-            if plan.looks[-1] > 1 and study.images.test > 1
-            else None
-            for study in plan.studies
-        },
+        "detectable_gain": {study.id: smallest_gain(plan, study) for study in plan.studies},
         "epochs": _epochs(whole.expected, whole.at_most),
         "hours": None if hours["expected"] is None else hours,
         "cost": None if cost["expected"] is None else cost,

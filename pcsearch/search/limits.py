@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pcsearch.recipe.arms import CONTROL
 from pcsearch.search.gain import detectable_gain
-from pcsearch.search.plan import ImageCounts, Plan
+from pcsearch.search.plan import ImageCounts, Plan, StudyPlan
 
 FEW_TEST_IMAGES = 200
 """Below this, the choice of test images matters more than the training seeds do."""
@@ -46,28 +46,34 @@ def _seeds(plan: Plan) -> Iterator[str]:
         )
 
 
-def _gains(plan: Plan) -> Iterator[str]:
-    """How small a gain the planned seeds and the test images tell."""
-    names = {arm.name for study in plan.studies for arm in study.arms}
+def smallest_gain(plan: Plan, study: StudyPlan) -> float | None:
+    """About the gain in points that a study tells; None where it has no control or no interval."""
+    arms = {arm.name for arm in study.arms}
     seeds = plan.looks[-1]
-    if CONTROL not in names or len(names) < 2 or seeds < 2:
-        return
+    if CONTROL not in arms or len(arms) < 2 or seeds < 2 or study.images.test < 2:
+        return None
+    repeats = plan.finalist_repeats if plan.finalist_configs else 0
+    return detectable_gain(seeds, repeats, study.images.test)
+
+
+def _gains(plan: Plan) -> Iterator[str]:
+    """How small a gain the planned seeds and the test images tell, and what one point takes."""
     for study in plan.studies:
-        if study.images.test > 1:
-            least = detectable_gain(seeds, study.images.test)
+        least = smallest_gain(plan, study)
+        if least is not None:
             yield (
-                f"{study.id}: {seeds} seeds and {study.images.test:,} test images tell a gain of "
-                f"about {least:.1f} points in 8 of 10 campaigns. {_for_one_point(study.images)}"
+                f"{study.id}: {plan.looks[-1]} seeds and {study.images.test:,} test images tell a "
+                f"gain of about {least:.1f} points in 8 of 10 campaigns. "
+                f"{_for_one_point(study.images.test)}"
             )
 
 
-def _for_one_point(images: ImageCounts) -> str:
-    """How many seeds a gain of one point takes, or that no number of them is enough."""
-    enough = (seeds for seeds in (5, 10, 20, 40, 80) if detectable_gain(seeds, images.test) <= 1)
-    seeds = next(enough, None)
-    if seeds is None:
-        return "One point takes more test images, however many the seeds."
-    return f"One point takes about {seeds} seeds."
+def _for_one_point(test_images: int) -> str:
+    """How many seeds and repeats a gain of one point takes, or that none are enough."""
+    for times in (1, 2, 4, 8, 16, 32):
+        if detectable_gain(5 * times, 4 * times, test_images) <= 1:
+            return f"One point takes about confirm.seeds={5 * times} finalists.repeats={4 * times}."
+    return "One point takes more test images, whatever the number of seeds."
 
 
 def _images(plan: Plan) -> Iterator[str]:
