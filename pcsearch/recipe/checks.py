@@ -148,6 +148,20 @@ def check_budget(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(("budget", "cost"), message)
 
 
+def check_confirm(recipe: Recipe) -> Iterator[Finding]:
+    """Seeds that are added until a verdict is clear begin with enough to see them scatter."""
+    seeds, most = recipe.confirm.seeds, recipe.confirm.max_seeds
+    if recipe.confirm.until != "decided":
+        return
+    path, until = ("confirm", "seeds"), ("confirm", "until")
+    if seeds < 2:
+        message = f"is {seeds}, but must be at least 2 with confirm.until decided"
+        yield Finding(path, f"{message}: one pair of trainings shows no scatter", (until,))
+    elif seeds > most:
+        message = f"is {seeds}, but must be at most confirm.max_seeds ({most})"
+        yield Finding(path, message, (until, ("confirm", "max_seeds")))
+
+
 CHECKS: tuple[Check, ...] = (
     check_datasets,
     check_levels,
@@ -162,6 +176,7 @@ CHECKS: tuple[Check, ...] = (
     check_trials,
     check_training,
     check_budget,
+    check_confirm,
 )
 
 

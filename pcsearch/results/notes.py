@@ -17,6 +17,7 @@ from pcsearch.search.limits import few_test_images
 from pcsearch.search.plan import StudyPlan
 from pcsearch.search.pretraining import overlap
 from pcsearch.search.state import CampaignState
+from pcsearch.search.trial import UNTRAINED
 from pcsearch.search.verdict import learned_nothing
 
 StudyNotes = Callable[[StudySummary, StudyPlan, CampaignState], Iterator[str]]
@@ -137,10 +138,10 @@ def _divided(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iter
 
 
 def _missing_seeds(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
-    planned = len(state.plan.confirm_seeds)
+    planned = state.wanted_seeds(plan.id)
     for name, arm in study.arms.items():
         confirm = state.arms[plan.id, name].trials["confirm"]
-        failed = sum(trial.state == "FAILED" for trial in confirm)
+        failed = sum(trial.state in UNTRAINED for trial in confirm)
         done = len(arm.test_top1.seeds) if arm.test_top1 else 0
         if planned and failed == planned:
             yield f"{fmt.label(name)} has no test result: all {planned} confirm trials failed."
@@ -152,7 +153,7 @@ def _missing_seeds(study: StudySummary, plan: StudyPlan, state: CampaignState) -
 
 
 def _seeds_so_far(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
-    planned = len(state.plan.confirm_seeds)
+    planned = state.wanted_seeds(plan.id)
     arms = {name: state.arms[plan.id, name] for name in study.arms}
     ended = {
         name: sum(trial.state != "RUNNING" for trial in arm.trials["confirm"])

@@ -42,7 +42,7 @@ def summary_table(summary: Summary, width: int) -> RenderableType:
     title = Text(f"{summary.campaign} · {summary.status}", style="bold")
     counts = "trials: run / stopped early / failed. time: summed over trials."
     meaning = Text(f"{accuracies(summary, treated)}\n{counts}", style="dim")
-    for layout in (_one_line(treated), _two_lines(treated), _three_lines(treated)):
+    for layout in (_one_line(treated), _two_lines(treated), _four_lines(treated)):
         table = _table(layout, studies)
         if natural_width(table) <= width:
             return Group(title, table, meaning)
@@ -95,11 +95,14 @@ def _two_lines(treated: str) -> list[Column]:
     ]
 
 
-def _three_lines(treated: str) -> list[Column]:
+def _four_lines(treated: str) -> list[Column]:
     return [
         Column("dataset\nbackbone", lambda c: f"{c.dataset}\n{c.backbone}\nN = {c.classes}"),
-        Column(f"{_best(treated)}\nλ/N", lambda c: f"{c.strength}\n{c.fraction}", right=True),
-        Column(f"lr\n{treated}\ncontrol", lambda c: f"{c.rate}\n{c.control_rate}", right=True),
+        Column(
+            f"{_best(treated)}\nλ/N\nlr {treated}\ncontrol",
+            lambda c: f"{c.strength}\n{c.fraction}\n{c.rate}\n{c.control_rate}",
+            right=True,
+        ),
         Column(
             f"val top-1\n{treated}\ncontrol",
             lambda c: f"{c.validation}\n{c.control_validation}",
@@ -110,11 +113,16 @@ def _three_lines(treated: str) -> list[Column]:
         ),
         Column(
             "gain\n[interval]\nverdict",
-            lambda c: f"{c.gain}\n{c.interval}\n{c.verdict}",
+            lambda c: f"{c.gain}\n{c.interval}\n{_halved(c.verdict)}",
             coloured=True,
         ),
-        Column("trials\nepochs\ntime", lambda c: f"{c.trials}\n{c.epochs}, {c.share}\n{c.time}"),
+        Column("trials\nepochs\ntime", lambda c: f"{c.trials}\n{c.epochs}\n{c.share}\n{c.time}"),
     ]
+
+
+def _halved(verdict: str) -> str:
+    """`no clear difference` in two lines, as it is wider than any interval."""
+    return verdict.replace(" difference", "\ndifference")
 
 
 def _best(treated: str) -> str:

@@ -25,7 +25,7 @@ from pcsearch.search.failing import hopeless, why_nothing
 from pcsearch.search.finalists import candidates
 from pcsearch.search.journal import Event, Journal
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
-from pcsearch.search.ranges import current_space
+from pcsearch.search.ranges import searched_space
 from pcsearch.search.selection import choose
 from pcsearch.search.state import CampaignState, Status
 from pcsearch.search.trial import Loss, Trial, TrialSpec
@@ -317,7 +317,7 @@ class Campaign:
     def _choose(self, study: StudyPlan, arm: ArmPlan, state: ArmState) -> None:
         retrains = self.plan.finalist_configs and self.plan.finalist_repeats
         retrained = candidates(self.state, study, arm) if retrains else None
-        choice = choose(arm, state, retrained, current_space(self.state, study, arm))
+        choice = choose(arm, state, retrained, searched_space(self.state, study, arm))
         place = {"study": study.id, "arm": arm.name}
         if choice is None:
             self._record({"event": "given_up", **place, "reason": why_nothing(state)})

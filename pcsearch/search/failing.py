@@ -17,18 +17,26 @@ _VARYING = re.compile(r"0x[0-9a-f]+|\d+(?:\.\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
 
 def why_nothing(arm: ArmState) -> str:
     """Why an arm has no fully trained trial to choose."""
+    repeats = arm.trials["finalists"]
+    if repeats:
+        error = next((trial.error for trial in repeats if trial.error), None)
+        first = f"; the first failure: {error}" if error else ""
+        return f"none of its {len(repeats)} finalist trials was trained to the end{first}"
     search = arm.trials["search"]
-    errors = [trial.error for trial in search if trial.state == "FAILED"]
+    failed = sum(trial.state == "FAILED" for trial in search)
+    diverged = sum(trial.state == "DIVERGED" for trial in search)
+    errors = [trial.error for trial in search if trial.error]
     stopped = sum(trial.state == "PRUNED" for trial in search)
     divided = sum(trial.state == "COMPLETE" and not trial.comparable for trial in search)
-    also = f", {stopped} stopped early against one that failed later" if stopped else ""
+    also = f", {diverged} diverged (lower search.lr)" if diverged else ""
+    also += f", {stopped} stopped early against one that failed later" if stopped else ""
     if divided:
         also += (
             f", {divided} ran out of memory and were trained in smaller batches, which do not "
             "compare (lower train.batch_size or image.crop)"
         )
     first = f"; the first failure: {errors[0]}" if errors else ""
-    return f"no search trial was trained to the end: {len(errors)} failed{also}{first}"
+    return f"no search trial was trained to the end: {failed} failed{also}{first}"
 
 
 def hopeless(arms: Sequence[ArmState]) -> str | None:

@@ -26,7 +26,7 @@ class Candidate:
 
     Attributes:
         source: The search trial whose hyperparameters it has, perhaps another arm's.
-        config: Those hyperparameters with this arm's own parameter, and the source's seed.
+        config: Those hyperparameters with this arm's own parameter; any seed and split.
         repeats: Its trials so far, in the order of their splits.
     """
 
@@ -52,7 +52,8 @@ class Candidate:
 def candidates(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> list[Candidate]:
     """What the arm retrains: its own best configurations, then those of the study's other arms.
 
-    Two whose shared hyperparameters are equal are one: start-up points are shared between arms.
+    Another arm's whose shared hyperparameters are those of one before it adds nothing: start-up
+    points are shared between arms. Neither does a grid point of its own that came round again.
     Another arm's configuration gets this arm's own parameter from its best search trial, or the
     middle of its range where none was fully trained.
     """
@@ -69,10 +70,11 @@ def candidates(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> list[Can
             config = source.spec.config
         else:
             best = done.best(1)
-            own = best[0].spec.config if best else None
-            config = configs.adopted(source.spec.config, arm, own, study.num_classes)
-        same = any(_shared(config, arm) == _shared(one.config, arm) for one in found)
-        if repeats or not same or source.spec.arm == arm.name:
+            incumbent = best[0].spec.config if best else None
+            config = configs.adopted(source.spec.config, arm, incumbent, study.num_classes)
+        own = source.spec.arm == arm.name
+        same = any(_same(config, one.config, arm, own=own) for one in found)
+        if repeats or not same:
             found.append(Candidate(source, config, repeats))
     return found
 
@@ -94,6 +96,13 @@ def _sources(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> Iterator[T
             if trial.spec.trial not in seen:
                 seen.add(trial.spec.trial)
                 yield trial
+
+
+def _same(one: Config, other: Config, arm: ArmPlan, *, own: bool) -> bool:
+    """Whether two configurations share their hyperparameters, and of `own` ones the arm's, too."""
+    if own and arm.parameter is not None and one[arm.parameter] != other[arm.parameter]:
+        return False
+    return _shared(one, arm) == _shared(other, arm)
 
 
 def _shared(config: Config, arm: ArmPlan) -> dict[str, object]:

@@ -240,7 +240,7 @@ def default_startup(trials: int) -> int:
 def looks_of(seeds: int, most: int) -> tuple[int, ...]:
     """Seeds at each look of `confirm.until: decided`: doubled until the most is reached."""
     looks = [seeds]
-    while looks[-1] < most:
+    while 0 < looks[-1] < most:
         looks.append(min(most, 2 * looks[-1]))
     return tuple(looks)
 

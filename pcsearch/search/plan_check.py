@@ -67,7 +67,7 @@ def _problems(plan: Plan) -> Iterator[str]:
     if not _WORD.fullmatch(plan.sampler):
         yield f"sampler is {show(plan.sampler)}"
     least = {"max_epochs": 1, "grace_epochs": 1, "reduction_factor": 2, "confirm_epochs": 1}
-    counts = ("startup_trials", "finalist_configs", "finalist_repeats", "seed")
+    counts = ("startup_trials", "finalist_configs", "finalist_repeats", "seed", "full_trainings")
     for name in (*least, *counts):
         yield from _outside(name, getattr(plan, name), least.get(name, 0), 2**63)
     for name in ("budget_seconds", "budget_cost", "price_per_node_hour"):
@@ -79,6 +79,9 @@ def _problems(plan: Plan) -> Iterator[str]:
     seeds = plan.confirm_seeds
     if len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**63 for seed in seeds):
         yield "confirm_seeds are not different whole numbers of 0 or more"
+    looks = plan.confirm_looks
+    if looks and (min(looks) < 1 or list(looks) != sorted(set(looks)) or looks[-1] != len(seeds)):
+        yield f"confirm_looks are {show(list(looks))}, which do not rise to all confirm_seeds"
     ids = [study.id for study in plan.studies]
     if not ids or len(set(ids)) < len(ids):
         yield "studies are none, or two of one id"

@@ -55,6 +55,22 @@ def current_space(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict[
     return space
 
 
+def searched_space(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict[str, Space]:
+    """The ranges that the arm's search trials really came from: as stated, or as far as they went.
+
+    What `current_space` opens after the last trial was searched by none. An upper end that
+    divergence lowered is no end beyond which a configuration may be better.
+    """
+    trials = state.arms[study.id, arm.name].trials["search"]
+    space = dict(arm.space)
+    for key, stated in arm.space.items():
+        tried = [trial.spec.config[key] for trial in trials if key in trial.spec.config]
+        if stated.kind == "range" and tried:
+            low, high = min(stated.low or 0, *tried), max(stated.high or 0, *tried)
+            space[key] = replace(stated, low=low, high=high)
+    return space
+
+
 def _widened(key: str, space: Space, done: ArmState) -> Space:
     """The range with the end moved outwards at which the arm's best trial lies."""
     from pcsearch.search.selection import position_in
@@ -65,7 +81,8 @@ def _widened(key: str, space: Space, done: ArmState) -> Space:
         return space
     up, down = (RATE_FACTOR, RATE_FACTOR) if key == RATE else (OWN_UP, OWN_DOWN)
     if position >= 1 - NEAR_END:
-        return replace(space, high=_within(key, float(space.high or 0) * up))
+        stated = float(space.high or 0)
+        return replace(space, high=max(stated, _within(key, stated * up)))
     if position <= NEAR_END:
         return replace(space, low=float(space.low or 0) / down)
     return space

@@ -39,7 +39,7 @@ def choose(
         plan: The arm's plan.
         arm: Its state.
         retrained: Its finalists; None where there are to be none, and the best search trial is it.
-        spaces: The ranges that were searched, after whatever the campaign changed about them.
+        spaces: The ranges that were searched, as far as its trials went.
     """
     if retrained is None:
         scored = [([last_value(trial)], trial, trial.spec.config) for trial in arm.best(1)]

@@ -8,7 +8,7 @@ is unknown, a range that ends where the losing arm is best.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,8 +54,13 @@ def look_at(state: CampaignState, study: StudyPlan) -> dict[str, Any]:
         "seeds": state.wanted_seeds(study.id),
         "alpha": alpha,
         "gains": seen,
-        "decided": all(gain["word"] != "no clear difference" for gain in seen.values()),
+        "decided": all(_is_decided(gain) for gain in seen.values()),
     }
+
+
+def _is_decided(gain: Mapping[str, Any]) -> bool:
+    """Whether more seeds would not change a look's verdict; without scatter they would."""
+    return gain["word"] != "no clear difference" and gain["low"] is not None
 
 
 def gain_of(
@@ -147,9 +152,7 @@ def _open_end(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> str | Non
     choice = state.arms[study.id, arm.name].choice
     for key, end in (choice.edges if choice else {}).items():
         space = arm.space.get(key)
-        nothing_below = (
-            end == "low" and space is not None and not space.low and key == arm.parameter
-        )
+        nothing_below = end == "low" and key == arm.parameter and space and not space.lowest
         if not nothing_below:
             label = ARMS[arm.name].label if arm.name in ARMS else arm.name
             return (

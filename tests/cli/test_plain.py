@@ -64,7 +64,24 @@ def test_progress_each_half_minute() -> None:
 def test_failures_and_arms_given_up_are_told() -> None:
     text = "\n".join(lines_of(plan(), fails=lambda spec: spec.arm == "pc"))
     assert "digits/compact_cnn pc search 0: failed: loss became nan at epoch 1" in text
-    assert "digits/compact_cnn pc: given up: no search trial was trained to the end: " in text
+    assert "digits/compact_cnn pc finalists 0: failed: loss became nan at epoch 1" in text
+    given_up = (
+        "digits/compact_cnn pc: given up: none of its 2 finalist trials was trained to the end"
+    )
+    assert given_up in text
+
+
+def test_a_look_at_the_test_images_is_told_with_its_verdict() -> None:
+    text = "\n".join(lines_of(plan()))
+    # the test values of `drive` are equal in both arms, so nothing scatters
+    assert len(re.findall(r"digits/compact_cnn pc: gain \+0\.00: withheld$", text, re.M)) == 1
+
+
+def test_a_divergence_is_told_as_one() -> None:
+    stream, state = io.StringIO(), drive(plan(), listener=lambda event, state: None).state
+    trial = next(iter(state.trials))
+    PlainLines(stream).event({"event": "diverged", "trial": trial, "error": "loss is nan"}, state)
+    assert "digits/compact_cnn control search 0: diverged: loss is nan" in stream.getvalue()
 
 
 def test_cached_images_are_not_announced() -> None:

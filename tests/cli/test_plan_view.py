@@ -8,6 +8,7 @@ from rich.console import Console
 from pcsearch.cli.plan_view import Rates, plan_json, plan_view
 from pcsearch.errors import UserError
 from pcsearch.search.budget import SLACK
+from pcsearch.search.gain import detectable_gain
 from pcsearch.search.plan import Plan
 from tests.cli.campaigns import arm, plan
 
@@ -23,14 +24,14 @@ def text_of(one: Plan, rates: Rates, columns: int = 80) -> str:
 
 
 def test_json_by_hand() -> None:
-    # 2 search trials, 2 finalists retrained twice, 2 × 3 confirm trials, 9 epochs each; confirm
-    # epochs take 1000/800 as long.
+    # 2 search trials, both retrained twice by both arms, 2 × 3 confirm trials, 9 epochs each;
+    # confirm epochs take 1000/800 as long.
     content = plan_json(ONE_TRIAL, Rates(100.0, 2.0, 4))
     assert json.loads(json.dumps(content)) == content
-    assert content["trials"] == 12
-    assert content["epochs"] == {"expected": 108, "at_most": 108}
+    assert content["trials"] == 16
+    assert content["epochs"] == {"expected": 144, "at_most": 144}
     assert content["ladder"] == [{"epoch": epoch, "trials": 1.0} for epoch in (1, 3, 9)]
-    hours = SLACK * (54 + 54 * 1.25) * 100 / 3600
+    hours = SLACK * (90 + 54 * 1.25) * 100 / 3600
     assert content["hours"]["at_most"] == pytest.approx(hours / 4)
     assert content["cost"]["at_most"] == pytest.approx(hours * 2)
     (study,) = content["studies"]
@@ -39,8 +40,20 @@ def test_json_by_hand() -> None:
         "test_copies": None,
         "val_copies": None,
     }  # fmt: skip
-    assert study["trials"] == {"search": 2, "finalists": 4, "confirm": 6}
+    assert study["trials"] == {"search": 2, "finalists": 8, "confirm": 6}
     assert study["arms"] == {"control": 1, "pc": 1}
+
+
+def test_a_plan_says_how_small_a_gain_its_seeds_can_tell() -> None:
+    content = plan_json(ONE_TRIAL, NO_RATES)["detectable_gain"]
+    least = detectable_gain(3, 300)
+    assert content == {"digits/compact_cnn": least}
+    words = " ".join(text_of(ONE_TRIAL, NO_RATES).split())
+    assert f"3 seeds and 300 test images tell a gain of about {least:.1f} points" in words
+    assert "One point takes more test images, however many seeds." in words
+    single = plan(("digits/compact_cnn",), seeds=1)
+    assert plan_json(single, NO_RATES)["detectable_gain"] == {"digits/compact_cnn": None}
+    assert "tell a gain" not in text_of(single, NO_RATES)
 
 
 def test_json_without_rates() -> None:
@@ -55,7 +68,7 @@ def test_view_fits_and_says_everything(columns: int) -> None:
     text = text_of(plan(budget_seconds=7200), Rates(60.0, 1.5, 2), columns)
     assert max(map(len, text.splitlines())) <= columns
     for part in (
-        "demo: 2 studies, arms control, pc, at most 52 trials",
+        "demo: 2 studies, arms control, pc, at most 68 trials",
         "fieldguide/compact_cnn",
         "1,000",
         "full budget",

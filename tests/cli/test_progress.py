@@ -15,11 +15,11 @@ def test_counts_at_the_start() -> None:
     # Two of six search trials run, one an arm, with 1 of 9 epochs.
     assert control.counts["search"].text == "0/6"
     assert control.counts["search"].done == pytest.approx(1 / 9)
-    assert control.counts["finalists"] == Count(0, 4, 0)
+    assert control.counts["finalists"] == Count(0, 8, 0), "two of each arm, twice, at most"
     assert control.counts["confirm"] == Count(0, 3, 0)
     assert control.best is None
-    assert (now.epochs, now.ended, now.planned, now.studies[0].running) == (2, 0, 26, 2)
-    assert fraction(now.counts) == pytest.approx(2 / 9 / 26)
+    assert (now.epochs, now.ended, now.planned, now.studies[0].running) == (2, 0, 34, 2)
+    assert fraction(now.counts) == pytest.approx(2 / 9 / 34)
     assert [(r.epoch, r.epochs) for r in now.running] == [(1, 9), (1, 9)]
     assert now.running[0].label == "digits/compact_cnn control search 0"
     assert now.running[0].curve == (now.running[0].value,)
@@ -52,9 +52,11 @@ def test_failed_trials_and_arms_that_are_given_up() -> None:
     assert pc.fraction == 1
     assert pc.counts["search"] == Count(6, 6, 6)
     assert pc.counts["confirm"].planned == 0
-    assert now.failed == 6
+    # it has tried the control's best configuration, too
+    assert pc.counts["finalists"] == Count(2, 2, 2)
+    assert now.failed == 6 + 2
     assert now.last_failure == (
-        "digits/compact_cnn pc search 5: loss became nan at epoch 1, step 3: lower search.lr"
+        "digits/compact_cnn pc finalists 1: loss became nan at epoch 1, step 3: lower search.lr"
     )
     assert control.settled
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,11 @@ def test_it_says_time_machines_and_money() -> None:
 def test_scripts_get_everything_as_json() -> None:
     (simulated,) = json.loads(run("--nodes=2", "--cpus-per-node=2", "--json"))
     trials = simulated["trials"]
-    assert len(trials) == 2 * (12 + 2)
+    phases = Counter(trial["trial"].split("/")[-1].split("-")[0] for trial in trials)
+    assert (phases["search"], phases["confirm"]) == (2 * 10, 2 * 2)
+    # three repeats of two configurations of each arm; those with equal learning rates count once
+    assert phases["finalists"] in {2 * 3 * configs for configs in (2, 3, 4)}
+    assert len(trials) == phases.total()
     assert all(trial["ran"] for trial in trials)
     assert simulated["makespan_seconds"] == max(t["ran"][-1]["end"] for t in trials)
     assert simulated["cost"] is None

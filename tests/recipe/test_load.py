@@ -22,8 +22,11 @@ def test_minimal_recipe_has_the_defaults(tmp_path: Path) -> None:
     assert recipe.search.lambda_over_n == Space.between(0.05, 0.15)
     assert recipe.search.lr == Space.between(0.001, 0.1, log=True)
     assert (recipe.search.control, recipe.search.arms) == ("matched", ("pc",))
-    assert (recipe.finalists.configs, recipe.finalists.repeats) == (3, 2)
+    assert (recipe.finalists.configs, recipe.finalists.repeats) == (2, 4)
     assert (recipe.confirm.seeds, recipe.confirm.epochs, recipe.confirm_epochs) == (5, None, 9)
+    assert (recipe.confirm.until, recipe.confirm.max_seeds) == ("seeds", 20)
+    assert (recipe.asha.rule, recipe.asha.full_trainings) == ("noise", 4)
+    assert recipe.search.widen == "auto"
 
 
 def test_extends_merges_mappings_and_replaces_spaces_and_lists(tmp_path: Path) -> None:

@@ -39,25 +39,27 @@ def only(lines: list[str], word: str) -> str:
 
 def test_a_clean_campaign_has_its_verdict_and_nothing_else() -> None:
     lines = written(campaign_plan())
-    assert len(lines) == 1
-    assert lines[0].startswith("PC against control: +")
-    assert "a higher test accuracy over training seeds (p < 0.001)" in lines[0]
+    assert len(lines) == 2
+    assert lines[0] == "Search trials trained to the end: 2 of 12 (control), 5 of 12 (PC)."
+    assert lines[1].startswith("PC against control: +")
+    assert "]: it HELPS (p < 0.001); standard errors in points: seeds 0.0" in lines[1]
+    assert lines[1].endswith(", search 0.00 (not measured: test images).")
 
 
 def test_an_interval_with_zero_is_no_evidence() -> None:
     line = only(written(campaign_plan(), curve=useless), "against control")
-    assert line.endswith("the interval includes zero, so this is no evidence either way.")
+    assert "]: no clear difference; standard errors in points: seeds " in line
 
 
 def test_a_loss_is_said_as_plainly_as_a_gain() -> None:
-    assert "a LOWER test accuracy" in only(
-        written(campaign_plan(), curve=harmful), "against control"
-    )
+    line = only(written(campaign_plan(), curve=harmful), "against control")
+    assert line.startswith("PC against control: -")
+    assert "]: it HURTS (p < 0.001); " in line
 
 
 def test_one_seed_is_no_evidence() -> None:
     line = only(written(campaign_plan(seeds=1)), "against control")
-    assert "one pair of trainings gives no interval, so this is no evidence either way" in line
+    assert "no verdict, because one pair of trainings gives no interval" in line
 
 
 def test_pairs_that_all_differ_by_the_same_are_no_evidence() -> None:
@@ -158,7 +160,15 @@ def test_arms_beside_pc_have_a_line_each() -> None:
     assert "val top-1" in line
     assert "test top-1" in line
     assert "against control" in line
-    assert "not corrected for their number" in only(lines, "2 intervals")
+
+
+def test_intervals_of_several_arms_share_the_error_rate() -> None:
+    plan = campaign_plan(study_plan(arms=(control_arm(), pc_arm(), smoothing_arm())))
+    arms = summarise(simulate(plan)).studies[0].arms
+    for name in ("pc", "label_smoothing"):
+        gain = arms[name].gain
+        assert gain is not None
+        assert gain.level == pytest.approx(0.98)
 
 
 def test_a_borrowed_control_is_called_an_ablation() -> None:
@@ -172,14 +182,26 @@ def test_a_borrowed_control_is_called_an_ablation() -> None:
 def test_failures_are_counted_with_the_first_reason() -> None:
     fails = {f"digits/compact_cnn/pc/search-{i:03d}": 1 for i in (4, 2)}
     line = only(written(campaign_plan(), fails=fails), "failed")
-    assert line.startswith("2 of 42 trials failed; the first, digits/compact_cnn/pc/search-002:")
+    assert line.startswith("2 of 46 trials failed; the first, digits/compact_cnn/pc/search-002:")
     assert line.endswith("loss became nan")
 
 
 def test_an_arm_without_any_result_is_named() -> None:
     fails = {f"digits/compact_cnn/pc/search-{i:03d}": 1 for i in range(12)}
-    lines = written(campaign_plan(), "failed", fails=fails)
-    assert only(lines, "has no result").startswith("PC has no result: no search trial was trained")
+    for configs in (0, 2):  # retrained or not
+        plan = campaign_plan(finalist_configs=configs)
+        fails |= {f"digits/compact_cnn/pc/finalists-{i:03d}": 1 for i in range(8)}
+        line = only(written(plan, "failed", fails=fails), "has no result")
+        words = "none of its 4 finalist trials was" if configs else "no search trial was"
+        assert line.startswith(f"PC has no result: {words} trained to the end")
+        assert line.endswith("the first failure: loss became nan")
+
+
+def test_an_arm_whose_search_failed_gets_the_other_arms_configurations() -> None:
+    fails = {f"digits/compact_cnn/pc/search-{i:03d}": 1 for i in range(12)}
+    lines = written(campaign_plan(), fails=fails)
+    assert not [line for line in lines if "has no result" in line]
+    assert "0 of 12 (PC)" in only(lines, "trained to the end")
 
 
 @pytest.mark.parametrize(
@@ -236,11 +258,11 @@ def test_an_arm_that_only_guesses_is_no_verdict_on_its_regulariser() -> None:
     def lost(spec: TrialSpec, epoch: int) -> float:
         return 10.0 if spec.arm == "pc" else helpful(spec, epoch)  # of ten classes
 
-    line = only(written(campaign_plan(), curve=lost), "has learnt nothing")
-    assert line.startswith("PC has learnt nothing: ")
+    line = only(written(campaign_plan(), curve=lost), "has learned nothing")
+    assert line.startswith("PC has learned nothing: ")
     assert "guessing (10.0 % of 10 classes)" in line
     assert "a lower search.lr" in line
-    assert not [one for one in written(campaign_plan(), curve=harmful) if "learnt nothing" in one]
+    assert not [one for one in written(campaign_plan(), curve=harmful) if "learned nothing" in one]
 
 
 def test_a_little_better_than_guessing_is_guessing_where_there_are_few_test_images() -> None:
@@ -251,7 +273,7 @@ def test_a_little_better_than_guessing_is_guessing_where_there_are_few_test_imag
         images = campaign_plan().studies[0].images.model_copy(update={"test": test_images})
         study = campaign_plan().studies[0].model_copy(update={"images": images})
         plan = campaign_plan().model_copy(update={"studies": (study,)})
-        return any("learnt nothing" in line for line in written(plan, curve=little))
+        return any("has learned nothing" in line for line in written(plan, curve=little))
 
     assert claims(400)  # 3 standard deviations are 4.5 points
     assert not claims(5_000)  # and 1.3 here

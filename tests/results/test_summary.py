@@ -35,7 +35,21 @@ def closed(properties: dict[str, Any]) -> dict[str, Any]:
 
 NUMBER, COUNT, TEXT = {"type": "number"}, {"type": "integer", "minimum": 0}, {"type": "string"}
 MAYBE: dict[str, Any] = {"type": ["number", "null"]}
-GAIN = closed({"mean": NUMBER, "low": MAYBE, "high": MAYBE, "p_value": MAYBE})
+SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+GAIN = closed(
+    {
+        "mean": NUMBER,
+        "low": MAYBE,
+        "high": MAYBE,
+        "p_value": MAYBE,
+        "level": SHARE,
+        "parts": closed(dict.fromkeys(("seeds", "search", "images"), MAYBE)),
+        "better": SHARE,
+    }
+)
+WORDS = ["helps", "no clear difference", "hurts", "withheld"]
+VERDICT = closed({"word": {"enum": WORDS}, "reason": {"type": ["string", "null"]}})
+ENDS = {"type": "object", "additionalProperties": {"enum": ["low", "high"]}}
 SCORES = closed(
     {
         "mean": NUMBER,
@@ -53,9 +67,13 @@ ARM = closed(
         "val_top1": MAYBE,
         "test_top1": {"oneOf": [{"type": "null"}, SCORES]},
         "epochs_run": COUNT,
+        "full_trainings": COUNT,
+        "edges": ENDS,
         "gain": {"oneOf": [{"type": "null"}, GAIN]},
+        "verdict": {"oneOf": [{"type": "null"}, VERDICT]},
     }
 )
+OUTCOMES = ("total", "complete", "pruned", "failed", "diverged")
 STUDY = closed(
     {
         "dataset": TEXT,
@@ -67,10 +85,11 @@ STUDY = closed(
             "required": ["control"],
             "additionalProperties": ARM,
         },
-        "trials": closed(dict.fromkeys(("total", "complete", "pruned", "failed"), COUNT)),
+        "trials": closed(dict.fromkeys(OUTCOMES, COUNT)),
         "epochs": closed({"run": COUNT, "full_budget": COUNT}),
         "seconds": NUMBER,
         "split_hash": TEXT,
+        "looks": {"type": "array", "items": closed({"seeds": COUNT, "alpha": SHARE})},
         "published": {
             "oneOf": [
                 {"type": "null"},
@@ -102,7 +121,7 @@ ROW = closed(
         "study": TEXT,
         "phase": {"enum": ["search", "finalists", "confirm"]},
         "arm": TEXT,
-        "state": {"enum": ["COMPLETE", "PRUNED", "FAILED", "RUNNING"]},
+        "state": {"enum": ["COMPLETE", "PRUNED", "DIVERGED", "FAILED", "RUNNING"]},
         "config": {"type": "object", "additionalProperties": MAYBE},
         "epochs": {
             "type": "array",
@@ -165,14 +184,25 @@ def test_the_numbers_of_a_whole_campaign() -> None:
         "compact_cnn",
         10,
     )
-    assert study["trials"]["total"] == len(rows) == 2 * (12 + 4 + 5)
-    for key in ("complete", "pruned", "failed"):
+    # of two best configurations that differ in nothing shared, each arm retrains one
+    retrained = 2 * (4 - shared_rates(state))
+    assert study["trials"]["total"] == len(rows) == 2 * (12 + retrained + 5)
+    for key in ("complete", "pruned", "failed", "diverged"):
         assert study["trials"][key] == sum(row["state"] == key.upper() for row in rows)
     assert study["epochs"]["run"] == sum(len(row["epochs"]) for row in rows)
-    assert study["epochs"]["full_budget"] == 2 * (12 * 9 + 2 * 2 * 9 + 5 * 9)
+    assert study["epochs"]["full_budget"] == 2 * (12 * 9 + 4 * 2 * 9 + 5 * 9)
     assert study["seconds"] == pytest.approx(sum(row["seconds"] for row in rows))
     assert study["split_hash"] == "0123456789abcdef"
     assert sum(arm["epochs_run"] for arm in study["arms"].values()) == study["epochs"]["run"]
+
+
+def shared_rates(state: CampaignState) -> int:
+    """How many of the best two of both arms have the same learning rate."""
+    control, pc = (
+        {trial.spec.config["lr"] for trial in state.arms["digits/compact_cnn", arm].best(2)}
+        for arm in ("control", "pc")
+    )
+    return len(control & pc)
 
 
 def test_an_arms_test_scores_and_gain_are_those_of_its_confirm_trials() -> None:

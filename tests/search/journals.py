@@ -40,7 +40,9 @@ def all_kinds() -> list[Event]:
     trial = next(t for t in resumed.state.live.values() if t.epochs)
     first = trial.epochs[0]
     resumed.report(trial.spec.trial, 1, first.value, first.seconds, first.metrics)
-    for live in tuple(resumed.state.live):
+    first_live, *others = resumed.state.live
+    resumed.diverge(first_live, "the loss is nan in epoch 3")
+    for live in others:
         resumed.fail(live, "loss became nan\nat epoch 3")
     drive(resumed)
     resumed.end("complete")

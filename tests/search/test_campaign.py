@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from statistics import fmean
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +22,8 @@ from tests.search.driving import (
     smooth_curve,
     study_plan,
 )  # fmt: skip
+
+STUDY = "digits/compact_cnn"
 
 
 def snapshot(state: CampaignState) -> object:
@@ -123,21 +126,26 @@ def test_arms_share_starting_points_and_training_seeds() -> None:
     assert all(0.05 <= b.spec.config["lambda_over_n"] <= 0.15 for b in pc)
 
 
-def test_finalists_are_retrained_on_further_splits_and_the_mean_decides() -> None:
+def test_finalists_are_retrained_on_further_splits_and_their_mean_alone_decides() -> None:
+    """Both arms retrain the best two of each; the value that the search saw counts no more."""
     campaign = run(make_plan(finalist_configs=2, finalist_repeats=2))
-    for arm in campaign.state.arms.values():
-        complete = [t for t in arm.trials["search"] if t.state == "COMPLETE"]
-        ranked = sorted(complete, key=lambda t: -t.epochs[-1].value)[:2]
+    arms = campaign.state.arms
+    best = {
+        name: sorted(
+            (t for t in arms[STUDY, name].trials["search"] if t.state == "COMPLETE"),
+            key=lambda t: -t.epochs[-1].value,
+        )[:2]
+        for name in ("control", "pc")
+    }
+    sources = {trial.spec.trial for trials in best.values() for trial in trials}
+    for arm in arms.values():
         repeats = arm.trials["finalists"]
-        assert len(repeats) == 2 * min(2, len(complete))
+        assert {t.spec.source for t in repeats} == sources, "no two have equal learning rates here"
+        assert len(repeats) == 2 * len(sources)
         assert {t.spec.config["split"] for t in repeats} == {1, 2}
         means = {
-            t.spec.trial: (
-                t.epochs[-1].value
-                + sum(r.epochs[-1].value for r in repeats if r.spec.source == t.spec.trial)
-            )
-            / 3
-            for t in ranked
+            source: fmean(t.epochs[-1].value for t in repeats if t.spec.source == source)
+            for source in sources
         }
         assert arm.choice is not None
         assert arm.choice.source == max(means, key=means.__getitem__)
@@ -229,8 +237,9 @@ def test_the_budget_holds_at_any_width(width: int, budget: float) -> None:
 
 
 def test_several_finalists_scores_tie_although_their_last_bits_differ() -> None:
-    """100/3 + 200/3 + 0 and its permutations are one score; then the smaller λ wins."""
+    """(100/3 + 200/3 + 0.1) / 3 and its permutations are one score; then the smaller λ wins."""
     thirds = {0: 100 / 3, 1: 200 / 3, 2: 0.1}
+    assert len({(thirds[a] + thirds[b] + thirds[3 - a - b]) for a, b in PERMUTED}) > 1
 
     def curve(spec, epoch):
         if epoch < 9:
@@ -240,11 +249,14 @@ def test_several_finalists_scores_tie_although_their_last_bits_differ() -> None:
 
     arms = (pc_arm(trials=3),)
     plan = make_plan(
-        studies=(study_plan(arms=arms),), grace_epochs=9, finalist_configs=3, finalist_repeats=2
+        studies=(study_plan(arms=arms),), grace_epochs=9, finalist_configs=3, finalist_repeats=3
     )
-    arm = run(plan, curve).state.arms["digits/compact_cnn", "pc"]
+    arm = run(plan, curve).state.arms[STUDY, "pc"]
     assert arm.choice is not None
     assert arm.choice.config["lambda"] == min(t.spec.config["lambda"] for t in arm.trials["search"])
+
+
+PERMUTED = [(0, 1), (1, 2), (2, 0)]
 
 
 @given(
@@ -289,13 +301,16 @@ def test_a_campaign_cut_anywhere_goes_on_to_the_same_end(reports: int) -> None:
     assert snapshot(resumed.state) == snapshot(whole.state)
 
 
-def test_a_value_that_is_not_finite_fails_the_trial() -> None:
+def test_a_value_that_is_not_finite_is_a_divergence() -> None:
     campaign = Campaign(make_plan(), MemoryJournal(), Clock())
     spec = campaign.next_trial()
     assert spec is not None
     assert campaign.report(spec.trial, 1, float("nan"), 1.0, {}) is False
     trial = campaign.state.trials[spec.trial]
-    assert (trial.state, trial.error) == ("FAILED", "the validation metric is nan after epoch 1")
+    expected = ("DIVERGED", "the validation metric is nan after epoch 1")
+    assert (trial.state, trial.error) == expected
+    assert [event["event"] for event in events(campaign)][-1] == "diverged"
+    assert campaign.state.arms[STUDY, "control"].best(1) == []
     assert snapshot(replay(events(campaign))) == snapshot(campaign.state)
 
 

@@ -17,7 +17,8 @@ from pcsearch.search.estimate import (
     remaining_seconds,
     training_seconds,
 )
-from pcsearch.search.plan import Plan
+from pcsearch.search.plan import Plan, StudyPlan
+from pcsearch.search.state import CampaignState
 from tests.cli.campaigns import arm, drive, plan, silent
 
 ARMS = (arm("control", trials=1), arm("pc", trials=1))
@@ -27,18 +28,18 @@ def test_ladders_by_hand() -> None:
     # The second of two trials passes if it is the better one; then it is the better one at every
     # rung. Of three, only a new best passes: 1 + 1/2 + 1/3.
     for trials, passing in ((1, 1.0), (2, 3 / 2), (3, 11 / 6)):
-        first, second, full = ladder(trials, plan())
+        first, second, full = ladder(trials, plan(), plan().studies[0])
         assert (first.epoch, first.trials) == (1, trials)
         assert (second.epoch, full.epoch) == (3, 9)
         assert second.trials == full.trials == pytest.approx(passing, abs=0.02)
-        epochs = expected_epochs(trials, plan())
+        epochs = expected_epochs(trials, plan(), plan().studies[0])
         assert epochs == pytest.approx(trials + 8 * full.trials)
 
 
 def test_first_rung_agrees_with_the_uniform_rank_of_each_arrival() -> None:
     # The k-th arrival passes with probability max(1, k // 3) / k.
     exact = sum(max(1, k // 3) / k for k in range(1, 13))
-    assert ladder(12, plan())[1].trials == pytest.approx(exact, rel=0.03)
+    assert ladder(12, plan(), plan().studies[0])[1].trials == pytest.approx(exact, rel=0.03)
 
 
 def test_ladder_agrees_with_campaigns() -> None:
@@ -47,23 +48,23 @@ def test_ladder_agrees_with_campaigns() -> None:
         one = plan(("digits/compact_cnn",), finalists=(0, 0), seeds=0, arms=(arm("pc", 12),))
         state = drive(one.model_copy(update={"seed": seed}), listener=silent, width=1).state
         counts.append(sum(len(trial.epochs) for trial in state.trials.values()))
-    assert fmean(counts) == pytest.approx(expected_epochs(12, plan()), rel=0.2)
+    assert fmean(counts) == pytest.approx(expected_epochs(12, plan(), plan().studies[0]), rel=0.2)
 
 
 def test_no_rung_means_that_all_trials_run_to_the_end() -> None:
     flat = plan().model_copy(update={"grace_epochs": 9})
-    assert [(level.epoch, level.trials) for level in ladder(5, flat)] == [(9, 5.0)]
+    assert [(level.epoch, level.trials) for level in ladder(5, flat, flat.studies[0])] == [(9, 5.0)]
 
 
 def test_estimate_of_single_trials_is_exact() -> None:
-    # One trial an arm always runs to 9 epochs; a finalist is retrained twice; 3 seeds confirm.
+    # One trial an arm always runs to 9 epochs; each arm retrains both twice; 3 seeds confirm.
     whole = estimate(plan(arms=ARMS, studies=("digits/compact_cnn",)))
     (study,) = whole.studies
-    assert (study.search_trials, study.finalist_trials, study.confirm_trials) == (2, 4, 6)
-    assert whole.trials == 12
-    assert whole.at_most.epochs == whole.expected.epochs == 9 * 12
+    assert (study.search_trials, study.finalist_trials, study.confirm_trials) == (2, 8, 6)
+    assert whole.trials == 16
+    assert whole.at_most.epochs == whole.expected.epochs == 9 * 16
     # Confirm trains on 1000 images where search trials see 800.
-    assert whole.expected.search_epochs == pytest.approx(9 * 6 + 9 * 6 * 1000 / 800)
+    assert whole.expected.search_epochs == pytest.approx(9 * 10 + 9 * 6 * 1000 / 800)
 
 
 def test_single_control_searches_nothing() -> None:
@@ -84,7 +85,7 @@ def test_expected_never_exceeds_at_most(
     whole = estimate(plan(arms=arms, seeds=seeds, finalists=finalists))
     assert 0 < whole.expected.epochs <= whole.at_most.epochs + 1e-9
     assert whole.expected.search_epochs >= whole.expected.epochs - 1e-9
-    levels = [level.trials for level in ladder(trials, plan())]
+    levels = [level.trials for level in ladder(trials, plan(), plan().studies[0])]
     assert levels == sorted(levels, reverse=True)
     assert levels[-1] >= 1 - 1e-9
 
@@ -92,8 +93,17 @@ def test_expected_never_exceeds_at_most(
 def test_at_most_is_what_a_campaign_without_early_stopping_runs() -> None:
     one = plan().model_copy(update={"grace_epochs": 9})
     state = drive(one, listener=silent).state
-    assert estimate(one).at_most.epochs == sum(len(t.epochs) for t in state.trials.values())
-    assert estimate(one).trials == len(state.trials)
+    spared = sum(shared_rates(state, study) * 2 for study in one.studies)
+    assert estimate(one).trials == len(state.trials) + spared * one.finalist_repeats
+    epochs = sum(len(t.epochs) for t in state.trials.values())
+    assert estimate(one).at_most.epochs == epochs + spared * one.finalist_repeats * one.max_epochs
+
+
+def shared_rates(state: CampaignState, study: StudyPlan) -> int:
+    """Best configurations that differ in nothing that arms share: each arm retrains one of two."""
+    best = [state.arms[study.id, arm.name].best(state.plan.finalist_configs) for arm in study.arms]
+    control, pc = ({trial.spec.config["lr"] for trial in trials} for trials in best)
+    return len(control & pc)
 
 
 def test_training_seconds() -> None:
@@ -125,5 +135,5 @@ def test_trials_that_wait_count_with_their_expected_epochs() -> None:
     # Two of the three trials wait, a mean of a third of the expected epochs each.
     assert three is not None
     assert one is not None
-    waiting = 2 / 3 * expected_epochs(3, plan())
+    waiting = 2 / 3 * expected_epochs(3, plan(), plan().studies[0])
     assert three - one == pytest.approx(SLACK * waiting)

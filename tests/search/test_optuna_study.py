@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import warnings
 
 import numpy as np
@@ -13,6 +14,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from pcsearch.recipe.space import Space
+from pcsearch.search.campaign import Campaign
+from pcsearch.search.journal import MemoryJournal
 from pcsearch.search.optuna_study import (
     BEST,
     LATEST,
@@ -22,9 +25,10 @@ from pcsearch.search.optuna_study import (
     propose,
     seen,
 )
-from pcsearch.search.plan import derive_seed
+from pcsearch.search.plan import default_startup, derive_seed
 from pcsearch.search.tpe_options import tpe_options, trial_weights
-from tests.search.driving import LR, control_arm, make_plan, pc_arm, run, study_plan
+from pcsearch.search.trial import Trial
+from tests.search.driving import LR, Clock, control_arm, make_plan, pc_arm, run, study_plan
 
 STUDY = "digits/compact_cnn"
 
@@ -42,6 +46,106 @@ def test_stopped_trials_are_pruned_with_values_at_their_epochs() -> None:
         whole = trial.last_epoch == 9
         assert frozen.state == (TrialState.COMPLETE if whole else TrialState.PRUNED)
     assert states == {TrialState.COMPLETE, TrialState.PRUNED}
+
+
+def ended(campaign: Campaign, how: str) -> Trial:
+    """The first trial, after two epochs and an end without a result."""
+    spec = campaign.next_trial()
+    assert spec is not None
+    for epoch in (1, 2):
+        campaign.report(spec.trial, epoch, 40.0 + epoch, 1.0, {})
+    getattr(campaign, how)(spec.trial, "loss is nan")
+    return campaign.state.trials[spec.trial]
+
+
+def test_a_diverged_trial_is_told_as_stopped_with_the_value_of_guessing() -> None:
+    """As a failure the sampler would pass it over and propose what diverges again."""
+    trial = ended(Campaign(make_plan(), MemoryJournal(), Clock()), "diverge")
+    assert trial.state == "DIVERGED"
+    frozen = frozen_trial(trial, {"lr": FloatDistribution(0.01, 0.3, log=True)}, chance=10.0)
+    assert (frozen.state, frozen.value) == (TrialState.PRUNED, 10.0)
+    assert frozen.intermediate_values == {1: 10.0}, "worse than all that came as far"
+
+
+def test_a_failed_trial_is_told_as_failed() -> None:
+    """It says nothing of its hyperparameters: its node may have been lost."""
+    trial = ended(Campaign(make_plan(), MemoryJournal(), Clock()), "fail")
+    frozen = frozen_trial(trial, {"lr": FloatDistribution(0.01, 0.3, log=True)}, chance=10.0)
+    assert (frozen.state, frozen.value) == (TrialState.FAIL, None)
+
+
+def test_a_running_trial_is_told_as_running() -> None:
+    campaign = Campaign(make_plan(), MemoryJournal(), Clock())
+    spec = campaign.next_trial()
+    assert spec is not None
+    campaign.report(spec.trial, 1, 40.0, 1.0, {})
+    frozen = frozen_trial(campaign.state.trials[spec.trial], {})
+    assert (frozen.state, frozen.value) == (TrialState.RUNNING, None)
+
+
+def test_tpe_keeps_away_from_where_trials_diverge() -> None:
+    """Above a learning rate of 0.1 all diverge. Failures in their place would teach it nothing."""
+    arm = control_arm(40)
+    share = {}
+    for how in ("diverge", "fail"):
+        plan = make_plan(
+            studies=(study_plan(arms=(arm,)),), startup_trials=8, max_epochs=1, confirm_seeds=()
+        )
+        campaign = Campaign(plan, MemoryJournal(), Clock())
+        while (spec := campaign.next_trial()) is not None:
+            if spec.config["lr"] > 0.1:
+                getattr(campaign, how)(spec.trial, f"the loss is nan at {spec.index}")
+            else:
+                campaign.report(spec.trial, 1, 50.0, 1.0, {})
+        later = campaign.state.arms[STUDY, "control"].trials["search"][8:]
+        share[how] = sum(t.spec.config["lr"] > 0.1 for t in later) / len(later)
+    assert share["diverge"] < share["fail"] / 2
+
+
+def test_a_value_outside_of_a_changed_range_is_told_at_its_end() -> None:
+    campaign = run(make_plan())
+    trial = campaign.state.arms[STUDY, "pc"].trials["search"][0]
+    rate = trial.spec.config["lr"]
+    low, high = rate / 4, rate / 2
+    frozen = frozen_trial(trial, {"lr": FloatDistribution(low, high, log=True)})
+    assert frozen.params == {"lr": high}
+    above = frozen_trial(trial, {"lr": FloatDistribution(2 * rate, 4 * rate, log=True)})
+    assert above.params == {"lr": 2 * rate}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "qmc"])
+def test_start_up_points_are_those_of_one_sobol_sequence(sampler: str) -> None:
+    """Any 4 points of it, after the first 4 as well, have one in each quarter of each range."""
+    plan = make_plan(sampler=sampler, startup_trials=8)
+    points = [propose(plan, STUDY, pc_arm(), index, []) for index in range(8)]
+    assert points == [propose(make_plan(sampler="qmc"), STUDY, pc_arm(), n, []) for n in range(8)]
+    for four in (points[:4], points[4:]):
+        quarters = {
+            "lr": {int(4 * math.log(p["lr"] / 0.01) / math.log(30)) for p in four},
+            "lambda_over_n": {int(4 * (p["lambda_over_n"] - 0.05) / 0.1) for p in four},
+        }
+        assert quarters == {key: {0, 1, 2, 3} for key in quarters}
+    control = [propose(plan, STUDY, control_arm(), index, []) for index in range(8)]
+    assert [p["lr"] for p in control] == [p["lr"] for p in points]
+
+
+def test_start_up_points_take_choices_and_fixed_values() -> None:
+    space = {"lr": Space.of((0.01, 0.1)), "weight_decay": Space.fixed(1e-4), "batch_size": SIZES}
+    plan = make_plan(startup_trials=8)
+    points = [propose(plan, STUDY, control_arm(space=space), n, []) for n in range(8)]
+    assert {p["lr"] for p in points} == {0.01, 0.1}
+    assert {p["weight_decay"] for p in points} == {1e-4}
+    assert all(isinstance(p["batch_size"], int) and 8 <= p["batch_size"] <= 64 for p in points)
+
+
+SIZES = Space.between(8, 64, log=True)
+
+
+@pytest.mark.parametrize(
+    ("trials", "startup"), [(1, 1), (3, 3), (4, 4), (12, 4), (16, 4), (17, 5), (40, 10)]
+)
+def test_a_quarter_of_the_trials_but_four_are_start_up(trials: int, startup: int) -> None:
+    assert default_startup(trials) == startup
 
 
 def test_of_many_trials_a_sampler_sees_the_best_and_the_latest() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pcsearch.recipe.space import Space
 from pcsearch.search.journal import MemoryJournal
 from pcsearch.search.optuna_study import BEST, LATEST, propose
 from pcsearch.search.plan import ArmPlan, Plan, confirm_seeds
@@ -30,6 +31,9 @@ class Steady:
 
     def seconds_per_image(self, study: str) -> float:
         return 0.1
+
+    def hits(self, spec: TrialSpec) -> None:
+        return None
 
 
 @pytest.fixture(autouse=True)
@@ -191,9 +195,16 @@ def test_more_slots_take_less_time_but_no_less_work() -> None:
 def test_a_sampler_is_shown_no_more_of_many_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: dict[int, int] = {}
 
-    def counting(plan: Plan, study: str, arm: ArmPlan, index: int, history: Sequence[Trial]) -> Any:
+    def counting(
+        plan: Plan,
+        study: str,
+        arm: ArmPlan,
+        index: int,
+        history: Sequence[Trial],
+        space: Mapping[str, Space],
+    ) -> Any:
         shown[index] = len(history)
-        return propose(plan, study, arm, index, history)
+        return propose(plan, study, arm, index, history, space)
 
     monkeypatch.setattr("pcsearch.search.asking.propose", counting)
     plan = make_plan(studies=(study_plan(arms=(pc_arm(400),)),), sampler="random")
