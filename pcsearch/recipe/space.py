@@ -51,13 +51,6 @@ class Space:
         return self.low if self.low is not None else (self.value or 0)
 
     @property
-    def lowest(self) -> Number:
-        """The smallest value that the space holds."""
-        if self.choices is not None:
-            return min(self.choices)
-        return self.low if self.low is not None else (self.value or 0)
-
-    @property
     def highest(self) -> Number:
         """The largest value that the space holds."""
         if self.choices is not None:

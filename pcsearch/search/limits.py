@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pcsearch.recipe.arms import CONTROL
 from pcsearch.search.gain import detectable_gain
 from pcsearch.search.plan import ImageCounts, Plan, StudyPlan
+from pcsearch.search.verdict import FEWEST_TEST_IMAGES
 
 FEW_TEST_IMAGES = 200
 """Below this, the choice of test images matters more than the training seeds do."""
@@ -50,7 +51,7 @@ def smallest_gain(plan: Plan, study: StudyPlan) -> float | None:
     """About the gain in points that a study tells; None where it has no control or no interval."""
     arms = {arm.name for arm in study.arms}
     seeds = plan.looks[-1]
-    if CONTROL not in arms or len(arms) < 2 or seeds < 2 or study.images.test < 2:
+    if CONTROL not in arms or len(arms) < 2 or seeds < 2 or study.images.test < FEWEST_TEST_IMAGES:
         return None
     repeats = plan.finalist_repeats if plan.finalist_configs else 0
     return detectable_gain(seeds, repeats, study.images.test)

@@ -46,11 +46,11 @@ def test_json_by_hand() -> None:
 
 def test_a_plan_says_how_small_a_gain_its_seeds_can_tell() -> None:
     content = plan_json(ONE_TRIAL, NO_RATES)["detectable_gain"]
-    least = detectable_gain(3, 300)
+    least = detectable_gain(3, 2, 300)
     assert content == {"digits/compact_cnn": least}
     words = " ".join(text_of(ONE_TRIAL, NO_RATES).split())
     assert f"3 seeds and 300 test images tell a gain of about {least:.1f} points" in words
-    assert "One point takes more test images, however many seeds." in words
+    assert "One point takes more test images, whatever the number of seeds." in words
     single = plan(("digits/compact_cnn",), seeds=1)
     assert plan_json(single, NO_RATES)["detectable_gain"] == {"digits/compact_cnn": None}
     assert "tell a gain" not in text_of(single, NO_RATES)

@@ -47,7 +47,7 @@ def test_a_new_backbone_brings_its_own_settings() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("search.trials=1", "search.trials: is 12 and cannot become 1; it may only grow"),
+        ("search.trials=1", "search.trials: is 10 and cannot become 1; it may only grow"),
         ("datasets=[digits]", "datasets: fieldguide would be left out"),
         ("image.crop=20", "image.crop: is 32, not 20: images prepared otherwise"),
         ("image.per_dataset={digits: {crop: 20}}", "image.per_dataset.digits"),

@@ -212,4 +212,4 @@ def test_one_seed_has_neither_deviation_nor_interval() -> None:
     assert one.endswith("test: of 1 confirm seed, which gives neither ± nor an interval.")
     two = accuracies(summarise(simulate(campaign_plan(seeds=2))), "PC")
     assert "mean ± std over 2 confirm seeds" in two
-    assert "95 % interval" in two
+    assert "96 % interval" in two

@@ -177,7 +177,7 @@ def test_a_plan_says_what_the_weights_expect() -> None:
         def noted(self, line: str) -> None:
             self.lines.append(line)
 
-    chosen = ["datasets=[digits]", "weights=imagenet", "backbones=[squeezenet1_1]"]
+    chosen = ["datasets=[fieldguide]", "weights=imagenet", "backbones=[squeezenet1_1]"]
     watcher = Noting()
     api.plan_all(["quickstart", *chosen, "image.mean=[0.5, 0.5, 0.5]"], observer=watcher)
     (line,) = watcher.lines
