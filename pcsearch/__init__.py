@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Summary", "__version__", "tune"]
+__all__ = ["LambdaCurve", "Summary", "__version__", "probe", "tune"]
 
 if TYPE_CHECKING:
-    from pcsearch.api import tune
+    from pcsearch.api import probe, tune
+    from pcsearch.results.lambda_curve import LambdaCurve
     from pcsearch.results.summary import Summary
 
 
@@ -24,6 +25,14 @@ def __getattr__(name: str) -> Any:
         from pcsearch.api import tune
 
         return tune
+    if name == "probe":
+        from pcsearch.api import probe
+
+        return probe
+    if name == "LambdaCurve":
+        from pcsearch.results.lambda_curve import LambdaCurve
+
+        return LambdaCurve
     if name == "Summary":
         from pcsearch.results.summary import Summary
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pcsearch.readiness import plan_recipe
 from pcsearch.recipe.load import load_recipe, load_recipes
 from pcsearch.recipe.schema import Recipe
+from pcsearch.results.lambda_curve import LambdaCurve
 from pcsearch.results.summary import Summary
 from pcsearch.running import Outcome, run_recipes
 from pcsearch.search.facts import open_datasets
@@ -16,7 +17,7 @@ from pcsearch.search.networks import check_networks
 from pcsearch.search.observer import Observer, Silent
 from pcsearch.search.plan import Plan
 
-__all__ = ["Outcome", "plan_all", "resume", "tune", "tune_all"]
+__all__ = ["LambdaCurve", "Outcome", "plan_all", "probe", "resume", "tune", "tune_all"]
 
 
 def tune(
@@ -78,14 +79,56 @@ def plan_all(
     images: Path | None = None,
     observer: Observer | None = None,
 ) -> list[Plan]:
-    """The plans of recipes, without starting anything (images are decoded into the cache)."""
+    """The plans of recipes, without starting a campaign.
+
+    Images are decoded into the cache. A `search.lr: auto` is measured, for which ImageNet weights
+    are fetched where they are not there yet.
+    """
     recipes = load_recipes(sources, overrides, images)
     datasets = [open_datasets(recipe) for recipe in recipes]
-    networks = [check_networks(recipe, download=False) for recipe in recipes]
+    networks = [check_networks(recipe, download=recipe.measures_lr) for recipe in recipes]
+    watcher = observer or Silent()
+    for line in (line for reports in networks for one in reports for line in one.warnings()):
+        watcher.noted(line)
     return [
-        plan_recipe(recipe, opened, reports, observer or Silent())
+        plan_recipe(recipe, opened, reports, watcher)
         for recipe, opened, reports in zip(recipes, datasets, networks, strict=True)
     ]
+
+
+def probe(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    overrides: Sequence[str] = (),
+    *,
+    images: str | Path | None = None,
+    lambda_over_n: Sequence[float] | None = None,
+    repeats: int | None = None,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> tuple[LambdaCurve, ...]:
+    """Predict validation accuracy over λ/N from frozen features: a curve for each study.
+
+    Features of the training images are taken once from the recipe's backbone. Linear heads are
+    trained on them with the recipe's loss, pairing and batch size, and validated on the recipe's
+    split and further ones. Neither Ray nor a run folder is needed; test images are not decoded.
+
+    Args:
+        recipe: A file, the name of a shipped recipe, a mapping with the same keys, or a `Recipe`.
+        overrides: KEY=VALUE changes of the recipe, as on the command line.
+        images: Folder of your own images, one sub-folder a class; sets `data.images`.
+        lambda_over_n: The values of λ/N, 0 is added; by default 0 and 12 from 0.005 to 0.5.
+        repeats: Splits and seeds, at least 2; 8 by default.
+        progress: Told of images (and repeats) done, and how many there are.
+
+    Raises:
+        UserError: a mistake in the recipe, the images or the arguments, or a network whose last
+            layer does not get features.
+    """
+    from pcsearch.search.lambda_probe import FRACTIONS, REPEATS, probe_recipe
+
+    source = recipe.to_mapping() if isinstance(recipe, Recipe) else recipe
+    loaded = load_recipe(source, overrides, images=None if images is None else Path(images))
+    fractions = FRACTIONS if lambda_over_n is None else lambda_over_n
+    return probe_recipe(loaded, fractions, REPEATS if repeats is None else repeats, progress)
 
 
 def resume(

@@ -10,6 +10,7 @@ from pcsearch.data.cache import default_cache_folder
 from pcsearch.data.dataset import Dataset
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.facts import PreparedDataset, prepare_datasets
+from pcsearch.search.lr_ranges import is_automatic, with_measured
 from pcsearch.search.networks import NetworkReport, check_networks, network_sizes
 from pcsearch.search.observer import Observer
 from pcsearch.search.plan import Plan, build_plan
@@ -47,11 +48,12 @@ def made_ready(
     observer: Observer,
     early: bool = False,
     about: Mapping[str, str] | None = None,
+    begun: Plan | None = None,
 ) -> Iterator[list[Ready]]:
     """Start or join Ray and, while that takes its seconds, prepare every recipe.
 
     `early` asks a cluster for the first recipe's nodes meanwhile; `about` is what a cluster's list
-    of campaigns says of this one.
+    of campaigns says of this one. What was measured for the plan `begun` is not measured again.
     """
     from pcsearch.cluster.early_nodes import early_nodes
     from pcsearch.cluster.session import is_running, ray_session
@@ -67,19 +69,25 @@ def made_ready(
                 _prepare(recipe, datasets, observer)
                 for recipe, datasets in zip(recipes, opened, strict=True)
             ]
+            plans = [
+                _plan(recipe, datasets, reports, observer, begun)
+                for recipe, datasets, reports in zip(recipes, prepared, networks, strict=True)
+            ]
             import pcsearch.search.tune_run  # noqa: F401  a second, while Ray is still starting
 
             all_ready = [
                 Ready(
                     recipe=recipe,
                     datasets=datasets,
-                    plan=_plan(recipe, datasets, reports),
+                    plan=plan,
                     sizing=size_trials(recipe.resources, capacity()),
                     weights=tuple(line for report in reports for line in report.sentences()),
                     address=address,
                     one_machine=one_machine,
                 )
-                for recipe, datasets, reports in zip(recipes, prepared, networks, strict=True)
+                for recipe, datasets, plan, reports in zip(
+                    recipes, prepared, plans, networks, strict=True
+                )
             ]
         yield all_ready
 
@@ -90,8 +98,8 @@ def plan_recipe(
     networks: Sequence[NetworkReport],
     observer: Observer,
 ) -> Plan:
-    """The plan of a recipe, its images decoded into the cache."""
-    return _plan(recipe, _prepare(recipe, opened, observer), networks)
+    """The plan of a recipe, its images decoded into the cache and its `auto` ranges measured."""
+    return _plan(recipe, _prepare(recipe, opened, observer), networks, observer)
 
 
 def _check_networks(recipe: Recipe, observer: Observer) -> tuple[NetworkReport, ...]:
@@ -113,7 +121,14 @@ def _prepare(
 
 
 def _plan(
-    recipe: Recipe, prepared: Sequence[PreparedDataset], networks: Sequence[NetworkReport]
+    recipe: Recipe,
+    prepared: Sequence[PreparedDataset],
+    networks: Sequence[NetworkReport],
+    observer: Observer,
+    begun: Plan | None = None,
 ) -> Plan:
     facts = [dataset.facts for dataset in prepared]
-    return build_plan(recipe, facts, network_sizes(recipe, networks))
+    plan = build_plan(recipe, facts, network_sizes(recipe, networks))
+    if not is_automatic(plan):
+        return plan
+    return with_measured(plan, recipe, prepared, begun, observer)

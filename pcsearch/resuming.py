@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import PurePosixPath
 
@@ -19,7 +19,7 @@ from pcsearch.results.naming import shown
 from pcsearch.results.runs import Runs, check_place, find_run, held
 from pcsearch.results.store import RunFolder
 from pcsearch.running import Outcome, finish, run_in
-from pcsearch.search.asking import nothing_left
+from pcsearch.search.asking import nothing_left, places, search_open
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.facts import open_datasets
 from pcsearch.search.observer import Observer
@@ -58,7 +58,10 @@ def resume_run(
         opened, place = open_datasets(recipe), str(folder.address)
         name = PurePosixPath(place).name
         about = {"recipes": f"{name}, resumed", "runs": place, "name": name}
-        with made_ready([recipe], [opened], address, observer, about=about) as (ready,):
+        begun = None if state is None else state.plan
+        with made_ready([recipe], [opened], address, observer, about=about, begun=begun) as (
+            ready,
+        ):
             if state is not None:
                 _check_same(state.plan, ready.plan)
 
@@ -66,15 +69,29 @@ def resume_run(
                 if state is None:
                     return
                 who = {"host": socket.gethostname(), "pid": os.getpid()}
-                campaign.resume(**who, version=version("pcsearch"))
+                now = ready.plan.sampler_version
+                began_with = campaign.plan.sampler_version
+                campaign.resume(**who, version=version("pcsearch"), sampler_version=now)
                 if wider:
                     campaign.extend(ready.plan, recipe.dump_yaml())
                     folder.write_text("recipe.yaml", recipe.dump_yaml())
+                for line in _other_sampler(campaign.state, began_with, now):
+                    observer.noted(line)
 
             folder.make_folders()
             if wider and state is None:  # from now on the journal begins with the wider plan
                 folder.write_text("recipe.yaml", recipe.dump_yaml())
             return run_in(folder, ready, observer, state, go_on)
+
+
+def _other_sampler(state: CampaignState, began_with: str | None, now: str | None) -> Iterator[str]:
+    """A sentence where another library proposes what is still to be searched."""
+    searches = any(search_open(state, place) for place in places(state))
+    if searches and began_with is not None and began_with != now:
+        yield (
+            f"The campaign began with {began_with}, and {now} proposes its further search trials: "
+            "they may differ from those of an uninterrupted run"
+        )
 
 
 def _stated_recipe(folder: RunFolder, state: CampaignState | None) -> Recipe:

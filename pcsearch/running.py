@@ -18,6 +18,7 @@ from pcsearch.errors import UserError
 from pcsearch.readiness import Ready, made_ready
 from pcsearch.recipe.paths import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
+from pcsearch.results.ceiling import first_near_perfect
 from pcsearch.results.environment import environment
 from pcsearch.results.naming import resume_command, shown
 from pcsearch.results.runs import Runs, check_free, check_place, free_names, new_run
@@ -207,6 +208,8 @@ def _watch(event: Event, state: CampaignState, folder: RunFolder, observer: Obse
     if event.get("trial") and event["trial"] not in state.live:
         folder.drop_checkpoints(event["trial"])
     observer.event(event, state)
+    if (line := first_near_perfect(event, state)) is not None:
+        observer.noted(line)
 
 
 def workplace(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing) -> dict[str, Any]:

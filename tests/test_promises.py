@@ -19,6 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
+from pcsearch.api import probe
 from pcsearch.data.batches import TrainBatches
 from pcsearch.data.catalog import open_dataset
 from pcsearch.data.prepared import prepare_training
@@ -195,6 +196,18 @@ def test_search_opens_nothing_of_the_test_part_that_was_handed_over(
     assert touched() == set()
     list(run_trial(trial(plan, "confirm"), workplace))
     assert touched() == of_test  # so the recorder does see what is opened
+
+
+def test_a_probe_needs_no_test_image_and_opens_none(
+    recipe: Recipe, tmp_path: Path, opened: list[str]
+) -> None:
+    victims = spoil_test_images(tmp_path / "pictures")
+    opened.clear()
+    (curve,) = probe(recipe, repeats=2)
+    assert curve.fit_images + curve.val_images == 24
+    pictures = {Path(path) for path in opened if "/pictures/" in path and path.endswith(".png")}
+    assert pictures == set((tmp_path / "pictures" / "train").rglob("*.png"))
+    assert not pictures & set(victims)
 
 
 def test_only_the_last_epoch_of_confirm_is_measured_on_test_images(

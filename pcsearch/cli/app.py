@@ -13,6 +13,7 @@ import typer
 from pcsearch.cli import (
     ctrl_c,
     plan,
+    probe,
     recipes,
     report,
     resume,
@@ -68,6 +69,7 @@ def root(
 register(app, "tune", tune.tune, tune.EPILOG)
 register(app, "resume", resume.resume, resume.EPILOG)
 register(app, "plan", plan.plan, plan.EPILOG)
+register(app, "probe", probe.probe, probe.EPILOG)
 register(app, "simulate", simulate.simulate, simulate.EPILOG)
 register(app, "summary", summary.summary, summary.EPILOG)
 register(app, "trials", trials.trials, trials.EPILOG)

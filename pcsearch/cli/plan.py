@@ -42,7 +42,7 @@ def plan(
 
     Studies, trials, the ladder of early stopping, images, epochs at most and expected; and rough
     hours and cost when told seconds an epoch and a price. Images are decoded into the cache, where
-    the run finds them again.
+    the run finds them again. Where search.lr is auto, the range of learning rates is measured.
     """
     from pcsearch import api
     from pcsearch.cli.console import console, observer, write_json

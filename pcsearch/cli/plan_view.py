@@ -16,11 +16,12 @@ from rich.text import Text
 
 from pcsearch.cli.text import count
 from pcsearch.errors import UserError
-from pcsearch.recipe.arms import CONTROL
 from pcsearch.search.disk import FILES
 from pcsearch.search.estimate import Level, Work, estimate, ladder, training_seconds
-from pcsearch.search.gain import alpha_of, detectable_gain
+from pcsearch.search.limits import limits, smallest_gain
+from pcsearch.search.lr_ranges import LR, sentences
 from pcsearch.search.plan import Plan, StudyPlan
+from pcsearch.search.pretraining import overlap
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ def plan_json(plan: Plan, rates: Rates) -> dict[str, Any]:
                 "confirm": sizes.confirm_trials,
             },
             "epochs": _epochs(sizes.expected, sizes.at_most),
+            "measured": {
+                arm.name: {key: [arm.space[key].low, arm.space[key].high] for key in arm.measured}
+                for arm in study.arms
+                if arm.measured
+            },
         }
         for study, sizes in zip(plan.studies, whole.studies, strict=True)
     ]
@@ -85,12 +91,7 @@ def plan_json(plan: Plan, rates: Rates) -> dict[str, Any]:
         "studies": studies,
         "trials": whole.trials,
         "ladder": [{"epoch": level.epoch, "trials": level.trials} for level in _ladder(plan)],
-        "detectable_gain": {
-            study.id: _detectable(plan, study, plan.looks[-1])
-            if plan.looks[-1] > 1 and study.images.test > 1
-            else None
-            for study in plan.studies
-        },
+        "detectable_gain": {study.id: smallest_gain(plan, study) for study in plan.studies},
         "epochs": _epochs(whole.expected, whole.at_most),
         "hours": None if hours["expected"] is None else hours,
         "cost": None if cost["expected"] is None else cost,
@@ -123,14 +124,19 @@ def plan_view(plan: Plan, rates: Rates) -> RenderableType:
         *(
             Text(f"{study.id}: {line}")
             for study in plan.studies
-            for line in (*study.images.left_out(), *study.images.leaked(study.dataset))
+            for line in (
+                *study.images.left_out(),
+                *study.images.leaked(study.dataset),
+                *overlap(study),
+            )
         ),
         Text(),
         _trials(plan),
         Text(),
+        *_measured(plan),
         *_ladder_lines(plan),
         *_totals(plan, rates),
-        *_what_it_shows(plan),
+        *(Text(line) for line in limits(plan)),
         Text(),
     )
 
@@ -152,6 +158,18 @@ def _trials(plan: Plan) -> Table:
         numbers = (*trials, *epochs)
         table.add_row(study.id, *(f"{number:,.0f}" for number in numbers))
     return table
+
+
+def _measured(plan: Plan) -> list[RenderableType]:
+    """The learning rates' ranges that were measured, by study and arm."""
+    lines = [
+        line
+        for study in plan.studies
+        for line in sentences(
+            study.id, {arm.name: arm.space[LR] for arm in study.arms if LR in arm.measured}
+        )
+    ]
+    return [*(Text(line) for line in lines), Text()] if lines else []
 
 
 def _table(what: str, numbers: Sequence[str]) -> Table:
@@ -219,40 +237,9 @@ def _totals(plan: Plan, rates: Rates) -> list[RenderableType]:
     return [Text(line) for line in lines]
 
 
-def _what_it_shows(plan: Plan) -> list[RenderableType]:
-    """How small a gain the planned seeds and the test images can tell."""
-    lines: list[RenderableType] = []
-    seeds = plan.looks[-1]
-    for study in plan.studies:
-        if seeds < 2 or study.images.test < 2:
-            continue
-        least = _detectable(plan, study, seeds)
-        line = (
-            f"{study.id}: {seeds} seeds and {study.images.test:,} test images tell a gain of about "
-            f"{least:.1f} points (8 times in 10). {_for_one_point(plan, study)}"
-        )
-        lines.append(Text(line))
-    return lines
-
-
-def _detectable(plan: Plan, study: StudyPlan, seeds: int) -> float:
-    """The gain that so many seeds tell, where looks and arms share the error rate."""
-    competing = max(1, sum(arm.name != CONTROL for arm in study.arms))
-    alpha = alpha_of((), len(plan.looks)) / competing
-    return detectable_gain(seeds, study.images.test, alpha=alpha)
-
-
-def _for_one_point(plan: Plan, study: StudyPlan) -> str:
-    """How many seeds a gain of one point takes, or that no number of them does."""
-    enough = next((n for n in (5, 10, 20, 40, 80) if _detectable(plan, study, n) <= 1), None)
-    if enough is None:
-        return "One point takes more test images, however many seeds."
-    return f"One point takes about {enough} seeds."
-
-
 def _ladder(plan: Plan) -> tuple[Level, ...]:
-    trials = [arm.trials for study in plan.studies for arm in study.arms if arm.trials]
-    return ladder(trials[0], plan) if trials else ()
+    searching = [(arm, study) for study in plan.studies for arm in study.arms if arm.trials]
+    return ladder(searching[0][0].trials, plan, searching[0][1]) if searching else ()
 
 
 def _epochs(expected: Work, at_most: Work) -> dict[str, float]:

@@ -33,8 +33,11 @@ _QUIET = {
 _JOIN_SECONDS = 90.0
 """Machines that a cluster's file lists by address are waited for, but not for ever."""
 
-_WORKERS = {"MALLOC_ARENA_MAX": "1"}
-"""For the processes of a Ray that is started here: see `pcsearch.train.memory`."""
+_WORKERS = {
+    "MALLOC_ARENA_MAX": "1",  # see `pcsearch.train.memory`
+    "RAY_worker_niceness": "0",  # Ray's 15 makes trainings wait for whatever else runs
+}
+"""For the processes of a Ray that is started here, alone; what a user sets stays."""
 
 
 @contextlib.contextmanager

@@ -55,6 +55,10 @@ class CatalogEntry:
         by_hand: what to fetch and where to put it, where a form or an account is needed.
         samples_per_class: training images a class as Table 1 of the paper lists them, None where
             it does not.
+        in_imagenet: a clause on what is publicly known of its images among ImageNet's, which most
+            published weights were trained on; empty where nothing is.
+        is_imagenet: whether its training images are ImageNet's, so that such weights have seen
+            what would validate.
         levels: names of the class hierarchy's levels, the finest (and default) first.
     """
 
@@ -73,4 +77,6 @@ class CatalogEntry:
     archives: tuple[Archive, ...] = ()
     by_hand: str = ""
     samples_per_class: float | None = None
+    in_imagenet: str = ""
+    is_imagenet: bool = False
     levels: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from pcsearch.models.backbones import (
     check_backbone,
     check_options,
     known_backbones,
+    weights_normalisation,
 )
 from pcsearch.models.loading import LoadReport
 
@@ -18,4 +19,5 @@ __all__ = [
     "check_backbone",
     "check_options",
     "known_backbones",
+    "weights_normalisation",
 ]

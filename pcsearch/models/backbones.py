@@ -17,7 +17,7 @@ from pcsearch.models.compact_cnn import CompactCNN
 from pcsearch.models.custom import build_custom, find_function, is_reference
 from pcsearch.models.feature_maps import FeatureMaps
 from pcsearch.models.heads import find_head, parameter_names
-from pcsearch.models.imagenet import imagenet_file
+from pcsearch.models.imagenet import Normalisation, expected_normalisation, imagenet_file
 from pcsearch.models.loading import LoadReport, load_state
 from pcsearch.models.options import OptionTypes, check_values
 from pcsearch.models.weights import read_state_dict
@@ -146,7 +146,7 @@ def _weights(
         return weights, None
     if weights != "imagenet":
         return weights, read_state_dict(weights)
-    plain = str(options.get("features", DEFAULT_FEATURES)) if name == BILINEAR else name
+    plain = _plain(name, options)
     if plain not in torchvision_models.classifier_names():
         raise UserError(
             f"weights: imagenet: there are none for {plain}; give `weights: none` or "
@@ -154,6 +154,21 @@ def _weights(
         )
     file = imagenet_file(plain)
     return f"imagenet: {Path(file).name}", read_state_dict(file)
+
+
+def weights_normalisation(
+    name: str, weights: str, options: Mapping[str, object] = NO_OPTIONS
+) -> Normalisation | None:
+    """What images the weights expect; None without weights, and for a file: it does not say."""
+    plain = _plain(name, options)
+    if weights != "imagenet" or plain not in torchvision_models.classifier_names():
+        return None
+    return expected_normalisation(plain)
+
+
+def _plain(name: str, options: Mapping[str, object]) -> str:
+    """The network that published weights are of."""
+    return str(options.get("features", DEFAULT_FEATURES)) if name == BILINEAR else name
 
 
 def _construct(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,20 @@ def imagenet_file(name: str) -> Path:
 def cached_file(name: str) -> Path:
     """Where torchvision keeps the ImageNet weights of `name`, whether they are there or not."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(_entry(name).url).path).name
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What images are normalised with: means and standard deviations of red, green and blue."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def expected_normalisation(name: str) -> Normalisation:
+    """What the ImageNet weights of torchvision's `name` were trained with, as torchvision says."""
+    transforms = _entry(name).transforms()
+    return Normalisation(tuple(transforms.mean), tuple(transforms.std))
 
 
 def _entry(name: str) -> Any:

@@ -102,6 +102,29 @@ def check_weights(recipe: Recipe) -> Iterator[Finding]:
             yield Finding(path, f"is {show(weights)}, which is no file{slip}")
 
 
+def check_overlap(recipe: Recipe) -> Iterator[Finding]:
+    """ImageNet's images do not judge networks that were trained on them, unless that is meant."""
+    from pcsearch.data.catalog import DATASETS
+
+    if recipe.data.allow_pretraining_overlap:
+        return
+    pretrained = [name for name in recipe.backbones if recipe.weights_for(name) == "imagenet"]
+    pretrained = [name for name in pretrained if name not in NO_IMAGENET]
+    seen = [name for name in recipe.datasets if name in DATASETS and DATASETS[name].is_imagenet]
+    if pretrained and seen:
+        message = (
+            f"is imagenet for {', '.join(pretrained)}, but these weights were trained on the "
+            f"images that validate {', '.join(seen)}: give weights=none, or "
+            "data.allow_pretraining_overlap=true if that is meant"
+        )
+        needs: tuple[KeyPath, ...] = (
+            ("datasets",),
+            ("backbones",),
+            ("data", "allow_pretraining_overlap"),
+        )
+        yield Finding(("weights",), message, needs)
+
+
 def check_sizes(recipe: Recipe) -> Iterator[Finding]:
     """Crops fit into the images."""
     if recipe.image.crop > recipe.image.resize:
@@ -145,6 +168,7 @@ CHECKS: tuple[Check, ...] = (
     check_images_given,
     check_backbones,
     check_weights,
+    check_overlap,
     check_arms,
     check_grid,
     check_stages,

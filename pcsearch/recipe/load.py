@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pcsearch.errors import UserError, did_you_mean
 from pcsearch.recipe import yaml_core
-from pcsearch.recipe.checks import check_images_given, check_weights
+from pcsearch.recipe.checks import check_images_given, check_overlap, check_weights
 from pcsearch.recipe.effect import without_effect
 from pcsearch.recipe.fields import NAME, NAME_LENGTH, expanded
 from pcsearch.recipe.finding import Check
@@ -102,13 +102,14 @@ def load_recipe(
 def parse_recipe(text: str) -> Recipe:
     """The recipe that `Recipe.dump_yaml` wrote, on this machine or another one.
 
-    Whether its files exist here is not asked. Raises RecipeError for what it did not write.
+    Whether its files exist here is not asked, nor whether it is advisable. Raises RecipeError for
+    what it did not write.
     """
     if len(text) > RESOLVED_LIMIT:
         message = f"has {len(text)} characters, too many for a recipe"
         raise RecipeError([Problem(Where("recipe"), "", message)])
     tree = from_yaml(text, Where("recipe")) or Tree(None, Where("recipe"))
-    return validate(tree, (check_images_given, check_weights))
+    return validate(tree, (check_images_given, check_weights, check_overlap))
 
 
 def read_resolved(file: Path) -> Recipe:

@@ -89,6 +89,12 @@ class Recipe(Section):
         """The search dimensions of an arm, in the order in which they are sampled."""
         return self.search.space_for(backbone, arm)
 
+    @property
+    def measures_lr(self) -> bool:
+        """Whether the learning rate's range is measured, for any of the backbones."""
+        spaces = (self.space_for(backbone, "control").get("lr") for backbone in self.backbones)
+        return any(space is not None and space.kind == "auto" for space in spaces)
+
     def weights_for(self, backbone: str) -> str:
         """`imagenet`, `none` or a path; a backbone left out of a mapping takes `imagenet`."""
         if isinstance(self.weights, str):

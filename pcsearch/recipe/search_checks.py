@@ -52,6 +52,11 @@ def check_grid(recipe: Recipe) -> Iterator[Finding]:
         keys = sorted({key for b in recipe.backbones for key in _ranges(recipe, b)})
         for key in keys:
             message = f"has no values for {key}, which search.{key} states as a range"
+            if key == "lr" and recipe.measures_lr:
+                message = (
+                    f"has no values for {key}: search.{key} is auto, a measured range, and "
+                    "sampler grid needs values, as in grid: {lr: [0.01, 0.1]}"
+                )
             yield Finding(path, message, (("search", key), ("search", "sampler"), ("backbones",)))
 
 
@@ -86,7 +91,7 @@ def _searching(recipe: Recipe) -> list[str]:
 def _points(recipe: Recipe, backbone: str, arm: str) -> int:
     """Grid points of an arm; 0 where a range has no points."""
     spaces = recipe.space_for(backbone, arm).values()
-    if any(space.kind == "range" for space in spaces):
+    if any(space.kind in ("range", "auto") for space in spaces):
         return 0
     return math.prod(len(space.choices or (space.value,)) for space in spaces)
 
@@ -96,5 +101,5 @@ def _ranges(recipe: Recipe, backbone: str) -> Iterator[str]:
     names = [CONTROL, *recipe.search.arms]
     for arm in (ARMS[name] for name in names if name in ARMS):
         for name, space in recipe.space_for(backbone, arm).items():
-            if space.kind == "range":
+            if space.kind in ("range", "auto"):
                 yield name if name in SHARED else str(arm.search_key)

@@ -91,6 +91,7 @@ class DataSection(Section):
     split_seed: Seed = 0
     near_duplicates: Literal["together", "ignore"] = "together"
     on_bad_image: Literal["fail", "skip"] = "fail"
+    allow_pretraining_overlap: bool = False
     fieldguide: Annotated[FieldguideSection, OrEmpty] = Field(default_factory=FieldguideSection)
 
 

@@ -9,14 +9,18 @@ from typing import Any, Literal
 from pcsearch.recipe.show import show
 
 Number = int | float
+AUTO = "auto"
 LARGEST_WHOLE = 10**9
 
 
 @dataclass(frozen=True)
 class Space:
-    """The values of one dimension: a fixed one, a range (linear or logarithmic), or choices."""
+    """The values of one dimension: a fixed one, a range (linear or logarithmic), or choices.
 
-    kind: Literal["fixed", "range", "choices"]
+    `auto` is a range that is measured before a campaign starts; no plan that is run has one.
+    """
+
+    kind: Literal["fixed", "range", "choices", "auto"]
     value: Number | None = None
     low: Number | None = None
     high: Number | None = None
@@ -34,6 +38,10 @@ class Space:
     @staticmethod
     def of(choices: tuple[Number, ...]) -> Space:
         return Space("choices", choices=choices)
+
+    @staticmethod
+    def auto() -> Space:
+        return Space("auto")
 
     @property
     def lowest(self) -> Number:
@@ -59,7 +67,7 @@ class Space:
             return {"choices": list(self.choices)}
         if self.kind == "range":
             return {"low": self.low, "high": self.high, "log": self.log}
-        return self.value
+        return AUTO if self.kind == "auto" else self.value
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,8 @@ class Dimension:
     minimum: Number = 0
     above_minimum: bool = False
     below: Number | None = None
+    measurable: bool = False
+    """Whether its range can be measured: `auto`."""
 
     @property
     def allowed(self) -> str:
@@ -98,7 +108,7 @@ def _by_name(*dimensions: Dimension) -> dict[str, Dimension]:
 
 
 SHARED = _by_name(
-    Dimension("lr", above_minimum=True),
+    Dimension("lr", above_minimum=True, measurable=True),
     Dimension("weight_decay"),
     Dimension("batch_size", whole=True, minimum=2),
     Dimension("head_lr_multiplier", above_minimum=True),
@@ -123,6 +133,8 @@ def parse_space(value: object, dimension: Dimension) -> Space:
     """The space that a recipe wrote; ValueError with the rest of the sentence "`key` ..."."""
     if isinstance(value, Space):
         return value
+    if value == AUTO and dimension.measurable:
+        return Space.auto()
     if isinstance(value, Mapping):
         return _from_mapping(value, dimension)
     if isinstance(value, list | tuple):
@@ -133,7 +145,8 @@ def parse_space(value: object, dimension: Dimension) -> Space:
             )
         return _range(value[0], value[1], False, dimension)
     if to_number(value) is None:
-        raise ValueError(f"is {show(value)}, but must be {FORMS}")
+        forms = f"{AUTO}, {FORMS}" if dimension.measurable else FORMS
+        raise ValueError(f"is {show(value)}, but must be {forms}")
     return Space.fixed(dimension.number(value))
 
 

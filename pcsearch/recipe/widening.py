@@ -14,12 +14,14 @@ FREE = frozenset(
         "data.root",
         "data.images",
         "data.manifest",
+        "data.allow_pretraining_overlap",
         "budget.hours",
         "budget.cost",
         "budget.price_per_node_hour",
     }
 )
-"""Keys that say where things lie or how long to go on: nothing that was measured depends on them.
+"""Keys that say where things lie, how long to go on, or that a warning was read: nothing that was
+measured depends on them.
 
 That images which lie elsewhere now are the same is checked by what they hold.
 """

@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pcsearch.results import formatting as fmt
+from pcsearch.results.ceiling import ceiling
+from pcsearch.results.clipping import clipping
 from pcsearch.results.edges import edges, shared_edges
 from pcsearch.results.objects import ArmSummary, Interruptions, StudySummary, Summary
 from pcsearch.search.gain import Gain
+from pcsearch.search.limits import few_test_images
 from pcsearch.search.plan import StudyPlan
+from pcsearch.search.pretraining import overlap
 from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import UNTRAINED
 from pcsearch.search.verdict import learned_nothing
-
-FEW_TEST_IMAGES = 200
-"""Below this, the choice of test images matters more than the training seeds do."""
 
 StudyNotes = Callable[[StudySummary, StudyPlan, CampaignState], Iterator[str]]
 
@@ -96,13 +97,15 @@ def _images(plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     yield from plan.images.leaked(plan.dataset)
 
 
+def _pretraining(plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    """Once a dataset, whichever of its backbones began with such weights."""
+    studies = [study for study in state.plan.studies if study.dataset == plan.dataset]
+    yield from dict.fromkeys(line for study in studies for line in overlap(study))
+
+
 def _few_test_images(plan: StudyPlan, state: CampaignState) -> Iterator[str]:
-    images = plan.images.test
-    if state.plan.confirm_seeds and 0 < images < FEW_TEST_IMAGES:
-        yield (
-            f"There are only {images} test images: one is {100 / images:.1f} points, and other "
-            "images of the same classes may give another gain."
-        )
+    if state.plan.confirm_seeds:
+        yield from few_test_images(plan.images)
 
 
 def _failed_trials(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
@@ -304,6 +307,7 @@ def _published(study: StudySummary, plan: StudyPlan, state: CampaignState) -> It
 
 _ABOUT_DATASETS: tuple[Callable[[StudyPlan, CampaignState], Iterator[str]], ...] = (
     _images,
+    _pretraining,
     _few_test_images,
 )
 _ABOUT_STUDIES: tuple[StudyNotes, ...] = (
@@ -315,6 +319,8 @@ _ABOUT_STUDIES: tuple[StudyNotes, ...] = (
     _guessing,
     _diverged,
     _full_trainings,
+    ceiling,
+    clipping,
     _chosen_anew,
     _looks,
     _borrowed,

@@ -176,7 +176,9 @@ def accuracies(summary: Summary, treated: str) -> str:
         "Accuracies in percent. val: what each arm was chosen by, hence optimistic.",
         f"test: mean ± std over {over}.",
     ]
-    if any("control" in study.arms for study in summary.studies):
+    if seeds and max(seeds) == 1:
+        parts[-1] = "test: of 1 confirm seed, which gives neither ± nor an interval."
+    elif any("control" in study.arms for study in summary.studies):
         parts.append(
             f"gain: {treated} − control, paired by seed. Its {_level(summary)} interval covers "
             "training seeds, the search's luck and the choice of test images."

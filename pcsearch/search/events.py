@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pcsearch.recipe.show import show
+from pcsearch.search.plan import LibraryVersion
 from pcsearch.search.trial import Loss, Phase
 
 Event = dict[str, Any]
@@ -204,6 +205,8 @@ class Resumed(_Timed):
     host: Annotated[str, Field(max_length=300)]
     pid: FromOne
     version: Annotated[str, Field(max_length=100)]
+    sampler_version: LibraryVersion | None = None
+    """The library that proposes trials from now on; None where the journal does not say it."""
 
 
 class Extended(_Timed):

@@ -46,10 +46,15 @@ class Parts:
 
 @dataclass(frozen=True)
 class Typical:
-    """Scatter to plan with, in points: of a pair of trainings, of the choice, of a test image."""
+    """Scatter to plan with, in points.
+
+    `pair` is the SD of a difference over seeds, `choice` what the choice adds with one repeat of
+    the finalists (its square falls with their number), `image` the SD of a test image's mean
+    difference. Roughly those of ten bird classes with a small network.
+    """
 
     pair: float = 1.8
-    choice: float = 0.6
+    choice: float = 1.2
     choice_freedom: int = 18
     image: float = 28.0
 
@@ -191,19 +196,30 @@ def choice_variance(finalists: Sequence[FloatArray]) -> float | None:
 
 
 def detectable_gain(
-    seeds: int, test_images: int, power: float = 0.8, alpha: float = ERROR_RATE * PLANNED_SHARE
+    seeds: int,
+    repeats: int,
+    test_images: int,
+    power: float = 0.8,
+    alpha: float = ERROR_RATE * PLANNED_SHARE,
 ) -> float:
-    """About the smallest gain, in points, that so many seeds and test images tell.
+    """About the smallest gain, in points, that the planned trainings tell.
 
-    "Tell" means an interval without zero in 8 of 10 campaigns. The parts are taken to be those of
-    `TYPICAL`, which were measured on ten bird classes (benchmarks/README.md).
+    "Tell" means an interval without zero in the share `power` of campaigns, where trainings scatter
+    as in `TYPICAL`.
+
+    Args:
+        seeds: Confirm seeds, 2 or more.
+        repeats: Repeats of each finalist; 0 leaves the choice out.
+        test_images: 2 or more.
+        power: Share of campaigns.
+        alpha: Error rate of the look.
     """
     from scipy.special import ndtri, stdtrit
 
     sizes = (
-        (TYPICAL.pair**2 / seeds, max(1, seeds - 1)),
-        (TYPICAL.choice**2, TYPICAL.choice_freedom),
-        (TYPICAL.image**2 / test_images, max(1, test_images - 1)),
+        (TYPICAL.pair**2 / seeds, seeds - 1),
+        (TYPICAL.choice**2 / repeats if repeats else 0.0, TYPICAL.choice_freedom),
+        (TYPICAL.image**2 / test_images, test_images - 1),
     )
     variance = sum(part for part, _ in sizes)
     freedom = variance**2 / sum(part**2 / of for part, of in sizes)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pcsearch.errors import UserError
 from pcsearch.recipe.schema import Recipe
+from pcsearch.recipe.show import show
 from pcsearch.search.disk import KNOWN, NetworkSize
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ ENOUGH_PIXELS = {
 }
 """Crops from which on these networks, with their own start values, are known to work."""
 
+_SAME_CHANNEL = 0.002  # of pixels from 0 to 1: published values are rounded to three digits
+
 _TRIED_CLASSES = 3  # unlike the two images of a try, so that their places cannot be exchanged
 
 
@@ -37,6 +41,8 @@ class NetworkReport:
         missing: The network's tensors that the file lacks; they start at random.
         head: The network's tensors that make the logits.
         size: How large the network is.
+        normalisation: What the recipe's `image.mean` or `image.std` should be for its weights, and
+            are not; empty where they agree or nothing is known.
     """
 
     backbone: str
@@ -45,9 +51,17 @@ class NetworkReport:
     missing: tuple[str, ...] = ()
     head: tuple[str, ...] = ()
     size: NetworkSize | None = None
+    normalisation: str = ""
 
     def sentences(self) -> tuple[str, ...]:
-        """For a person, what of the file is used and what starts anew; nothing without a file."""
+        """For a person: what of a file is used, what starts anew, and what images should be."""
+        return (*self._loaded(), *self.warnings())
+
+    def warnings(self) -> tuple[str, ...]:
+        """What should be changed before a campaign starts."""
+        return (f"{self.backbone}: {self.normalisation}",) if self.normalisation else ()
+
+    def _loaded(self) -> tuple[str, ...]:
         if self.weights == "none":
             return ()
         head = f"{self.backbone}: the head ({_tensors(self.head)})"
@@ -126,8 +140,34 @@ def _checked(
         _try_images(name, backbone, crop, datasets, aux=bool(recipe.options_for(name).get("aux")))
     loading = backbone.loading
     return NetworkReport(
-        name, loading.source, loading.dropped, loading.missing, backbone.head_names, _size(backbone)
+        name,
+        loading.source,
+        loading.dropped,
+        loading.missing,
+        backbone.head_names,
+        _size(backbone),
+        _normalisation(recipe, name),
     )
+
+
+def _normalisation(recipe: Recipe, name: str) -> str:
+    """What to write where the weights expect other images than the recipe makes."""
+    from pcsearch.models import weights_normalisation
+
+    wanted = weights_normalisation(name, recipe.weights_for(name), recipe.options_for(name))
+    have = (*recipe.image.mean, *recipe.image.std)
+    if wanted is None or all(
+        math.isclose(one, other, abs_tol=_SAME_CHANNEL)
+        for one, other in zip(have, (*wanted.mean, *wanted.std), strict=True)
+    ):
+        return ""
+    line = (
+        f"its ImageNet weights expect other images: write image.mean={show(wanted.mean)} and "
+        f"image.std={show(wanted.std)}, not {show(recipe.image.mean)} and {show(recipe.image.std)}"
+    )
+    if len(recipe.backbones) > 1:
+        line += ". These hold for every backbone of a recipe, so others may need a recipe of theirs"
+    return line
 
 
 def network_sizes(recipe: Recipe, reports: Collection[NetworkReport]) -> dict[str, NetworkSize]:

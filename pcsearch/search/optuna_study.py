@@ -139,12 +139,14 @@ def _study(
 def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
     from optuna import samplers
 
+    from pcsearch.search.tpe_options import tpe_options
+
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # experimental-feature notices
+        warnings.simplefilter("ignore")  # experimental features, and options that are to go
         if name == "gp":
-            return samplers.GPSampler(seed=seed, n_startup_trials=1)
+            return samplers.GPSampler(seed=seed, n_startup_trials=1, deterministic_objective=False)
         if name == "tpe":
-            return samplers.TPESampler(seed=seed, n_startup_trials=1)
+            return samplers.TPESampler(seed=seed, **tpe_options())
         return samplers.RandomSampler(seed=seed)
 
 

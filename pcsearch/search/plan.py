@@ -11,19 +11,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pcsearch.recipe.arms import ARMS
 from pcsearch.recipe.space import SHARED, Space
 from pcsearch.search.disk import NetworkSize, checkpoint_bytes
+from pcsearch.search.tpe_options import sampler_version
 from pcsearch.search.trial import Phase
 
 if TYPE_CHECKING:
     from pcsearch.recipe.schema import Recipe
 
 JOURNAL_SCHEMA = 1
+LibraryVersion = Annotated[str, Field(pattern=r"^[A-Za-z0-9 .+_-]+$", max_length=100)]
 SHARED_KEYS = tuple(SHARED)
 """Hyperparameters that every arm has, in the order in which they are sampled."""
 
@@ -94,6 +96,8 @@ class ArmPlan(_Data):
     fixed: dict[str, int | float]
     borrows: str | None = None
     """The arm whose chosen configuration this one repeats without its regulariser."""
+    measured: tuple[str, ...] = ()
+    """Dimensions whose range was measured, as their `auto` asks (see `search.lr_ranges`)."""
 
 
 class StudyPlan(_Data):
@@ -108,6 +112,8 @@ class StudyPlan(_Data):
     arms: tuple[ArmPlan, ...]
     checkpoint_bytes: int | None = None
     """About how large a checkpoint of one of its trials is; None where the network is unknown."""
+    pretrained_on: Literal["imagenet"] | None = None
+    """What its weights were trained on; None where nobody can say, and without weights."""
 
     def arm(self, name: str) -> ArmPlan:
         return next(arm for arm in self.arms if arm.name == name)
@@ -124,6 +130,8 @@ class Plan(_Data):
     grace_epochs: int
     reduction_factor: int
     sampler: str
+    sampler_version: LibraryVersion | None = None
+    """The library that proposes trials, as `optuna 5.0.0`; None in journals that do not say it."""
     startup_trials: int
     seed: int
     finalist_configs: int
@@ -190,6 +198,7 @@ def build_plan(
                 if backbone in sizes
                 else None
             ),
+            pretrained_on="imagenet" if recipe.weights_for(backbone) == "imagenet" else None,
         )
         for fact in facts
         for backbone in recipe.backbones
@@ -204,6 +213,7 @@ def build_plan(
         grace_epochs=asha.grace_epochs,
         reduction_factor=asha.reduction_factor,
         sampler=search.sampler,
+        sampler_version=sampler_version(search.sampler),
         startup_trials=default_startup(search.trials) if startup is None else startup,
         seed=search.seed,
         finalist_configs=recipe.finalists.configs,

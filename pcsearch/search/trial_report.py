@@ -50,6 +50,8 @@ def report_of(
         "lr": record.lr,
         "images": float(record.images),
     }
+    if record.clipped is not None:
+        metrics["clipped"] = record.clipped
     value = None
     if record.validation is not None:
         measured = _percent_metrics(record.validation)

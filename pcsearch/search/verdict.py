@@ -132,10 +132,11 @@ def _reasons(state: CampaignState, study: StudyPlan, arm: str, gain: Gain | None
         ):
             yield "not all confirm seeds are measured yet"
     if gain is None or gain.low is None:
-        yield (
-            "a single pair of trainings, or pairs that all differ by the same, show no scatter "
-            "(confirm.seeds)"
-        )
+        pairs = len(confirmed(state, study, arm).keys() & confirmed(state, study, CONTROL).keys())
+        if pairs == 1:
+            yield "one pair of trainings gives no interval (confirm.seeds)"
+        else:
+            yield f"all {pairs} pairs of trainings differ by the same, which gives no interval"
     if study.images.test < FEWEST_TEST_IMAGES:
         yield f"there are only {study.images.test} test images"
     if control.borrows is not None:

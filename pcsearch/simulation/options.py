@@ -12,8 +12,10 @@ from pcsearch.cluster.capacity import Node
 from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipes
 from pcsearch.recipe.schema import Recipe
+from pcsearch.recipe.searching import DEFAULT_LR
 from pcsearch.results.runs import find_run
 from pcsearch.search.campaign import Campaign
+from pcsearch.search.lr_ranges import with_default, without_automatic
 from pcsearch.search.observer import Observer
 from pcsearch.search.plan import build_plan
 from pcsearch.search.sizing import gpus_of_trial
@@ -142,7 +144,14 @@ def _simulated(
     observer: Observer,
 ) -> Simulated:
     facts, notes = counted(recipe, None if recorded is None else recorded.plan)
-    plan = build_plan(recipe, facts)
+    known = None if recorded is None else recorded.plan
+    plan, unknown = without_automatic(build_plan(recipe, facts), known)
+    if unknown:
+        plan = with_default(plan)
+        notes.append(
+            f"search.lr: auto is not measured here; {DEFAULT_LR.low:g} to {DEFAULT_LR.high:g} is "
+            f"taken for {', '.join(unknown)}"
+        )
     rate = options.images_per_second
     curves: Curves = Family(plan, options.seed, rate or IMAGES_PER_SECOND)
     if recorded is None:
@@ -153,11 +162,11 @@ def _simulated(
             )
         notes.append("learning curves are made up")
     else:
-        known = Recorded(recorded, curves)
-        missing = [study.id for study in plan.studies if study.id not in known.studies]
+        replayed = Recorded(recorded, curves)
+        missing = [study.id for study in plan.studies if study.id not in replayed.studies]
         if missing:
             notes.append(f"not recorded, so curves are made up: {', '.join(missing)}")
-        curves = known
+        curves = replayed
     for note in notes:
         observer.noted(note)
     limit = recipe.resources.max_concurrent

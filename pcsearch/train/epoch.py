@@ -21,12 +21,16 @@ from pcsearch.train.stages import Stage
 
 @dataclass(frozen=True)
 class EpochMeans:
-    """Mean loss and top-1 percent over an epoch's samples, and the last update's learning rate."""
+    """Mean loss and top-1 percent over an epoch's samples, and the last update's learning rate.
+
+    `clipped` is the percentage of updates whose gradient was longer than `clip_norm`; None without.
+    """
 
     loss: float
     top1: float
     lr: float
     images: int
+    clipped: float | None = None
 
 
 class EpochTrainer:
@@ -62,6 +66,7 @@ class EpochTrainer:
         self._divides = micro_batches > 1
         self._losses = torch.empty(batches, device=device)
         self._correct = torch.empty(batches, dtype=torch.int64, device=device)
+        self._clipped = torch.zeros((), dtype=torch.int64, device=device)  # read once an epoch
 
     def train(self, batches: Iterable[tuple[Tensor, Tensor]], epoch: int) -> EpochMeans:
         """Train on the batches of `epoch`, counted over the whole training.
@@ -79,6 +84,7 @@ class EpochTrainer:
         sizes: list[int] = []
         self._losses.zero_()
         self._correct.zero_()
+        self._clipped.zero_()
         self._optimizer.zero_grad()
         for images, labels in batches:
             self._backward(len(sizes), images, labels)
@@ -119,8 +125,8 @@ class EpochTrainer:
             for parameter in self._parameters:
                 if parameter.grad is not None:
                     parameter.grad.mul_(self._full_group / images)
-        if self._settings.clip_norm is not None:
-            clip_grad_norm_(self._parameters, self._settings.clip_norm)
+        if (most := self._settings.clip_norm) is not None:
+            self._clipped.add_(clip_grad_norm_(self._parameters, most) > most)
         set_lr(self._optimizer, self._stage.lr_at(update))
         self._optimizer.step()
         self._optimizer.zero_grad()
@@ -144,7 +150,14 @@ class EpochTrainer:
             top1=100.0 * int(self._correct[: len(sizes)].sum()) / images,
             lr=self._stage.lr_at(self._update_at(epoch, len(sizes) - 1)),
             images=images,
+            clipped=self._clipped_percent(len(sizes)),
         )
+
+    def _clipped_percent(self, batches: int) -> float | None:
+        if self._settings.clip_norm is None:
+            return None
+        updates = math.ceil(batches / self._settings.accumulation_steps)
+        return 100.0 * int(self._clipped) / updates
 
 
 def batches_between_checks(device: torch.device) -> int:

@@ -119,6 +119,7 @@ def _record(
         seconds=seconds,
         images=means.images,
         validation=validation,
+        clipped=means.clipped,
     )
 
 

@@ -44,6 +44,8 @@ class EpochRecord:
         seconds: training and validation.
         images: training images shown (two shuffles show each one twice).
         validation: None where there is nothing to validate on.
+        clipped: percent of the updates whose gradient was longer than `clip_norm`; None where there
+            is no such limit, and in checkpoints from before it was counted.
         replayed: read from a checkpoint rather than trained just now; not compared.
     """
 
@@ -54,6 +56,7 @@ class EpochRecord:
     seconds: float
     images: int
     validation: Evaluation | None
+    clipped: float | None = None
     replayed: bool = field(default=False, compare=False)
 
 

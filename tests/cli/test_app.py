@@ -14,6 +14,7 @@ COMMANDS: tuple[list[str], ...] = (
     [],
     ["tune"],
     ["plan"],
+    ["probe"],
     ["summary"],
     ["trials"],
     ["runs"],

@@ -46,19 +46,17 @@ def test_json_by_hand() -> None:
 
 def test_a_plan_says_how_small_a_gain_its_seeds_can_tell() -> None:
     content = plan_json(ONE_TRIAL, NO_RATES)["detectable_gain"]
-    least = detectable_gain(3, 300)
+    least = detectable_gain(3, 2, 300)
     assert content == {"digits/compact_cnn": least}
     words = " ".join(text_of(ONE_TRIAL, NO_RATES).split())
     assert f"3 seeds and 300 test images tell a gain of about {least:.1f} points" in words
-    assert "One point takes more test images, however many seeds." in words
+    assert "One point takes more test images, whatever the number of seeds." in words
     competing = plan(
         ("digits/compact_cnn",), (arm("control"), arm("pc"), arm("label_smoothing"))
     ).model_copy(update={"confirm_looks": (2, 3)})
-    shared = detectable_gain(3, 300, alpha=0.04 / 2 / 2)  # by two looks and two arms
-    assert plan_json(competing, NO_RATES)["detectable_gain"]["digits/compact_cnn"] == (
-        pytest.approx(shared)
-    )
-    assert shared > least
+    shared = plan_json(competing, NO_RATES)["detectable_gain"]["digits/compact_cnn"]
+    assert shared == pytest.approx(detectable_gain(3, 2, 300, alpha=0.04 / 2 / 2))
+    assert shared > least, "two looks and two arms share the error rate"
     single = plan(("digits/compact_cnn",), seeds=1)
     assert plan_json(single, NO_RATES)["detectable_gain"] == {"digits/compact_cnn": None}
     assert "tell a gain" not in text_of(single, NO_RATES)
@@ -109,3 +107,14 @@ def test_a_budget_in_money_is_told_with_its_price() -> None:
     line = "The search ends early enough to cost 12.5, at 0.8 a node-hour."
     assert line in text_of(paid, NO_RATES)
     assert "early enough to cost" not in text_of(plan(), NO_RATES)
+
+
+def test_measured_ranges_are_shown_for_each_arm() -> None:
+    measured = {"measured": ("lr",)}
+    arms = (arm("control").model_copy(update=measured), arm("pc").model_copy(update=measured))
+    whole = plan(("digits/compact_cnn",), arms)
+    assert "digits/compact_cnn: lr 0.01 to 0.3, measured (control, pc)" in text_of(whole, NO_RATES)
+    (study,) = plan_json(whole, NO_RATES)["studies"]
+    assert study["measured"] == {"control": {"lr": [0.01, 0.3]}, "pc": {"lr": [0.01, 0.3]}}
+    assert "measured" not in text_of(ONE_TRIAL, NO_RATES)
+    assert plan_json(ONE_TRIAL, NO_RATES)["studies"][0]["measured"] == {}

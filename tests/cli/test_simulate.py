@@ -128,3 +128,11 @@ def test_mistakes_are_one_message(arguments: list[str], message: str) -> None:
     result = CliRunner().invoke(app, [*QUICK, *arguments])
     assert isinstance(result.exception, UserError), result.output
     assert message in str(result.exception)
+
+
+def test_measured_ranges_come_from_the_recorded_run_or_are_stated(tmp_path: Path) -> None:
+    """A simulation cannot train: it says which range it takes instead."""
+    result = CliRunner().invoke(app, [*QUICK, "search.lr=auto", "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    said = "search.lr: auto is not measured here; 0.001 to 0.1 is taken for digits/compact_cnn"
+    assert said in result.stderr

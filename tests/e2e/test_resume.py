@@ -99,6 +99,23 @@ def test_ctrl_c_loses_at_most_the_running_epoch_and_says_how_to_go_on(
     assert lost["repeated_epochs"] == lost["differing_epochs"] == 0
 
 
+def test_another_optuna_is_told_of(pcsearch: CommandLine) -> None:
+    process = pcsearch.start("tune", *SMALL, "search.trials=40", "--name=run", "--plain")
+    wait_for(lambda: epoch_events(pcsearch.events("run")), process)
+    process.send_signal(signal.SIGINT)
+    assert ended(process).code == 130
+    journal = pcsearch.folder / "runs/run/journal.jsonl"
+    now = pcsearch.events("run")[0]["plan"]["sampler_version"]
+    journal.write_text(journal.read_text().replace(now, "optuna 4.5.0", 1))
+    process = pcsearch.start("resume", "run", "--plain")
+    wait_for(lambda: attempts(pcsearch.events("run")), process)
+    process.send_signal(signal.SIGINT)
+    result = ended(process)
+    assert f"began with optuna 4.5.0, and {now} proposes" in result.out + result.err
+    resumed = next(e for e in pcsearch.events("run") if e["event"] == "resumed")
+    assert resumed["sampler_version"] == now
+
+
 def test_nothing_is_left_to_do_of_a_campaign_that_ended(whole: CommandLine) -> None:
     before = (whole.folder / "runs/run/journal.jsonl").read_bytes()
     (whole.folder / "runs/run/summary.json").unlink()

@@ -48,11 +48,13 @@ RECIPES = st.fixed_dictionaries(
         "search": st.fixed_dictionaries(
             {},
             optional={
-                "lr": SPACES,
+                "lr": SPACES | st.just("auto"),
                 "weight_decay": st.none() | SPACES,
                 "lambda_over_n": SPACES,
                 "label_smoothing": SPACES,
-                "per_backbone": st.builds(lambda s: {"vgg16": {"lr": s}}, st.none() | SPACES),
+                "per_backbone": st.builds(
+                    lambda s: {"vgg16": {"lr": s}}, st.none() | SPACES | st.just("auto")
+                ),
                 "arms": st.lists(st.sampled_from(list(ARMS)[1:]), unique=True),
                 "startup_trials": st.none() | st.integers(1, 20),
             },

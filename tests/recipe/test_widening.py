@@ -24,6 +24,7 @@ def changed(*overrides: str) -> tuple[Recipe, Recipe]:
         "resources.max_concurrent=1",
         "resources.cpus_per_trial=2",
         "data.root=/elsewhere",
+        "data.allow_pretraining_overlap=true",
         "datasets=[digits, fieldguide, cub200]",
         "datasets=[fieldguide, digits]",
         "search.startup_trials=7",

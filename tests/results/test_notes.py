@@ -59,7 +59,13 @@ def test_a_loss_is_said_as_plainly_as_a_gain() -> None:
 
 def test_one_seed_is_no_evidence() -> None:
     line = only(written(campaign_plan(seeds=1)), "against control")
-    assert "no verdict, because a single pair of trainings" in line
+    assert "no verdict, because one pair of trainings gives no interval" in line
+
+
+def test_pairs_that_all_differ_by_the_same_are_no_evidence() -> None:
+    lines = written(campaign_plan(seeds=3), curve=lambda spec, epoch: 60.0 + (spec.arm == "pc"))
+    line = only(lines, "against control")
+    assert "all 3 pairs of trainings differ by the same, which gives no interval" in line
 
 
 def test_few_test_images_are_said_with_what_one_is_worth() -> None:
@@ -271,3 +277,41 @@ def test_a_little_better_than_guessing_is_guessing_where_there_are_few_test_imag
 
     assert claims(400)  # 3 standard deviations are 4.5 points
     assert not claims(5_000)  # and 1.3 here
+
+
+def with_clipped(shares: dict[str, tuple[float | None, ...]]) -> list[str]:
+    """Notes where the arms' confirm epochs had these shares of clipped updates, in turn."""
+    state = simulate(campaign_plan())
+    for trial in state.trials.values():
+        for number, epoch in enumerate(trial.epochs):
+            given = shares[trial.spec.arm]
+            share = given[number % len(given)] if trial.spec.phase == "confirm" else 100.0
+            if share is not None:
+                epoch.metrics["clipped"] = share
+    return notes(summarise(state, "complete"), state)
+
+
+def test_clipped_steps_are_said_where_they_are_many() -> None:
+    line = only(with_clipped({"control": (55.0, 60.0, 35.0), "pc": (60.0, 61.0, 59.0)}), "clipped")
+    assert line == (
+        "Confirm updates whose gradient was clipped (train.clip_norm): control 50 %, PC 60 %. "
+        "Such a step is shorter than search.lr says. Raise train.clip_norm, or leave it out."
+    )
+
+
+def test_clipped_steps_are_said_where_the_arms_differ() -> None:
+    line = only(with_clipped({"control": (25.0,), "pc": (4.0,)}), "clipped")
+    assert "control 25 %, PC 4 %" in line
+    assert "The arms differ in this" in line
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        {"control": (50.0,), "pc": (30.0,)},
+        {"control": (None,), "pc": (None,)},
+        {"control": (None,), "pc": (50.0,)},
+    ],
+)
+def test_some_clipped_steps_are_nothing_to_say(shares: dict[str, tuple[float | None, ...]]) -> None:
+    assert not any("clipped" in line for line in with_clipped(shares))

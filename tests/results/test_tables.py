@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from pcsearch.results import formatting as fmt
 from pcsearch.results.objects import Summary
 from pcsearch.results.summary import summarise, trial_rows
-from pcsearch.results.tables import summary_table, trials_table
+from pcsearch.results.tables import accuracies, summary_table, trials_table
 from pcsearch.search.state import CampaignState
 from tests.results.simulated_campaigns import (
     campaign_plan,
@@ -205,3 +205,11 @@ def test_signs_of_differences() -> None:
         "0.00",
         "0.00",
     ]
+
+
+def test_one_seed_has_neither_deviation_nor_interval() -> None:
+    one = accuracies(summarise(simulate(campaign_plan(seeds=1))), "PC")
+    assert one.endswith("test: of 1 confirm seed, which gives neither ± nor an interval.")
+    two = accuracies(summarise(simulate(campaign_plan(seeds=2))), "PC")
+    assert "mean ± std over 2 confirm seeds" in two
+    assert "96 % interval" in two

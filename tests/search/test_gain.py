@@ -240,8 +240,8 @@ def test_looking_again_and_again_errs_in_five_percent_at_most() -> None:
 
 
 def test_more_seeds_and_images_show_smaller_gains() -> None:
-    assert detectable_gain(10, 1000) < detectable_gain(5, 1000) < detectable_gain(5, 200)
-    assert detectable_gain(2, 200) > detectable_gain(5, 200)
+    assert detectable_gain(10, 4, 1000) < detectable_gain(5, 4, 1000) < detectable_gain(5, 4, 200)
+    assert detectable_gain(2, 4, 200) > detectable_gain(5, 4, 200) > detectable_gain(5, 8, 200)
 
 
 @given(st.integers(0, 10_000))

@@ -10,12 +10,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pcsearch import api
 from pcsearch.errors import UserError
 from pcsearch.models import build_backbone
 from pcsearch.models.trying import failed_pass
 from pcsearch.recipe.load import load_recipe
 from pcsearch.recipe.schema import Recipe
-from pcsearch.search.networks import ENOUGH_PIXELS, NetworkReport, check_networks
+from pcsearch.search.networks import (
+    ENOUGH_PIXELS,
+    NetworkReport,
+    _normalisation,
+    check_networks,
+)
+from pcsearch.search.observer import Silent
 
 NAME = "squeezenet1_1"
 
@@ -125,6 +132,56 @@ def test_without_weights_there_is_nothing_to_say() -> None:
     (report,) = check_networks(recipe("compact_cnn", **options))
     assert report.weights == "none"
     assert report.sentences() == ()
+
+
+EXPECTS = (
+    "its ImageNet weights expect other images: write image.mean=[0.5, 0.5, 0.5] and "
+    "image.std=[0.5, 0.5, 0.5], not [0.485, 0.456, 0.406] and [0.229, 0.224, 0.225]"
+)
+
+
+def test_weights_that_expect_other_images_than_the_recipe_makes() -> None:
+    """Said before a campaign starts, even where the weights are not loaded yet."""
+    name = "efficientnet_v2_l"
+    (report,) = check_networks(recipe(name, weights="imagenet"), download=False)
+    assert report.weights == "none"
+    assert report.sentences() == report.warnings() == (f"{name}: {EXPECTS}",)
+
+
+def test_what_the_weights_expect_is_torchvisions_word() -> None:
+    halves = {"resize": 300, "crop": 32, "mean": [0.5] * 3, "std": [0.5] * 3}
+    large = "efficientnet_v2_l"
+    assert _normalisation(recipe(large, weights="imagenet", image=halves), large) == ""
+    usual = "write image.mean=[0.485, 0.456, 0.406] and image.std=[0.229, 0.224, 0.225], not"
+    for name in ("resnet50", "efficientnet_v2_s", "bilinear_cnn"):
+        assert _normalisation(recipe(name, weights="imagenet"), name) == ""
+        assert usual in _normalisation(recipe(name, weights="imagenet", image=halves), name)
+        assert _normalisation(recipe(name, weights="none", image=halves), name) == ""
+        assert _normalisation(recipe(name, weights="/my/own.pth", image=halves), name) == ""
+    chosen = {"bilinear_cnn": {"features": "efficientnet_v2_l"}}
+    bilinear = recipe("bilinear_cnn", weights="imagenet", backbone_options=chosen)
+    assert _normalisation(bilinear, "bilinear_cnn") == EXPECTS
+
+
+def test_backbones_that_expect_different_images_may_need_recipes_of_their_own() -> None:
+    both = recipe("resnet50", weights="imagenet", backbones=["resnet50", "efficientnet_v2_l"])
+    assert _normalisation(both, "resnet50") == ""
+    assert "every backbone of a recipe" in _normalisation(both, "efficientnet_v2_l")
+
+
+def test_a_plan_says_what_the_weights_expect() -> None:
+    class Noting(Silent):
+        def __init__(self) -> None:
+            self.lines: list[str] = []
+
+        def noted(self, line: str) -> None:
+            self.lines.append(line)
+
+    chosen = ["datasets=[fieldguide]", "weights=imagenet", "backbones=[squeezenet1_1]"]
+    watcher = Noting()
+    api.plan_all(["quickstart", *chosen, "image.mean=[0.5, 0.5, 0.5]"], observer=watcher)
+    (line,) = watcher.lines
+    assert line.startswith("squeezenet1_1: its ImageNet weights expect other images: write")
 
 
 @pytest.mark.parametrize(

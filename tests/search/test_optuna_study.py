@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
+import warnings
 
+import numpy as np
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
@@ -23,6 +26,7 @@ from pcsearch.search.optuna_study import (
     seen,
 )
 from pcsearch.search.plan import default_startup, derive_seed
+from pcsearch.search.tpe_options import tpe_options, trial_weights
 from pcsearch.search.trial import Trial
 from tests.search.driving import LR, Clock, control_arm, make_plan, pc_arm, run, study_plan
 
@@ -240,3 +244,49 @@ def test_optuna_would_answer_the_same_from_a_study_of_its_own(sampler: str, coun
         )
     known = study.ask(fixed_distributions=spaces).params
     assert propose(plan, STUDY, arm, count, history) == known
+
+
+def test_every_option_of_tpe_is_named() -> None:
+    """One that another Optuna adds must be given a value here before it is used."""
+    inherent = {"self", "seed"}
+    without_effect = {"consider_prior", "constraints_func", "warn_independent_sampling"}
+    known = set(inspect.signature(optuna.samplers.TPESampler.__init__).parameters)
+    assert known - inherent - without_effect == set(tpe_options())
+
+
+def test_the_named_options_are_those_of_tpe_as_published() -> None:
+    """Optuna 5.0's own: the same answers with 5, 30 and 70 trials (10 %, ramp and all)."""
+    arm = pc_arm(trials=80)
+    whole = run(make_plan(studies=(study_plan(arms=(arm,)),), sampler="random"))
+    history = whole.state.arms[STUDY, "pc"].trials["search"]
+    spaces = {key: _distribution(key, space) for key, space in arm.space.items()}
+    for count in (5, 30, 70):
+        seed = derive_seed(0, STUDY, "pc", count)
+        study = optuna.create_study(
+            direction="maximize",
+            sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=1),
+        )
+        study.add_trials(
+            [optuna.create_trial(
+                state=frozen.state, value=frozen.value, params=frozen.params,
+                distributions=frozen.distributions,
+                intermediate_values=frozen.intermediate_values,
+            ) for frozen in (frozen_trial(trial, spaces) for trial in history[:count])]
+        )  # fmt: skip
+        known = study.ask(fixed_distributions=spaces).params
+        assert propose(make_plan(), STUDY, arm, count, history[:count]) == known
+
+
+def test_trial_weights_by_hand() -> None:
+    assert trial_weights(0).tolist() == []
+    assert trial_weights(2).tolist() == [1, 1]
+    weights = trial_weights(28)
+    np.testing.assert_allclose(weights[:3], [1 / 28, (1 / 28 + 1) / 2, 1])
+    assert weights[3:].tolist() == [1] * 25
+
+
+def test_an_answer_warns_of_nothing() -> None:
+    history = run(make_plan()).state.arms[STUDY, "pc"].trials["search"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        propose(make_plan(), STUDY, pc_arm(), 5, history[:5])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,8 @@ def test_evaluation_survives_in_the_records(tmp_path: Path) -> None:
     assert again == first
     assert again[0].validation == fixed_evaluation(61.5)
     assert record_from_dict(asdict(first[0])) == first[0]
+    before = {key: value for key, value in asdict(first[0]).items() if key != "clipped"}
+    assert record_from_dict(before) == replace(first[0], clipped=None), "as it was written before"
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from pcsearch.errors import TrialError, UserError
 from pcsearch.train import epoch as epoch_module
 from pcsearch.train.evaluate import evaluate
+from pcsearch.train.objective import Objective
 
 from .helpers import MemoryBatches, TinyBackbone, perceptron, same, seeded, settings, state, train
 
@@ -105,6 +106,48 @@ def test_clipping_is_by_the_norm_of_all_parameters_together() -> None:
     assert norm == pytest.approx(1e-3, rel=1e-2)
 
 
+def norms_of_plain_updates(batches: MemoryBatches, group: int) -> list[float]:
+    """Gradient norms of an epoch in which the network hardly moves, by a loop of its own."""
+    module = perceptron().module
+    shown = list(batches.epoch(1))
+    norms = []
+    for start in range(0, len(shown), group):
+        images, labels = (
+            torch.cat(part) for part in zip(*shown[start : start + group], strict=True)
+        )
+        module.zero_grad()
+        F.cross_entropy(module(images), labels).backward()
+        norms.append(math.sqrt(sum(float((p.grad**2).sum()) for p in module.parameters())))
+    return norms
+
+
+@pytest.mark.parametrize("group", [1, 3])  # 5 batches: 5 updates, or 2
+def test_the_share_of_clipped_updates_is_counted(group: int) -> None:
+    batches = MemoryBatches(images=40)
+    norms = sorted(norms_of_plain_updates(batches, group))
+    for clipped in range(len(norms) + 1):
+        edges = [0.5 * norms[0], *norms, 2 * norms[-1]]
+        most = (edges[-2 - clipped] + edges[-1 - clipped]) / 2
+        chosen = settings(epochs=1, lr=1e-12, clip_norm=most, accumulation_steps=group)
+        (record,) = train(perceptron(), batches, chosen)
+        assert record.clipped == pytest.approx(100 * clipped / len(norms))
+
+
+def test_counting_is_anew_each_epoch_and_without_a_limit_there_is_nothing_to_count() -> None:
+    tight = settings(epochs=3, clip_norm=1e-6)
+    assert [r.clipped for r in train(perceptron(), MemoryBatches(), tight)] == [100.0] * 3
+    assert [r.clipped for r in train(perceptron(), MemoryBatches(), settings())] == [None, None]
+
+
+def test_a_limit_that_is_never_reached_changes_no_bit() -> None:
+    one, other = perceptron(), perceptron()
+    free = list(train(one, MemoryBatches(), settings(epochs=3)))
+    limited = list(train(other, MemoryBatches(), settings(epochs=3, clip_norm=1e6)))
+    assert [r.train_loss for r in free] == [r.train_loss for r in limited]
+    assert [r.clipped for r in limited] == [0.0] * 3
+    assert all(torch.equal(weight, state(other)[name]) for name, weight in state(one).items())
+
+
 def test_auxiliary_heads_add_their_weighted_cross_entropy() -> None:
     class WithAuxiliary(nn.Sequential):
         def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:  # type: ignore[override]
@@ -120,6 +163,18 @@ def test_auxiliary_heads_add_their_weighted_cross_entropy() -> None:
     )
     (record,) = train(backbone, batches, settings(epochs=1))
     assert record.train_loss == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_auxiliary_heads_get_cross_entropy_and_no_pairwise_confusion() -> None:
+    """By hand: two images are one pair, whose squared distance counts λ times half."""
+    main = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    side = torch.tensor([[0.0, 3.0, 0.0], [1.0, 0.0, 0.0]])
+    labels = torch.tensor([0, 1])
+    distance = (main.softmax(1)[0] - main.softmax(1)[1]).square().sum()
+    expected = F.cross_entropy(main, labels) + 0.3 * F.cross_entropy(side, labels) + 0.25 * distance
+    loss, logits = Objective(settings(lambda_=0.5))((main, [side]), labels)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert torch.equal(logits, main)
 
 
 def test_the_head_alone_leaves_the_body_untouched() -> None:

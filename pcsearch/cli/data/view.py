@@ -62,6 +62,7 @@ def entry_json(entry: CatalogEntry, place: Presence) -> dict[str, Any]:
         "classes": entry.classes,
         "images": dict(entry.images),
         "samples_per_class": entry.samples_per_class,
+        "in_imagenet": entry.in_imagenet,
         "levels": list(entry.levels),
         "paper": [
             {"backbone": backbone, "measure": measure, "baseline": base, "pc": pc, "source": where}
@@ -106,6 +107,7 @@ def _lines(entry: CatalogEntry, place: Presence, state: str) -> Iterator[tuple[s
     yield "classes", classes
     yield "levels", ", ".join(entry.levels) + (" (the finest first)" if entry.levels else "")
     yield "images", ", ".join(f"{number:,} {part}" for part, number in entry.images.items())
+    yield "overlap", entry.in_imagenet
     for number, (backbone, measure, base, pc, where) in enumerate(_paper(entry)):
         line = f"{backbone}: {measure} {base:.2f}, with PC {pc:.2f} ({where.rpartition(', ')[2]})"
         yield "" if number else "paper", line

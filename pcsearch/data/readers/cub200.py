@@ -92,6 +92,7 @@ ENTRY = CatalogEntry(
     terms="non-commercial research and education; the photographs belong to their authors",
     homepage="https://www.vision.caltech.edu/datasets/cub_200_2011/",
     images={"train": 5994, "test": 5794},
+    in_imagenet="the authors of CUB-200-2011 warn that some of its images are in ImageNet",
     folder="CUB_200_2011",
     is_in=_is_own_folder,
     archives=(

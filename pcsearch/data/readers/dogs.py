@@ -132,12 +132,13 @@ ENTRY = CatalogEntry(
     classes=120,
     reader=read,
     description="20,580 photographs of 120 dog breeds, a part of ImageNet, with boxes; official "
-    "split: 12,000 train, 8,580 test. ImageNet weights may have been trained on the test images.",
+    "split: 12,000 train, 8,580 test.",
     citation="A. Khosla, N. Jayadevaprakash, B. Yao, L. Fei-Fei. Novel Dataset for Fine-Grained "
     "Image Categorization. First Workshop on Fine-Grained Visual Categorization, CVPR, 2011.",
     terms="no licence stated; ImageNet's terms: non-commercial research and education",
     homepage=f"{_SITE}/",
     images={"train": 12000, "test": 8580},
+    in_imagenet="Stanford Dogs was built from ImageNet's images",
     folder="stanford_dogs",
     is_in=holds(_TRAIN, _TEST, _IMAGES),
     archives=(

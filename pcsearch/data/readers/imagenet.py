@@ -147,4 +147,6 @@ ENTRY = CatalogEntry(
     is_in=is_imagenet,
     by_hand=BY_HAND,
     samples_per_class=1200.0,
+    in_imagenet="its images are ImageNet's",
+    is_imagenet=True,
 )

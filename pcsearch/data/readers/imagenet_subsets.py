@@ -103,6 +103,8 @@ DOGS_ENTRY = CatalogEntry(
     other_folders=FOLDERS[1:],
     is_in=is_imagenet,
     by_hand=BY_HAND,
+    in_imagenet="its images are ImageNet's",
+    is_imagenet=True,
 )
 
 RANDOM_ENTRY = CatalogEntry(
@@ -123,4 +125,6 @@ RANDOM_ENTRY = CatalogEntry(
     other_folders=FOLDERS[1:],
     is_in=is_imagenet,
     by_hand=BY_HAND,
+    in_imagenet="its images are ImageNet's",
+    is_imagenet=True,
 )

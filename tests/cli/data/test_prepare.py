@@ -78,8 +78,8 @@ def test_a_recipe_is_prepared_at_its_own_size(command: Command) -> None:
     assert code == 0, err
     rows = json.loads(out)
     assert [(row["dataset"], row["part"], row["resize"]) for row in rows] == [
-        ("digits", "training", 16),
-        ("digits", "test", 16),
+        ("digits", "training", 20),
+        ("digits", "test", 20),
     ]
     assert [row["images"] for row in rows] == [1438, 359]
 

@@ -1,0 +1,67 @@
+"""What `plan` says before hours are spent on what cannot be shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pcsearch.search.limits import limits
+from pcsearch.search.plan import Plan, confirm_seeds
+from tests.cli.test_plan_view import NO_RATES, text_of
+from tests.search.driving import control_arm, make_plan, pc_arm, study_plan
+
+NO_TEST = (
+    "Nothing will be measured on test images (confirm.seeds: 0), so the campaign cannot show "
+    "a gain."
+)
+NO_INTERVAL = (
+    "A gain will have no interval (confirm.seeds: 1), so it will be no evidence either way. "
+    "Give confirm.seeds=5 for an interval."
+)
+
+
+def planned(seeds: int = 3, val: int = 50, test: int = 200, **changes: Any) -> Plan:
+    study = study_plan(**changes)
+    images = study.images.model_copy(update={"val": val, "test": test})
+    study = study.model_copy(update={"images": images})
+    return make_plan(studies=(study,), confirm_seeds=confirm_seeds(0, seeds))
+
+
+def test_with_seeds_and_images_enough_only_the_smallest_gain_is_said() -> None:
+    (line,) = limits(planned())
+    assert line.startswith("digits/compact_cnn: 3 seeds and 200 test images tell a gain of about")
+
+
+@pytest.mark.parametrize(("seeds", "line"), [(0, NO_TEST), (1, NO_INTERVAL)])
+def test_too_few_seeds_are_said(seeds: int, line: str) -> None:
+    assert limits(planned(seeds)) == (line,)
+    text = text_of(planned(seeds), NO_RATES, columns=200)
+    assert line in text
+    assert line not in text_of(planned(2), NO_RATES, columns=200)
+
+
+def test_one_seed_is_no_matter_where_nothing_is_compared() -> None:
+    assert limits(planned(1, arms=(control_arm(),))) == ()
+    assert limits(planned(1, arms=(pc_arm(),))) == ()
+
+
+def test_few_images_are_said_with_what_one_is_worth() -> None:
+    assert limits(planned(val=4, test=2)) == (
+        "digits: There are only 2 test images: one is 50.0 points, and other images of the same "
+        "classes may give another gain.",
+        "digits: There are only 4 validation images: one is 25.0 points, so many configurations "
+        "will be equally good.",
+    )
+    one = limits(planned(val=1, test=1))
+    assert [line.partition(":")[2].partition(":")[0] for line in one] == [
+        " There is only 1 test image",
+        " There is only 1 validation image",
+    ]
+    assert limits(planned(0, test=0)) == (NO_TEST,)
+
+
+def test_few_images_are_said_once_a_dataset() -> None:
+    plan = planned(test=2)
+    other = plan.studies[0].model_copy(update={"id": "digits/vgg16", "backbone": "vgg16"})
+    assert len(limits(plan.model_copy(update={"studies": (*plan.studies, other)}))) == 1
