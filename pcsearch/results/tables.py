@@ -42,7 +42,7 @@ def summary_table(summary: Summary, width: int) -> RenderableType:
     title = Text(f"{summary.campaign} · {summary.status}", style="bold")
     counts = "trials: run / stopped early / failed. time: summed over trials."
     meaning = Text(f"{accuracies(summary, treated)}\n{counts}", style="dim")
-    for layout in (_one_line(treated), _two_lines(treated), _four_lines(treated)):
+    for layout in (_one_line(treated), _three_lines(treated), _four_lines(treated)):
         table = _table(layout, studies)
         if natural_width(table) <= width:
             return Group(title, table, meaning)
@@ -75,7 +75,7 @@ def _one_line(treated: str) -> list[Column]:
     ]
 
 
-def _two_lines(treated: str) -> list[Column]:
+def _three_lines(treated: str) -> list[Column]:
     return [
         Column("dataset\nbackbone", lambda c: f"{c.dataset}\n{c.backbone}"),
         Column("\nN", lambda c: c.classes, right=True),
@@ -89,9 +89,12 @@ def _two_lines(treated: str) -> list[Column]:
         Column(
             f"test top-1\n{treated}, control", lambda c: f"{c.treated}\n{c.control}", right=True
         ),
-        Column("gain\n[interval]", lambda c: f"{c.gain}\n{c.interval}\n{c.verdict}", coloured=True),
-        Column("trials\ntime", lambda c: f"{c.trials}\n{c.time}"),
-        Column("epochs run\nof full budget", lambda c: f"{c.epochs}\n{c.share}"),
+        Column(
+            "gain\n[interval]\nverdict",
+            lambda c: f"{c.gain}\n{c.interval}\n{c.verdict}",
+            coloured=True,
+        ),
+        Column("trials\nepochs\ntime", lambda c: f"{c.trials}\n{c.epochs}, {c.share}\n{c.time}"),
     ]
 
 
@@ -132,7 +135,7 @@ def _best(treated: str) -> str:
 def _table(columns: Sequence[Column], studies: Sequence[Cells]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
-        table.add_column(column.heading, justify="right" if column.right else "left", no_wrap=True)
+        table.add_column(Text(column.heading), justify="right" if column.right else "left", no_wrap=True)
     for study in studies:
         texts = [column.text(study).rstrip() for column in columns]
         if any("\n" in text for text in texts):
@@ -181,9 +184,20 @@ def accuracies(summary: Summary, treated: str) -> str:
     elif any("control" in study.arms for study in summary.studies):
         parts.append(
             f"gain: {treated} − control, paired by seed. Its {_level(summary)} interval covers "
-            "training seeds, the search's luck and the choice of test images."
+            f"{_covered(summary)}."
         )
     return "\n".join(parts)
+
+
+def _covered(summary: Summary) -> str:
+    """What the intervals were made of in every study."""
+    gains = [arm.gain for study in summary.studies for arm in study.arms.values() if arm.gain]
+    covered = ["training seeds"]
+    if all(gain.parts.search is not None for gain in gains):
+        covered.append("the search's luck")
+    if all(gain.parts.images is not None for gain in gains):
+        covered.append("the choice of test images")
+    return " and ".join(", ".join(covered).rsplit(", ", 1)) if len(covered) > 1 else covered[0]
 
 
 def _level(summary: Summary) -> str:
