@@ -36,7 +36,7 @@ CURVES = HERE / "search_quality_parts" / "curves"
 FRACTIONS = Space.between(0.05, 0.15)
 SETTINGS: dict[str, dict[str, Any]] = {
     "fieldguide": {
-        "trials": 10, "lr": Space.between(0.02, 0.5, log=True), "grace_epochs": 3,
+        "trials": 10, "lr": Space.between(0.02, 0.3, log=True), "grace_epochs": 3,
         "finalist_repeats": 3,
     },
     "birds-squeezenet": {"trials": 12, "lr": Space.between(0.0005, 0.01, log=True)},
