@@ -135,7 +135,9 @@ def _best(treated: str) -> str:
 def _table(columns: Sequence[Column], studies: Sequence[Cells]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
-        table.add_column(Text(column.heading), justify="right" if column.right else "left", no_wrap=True)
+        table.add_column(
+            Text(column.heading), justify="right" if column.right else "left", no_wrap=True
+        )
     for study in studies:
         texts = [column.text(study).rstrip() for column in columns]
         if any("\n" in text for text in texts):
