@@ -9,6 +9,7 @@ from typing import Any
 from pcsearch.readiness import plan_recipe
 from pcsearch.recipe.load import load_recipe, load_recipes
 from pcsearch.recipe.schema import Recipe
+from pcsearch.results.earlier_runs import all_earlier_runs, check_earlier_runs
 from pcsearch.results.lambda_curve import LambdaCurve
 from pcsearch.results.summary import Summary
 from pcsearch.running import Outcome, run_recipes
@@ -77,22 +78,26 @@ def plan_all(
     overrides: Sequence[str] = (),
     *,
     images: Path | None = None,
+    runs: str | Path = "runs",
     observer: Observer | None = None,
 ) -> list[Plan]:
     """The plans of recipes, without starting a campaign.
 
     Images are decoded into the cache. A `search.lr: auto` is measured, for which ImageNet weights
-    are fetched where they are not there yet.
+    are fetched where they are not there yet. `runs` is where a `search.prior` is looked for.
     """
-    recipes = load_recipes(sources, overrides, images)
+    recipes, earlier = all_earlier_runs(load_recipes(sources, overrides, images), runs)
     datasets = [open_datasets(recipe) for recipe in recipes]
+    check_earlier_runs(recipes, datasets, earlier)
     networks = [check_networks(recipe, download=recipe.measures_lr) for recipe in recipes]
     watcher = observer or Silent()
     for line in (line for reports in networks for one in reports for line in one.warnings()):
         watcher.noted(line)
     return [
-        plan_recipe(recipe, opened, reports, watcher)
-        for recipe, opened, reports in zip(recipes, datasets, networks, strict=True)
+        plan_recipe(recipe, opened, reports, watcher, priors)
+        for recipe, opened, reports, priors in zip(
+            recipes, datasets, networks, earlier, strict=True
+        )
     ]
 
 

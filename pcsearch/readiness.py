@@ -15,6 +15,7 @@ from pcsearch.search.networks import NetworkReport, check_networks, network_size
 from pcsearch.search.observer import Observer
 from pcsearch.search.plan import Plan, build_plan
 from pcsearch.search.sizing import Sizing, one_a_cpu, size_trials
+from pcsearch.search.start_points import EarlierRun, with_known_points, with_start_points
 
 TRIAL_MODULES = (
     "ray.tune",
@@ -49,11 +50,13 @@ def made_ready(
     early: bool = False,
     about: Mapping[str, str] | None = None,
     begun: Plan | None = None,
+    earlier: Sequence[Sequence[EarlierRun]] | None = None,
 ) -> Iterator[list[Ready]]:
     """Start or join Ray and, while that takes its seconds, prepare every recipe.
 
     `early` asks a cluster for the first recipe's nodes meanwhile; `about` is what a cluster's list
-    of campaigns says of this one. What was measured for the plan `begun` is not measured again.
+    of campaigns says of this one. What was measured for the plan `begun` is not measured again, and
+    it has its start points. Other plans get theirs from each recipe's `earlier` runs.
     """
     from pcsearch.cluster.early_nodes import early_nodes
     from pcsearch.cluster.session import is_running, ray_session
@@ -70,8 +73,10 @@ def made_ready(
                 for recipe, datasets in zip(recipes, opened, strict=True)
             ]
             plans = [
-                _plan(recipe, datasets, reports, observer, begun)
-                for recipe, datasets, reports in zip(recipes, prepared, networks, strict=True)
+                _plan(recipe, datasets, reports, observer, begun, priors)
+                for recipe, datasets, reports, priors in zip(
+                    recipes, prepared, networks, earlier or [()] * len(recipes), strict=True
+                )
             ]
             import pcsearch.search.tune_run  # noqa: F401  a second, while Ray is still starting
 
@@ -97,9 +102,11 @@ def plan_recipe(
     opened: Mapping[str, Dataset],
     networks: Sequence[NetworkReport],
     observer: Observer,
+    earlier: Sequence[EarlierRun] = (),
 ) -> Plan:
     """The plan of a recipe, its images decoded into the cache and its `auto` ranges measured."""
-    return _plan(recipe, _prepare(recipe, opened, observer), networks, observer)
+    prepared = _prepare(recipe, opened, observer)
+    return _plan(recipe, prepared, networks, observer, earlier=earlier)
 
 
 def _check_networks(recipe: Recipe, observer: Observer) -> tuple[NetworkReport, ...]:
@@ -126,9 +133,16 @@ def _plan(
     networks: Sequence[NetworkReport],
     observer: Observer,
     begun: Plan | None = None,
+    earlier: Sequence[EarlierRun] = (),
 ) -> Plan:
     facts = [dataset.facts for dataset in prepared]
     plan = build_plan(recipe, facts, network_sizes(recipe, networks))
-    if not is_automatic(plan):
-        return plan
-    return with_measured(plan, recipe, prepared, begun, observer)
+    if is_automatic(plan):
+        plan = with_measured(plan, recipe, prepared, begun, observer)
+    if begun is not None:
+        return with_known_points(plan, begun)
+    held_out = {dataset.facts.dataset for dataset in prepared if dataset.training.held_out}
+    plan, lines = with_start_points(plan, earlier, held_out)
+    for line in lines:
+        observer.noted(line)
+    return plan

@@ -15,6 +15,7 @@ from pcsearch.recipe.load import load_recipe, parse_recipe, read_resolved
 from pcsearch.recipe.paths import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.widening import check_wider
+from pcsearch.results.earlier_runs import with_earlier_runs
 from pcsearch.results.naming import shown
 from pcsearch.results.runs import Runs, check_place, find_run, held
 from pcsearch.results.store import RunFolder
@@ -24,6 +25,7 @@ from pcsearch.search.campaign import Campaign
 from pcsearch.search.facts import open_datasets
 from pcsearch.search.observer import Observer
 from pcsearch.search.plan import Plan, StudyPlan
+from pcsearch.search.start_points import EarlierRun
 from pcsearch.search.state import CampaignState
 
 NOTHING_LEFT = (
@@ -55,13 +57,16 @@ def resume_run(
             observer.finished(outcome.summary.status)
             return outcome
         check_place(folder.address)
+        begun = None if state is None else state.plan
+        earlier: tuple[EarlierRun, ...] = ()
+        if begun is None:  # afterwards the journal holds what earlier runs gave
+            recipe, earlier = with_earlier_runs(recipe, runs)
         opened, place = open_datasets(recipe), str(folder.address)
         name = PurePosixPath(place).name
         about = {"recipes": f"{name}, resumed", "runs": place, "name": name}
-        begun = None if state is None else state.plan
-        with made_ready([recipe], [opened], address, observer, about=about, begun=begun) as (
-            ready,
-        ):
+        with made_ready(
+            [recipe], [opened], address, observer, about=about, begun=begun, earlier=[earlier]
+        ) as (ready,):
             if state is not None:
                 _check_same(state.plan, ready.plan)
 

@@ -19,6 +19,7 @@ from pcsearch.readiness import Ready, made_ready
 from pcsearch.recipe.paths import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
 from pcsearch.results.ceiling import first_near_perfect
+from pcsearch.results.earlier_runs import all_earlier_runs, check_earlier_runs
 from pcsearch.results.environment import environment
 from pcsearch.results.naming import resume_command, shown
 from pcsearch.results.runs import Runs, check_free, check_place, free_names, new_run
@@ -62,7 +63,7 @@ def run_recipes(
     observer: Observer,
 ) -> Iterator[Outcome]:
     """Prepare every recipe, then run them in turn on one Ray session."""
-    recipes = [with_absolute_paths(recipe) for recipe in recipes]
+    recipes, earlier = all_earlier_runs([with_absolute_paths(recipe) for recipe in recipes], runs)
     if name is not None and len(recipes) > 1:
         raise UserError(f"--name names one run, but there are {len(recipes)} recipes; leave it out")
     names = [name] if name is not None else free_names(runs, [recipe.name for recipe in recipes])
@@ -70,6 +71,7 @@ def run_recipes(
         check_free(runs, run_name)
     check_place(runs)
     opened = [open_datasets(recipe) for recipe in recipes]
+    check_earlier_runs(recipes, opened, earlier)
     # Nodes that come early are paid for before a campaign begins to count what it spends.
     early = address is not None and recipes[0].budget.cost is None
     about = {
@@ -77,7 +79,7 @@ def run_recipes(
         "runs": str(runs),
         "name": ", ".join(names),
     }
-    with made_ready(recipes, opened, address, observer, early, about) as all_ready:
+    with made_ready(recipes, opened, address, observer, early, about, earlier=earlier) as all_ready:
         for ready, run_name in zip(all_ready, names, strict=True):
             text = ready.recipe.dump_yaml()
             with new_run(runs, run_name, text, environment(ready.weights)) as folder:

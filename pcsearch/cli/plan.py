@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from pcsearch.cli.options import Images, Json, Recipes, examples
+from pcsearch.cli.options import RUNS, Images, Json, Recipes, Runs, examples
 
 EPILOG = examples(
     "pcsearch plan quickstart",
     "pcsearch plan cub200 --seconds-per-epoch 60 --price-per-hour 1.20 --width 4",
     "pcsearch plan my.yaml search.trials=50 --json",
+    "pcsearch plan my.yaml search.prior=first-try",
 )
 
 
@@ -36,6 +37,7 @@ def plan(
     width: Annotated[
         int, typer.Option(metavar="W", min=1, help="Trials at once, for the hours.")
     ] = 1,
+    runs: Runs = RUNS,
     as_json: Json = False,
 ) -> None:
     """Say what recipes amount to, without starting anything.
@@ -43,6 +45,7 @@ def plan(
     Studies, trials, the ladder of early stopping, images, epochs at most and expected; and rough
     hours and cost when told seconds an epoch and a price. Images are decoded into the cache, where
     the run finds them again. Where search.lr is auto, the range of learning rates is measured.
+    Start points of a search.prior are shown with the run that they come from.
     """
     from pcsearch import api
     from pcsearch.cli.console import console, observer, write_json
@@ -51,7 +54,7 @@ def plan(
     rates = Rates.checked(seconds_per_epoch, price_per_hour, width)
     watcher = observer(stream=sys.stderr)
     try:
-        plans = api.plan_all(recipes or [], images=images, observer=watcher)
+        plans = api.plan_all(recipes or [], images=images, runs=runs, observer=watcher)
     finally:
         watcher.close()
     if as_json:

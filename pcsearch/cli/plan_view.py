@@ -22,6 +22,7 @@ from pcsearch.search.limits import limits, smallest_gain
 from pcsearch.search.lr_ranges import LR, sentences
 from pcsearch.search.plan import Plan, StudyPlan
 from pcsearch.search.pretraining import overlap
+from pcsearch.search.start_points import sentences as sentences_of_points
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def plan_json(plan: Plan, rates: Rates) -> dict[str, Any]:
                 for arm in study.arms
                 if arm.measured
             },
+            "start_points": [point.model_dump() for point in study.start_points],
         }
         for study, sizes in zip(plan.studies, whole.studies, strict=True)
     ]
@@ -134,6 +136,7 @@ def plan_view(plan: Plan, rates: Rates) -> RenderableType:
         _trials(plan),
         Text(),
         *_measured(plan),
+        *_start_points(plan),
         *_ladder_lines(plan),
         *_totals(plan, rates),
         *(Text(line) for line in limits(plan)),
@@ -170,6 +173,12 @@ def _measured(plan: Plan) -> list[RenderableType]:
         )
     ]
     return [*(Text(line) for line in lines), Text()] if lines else []
+
+
+def _start_points(plan: Plan) -> list[RenderableType]:
+    """What the first search trials take from earlier runs, by study."""
+    lines = [Text(line) for study in plan.studies for line in sentences_of_points(study)]
+    return [*lines, Text()] if lines else []
 
 
 def _table(what: str, numbers: Sequence[str]) -> Table:

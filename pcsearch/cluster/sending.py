@@ -171,6 +171,12 @@ def _paths(recipe: Recipe) -> Iterator[str]:
                 f"{recipe.name}: {key} is {path}, relative to a folder of this machine; state "
                 f"where it is on the cluster's nodes: {key}=/absolute/path (or ~/path)"
             )
+    for run in recipe.search.prior:
+        if "/" in run and not (is_remote(run) or _means_the_same(run)):
+            yield (
+                f"{recipe.name}: search.prior holds {run}, relative to a folder of this machine; "
+                "name a run that lies under --runs, or give its s3:// address"
+            )
 
 
 def _for_there(recipe: Recipe) -> str:

@@ -9,7 +9,7 @@ from pcsearch.recipe.fields import BACKBONE, expanded
 from pcsearch.recipe.finding import Check, Finding
 from pcsearch.recipe.problems import KeyPath, suggest
 from pcsearch.recipe.schema import NO_IMAGENET, Recipe
-from pcsearch.recipe.search_checks import check_arms, check_grid, check_trials
+from pcsearch.recipe.search_checks import check_arms, check_grid, check_prior, check_trials
 from pcsearch.recipe.show import show
 from pcsearch.recipe.training_checks import check_stages, check_training
 
@@ -174,6 +174,7 @@ CHECKS: tuple[Check, ...] = (
     check_stages,
     check_sizes,
     check_trials,
+    check_prior,
     check_training,
     check_budget,
     check_confirm,

@@ -82,6 +82,19 @@ def check_trials(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(("search", "trials"), f"{message}: {advice}", needs)
 
 
+def check_prior(recipe: Recipe) -> Iterator[Finding]:
+    """Start points of earlier runs need a sampler that takes them, and trials besides them."""
+    path: KeyPath = ("search", "prior")
+    if not recipe.search.prior:
+        return
+    if recipe.search.sampler == "grid":
+        message = "is given, but search.sampler is grid, which tries its own values: leave one out"
+        yield Finding(path, message, (("search", "sampler"),))
+    elif recipe.search.trials < 2:
+        message = "is given, but search.trials is 1, and at most half of them are start points"
+        yield Finding(path, f"{message}: give search.trials=2 or more", (("search", "trials"),))
+
+
 def _searching(recipe: Recipe) -> list[str]:
     """The arms that have search trials of their own."""
     control = [CONTROL] if recipe.search.control == "matched" else []

@@ -21,6 +21,8 @@ from pcsearch.recipe.show import show
 from pcsearch.recipe.space import DIMENSIONS, SHARED, Number, Space, parse_choices
 
 DEFAULT_LR = Space.between(0.001, 0.1, log=True)
+LONGEST_RUN = 1000
+"""Characters of the name, folder or address of an earlier run."""
 
 
 def _validation_only(value: object) -> object:
@@ -29,6 +31,16 @@ def _validation_only(value: object) -> object:
             'is "test", but must be "validation": the test images are measured once, after λ is '
             "chosen, or their accuracy would be flattered by the choice"
         )
+    return value
+
+
+def _runs(value: object) -> object:
+    """Names, folders or addresses of runs; whether they are there is asked before a start."""
+    runs = [value] if isinstance(value, str) else value
+    if isinstance(runs, list | tuple):
+        for run in runs:
+            if isinstance(run, str) and (not run.isprintable() or len(run) > LONGEST_RUN):
+                raise ValueError(f"holds {show(run)}, which names no run")
     return value
 
 
@@ -83,6 +95,7 @@ class SearchSection(SpaceValues):
     startup_trials: Count | None = None
     seed: Seed = 0
     widen: Literal["auto", "never"] = "auto"
+    prior: Annotated[Names, BeforeValidator(_runs)] = ()
     evaluate_on: Annotated[Literal["validation"], BeforeValidator(_validation_only)] = "validation"
     per_backbone: Annotated[dict[str, SpaceExceptions], OrEmpty] = Field(default_factory=dict)
 

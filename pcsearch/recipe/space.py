@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -56,6 +57,16 @@ class Space:
         if self.choices is not None:
             return max(self.choices)
         return self.high if self.high is not None else (self.value or 0)
+
+    def nearest(self, value: Number) -> Number:
+        """The value of this space that is nearest to the one given (of choices, by their ratio)."""
+        if self.kind == "fixed":
+            return self.value or 0
+        if self.choices is None:
+            return min(max(value, self.lowest), self.highest)
+        if self.lowest > 0 and value > 0:
+            return min(self.choices, key=lambda choice: abs(math.log(choice / value)))
+        return min(self.choices, key=lambda choice: abs(choice - value))
 
     def to_json(self) -> dict[str, Any]:
         """Every field, ready for JSON; `Space(**...)` rebuilds it (choices come as a list)."""

@@ -39,8 +39,9 @@ def propose(
     `history` is what the sampler is shown of the arm's trials before it: `seen`.
 
     Start-up trials are points of a scrambled Sobol sequence, which fill the ranges evenly. Every
-    arm starts from the same points in the hyperparameters it shares with the control. `space` are
-    the ranges to draw from; by default the plan's.
+    arm starts from the same points in the hyperparameters it shares with the control. The study's
+    start points, from earlier runs, take the place of the first of them. `space` are the ranges to
+    draw from; by default the plan's.
     """
     ranges = arm.space if space is None else space
     distributions = {key: _distribution(key, of) for key, of in ranges.items()}
@@ -48,7 +49,10 @@ def propose(
         return {}
     if plan.sampler == "grid":
         return _grid_point(arm, index)
-    if plan.sampler == "qmc" or (plan.sampler != "random" and index < plan.startup_trials):
+    stated = plan.study(study_id)
+    if index < len(stated.start_points):
+        return dict(stated.start_points[index].values[arm.name])
+    if plan.sampler == "qmc" or (plan.sampler != "random" and index < plan.startup(stated)):
         return _qmc_point(derive_seed(plan.seed, study_id), distributions, arm, index)
     study = _study(plan, study_id, arm, index, history, distributions)
     return dict(study.ask(fixed_distributions=distributions).params)

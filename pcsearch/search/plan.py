@@ -100,6 +100,17 @@ class ArmPlan(_Data):
     """Dimensions whose range was measured, as their `auto` asks (see `search.lr_ranges`)."""
 
 
+class StartPoint(_Data):
+    """A configuration from an earlier run, which every arm that searches tries among its first."""
+
+    run: str
+    """The run's folder or address."""
+    trial: str
+    """The search trial of that run whose hyperparameters it has."""
+    values: dict[str, dict[str, int | float]]
+    """By arm: a value of each dimension, inside its space."""
+
+
 class StudyPlan(_Data):
     """One dataset × one backbone."""
 
@@ -114,6 +125,8 @@ class StudyPlan(_Data):
     """About how large a checkpoint of one of its trials is; None where the network is unknown."""
     pretrained_on: Literal["imagenet"] | None = None
     """What its weights were trained on; None where nobody can say, and without weights."""
+    start_points: tuple[StartPoint, ...] = ()
+    """What the first search trials of every arm try, in this order: see `search.start_points`."""
 
     def arm(self, name: str) -> ArmPlan:
         return next(arm for arm in self.arms if arm.name == name)
@@ -154,6 +167,15 @@ class Plan(_Data):
     def looks(self) -> tuple[int, ...]:
         """Seeds after which the test accuracies are compared, ascending; (0,) without seeds."""
         return self.confirm_looks or (len(self.confirm_seeds),)
+
+    def startup(self, study: StudyPlan) -> int:
+        """Search trials of each arm before its sampler learns.
+
+        Start points take the place of quasi-random ones, but half of these always stay: where a
+        sampler had seen little but wrong start points, it recovered later.
+        """
+        least = len(study.start_points) + -(-self.startup_trials // 2)
+        return max(self.startup_trials, least) if study.start_points else self.startup_trials
 
     def most_finalists(self, study: StudyPlan) -> int:
         """Finalist trials of each arm that searches, at most: all retrain all arms' best."""

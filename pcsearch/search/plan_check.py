@@ -108,6 +108,30 @@ def _study_problems(study: StudyPlan) -> Iterator[str]:
     for arm in study.arms:
         for problem in _arm_problems(arm, names):
             yield f"{show(arm.name)}: {problem}"
+    yield from _point_problems(study)
+
+
+def _point_problems(study: StudyPlan) -> Iterator[str]:
+    """Start points have a value for all that is searched, inside of it, and leave trials over."""
+    searching = {arm.name: arm.space for arm in study.arms if arm.borrows is None}
+    most = min((arm.trials for arm in study.arms if arm.borrows is None), default=0) // 2
+    yield from _outside("start_points", len(study.start_points), 0, most)
+    for number, point in enumerate(study.start_points):
+        where = f"start point {number}"
+        if not all(
+            text.isprintable() and 0 < len(text) <= 2000 for text in (point.run, point.trial)
+        ):
+            yield f"{where} does not say where it comes from"
+        if {arm: set(values) for arm, values in point.values.items()} != {
+            arm: set(space) for arm, space in searching.items()
+        }:
+            yield f"{where} has not the dimensions that its arms search"
+        elif not all(
+            _usual(value) and searching[arm][key].nearest(value) == value
+            for arm, values in point.values.items()
+            for key, value in values.items()
+        ):
+            yield f"{where} leaves the ranges that its arms search"
 
 
 def _arm_problems(arm: ArmPlan, names: list[str]) -> Iterator[str]:

@@ -42,7 +42,9 @@ def current_space(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict[
     done = state.arms[study.id, arm.name]
     trials = done.trials["search"]
     plan = state.plan
-    if plan.widen == "never" or plan.sampler not in LEARNERS or len(trials) < plan.startup_trials:
+    if plan.widen == "never" or plan.sampler not in LEARNERS:
+        return dict(arm.space)
+    if len(trials) < plan.startup(study):
         return dict(arm.space)
     space = dict(arm.space)
     if 2 * len(trials) >= arm.trials:

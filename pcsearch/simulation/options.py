@@ -13,12 +13,14 @@ from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipes
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.searching import DEFAULT_LR
+from pcsearch.results.earlier_runs import all_earlier_runs
 from pcsearch.results.runs import find_run
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.lr_ranges import with_default, without_automatic
 from pcsearch.search.observer import Observer
 from pcsearch.search.plan import build_plan
 from pcsearch.search.sizing import gpus_of_trial
+from pcsearch.search.start_points import EarlierRun, with_start_points
 from pcsearch.search.state import CampaignState
 from pcsearch.simulation.cluster import ClusterModel
 from pcsearch.simulation.curves import Curves, Family
@@ -127,12 +129,13 @@ def simulations(
     Raises:
         UserError: a mistake in a recipe or an option; a run that is not there.
     """
-    recipes = load_recipes([*sources, *options.overrides], (), images)
+    loaded = load_recipes([*sources, *options.overrides], (), images)
+    recipes, earlier = all_earlier_runs(loaded, runs)
     recorded = None if options.curves is None else find_run(options.curves, runs).state()
     models = [options.model(recipe) for recipe in recipes]
     return [
-        _simulated(recipe, model, options, recorded, observer)
-        for recipe, model in zip(recipes, models, strict=True)
+        _simulated(recipe, model, options, recorded, observer, priors)
+        for recipe, model, priors in zip(recipes, models, earlier, strict=True)
     ]
 
 
@@ -142,6 +145,7 @@ def _simulated(
     options: Options,
     recorded: CampaignState | None,
     observer: Observer,
+    earlier: Sequence[EarlierRun],
 ) -> Simulated:
     facts, notes = counted(recipe, None if recorded is None else recorded.plan)
     known = None if recorded is None else recorded.plan
@@ -152,6 +156,8 @@ def _simulated(
             f"search.lr: auto is not measured here; {DEFAULT_LR.low:g} to {DEFAULT_LR.high:g} is "
             f"taken for {', '.join(unknown)}"
         )
+    plan, lines = with_start_points(plan, earlier)
+    notes += lines
     rate = options.images_per_second
     curves: Curves = Family(plan, options.seed, rate or IMAGES_PER_SECOND)
     if recorded is None:

@@ -9,7 +9,7 @@ from pcsearch.cli.plan_view import Rates, plan_json, plan_view
 from pcsearch.errors import UserError
 from pcsearch.search.budget import SLACK
 from pcsearch.search.gain import detectable_gain
-from pcsearch.search.plan import Plan
+from pcsearch.search.plan import Plan, StartPoint
 from tests.cli.campaigns import arm, plan
 
 NO_RATES = Rates(None, None, 1)
@@ -118,3 +118,20 @@ def test_measured_ranges_are_shown_for_each_arm() -> None:
     assert study["measured"] == {"control": {"lr": [0.01, 0.3]}, "pc": {"lr": [0.01, 0.3]}}
     assert "measured" not in text_of(ONE_TRIAL, NO_RATES)
     assert plan_json(ONE_TRIAL, NO_RATES)["studies"][0]["measured"] == {}
+
+
+def test_start_points_are_shown_with_the_run_that_they_come_from() -> None:
+    values = {"control": {"lr": 0.1}, "pc": {"lr": 0.1, "lambda_over_n": 0.12}}
+    source = {"run": "/runs/first", "trial": "digits/compact_cnn/pc/search-003"}
+    point = StartPoint.model_validate({**source, "values": values})
+    (study,) = plan(("digits/compact_cnn",)).studies
+    given = study.model_copy(update={"start_points": (point,)})
+    whole = plan().model_copy(update={"studies": (given,)})
+    text = " ".join(text_of(whole, NO_RATES).split())
+    assert (
+        "digits/compact_cnn: search trial 0 of each arm has lr 0.1, lambda_over_n 0.12 (pc) "
+        "(from /runs/first, digits/compact_cnn/pc/search-003)"
+    ) in text
+    (told,) = plan_json(whole, NO_RATES)["studies"]
+    assert told["start_points"] == [{**source, "values": values}]
+    assert plan_json(plan(), NO_RATES)["studies"][0]["start_points"] == []

@@ -119,6 +119,7 @@ def test_a_dataset_that_is_not_here_has_its_official_counts() -> None:
         (["resources.cpus_per_trial=9"], "a trial needs 9 CPUs and 0 GPUs, but a node has 8 CPUs"),
         (["resources.gpus_per_trial=1"], "a node has 8 CPUs and 0 GPUs; give larger nodes"),
         (["--curves=nowhere"], "nowhere"),
+        (["search.prior=nowhere"], 'search.prior: there is no run "nowhere" under runs'),
         (["--price=inf"], "--price is inf, but must be more than 0"),
         (["--price=0"], "--price is 0, but must be more than 0"),
         (["budget.cost=3"], "budget.price_per_node_hour"),
@@ -136,3 +137,24 @@ def test_measured_ranges_come_from_the_recorded_run_or_are_stated(tmp_path: Path
     assert result.exit_code == 0, result.output
     said = "search.lr: auto is not measured here; 0.001 to 0.1 is taken for digits/compact_cnn"
     assert said in result.stderr
+
+
+def test_an_earlier_run_gives_the_first_search_trials(tmp_path: Path) -> None:
+    with (
+        new_run(tmp_path, "first", "name: demo\n", {}) as folder,
+        FileJournal(folder.journal) as journal,
+    ):
+        study = plan(("digits/compact_cnn",)).studies[0].model_copy(update={"num_classes": 10})
+        whole = plan(("digits/compact_cnn",)).model_copy(update={"studies": (study,)})
+        done = drive(whole, listener=silent, journal=journal)
+    rates = {
+        choice.config["lr"]
+        for arm in done.state.arms.values()
+        if (choice := arm.choice) is not None
+    }
+    result = CliRunner().invoke(
+        app, [*QUICK, "search.prior=first", f"--runs={tmp_path}", "--json"], catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    first = [line for line in result.stderr.splitlines() if "search trial 0 of each arm" in line]
+    assert any(f"lr {rate:.4g}" in line for rate in rates for line in first)

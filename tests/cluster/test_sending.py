@@ -56,6 +56,7 @@ def test_networks_of_ones_own_are_sent_along(
     [
         (["cub200"], S3, "cub200: data.root is data, relative to a folder of this machine"),
         (["cub200", "data.root=/data", "weights=w.pth"], S3, "weights is w.pth"),
+        (["quickstart", "search.prior=[first, s3://a/b, runs/c]"], S3, "search.prior holds runs/c"),
         (["quickstart"], "runs", "--runs is runs, a folder of this machine"),
         (["quickstart"], "~/runs", "--runs is ~/runs, a folder of this machine"),
         (["quickstart"], None, "say where the runs are to be kept"),

@@ -57,6 +57,7 @@ RECIPES = st.fixed_dictionaries(
                 ),
                 "arms": st.lists(st.sampled_from(list(ARMS)[1:]), unique=True),
                 "startup_trials": st.none() | st.integers(1, 20),
+                "prior": st.lists(st.sampled_from(["a", "runs/b", "s3://c/d"]), unique=True),
             },
         ),
         "train": st.fixed_dictionaries(

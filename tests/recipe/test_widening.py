@@ -66,6 +66,7 @@ def test_a_new_backbone_brings_its_own_settings() -> None:
         ("train.per_backbone={compact_cnn: {momentum: 0.5}}", "train.per_backbone.compact_cnn"),
         ("metric=mean_class_top1", "metric"),
         ("search.seed=5", "search.seed"),
+        ("search.prior=[first]", 'search.prior: is [], not ["first"]: arms, ranges'),
     ],
 )
 def test_it_may_not_become_another(override: str, message: str) -> None:
