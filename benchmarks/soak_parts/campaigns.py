@@ -10,7 +10,7 @@ from typing import Any
 from soak_parts.launch import Event, Launch
 from tests.e2e.cli import overrides, read_journal
 
-HISTORY = ("asked", "epoch", "failed", "chosen", "given_up", "search_closed")
+HISTORY = ("asked", "epoch", "failed", "diverged", "chosen", "given_up", "search_closed", "looked")
 RUN = "run"
 LIMIT_SECONDS = 300.0
 
@@ -42,7 +42,7 @@ def _kind(name: str, classes: list[int], width: int = 1, **sections: dict[str, o
 
 _MANY = {
     "search": {"trials": 3},
-    "asha": {"max_epochs": 6, "grace_epochs": 2, "reduction_factor": 2},
+    "asha": {"max_epochs": 6, "grace_epochs": 2, "reduction_factor": 2, "full_trainings": 1},
     "finalists": {"configs": 1, "repeats": 1},
     "confirm": {"seeds": 2, "epochs": 3},
 }
