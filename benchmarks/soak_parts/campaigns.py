@@ -35,6 +35,7 @@ def _kind(name: str, classes: list[int], width: int = 1, **sections: dict[str, o
         "quickstart",
         "datasets=[digits]",
         f"data.classes={classes}",
+        "image.per_dataset={digits: {resize: 40, crop: 32}}",  # at 16 pixels it ends too soon
         *overrides(**sections, resources={"max_concurrent": width}),
     )
     return Kind(name, arguments, width)

@@ -22,7 +22,7 @@ from tests.e2e.cli import (
     workers,
 )
 
-TRIALS, STARTUP = 5, 4
+TRIALS, STARTUP = 5, 1  # few shared points, so that the arms find different rates
 ASHA = {"max_epochs": 4, "grace_epochs": 1, "reduction_factor": 2, "full_trainings": 1}
 RUNGS = (1, 2)
 REPEATS = 2
@@ -64,7 +64,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Finished:
         "quickstart",
         *overrides(
             **{"data.fieldguide": {"species": 5, "images_per_species": 12}},
-            search={"trials": TRIALS},
+            search={"trials": TRIALS, "startup_trials": STARTUP},
             asha=ASHA,
             finalists={"configs": 1, "repeats": REPEATS},
             confirm={"seeds": CONFIRM_SEEDS, "epochs": CONFIRM_EPOCHS},

@@ -34,6 +34,7 @@ SMALL = (
     "quickstart",
     "datasets=[digits]",
     "data.classes=[1, 7, 8, 9]",
+    "image.per_dataset={digits: {resize: 40, crop: 32}}",  # at 16 pixels it ends too soon
     *overrides(
         search={"trials": 3},
         asha={"max_epochs": 6, "grace_epochs": 2, "reduction_factor": 2, "full_trainings": 1},
