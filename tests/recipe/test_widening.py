@@ -77,9 +77,9 @@ def test_it_may_not_become_another(override: str, message: str) -> None:
 
 def test_a_range_is_told_as_one_change() -> None:
     with pytest.raises(UserError) as caught:
-        check_wider(*changed("search.lr=[0.001, 0.5]"))
+        check_wider(*changed("search.lr=[0.001, 0.6]"))
     _, change, _ = str(caught.value).splitlines()
-    assert "{low: 0.01, high: 0.3, log: true}, not {low: 0.001, high: 0.5, log: false}" in change
+    assert "{low: 0.02, high: 0.5, log: true}, not {low: 0.001, high: 0.6, log: false}" in change
 
 
 def test_all_that_is_refused_is_told_at_once() -> None:
