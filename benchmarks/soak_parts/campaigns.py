@@ -10,7 +10,7 @@ from typing import Any
 from soak_parts.launch import Event, Launch
 from tests.e2e.cli import overrides, read_journal
 
-HISTORY = ("asked", "epoch", "failed", "chosen", "given_up", "search_closed")
+HISTORY = ("asked", "epoch", "failed", "diverged", "chosen", "given_up", "search_closed", "looked")
 RUN = "run"
 LIMIT_SECONDS = 300.0
 
@@ -35,6 +35,7 @@ def _kind(name: str, classes: list[int], width: int = 1, **sections: dict[str, o
         "quickstart",
         "datasets=[digits]",
         f"data.classes={classes}",
+        "image.per_dataset={digits: {resize: 40, crop: 32}}",  # at 16 pixels it ends too soon
         *overrides(**sections, resources={"max_concurrent": width}),
     )
     return Kind(name, arguments, width)
@@ -42,7 +43,7 @@ def _kind(name: str, classes: list[int], width: int = 1, **sections: dict[str, o
 
 _MANY = {
     "search": {"trials": 3},
-    "asha": {"max_epochs": 6, "grace_epochs": 2, "reduction_factor": 2},
+    "asha": {"max_epochs": 6, "grace_epochs": 2, "reduction_factor": 2, "full_trainings": 1},
     "finalists": {"configs": 1, "repeats": 1},
     "confirm": {"seeds": 2, "epochs": 3},
 }

@@ -28,7 +28,7 @@ from tests.cluster.heads import (
 )
 
 SMALL = ["quickstart", "datasets=[digits]", "search.trials=2", "asha.max_epochs=2"]
-SMALL += ["confirm.seeds=2", "confirm.epochs=1"]
+SMALL += ["asha.grace_epochs=1", "finalists.configs=0", "confirm.seeds=2", "confirm.epochs=1"]
 STILL_THERE = """
 import sys
 from pcsearch.cluster.session import ray_session

@@ -34,7 +34,7 @@ CANARY = "canary-0451-do-not-tell"
 SMALL = ["quickstart", "datasets=[digits]"]
 SMALL += overrides(
     search={"trials": 1, "control": "none"},
-    asha={"max_epochs": 2},
+    asha={"max_epochs": 2, "grace_epochs": 1},
     finalists={"configs": 0, "repeats": 0},
     confirm={"seeds": 2, "epochs": 1},
 )

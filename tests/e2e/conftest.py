@@ -22,8 +22,10 @@ from tests.e2e.cli import (
     workers,
 )
 
-ASHA = {"max_epochs": 4, "grace_epochs": 1, "reduction_factor": 2}
+TRIALS, STARTUP = 5, 1  # few shared points, so that the arms find different rates
+ASHA = {"max_epochs": 4, "grace_epochs": 1, "reduction_factor": 2, "full_trainings": 1}
 RUNGS = (1, 2)
+REPEATS = 2
 CONFIRM_SEEDS = 3
 CONFIRM_EPOCHS = 2
 
@@ -62,9 +64,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Finished:
         "quickstart",
         *overrides(
             **{"data.fieldguide": {"species": 5, "images_per_species": 12}},
-            search={"trials": 4},
+            search={"trials": TRIALS, "startup_trials": STARTUP},
             asha=ASHA,
-            finalists={"configs": 1, "repeats": 1},
+            finalists={"configs": 1, "repeats": REPEATS},
             confirm={"seeds": CONFIRM_SEEDS, "epochs": CONFIRM_EPOCHS},
         ),
         "--name",

@@ -36,6 +36,7 @@ CAMPAIGN = (
     *overrides(
         search={"trials": TRIALS // 2, "sampler": "random"},
         asha={"max_epochs": 2, "grace_epochs": 1, "reduction_factor": 4},
+        finalists={"configs": 0, "repeats": 0},
         confirm={"seeds": 0},
         resources={"max_concurrent": 2},
     ),

@@ -29,14 +29,15 @@ from tests.e2e.cli import (
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-HISTORY = ("asked", "epoch", "failed", "chosen", "given_up")
+HISTORY = ("asked", "epoch", "failed", "diverged", "chosen", "given_up", "looked")
 SMALL = (
     "quickstart",
     "datasets=[digits]",
     "data.classes=[1, 7, 8, 9]",
+    "image.per_dataset={digits: {resize: 40, crop: 32}}",  # at 16 pixels it ends too soon
     *overrides(
         search={"trials": 3},
-        asha={"max_epochs": 6, "grace_epochs": 2, "reduction_factor": 2},
+        asha={"max_epochs": 6, "grace_epochs": 2, "reduction_factor": 2, "full_trainings": 1},
         finalists={"configs": 1, "repeats": 1},
         confirm={"seeds": 2, "epochs": 3},
         resources={"max_concurrent": 1},

@@ -23,6 +23,7 @@ from pcsearch.search.gain import (
     mean_std,
     measured_gain,
 )
+from tests.e2e.naive import chosen_variance
 
 ACCURACY = st.integers(0, 10_000).map(lambda hundredths: hundredths / 100)
 
@@ -211,6 +212,17 @@ def test_the_choice_varies_as_campaigns_that_repeat_it_do() -> None:
     assert np.mean([e for e in estimates if e is not None]) == pytest.approx(
         np.mean(truths), rel=0.35
     )
+
+
+@pytest.mark.parametrize("apart", [0.0, 1.0, 2.0, 4.0, 8.0])
+def test_the_choice_between_two_varies_as_the_integral_says(apart: float) -> None:
+    """In closed form but for one integral (tests/e2e/naive.py); draws scatter around it."""
+    generator = np.random.default_rng(int(apart))
+    for repeats in (2, 3, 4):
+        arms = [generator.normal([[90.0], [90.0 + apart]], 2.0, (2, repeats)) for _ in range(2)]
+        drawn, integral = choice_variance(arms), chosen_variance([arm.tolist() for arm in arms])
+        assert drawn is not None
+        assert math.sqrt(drawn) == pytest.approx(math.sqrt(integral), rel=0.15, abs=0.1)
 
 
 def test_looks_share_one_error_rate() -> None:

@@ -59,9 +59,12 @@ def _happens(campaign: Campaign, event: Event) -> None:
             event["seconds"],
             event["metrics"],
             event.get("test"),
+            hits=event.get("hits"),
         )
     elif kind == "failed":
         campaign.fail(event["trial"], event["error"])
+    elif kind == "diverged":
+        campaign.diverge(event["trial"], event["error"])
     elif kind == "retried":
         campaign.lost(event["trial"], event["reason"], event["kind"])
     elif kind == "machines":
