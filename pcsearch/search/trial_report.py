@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 
 from pcsearch.train.checkpoints import Checkpoints
@@ -63,7 +62,7 @@ def report_of(
         record.seconds if record.replayed else seconds,
         metrics,
         None if test is None else _percent_metrics(test),
-        None if test is None else base64.b64encode(test.hits).decode(),
+        None if test is None else test.hits,
         record.replayed,
         record.epoch <= checkpoints.saved_epoch,
         checkpoints.error,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -66,7 +67,7 @@ def evaluate(
         nll=mean_nll,
         ece=_calibration_error_percent(confidence, correct),
         images=len(labels),
-        hits=np.packbits(correct.numpy()).tobytes(),
+        hits=base64.b64encode(np.packbits(correct.numpy()).tobytes()).decode(),
     )
 
 

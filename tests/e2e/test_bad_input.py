@@ -297,7 +297,8 @@ def test_a_nearly_full_disk_for_runs(pcsearch: CommandLine, small_disk: Path, ru
 def test_a_nearly_full_disk_for_the_image_cache(pcsearch: CommandLine, small_disk: Path) -> None:
     cache = small_disk / "cache"
     elsewhere = CommandLine(pcsearch.folder, cache)
-    message = refused(elsewhere, "quickstart", "datasets=[digits]", "image.resize=400")
+    large = "image.per_dataset={digits: {resize: 400}}"
+    message = refused(elsewhere, "quickstart", "datasets=[digits]", large)
     assert str(cache) in message
     assert "PCSEARCH_CACHE" in message
     assert "free" in message
