@@ -164,7 +164,8 @@ class RunFolder:
         """Write the final summary; a campaign that ran to its end needs no checkpoints."""
         self.write_json("summary.json", summary)
         if whole:
-            shutil.rmtree(self.checkpoints, ignore_errors=True)
+            if self.checkpoints.is_dir():  # rmtree waits for ever at a named pipe
+                shutil.rmtree(self.checkpoints, ignore_errors=True)
             remove_half_written(self.path, self.data, self.weights)
 
     def read_text(self, name: str) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,15 @@ def test_what_was_half_written_goes_with_the_end(tmp_path: Path) -> None:
     assert list(folder.path.rglob(".*.tmp")) == []
     assert kept.exists()
     assert not folder.checkpoints.exists()
+
+
+@pytest.mark.timeout(20)
+def test_a_named_pipe_in_place_of_checkpoints_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    with new_run(tmp_path, "run", "name: x", {}) as folder:
+        shutil.rmtree(folder.checkpoints, ignore_errors=True)
+        os.mkfifo(folder.checkpoints)
+        folder.finish({}, whole=True)
+        assert (folder.path / "summary.json").is_file()
 
 
 @pytest.mark.parametrize(
