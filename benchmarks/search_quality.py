@@ -67,15 +67,27 @@ SEARCHES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+def recorded(name: str) -> list[dict[str, Any]]:
+    """The trainings of a world's Parquet file, if there is one."""
+    file = CURVES / f"{name}.parquet"
+    return pq.read_table(file).to_pylist() if file.exists() else []
+
+
+def point_of(row: dict[str, Any]) -> tuple[str, int, float, float]:
+    """Kind, number, learning rate and λ/N of a training."""
+    return row["kind"], row["number"], row["lr"], row["lambda_over_n"]
+
+
 def read(name: str, half: int | None) -> Curves:
     """The curves of a world, from its Parquet file."""
-    rows = pq.read_table(CURVES / f"{name}.parquet").to_pylist()
-    return Curves(name, rows, half)
+    return Curves(name, recorded(name), half)
 
 
 def pack(name: str, files: list[Path]) -> None:
-    """Write rows of whole grids to the world's Parquet file; what is incomplete is left out."""
+    """Add rows to the world's Parquet file; grids that are incomplete are left out."""
     rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    new = {point_of(row) for row in rows}
+    rows += [row for row in recorded(name) if point_of(row) not in new]
     counts: dict[tuple[str, int], int] = {}
     for row in rows:
         key = row["kind"], row["number"]
@@ -175,7 +187,8 @@ def main() -> None:
         recording.keep_low_priority()
         shard, shards = map(int, options.shard.split("/"))
         world = recording.worlds(options.shared)[options.world]
-        recording.record(world, options.rows, shard, shards)
+        known = {point_of(row) for row in recorded(options.world)}
+        recording.record(world, options.rows, shard, shards, known)
     elif options.command == "pack":
         pack(options.world, options.rows)
     elif options.command == "probe":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,20 +95,26 @@ def worlds(shared: Path) -> dict[str, World]:
     return {world.name: world for world in found}
 
 
-def record(world: World, file: Path, shard: int, shards: int) -> None:
+def record(
+    world: World,
+    file: Path,
+    shard: int,
+    shards: int,
+    known: Collection[tuple[str, int, float, float]] = (),
+) -> None:
     """Train every `shards`-th point from `shard` on; append a JSON line each to `file`.
 
-    What the file has already is not trained again.
+    What is `known`, or in the file already, is not trained again.
     """
     recipe = load_recipe(world.recipe, world.overrides)
     (prepared,) = prepare_datasets(
         recipe, open_datasets(recipe), default_cache_folder(), lambda *_: None
     )
     torch.set_num_threads(1)
-    known = set()
+    known = set(known)
     if file.exists():
         rows = [json.loads(line) for line in file.read_text().splitlines()]
-        known = {(row["kind"], row["number"], row["lr"], row["lambda_over_n"]) for row in rows}
+        known |= {(row["kind"], row["number"], row["lr"], row["lambda_over_n"]) for row in rows}
     for index, point in enumerate(world.points()):
         if index % shards == shard and point not in known:
             row = _trained(world, recipe, prepared, *point)
