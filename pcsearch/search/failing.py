@@ -28,15 +28,16 @@ def why_nothing(arm: ArmState) -> str:
     errors = [trial.error for trial in search if trial.error]
     stopped = sum(trial.state == "PRUNED" for trial in search)
     divided = sum(trial.state == "COMPLETE" and not trial.comparable for trial in search)
-    also = f", {diverged} diverged (lower search.lr)" if diverged else ""
-    also += f", {stopped} stopped early against one that failed later" if stopped else ""
+    ended = [f"{failed} failed"] if failed or not diverged else []
+    ended += [f"{diverged} diverged (lower search.lr)"] if diverged else []
+    also = f", {stopped} stopped early against one that failed later" if stopped else ""
     if divided:
         also += (
             f", {divided} ran out of memory and were trained in smaller batches, which do not "
             "compare (lower train.batch_size or image.crop)"
         )
     first = f"; the first failure: {errors[0]}" if errors else ""
-    return f"no search trial was trained to the end: {failed} failed{also}{first}"
+    return f"no search trial was trained to the end: {', '.join(ended)}{also}{first}"
 
 
 def hopeless(arms: Sequence[ArmState]) -> str | None:
