@@ -18,7 +18,7 @@ FEW_VALIDATION_IMAGES = 50
 
 def limits(plan: Plan) -> tuple[str, ...]:
     """Sentences to read before a campaign starts, on its seeds first."""
-    return (*_seeds(plan), *_images(plan), *_gains(plan))
+    return (*_seeds(plan), *_finalists(plan), *_images(plan), *_gains(plan))
 
 
 def few_test_images(images: ImageCounts) -> tuple[str, ...]:
@@ -76,6 +76,17 @@ def _for_one_point(test_images: int) -> str:
         if detectable_gain(5 * times, 4 * times, test_images) <= 1:
             return f"One point takes about confirm.seeds={5 * times} finalists.repeats={4 * times}."
     return "One point takes more test images, whatever the number of seeds."
+
+
+def _finalists(plan: Plan) -> Iterator[str]:
+    """Without repeats, nothing tells how much the search's luck weighs."""
+    names = {arm.name for study in plan.studies for arm in study.arms}
+    compared = CONTROL in names and len(names) > 1 and plan.looks[-1] > 1
+    if compared and not (plan.finalist_configs and plan.finalist_repeats > 1):
+        yield (
+            "There will be a gain, but no verdict: how much the search's luck weighs is not "
+            "measured. Give finalists.configs=2 finalists.repeats=4 for one."
+        )
 
 
 def _images(plan: Plan) -> Iterator[str]:

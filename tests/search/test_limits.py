@@ -21,16 +21,26 @@ NO_INTERVAL = (
 )
 
 
-def planned(seeds: int = 3, val: int = 50, test: int = 200, **changes: Any) -> Plan:
+def planned(
+    seeds: int = 3, val: int = 50, test: int = 200, repeats: int = 2, **changes: Any
+) -> Plan:
     study = study_plan(**changes)
     images = study.images.model_copy(update={"val": val, "test": test})
     study = study.model_copy(update={"images": images})
-    return make_plan(studies=(study,), confirm_seeds=confirm_seeds(0, seeds))
+    finalists = {"finalist_configs": 2, "finalist_repeats": repeats}
+    return make_plan(studies=(study,), confirm_seeds=confirm_seeds(0, seeds), **finalists)
 
 
 def test_with_seeds_and_images_enough_only_the_smallest_gain_is_said() -> None:
     (line,) = limits(planned())
     assert line.startswith("digits/compact_cnn: 3 seeds and 200 test images tell a gain of about")
+
+
+@pytest.mark.parametrize("repeats", [0, 1])
+def test_without_repeats_of_finalists_no_verdict_is_announced(repeats: int) -> None:
+    lines = limits(planned(repeats=repeats))
+    assert lines[0].startswith("There will be a gain, but no verdict")
+    assert limits(planned(repeats=repeats, arms=(pc_arm(),))) == ()
 
 
 @pytest.mark.parametrize(("seeds", "line"), [(0, NO_TEST), (1, NO_INTERVAL)])
