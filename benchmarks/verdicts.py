@@ -5,7 +5,7 @@
 
 Each campaign is the recipe's with another `search.seed`: other start-up points, other training
 seeds, other finalists' seeds. Data, splits and code are the same. Trials are trained in this
-process, one at a time, by what a worker runs (`run_trial`), and decided by the real `Campaign`.
+process, one at a time, with the worker's own `run_trial`. The real `Campaign` decides.
 
 Per study the script prints how often each verdict was given, the mean gain of all campaigns, and
 how many of their intervals hold it. `--spoil F` is the check that no verdict is too timid: in the

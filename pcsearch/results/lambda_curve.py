@@ -183,7 +183,7 @@ def curve_points(
 ) -> tuple[CurvePoint, ...]:
     """The curve from what each head named right.
 
-    The learning rate of a repeat is the one that is best, in the mean, in the *other* repeats: no
+    The learning rate of a repeat is the one with the best mean in the *other* repeats: no
     head is chosen by the images that it is then measured on. Validation images of other repeats
     overlap with them, so a little of that optimism stays, for all λ alike.
 

@@ -54,7 +54,7 @@ class NetworkReport:
     normalisation: str = ""
 
     def sentences(self) -> tuple[str, ...]:
-        """For a person: what of a file is used, what starts anew, and what images should be."""
+        """For a person: what a file fills, what is re-initialised, what images should be."""
         return (*self._loaded(), *self.warnings())
 
     def warnings(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The ranges that an arm searches now: those of its recipe, changed by what its trials have shown.
+"""The ranges that an arm searches now: its recipe's, adapted to its trials' results.
 
 With `search.widen: auto`, after the start-up points, which all arms share:
 

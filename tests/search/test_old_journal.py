@@ -1,4 +1,4 @@
-"""A journal of a version before looks, edges and the newer plan keys is read and gone on with."""
+"""A journal of a version before looks, edges and the newer plan keys is read and resumed."""
 
 from __future__ import annotations
 

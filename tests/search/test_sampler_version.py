@@ -1,4 +1,4 @@
-"""Which library proposes trials is recorded, and a resumed campaign is told of another one."""
+"""The sampler's library is recorded, and a resumed campaign reports another one."""
 
 from __future__ import annotations
 
