@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from pcsearch.search.arm_state import ArmState
@@ -18,26 +19,28 @@ _VARYING = re.compile(r"0x[0-9a-f]+|\d+(?:\.\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
 def why_nothing(arm: ArmState) -> str:
     """Why an arm has no fully trained trial to choose."""
     repeats = arm.trials["finalists"]
-    if repeats:
-        error = next((trial.error for trial in repeats if trial.error), None)
-        first = f"; the first failure: {error}" if error else ""
-        return f"none of its {len(repeats)} finalist trials was trained to the end{first}"
-    search = arm.trials["search"]
-    failed = sum(trial.state == "FAILED" for trial in search)
-    diverged = sum(trial.state == "DIVERGED" for trial in search)
-    errors = [trial.error for trial in search if trial.error]
-    stopped = sum(trial.state == "PRUNED" for trial in search)
-    divided = sum(trial.state == "COMPLETE" and not trial.comparable for trial in search)
-    ended = [f"{failed} failed"] if failed or not diverged else []
-    ended += [f"{diverged} diverged (lower search.lr)"] if diverged else []
-    also = f", {stopped} stopped early against one that failed later" if stopped else ""
+    trials = repeats or arm.trials["search"]
+    which = f"none of its {len(repeats)} finalist trials" if repeats else "no search trial"
+    errors = [trial.error for trial in trials if trial.error]
+    first = f"; the first failure: {errors[0]}" if errors else ""
+    return f"{which} was trained to the end: {_ended(trials)}{first}"
+
+
+def _ended(trials: Sequence[Trial]) -> str:
+    """How many of the trials ended in which way, and what helps."""
+    states = Counter(trial.state for trial in trials)
+    divided = sum(trial.state == "COMPLETE" and not trial.comparable for trial in trials)
+    ways = [f"{states['FAILED']} failed"] if states["FAILED"] or not states["DIVERGED"] else []
+    if states["DIVERGED"]:
+        ways.append(f"{states['DIVERGED']} diverged (lower search.lr)")
+    if states["PRUNED"]:
+        ways.append(f"{states['PRUNED']} stopped early against one that failed later")
     if divided:
-        also += (
-            f", {divided} ran out of memory and were trained in smaller batches, which do not "
+        ways.append(
+            f"{divided} ran out of memory and were trained in smaller batches, which do not "
             "compare (lower train.batch_size or image.crop)"
         )
-    first = f"; the first failure: {errors[0]}" if errors else ""
-    return f"no search trial was trained to the end: {', '.join(ended)}{also}{first}"
+    return ", ".join(ways)
 
 
 def hopeless(arms: Sequence[ArmState]) -> str | None:

@@ -14,7 +14,16 @@ from pcsearch.search.journal import MemoryJournal
 from pcsearch.search.plan import ArmPlan, Plan, confirm_seeds
 from pcsearch.search.state import CampaignState, replay
 from pcsearch.search.trial import TrialSpec
-from tests.search.driving import Clock, Curve, control_arm, make_plan, pc_arm, run, study_plan
+from tests.search.driving import (
+    Clock,
+    Curve,
+    control_arm,
+    make_plan,
+    pc_arm,
+    run,
+    smooth_curve,
+    study_plan,
+)
 
 STUDY = "digits/compact_cnn"
 Values = dict[tuple[str, int], float]
@@ -261,9 +270,26 @@ def test_where_no_repeat_was_trained_nothing_is_chosen_and_the_reason_said() -> 
     pc = state.arms[STUDY, "pc"]
     assert pc.choice is None
     assert pc.given_up == (
-        "none of its 8 finalist trials was trained to the end; the first failure: loss became nan"
+        "none of its 8 finalist trials was trained to the end: 8 failed; the first failure: loss "
+        "became nan"
     )
     assert state.arms[STUDY, "control"].choice is not None
+
+
+def test_finalists_that_diverge_are_told_as_that() -> None:
+    campaign = Campaign(small((control_arm(4), pc_arm(4))), MemoryJournal(), Clock())
+    while (spec := campaign.next_trial()) is not None:
+        if spec.arm == "pc" and spec.phase == "finalists":
+            campaign.diverge(spec.trial, "loss became nan")
+            continue
+        for epoch in range(1, spec.epochs + 1):
+            value = None if spec.phase == "confirm" else smooth_curve(spec, epoch)
+            test = {"top1": 60.0, "mean_class_top1": 60.0} if value is None else None
+            if not campaign.report(spec.trial, epoch, value, 1.0, {}, test):
+                break
+    given_up = campaign.state.arms[STUDY, "pc"].given_up
+    assert given_up is not None
+    assert "was trained to the end: 8 diverged (lower search.lr); the first failure" in given_up
 
 
 def widened(campaign: Campaign, plan: Plan, curve: Curve) -> CampaignState:
