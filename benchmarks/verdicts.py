@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -50,13 +50,11 @@ def campaign(recipe_name: str, overrides: Sequence[str], seed: int, spoil: float
     from pcsearch.search.workplace import Workplace
 
     torch.set_num_threads(1)
-    if spoil:
-        _spoil(trial_run, spoil)
     recipe = with_absolute_paths(load_recipe(recipe_name, [*overrides, f"search.seed={seed}"]))
     opened = open_datasets(recipe)
     plan = plan_recipe(recipe, opened, check_networks(recipe, download=False), Silent())
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, _spoilt(trial_run, spoil):
         folder = Path(scratch)
         for name in ("data", "checkpoints", "weights"):
             (folder / name).mkdir()
@@ -95,19 +93,20 @@ def campaign(recipe_name: str, overrides: Sequence[str], seed: int, spoil: float
     return summary
 
 
-def _spoil(trial_run: Any, share: float) -> None:
+@contextmanager
+def _spoilt(trial_run: Any, share: float) -> Iterator[None]:
     """In the arm `pc`, train plain cross-entropy on labels of which a share is wrong."""
     batches, settings = trial_run.fit_batches, trial_run.fit_settings
-    spoilt = False
+    arm = ""
 
     def fit_settings(recipe: Any, backbone: str, spec: Any) -> Any:
-        nonlocal spoilt
-        spoilt = spec.arm == "pc"
+        nonlocal arm
+        arm = spec.arm
         made = settings(recipe, backbone, spec)
-        return made.__class__(**vars(made) | {"lambda_": 0.0})
+        return made.__class__(**vars(made) | ({"lambda_": 0.0} if arm == "pc" else {}))
 
     def fit_batches(recipe: Any, dataset: str, training: Any, *rest: Any) -> Any:
-        if spoilt:
+        if arm == "pc":
             rng = np.random.default_rng(0)
             labels = training.labels.copy()
             wrong = rng.random(len(labels)) < share
@@ -116,7 +115,12 @@ def _spoil(trial_run: Any, share: float) -> None:
             training = type(training)(**{**vars(training), "labels": labels})
         return batches(recipe, dataset, training, *rest)
 
-    trial_run.fit_settings, trial_run.fit_batches = fit_settings, fit_batches
+    if share:
+        trial_run.fit_settings, trial_run.fit_batches = fit_settings, fit_batches
+    try:
+        yield
+    finally:
+        trial_run.fit_settings, trial_run.fit_batches = settings, batches
 
 
 def _one(arguments: tuple[str, tuple[str, ...], int, float]) -> dict[str, Any]:

@@ -59,7 +59,12 @@ def _row(folder: RunFolder, now: float) -> dict[str, Any]:
 
 def _best_gain(summary: Summary) -> dict[str, Any] | None:
     gains: list[dict[str, Any]] = [
-        {"study": study.id, "arm": name, **arm.gain.to_json()}
+        {
+            "study": study.id,
+            "arm": name,
+            **arm.gain.to_json(),
+            "verdict": arm.verdict.word if arm.verdict else None,
+        }
         for study in summary.studies
         for name, arm in study.arms.items()
         if arm.gain is not None
@@ -103,4 +108,5 @@ def _gain_text(gain: dict[str, Any] | None) -> str:
         for key in ("mean", "low", "high")
     )
     interval = "" if low is None else f" [{low}, {high}]"
-    return f"{mean}{interval} ({gain['arm']}, {gain['study']})"
+    verdict = f": {gain['verdict']}" if gain["verdict"] else ""
+    return f"{mean}{interval}{verdict} ({gain['arm']}, {gain['study']})"

@@ -10,6 +10,7 @@ from pcsearch.search.journal import Event
 from pcsearch.search.plan import StudyPlan
 from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import Trial
+from pcsearch.search.verdict import FEWEST_TEST_IMAGES
 
 NEAR_PERFECT = 99.0
 """Percent of the validation images, from which on a study can hardly show a gain."""
@@ -28,6 +29,8 @@ def ceiling(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Itera
     ended = [trial for trial in state.arms[plan.id, CONTROL].trials["search"] if _measured(trial)]
     best = max((_value(trial) for trial in ended), default=0.0)
     images = plan.images.val
+    if images < FEWEST_TEST_IMAGES:
+        return  # all right by chance
     wrong = _wrong(best, images) if state.plan.metric == "top1" else None
     few = wrong is not None and wrong < FEW_WRONG and best >= MOSTLY_RIGHT
     if best < NEAR_PERFECT and not few:
@@ -45,6 +48,8 @@ def first_near_perfect(event: Event, state: CampaignState) -> str | None:
     if trial is None or event["event"] != "epoch" or not _near_perfect(trial):
         return None
     study = trial.spec.study
+    if state.plan.study(study).images.val < FEWEST_TEST_IMAGES:
+        return None
     others = (one for one in state.trials.values() if one is not trial and one.spec.study == study)
     if any(_near_perfect(one) for one in others):
         return None

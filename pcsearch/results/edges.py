@@ -35,6 +35,26 @@ def shared_edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> 
             )
 
 
+def beyond(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    """A sentence for each range that the search left, by `search.widen` or by a finalist."""
+    for arm in plan.arms:
+        done = state.arms[plan.id, arm.name]
+        for key, stated in arm.space.items():
+            if stated.kind != "range":
+                continue
+            trials = (*done.trials["search"], *done.trials["finalists"])
+            tried = [float(t.spec.config[key]) for t in trials if key in t.spec.config]
+            low, high = _ends(stated)
+            outside = [value for value in tried if not low <= value <= high]
+            if outside:
+                ends = " to ".join(map(fmt.significant, (min(tried), max(tried))))
+                yield (
+                    f"{fmt.label(arm.name)} tried {key} from {ends}, beyond the stated "
+                    f"{fmt.significant(low)} to {fmt.significant(high)}, as its own best or "
+                    "another arm's lay there (search.widen: auto)."
+                )
+
+
 def edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     """A sentence for each arm whose chosen strength lies at an end of its range."""
     for arm in plan.arms:

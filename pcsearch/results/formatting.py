@@ -44,6 +44,11 @@ def gain_text(gain: Gain | None) -> str:
     return ABSENT if gain is None else f"{points(gain.mean)} {interval(gain)}".rstrip()
 
 
+def level(gain: Gain) -> str:
+    """`96 %`: what the interval covers."""
+    return f"{100 * gain.level:.4g} %"
+
+
 def p_value(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 

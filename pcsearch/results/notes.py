@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pcsearch.results import formatting as fmt
 from pcsearch.results.ceiling import ceiling
 from pcsearch.results.clipping import clipping
-from pcsearch.results.edges import edges, shared_edges
+from pcsearch.results.edges import beyond, edges, shared_edges
 from pcsearch.results.objects import ArmSummary, Interruptions, StudySummary, Summary
 from pcsearch.search.gain import Gain
 from pcsearch.search.limits import few_test_images
@@ -144,11 +144,15 @@ def _missing_seeds(study: StudySummary, plan: StudyPlan, state: CampaignState) -
         failed = sum(trial.state in UNTRAINED for trial in confirm)
         done = len(arm.test_top1.seeds) if arm.test_top1 else 0
         if planned and failed == planned:
-            yield f"{fmt.label(name)} has no test result: all {planned} confirm trials failed."
+            yield (
+                f"{fmt.label(name)} has no test result: none of its {planned} confirm trials was "
+                "trained to the end."
+            )
         elif failed:
             yield (
                 f"{fmt.label(name)} was measured with {done} of {planned} confirm seeds "
-                f"({failed} failed): its mean and gain rest on fewer trainings than planned."
+                f"({failed} failed or diverged): its mean and gain rest on fewer trainings than "
+                "planned."
             )
 
 
@@ -205,14 +209,14 @@ def _full_trainings(study: StudySummary, plan: StudyPlan, state: CampaignState) 
 
 def _looks(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     """Looking more than once spends the error rate; a reader must know that it was done."""
-    looks = state.looks[plan.id]
+    looks = [look for look in state.looks[plan.id] if look.could_decide]
     if len(looks) > 1:
         seeds = ", ".join(str(look.seeds) for look in looks)
         level = f"{100 * (1 - looks[-1].alpha):.4g} %"
         yield (
             f"The arms' test accuracies were compared {fmt.times(len(looks))} (after {seeds} "
-            f"seeds). The latest interval has a level of {level}, so that all of them together err "
-            "in at most 5 % of campaigns."
+            f"seeds). The latest interval has a level of {level}, so that all of them together are "
+            "held to an error rate of 5 %."
         )
 
 
@@ -326,6 +330,7 @@ _ABOUT_STUDIES: tuple[StudyNotes, ...] = (
     _borrowed,
     _verdicts,
     _others,
+    beyond,
     edges,
     shared_edges,
     _published,

@@ -124,7 +124,8 @@ def _pairs(study: StudySummary, name: str, ours: BySeed, theirs: BySeed, gain: G
         svg = _svg(figure)
     caption = (
         f"Confirm trials of {fmt.label(name)} and control with the same seeds on the test images; "
-        "right, the difference of each seed, and their mean with its 95 % interval (paired t)."
+        f"right, the difference of each seed, and their mean with its {fmt.level(gain)} interval "
+        "(seeds, search and test images)."
     )
     return Plot(svg, caption)
 

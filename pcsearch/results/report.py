@@ -50,6 +50,8 @@ class _Arm:
     validation: str
     test: str
     gain: str
+    level: str
+    verdict: str
     p_value: str
     colour: str
     epochs: str
@@ -141,7 +143,11 @@ def _arm(arm: ArmSummary, plan: ArmPlan) -> _Arm:
         validation=fmt.percent(arm.val_top1),
         test=fmt.scores(arm.test_top1),
         gain=fmt.gain_text(gain),
-        p_value="" if gain is None or gain.p_value is None else fmt.p_value(gain.p_value),
+        level=fmt.level(gain) if gain is not None and gain.low is not None else "",
+        verdict=word,
+        p_value=""
+        if gain is None or gain.p_value is None or word == "withheld"
+        else fmt.p_value(gain.p_value),
         colour={"helps": "good", "hurts": "bad"}.get(word, ""),
         epochs=str(arm.epochs_run),
     )

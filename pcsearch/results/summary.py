@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+from pcsearch.recipe.arms import CONTROL
 from pcsearch.results.notes import notes
 from pcsearch.results.objects import (
     ArmSummary,
@@ -141,7 +142,10 @@ def _arm(state: CampaignState, study: StudyPlan, plan: ArmPlan) -> ArmSummary:
 
 def _verdict(state: CampaignState, study: StudyPlan, arm: str, gain: Gain | None) -> Verdict | None:
     """None before there is anything to judge."""
-    return None if gain is None else verdict_on(state, study, arm, gain)
+    ended = state.status in ("complete", "failed") and state.plan.confirm_seeds
+    if arm == CONTROL or (gain is None and not ended) or (study.id, CONTROL) not in state.arms:
+        return None
+    return verdict_on(state, study, arm, gain)
 
 
 def _scores(state: CampaignState, study: StudyPlan, arm: str) -> Scores | None:

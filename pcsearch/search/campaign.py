@@ -140,6 +140,9 @@ class Campaign:
         if value is not None and not math.isfinite(value):
             self.diverge(trial_id, f"the validation metric is {value} after epoch {epoch}")
             return False
+        if any(not math.isfinite(metric) for metric in (test or {}).values()):
+            self.diverge(trial_id, f"the test metrics are not finite after epoch {epoch}")
+            return False
         decision = self._decide(trial, epoch, value)
         event: Event = {"event": "epoch", "trial": trial_id, "epoch": epoch, "value": value}
         event |= {"decision": decision, "seconds": seconds, "metrics": dict(metrics)}

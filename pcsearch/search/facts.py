@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pcsearch.data.catalog import open_dataset
 from pcsearch.data.dataset import Dataset
@@ -26,6 +27,7 @@ from pcsearch.data.preprocessing import ColorJitter, Preprocessing
 from pcsearch.data.splits import Split, split_for
 from pcsearch.errors import UserError
 from pcsearch.recipe.schema import Recipe
+from pcsearch.search.gain import pack_classes
 from pcsearch.search.plan import DatasetFacts, ImageCounts
 
 Progress = Callable[[str, int, int], None]
@@ -194,6 +196,13 @@ def _prepared(
         first_skipped=bad[0] if bad else None,
         test_copies=copies,
         val_copies=int(np.isin(twins[split.val], twins[split.fit]).sum()),
+        majority=max(_majority(part.labels) for part in (training, test) if part is not None),
     )
-    facts = DatasetFacts(name, dataset.num_classes, counts, split.hash)
+    classes = None if test is None else pack_classes(test.labels)
+    facts = DatasetFacts(name, dataset.num_classes, counts, split.hash, classes)
     return PreparedDataset(facts, training, test)
+
+
+def _majority(labels: npt.NDArray[np.integer]) -> float:
+    """Percent of the images that are of the most frequent class."""
+    return 100.0 * int(np.bincount(labels).max()) / len(labels) if len(labels) else 0.0

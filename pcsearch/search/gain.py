@@ -126,6 +126,7 @@ def measured_gain(
     finalists: Sequence[FloatArray] = (),
     test_images: int = 0,
     alpha: float = ERROR_RATE * PLANNED_SHARE,
+    weights: FloatArray | None = None,
 ) -> Gain | None:
     """The gain of `treated` over `control`, both by seed; None without a common seed.
 
@@ -139,6 +140,7 @@ def measured_gain(
             were none.
         test_images: How many there are.
         alpha: The interval covers 1 − alpha.
+        weights: [I] of each test image in an arm's value, 1 on average; None: all the same.
     """
     common = [seed for seed in treated if seed in control]
     if not common:
@@ -150,6 +152,8 @@ def measured_gain(
         return Gain(mean, None, None, None, level, better=better)
     count = len(common)
     table = _hit_differences(treated, control, common, test_images)
+    if table is not None and weights is not None:
+        table *= weights
     seeds, images = deviation**2 / count, None
     if table is not None:
         images, floor = _image_variance(table)
@@ -158,11 +162,11 @@ def measured_gain(
     parts = Parts(*(None if v is None else math.sqrt(v) for v in (seeds, search, images)))
     if deviation < ROUNDING and not images and not search and seeds < ROUNDING**2:
         return Gain(mean, None, None, None, level, parts, better)
-    sizes = [(seeds, count - 1)]
+    sizes: list[tuple[float, float]] = [(seeds, count - 1)]
     if search:
         sizes.append((search, sum((m - 1) * (r - 1) for m, r in map(np.shape, finalists) if m > 1)))
     if images:
-        sizes.append((images, test_images - 1))
+        sizes.append((images, _effective(weights, test_images) - 1))
     variance = sum(part for part, _ in sizes)
     freedom = variance**2 / sum(part**2 / of for part, of in sizes if part)
     low, high, p_value = _interval(mean, math.sqrt(variance), freedom, alpha)
@@ -181,18 +185,45 @@ def choice_variance(finalists: Sequence[FloatArray]) -> float | None:
         finalists: [m, R] scores of each arm, in points.
 
     Returns:
-        The sum over arms; None where the scatter of repeats is unknown (no arm has two candidates
-        with two repeats, although there is a choice).
+        The sum over arms; None where the scatter of an arm's repeats is unknown, for want of two.
     """
-    if not finalists or all(scores.shape[1] < 2 for scores in finalists):
+    if not finalists or any(scores.shape[1] < 2 for scores in finalists):
         return None
-    several = [scores for scores in finalists if scores.shape[0] > 1 and scores.shape[1] > 1]
+    several = [scores for scores in finalists if scores.shape[0] > 1]
     if not several:
         return 0.0
     freedom = sum((m - 1) * (r - 1) for m, r in (scores.shape for scores in several))
     error = sum(float((_residuals(scores) ** 2).sum()) for scores in several) / freedom
     generator = np.random.default_rng(0)
     return sum(_variance_of_choice(scores, error, generator) for scores in several)
+
+
+def pack_classes(labels: npt.NDArray[np.integer]) -> str:
+    """[I] labels as text for a journal: base64 of little-endian 16-bit numbers."""
+    return base64.b64encode(np.asarray(labels).astype("<u2").tobytes()).decode()
+
+
+def unpack_weights(classes: str | None, images: int) -> FloatArray | None:
+    """[I] weights of test images in a mean over classes, 1 on average; None without classes."""
+    if classes is None:
+        return None
+    try:
+        labels = np.frombuffer(base64.b64decode(classes), dtype="<u2")
+    except ValueError:
+        return None
+    if len(labels) != images:
+        return None
+    sizes = np.bincount(labels)
+    weights: FloatArray = images / (np.count_nonzero(sizes) * sizes[labels])
+    return weights
+
+
+def _effective(weights: FloatArray | None, images: int) -> float:
+    """How many equally weighted images would give as many degrees of freedom, 2 at least."""
+    if weights is None:
+        return images
+    squares = weights**2
+    return max(2.0, float(squares.sum() ** 2 / (squares**2).sum()))
 
 
 def detectable_gain(

@@ -30,6 +30,7 @@ from pcsearch.search.facts import (
     preprocessing_for,
     split_of,
 )
+from pcsearch.search.limits import FEW_VALIDATION_IMAGES
 from pcsearch.search.networks import check_networks
 from pcsearch.search.plan import derive_seed
 from pcsearch.train.frozen_features import (
@@ -224,6 +225,12 @@ def _notes(
         )
     if any(key.startswith("project.") for key in head):
         lines.append(f"{name}: the projection to fewer channels is new, so it is random here.")
+    if 0 < facts.images.val < FEW_VALIDATION_IMAGES:
+        one = 100 / facts.images.val
+        lines.append(
+            f"There are only {facts.images.val} validation images: one is {one:.1f} points, so the "
+            "curve tells next to nothing."
+        )
     if given:
         lines.append(
             "The validation images are given, so repeats differ by their seed alone; errors are "

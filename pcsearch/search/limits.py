@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pcsearch.recipe.arms import CONTROL
-from pcsearch.search.gain import alpha_of, detectable_gain
+from pcsearch.search.gain import TYPICAL, alpha_of, detectable_gain
 from pcsearch.search.plan import ImageCounts, Plan, StudyPlan
 from pcsearch.search.verdict import FEWEST_TEST_IMAGES
 
@@ -18,7 +18,7 @@ FEW_VALIDATION_IMAGES = 50
 
 def limits(plan: Plan) -> tuple[str, ...]:
     """Sentences to read before a campaign starts, on its seeds first."""
-    return (*_seeds(plan), *_finalists(plan), *_images(plan), *_gains(plan))
+    return (*_seeds(plan), *_no_verdict(plan), *_images(plan), *_gains(plan))
 
 
 def few_test_images(images: ImageCounts) -> tuple[str, ...]:
@@ -43,19 +43,17 @@ def _seeds(plan: Plan) -> Iterator[str]:
     elif seeds == 1 and CONTROL in names and len(names) > 1:
         yield (
             "A gain will have no interval (confirm.seeds: 1), so it will be no evidence either "
-            "way. Give confirm.seeds=5 for an interval."
+            "way. Give confirm.seeds=5 for an interval and a verdict."
         )
 
 
 def smallest_gain(plan: Plan, study: StudyPlan) -> float | None:
-    """About the gain in points that a study tells; None where it has no control or no interval."""
-    arms = {arm.name for arm in study.arms}
-    seeds = plan.looks[-1]
-    if CONTROL not in arms or len(arms) < 2 or seeds < 2 or study.images.test < FEWEST_TEST_IMAGES:
+    """About the gain in points that a study tells; None where there will be no verdict."""
+    seeds, arms = plan.looks[-1], len(study.arms)
+    if seeds < 2 or arms < 2 or _why_no_verdict(plan, study) is not None:
         return None
-    repeats = plan.finalist_repeats if plan.finalist_configs else 0
-    alpha = alpha_of((), len(plan.looks)) / (len(arms) - 1)  # looks and arms share it
-    return detectable_gain(seeds, repeats, study.images.test, alpha=alpha)
+    alpha = alpha_of((), len(plan.looks)) / (arms - 1)  # looks and arms share it
+    return detectable_gain(seeds, plan.finalist_repeats, study.images.test, alpha=alpha)
 
 
 def _gains(plan: Plan) -> Iterator[str]:
@@ -65,9 +63,16 @@ def _gains(plan: Plan) -> Iterator[str]:
         if least is not None:
             yield (
                 f"{study.id}: {plan.looks[-1]} seeds and {study.images.test:,} test images tell a "
-                f"gain of about {least:.1f} points in 8 of 10 campaigns. "
+                f"gain of about {least:.1f} points in 8 of 10 campaigns{_sharing(plan)}, if seeds "
+                f"scatter as on ten bird classes (SD of a difference {TYPICAL.pair:g} points). "
                 f"{_for_one_point(study.images.test)}"
             )
+
+
+def _sharing(plan: Plan) -> str:
+    """More looks make each one stricter, so more seeds may tell no more."""
+    looks = len(plan.looks)
+    return f", as {looks} looks share the error rate" if looks > 1 else ""
 
 
 def _for_one_point(test_images: int) -> str:
@@ -78,15 +83,37 @@ def _for_one_point(test_images: int) -> str:
     return "One point takes more test images, whatever the number of seeds."
 
 
-def _finalists(plan: Plan) -> Iterator[str]:
-    """Without repeats, nothing tells how much the search's luck weighs."""
-    names = {arm.name for study in plan.studies for arm in study.arms}
-    compared = CONTROL in names and len(names) > 1 and plan.looks[-1] > 1
-    if compared and not (plan.finalist_configs and plan.finalist_repeats > 1):
-        yield (
-            "There will be a gain, but no verdict: how much the search's luck weighs is not "
-            "measured. Give finalists.configs=2 finalists.repeats=4 for one."
+def _no_verdict(plan: Plan) -> Iterator[str]:
+    """What is known to withhold every verdict, once for all studies that it concerns."""
+    if plan.looks[-1] < 2:
+        return  # said of the seeds
+    reasons = [(study.id, _why_no_verdict(plan, study)) for study in plan.studies]
+    for reason in dict.fromkeys(reason for _, reason in reasons if reason is not None):
+        of = [study for study, why in reasons if why == reason]
+        where = "" if len(of) == len(reasons) else f"{', '.join(of)}: "
+        yield f"{where}There will be no verdict: {reason}"
+
+
+def _why_no_verdict(plan: Plan, study: StudyPlan) -> str | None:
+    """Why the study's verdicts will be withheld, with what to do; None where they need not be."""
+    control = next((arm for arm in study.arms if arm.name == CONTROL), None)
+    if control is None:
+        return "there is no control to compare with. Give search.control=matched for one."
+    if len(study.arms) < 2:
+        return None
+    if control.borrows is not None:
+        return (
+            "the control is not tuned for itself (search.control: single). Give "
+            "search.control=matched for one."
         )
+    if not (plan.finalist_configs and plan.finalist_repeats > 1):
+        return (
+            "how much the search's luck weighs is not measured. Give finalists.configs=2 "
+            "finalists.repeats=4 for one."
+        )
+    if study.images.test < FEWEST_TEST_IMAGES:
+        return f"there are only {study.images.test} test images; it takes {FEWEST_TEST_IMAGES}."
+    return None
 
 
 def _images(plan: Plan) -> Iterator[str]:

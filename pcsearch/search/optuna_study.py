@@ -130,7 +130,7 @@ def _study(
 
     startup = plan.sampler == "random"
     seed = derive_seed(plan.seed, study_id, "" if startup else arm.name, index)
-    chance = 100 / plan.study(study_id).num_classes
+    chance = plan.study(study_id).guessing(plan.metric)
     optuna.logging.set_verbosity(logging.ERROR)
     shown = () if startup else history  # random points ask for no history
     return optuna.create_study(

@@ -39,7 +39,8 @@ class ImageCounts(_Data):
 
     `skipped` could not be read and are in none of them; `first_skipped` says which the first was.
     `test_copies` of the test images, and `val_copies` of the validation images, are near-duplicates
-    of images that are trained on; None if not compared.
+    of images that are trained on; None if not compared. `majority` is the percentage of the most
+    frequent class, among training or test images, whichever is larger; None in older journals.
     """
 
     fit: int
@@ -50,6 +51,7 @@ class ImageCounts(_Data):
     first_skipped: str | None = None
     test_copies: int | None = None
     val_copies: int | None = None
+    majority: float | None = None
 
     def of(self, phase: Phase) -> int:
         """Images that a trial of a phase trains on, an epoch."""
@@ -127,6 +129,13 @@ class StudyPlan(_Data):
     """What its weights were trained on; None where nobody can say, and without weights."""
     start_points: tuple[StartPoint, ...] = ()
     """What the first search trials of every arm try, in this order: see `search.start_points`."""
+    test_classes: str | None = None
+    """The class of each test image, where the metric is a mean over classes: see `pack_classes`."""
+
+    def guessing(self, metric: str) -> float:
+        """Percent that one gets without looking at the images: by the most frequent class."""
+        even = 100 / self.num_classes
+        return even if metric != "top1" else max(even, self.images.majority or 0.0)
 
     def arm(self, name: str) -> ArmPlan:
         return next(arm for arm in self.arms if arm.name == name)
@@ -194,6 +203,7 @@ class DatasetFacts:
     num_classes: int
     images: ImageCounts
     split_hash: str
+    test_classes: str | None = None
 
 
 def build_plan(
@@ -221,6 +231,7 @@ def build_plan(
                 else None
             ),
             pretrained_on="imagenet" if recipe.weights_for(backbone) == "imagenet" else None,
+            test_classes=fact.test_classes if recipe.metric == "mean_class_top1" else None,
         )
         for fact in facts
         for backbone in recipe.backbones

@@ -52,7 +52,7 @@ def current_space(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict[
             if key in space and space[key].kind == "range":
                 space[key] = _widened(key or "", space[key], done)
     if RATE in space and space[RATE].kind == "range":
-        noise = Noise(max(1, study.images.val), 100 / study.num_classes)
+        noise = Noise(max(1, study.images.val), study.guessing(plan.metric))
         space[RATE] = _trainable(space[RATE], trials, noise)
     return space
 

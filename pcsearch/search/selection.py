@@ -72,7 +72,13 @@ def edges_of_ranges(spaces: Mapping[str, Space], config: Config) -> dict[str, Ed
 
 
 def nothing_beyond(key: str, end: Edge, space: Space) -> bool:
-    """Whether an end of a range is also the end of what the hyperparameter can be, such as 0."""
+    """Whether an end is no reason to look further.
+
+    It is the end of what the hyperparameter can be, such as 0, or one of two values that were
+    asked for: there is no value between them that could have been better.
+    """
+    if space.kind == "choices" and len(space.choices or ()) <= 2:
+        return True
     least = SHARED[key].minimum if key in SHARED else 0
     return end == "low" and space.lowest <= least
 

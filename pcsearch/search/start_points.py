@@ -98,7 +98,10 @@ def sentences(study: StudyPlan) -> Iterator[str]:
     """A line for each start point: its values, and which run and trial they come from."""
     for number, point in enumerate(study.start_points):
         values, source = ", ".join(_described(point)), f"{point.run}, {point.trial}"
-        yield f"{study.id}: search trial {number} of each arm has {values} (from {source})"
+        yield (
+            f"{study.id}: search trial {number} of each arm has {values} (from {source}; "
+            "what lay outside this recipe's ranges is moved to their end)"
+        )
 
 
 def _described(point: StartPoint) -> Iterator[str]:

@@ -49,12 +49,14 @@ class Trained:
 class Look:
     """One look at a study's test images: after how many seeds, at which error rate.
 
-    `decided` says whether it ended `confirm.until: decided`.
+    `decided` says whether it ended `confirm.until: decided`, `could_decide` whether there was an
+    interval: a look that can say neither "helps" nor "hurts" takes nothing of the error rate.
     """
 
     seeds: int
     alpha: float
     decided: bool
+    could_decide: bool = True
 
 
 class CampaignState:
@@ -113,7 +115,8 @@ class CampaignState:
         elif kind == "chosen":
             self._chosen(event)
         elif kind == "looked":
-            look = Look(event["seeds"], event["alpha"], event["decided"])
+            could = any(gain["low"] is not None for gain in event["gains"].values())
+            look = Look(event["seeds"], event["alpha"], event["decided"], could)
             self.looks[event["study"]].append(look)
             self.unseen.discard(event["study"])
         elif kind == "given_up":
@@ -246,7 +249,7 @@ class CampaignState:
         for study in plan.studies:
             self.trained.setdefault(study.id, Trained())
             self.looks.setdefault(study.id, [])
-            chance = 100 / study.num_classes
+            chance = study.guessing(plan.metric)
             noise = Noise(study.images.val, chance) if plan.rung_rule == "noise" else None
             for arm in study.arms:
                 ladder = Ladder(plan.max_epochs, plan.grace_epochs, plan.reduction_factor, noise)

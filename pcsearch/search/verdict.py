@@ -16,7 +16,14 @@ import numpy as np
 
 from pcsearch.recipe.arms import ARMS, CONTROL
 from pcsearch.search.finalists import candidates
-from pcsearch.search.gain import Confirmed, FloatArray, Gain, alpha_of, measured_gain
+from pcsearch.search.gain import (
+    Confirmed,
+    FloatArray,
+    Gain,
+    alpha_of,
+    measured_gain,
+    unpack_weights,
+)
 from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.selection import nothing_beyond
 from pcsearch.search.state import CampaignState
@@ -25,6 +32,9 @@ Word = Literal["helps", "no clear difference", "hurts", "withheld"]
 
 FEWEST_TEST_IMAGES = 20
 """Below this, how much test images scatter is not known well enough for any verdict."""
+
+FEWEST_STRENGTHS = 3
+"""Search trials of an arm with a parameter of its own; with fewer, it is not blamed."""
 
 GUESSING = 1.2
 """Times the accuracy of guessing one of the classes, up to which an arm has learned nothing, unless
@@ -41,7 +51,7 @@ class Verdict:
 
 def look_at(state: CampaignState, study: StudyPlan) -> dict[str, Any]:
     """The event of a look at the study's test accuracies: what was seen, at which error rate."""
-    alpha = alpha_of([look.alpha for look in state.looks[study.id]], len(state.plan.looks))
+    alpha = next_alpha(state, study)
     seen = {}
     for arm in study.arms:
         gain = gain_of(state, study, arm.name, alpha)
@@ -75,11 +85,20 @@ def gain_of(
         return None
     treated, control = confirmed(state, study, arm), confirmed(state, study, CONTROL)
     finalists = [scores for name in (arm, CONTROL) if (scores := _scores(state, study, name)).size]
-    looks = state.looks[study.id]
     if alpha is None:
-        alpha = looks[-1].alpha if looks else alpha_of((), len(state.plan.looks))
+        looks = state.looks[study.id]
+        seen = looks and study.id not in state.unseen
+        alpha = looks[-1].alpha if seen else next_alpha(state, study)
     competing = sum(other.name != CONTROL for other in study.arms)  # Bonferroni
-    return measured_gain(treated, control, finalists, study.images.test, alpha / competing)
+    images = study.images.test
+    weights = unpack_weights(study.test_classes, images)
+    return measured_gain(treated, control, finalists, images, alpha / competing, weights)
+
+
+def next_alpha(state: CampaignState, study: StudyPlan) -> float:
+    """The error rate of the study's next look at its test accuracies."""
+    spent = [look.alpha for look in state.looks[study.id] if look.could_decide]
+    return alpha_of(spent, len(state.plan.looks))
 
 
 def confirmed(state: CampaignState, study: StudyPlan, arm: str) -> dict[int, Confirmed]:
@@ -101,15 +120,15 @@ def verdict_on(state: CampaignState, study: StudyPlan, arm: str, gain: Gain | No
     if gain.low <= 0 <= gain.high:
         return Verdict("no clear difference")
     word: Word = "helps" if gain.mean > 0 else "hurts"
-    worse = CONTROL if word == "helps" else arm
-    edge = _open_end(state, study, study.arm(worse))
-    return Verdict(word) if edge is None else Verdict("withheld", edge)
+    worse = study.arm(CONTROL if word == "helps" else arm)
+    unfair = _open_end(state, study, worse) or _few_strengths(state, study, worse)
+    return Verdict(word) if unfair is None else Verdict("withheld", unfair)
 
 
 def learned_nothing(state: CampaignState, study: StudyPlan, arm: str) -> bool:
     """Whether all the arm's confirm trainings, two at least, ended at the accuracy of guessing."""
     values = [one.value for one in confirmed(state, study, arm).values()]
-    chance = 100 / study.num_classes
+    chance = study.guessing(state.plan.metric)
     deviation = math.sqrt(chance * (100 - chance) / max(1, study.images.test))
     return len(values) > 1 and max(values) <= min(GUESSING * chance, chance + 3 * deviation)
 
@@ -131,9 +150,14 @@ def _reasons(state: CampaignState, study: StudyPlan, arm: str, gain: Gain | None
             study.id
         ):
             yield "not all confirm seeds are measured yet"
+        if not state.arms[study.id, name].complete and not study.arm(name).borrows:
+            yield f"no search trial of {label} was trained to the end"
     if gain is None or gain.low is None:
         pairs = len(confirmed(state, study, arm).keys() & confirmed(state, study, CONTROL).keys())
-        if pairs == 1:
+        wanted = state.wanted_seeds(study.id)
+        if pairs < min(2, wanted):
+            yield f"only {pairs} of {wanted} confirm seeds were trained to the end in both arms"
+        elif pairs == 1:
             yield "one pair of trainings gives no interval (confirm.seeds)"
         else:
             yield f"all {pairs} pairs of trainings differ by the same, which gives no interval"
@@ -159,6 +183,19 @@ def _open_end(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> str | Non
                 "it, it may do better"
             )
     return None
+
+
+def _few_strengths(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> str | None:
+    """Why the worse arm may be better than shown: hardly any value of its own was tried."""
+    space = arm.space.get(arm.parameter or "")
+    tried = state.arms[study.id, arm.name].trained
+    if space is None or space.kind == "fixed" or tried >= FEWEST_STRENGTHS:
+        return None
+    label = ARMS[arm.name].label if arm.name in ARMS else arm.name
+    return (
+        f"{label} is worse, but its search tried only {tried} of its own settings, too few to have "
+        f"found the best {arm.parameter} (search.trials; it takes {FEWEST_STRENGTHS})"
+    )
 
 
 def _scores(state: CampaignState, study: StudyPlan, arm: str) -> FloatArray:

@@ -39,6 +39,7 @@ def test_json_by_hand() -> None:
         "fit": 800, "val": 200, "train": 1000, "test": 300, "skipped": 0, "first_skipped": None,
         "test_copies": None,
         "val_copies": None,
+        "majority": None,
     }  # fmt: skip
     assert study["trials"] == {"search": 2, "finalists": 8, "confirm": 6}
     assert study["arms"] == {"control": 1, "pc": 1}
@@ -130,7 +131,8 @@ def test_start_points_are_shown_with_the_run_that_they_come_from() -> None:
     text = " ".join(text_of(whole, NO_RATES).split())
     assert (
         "digits/compact_cnn: search trial 0 of each arm has lr 0.1, lambda_over_n 0.12 (pc) "
-        "(from /runs/first, digits/compact_cnn/pc/search-003)"
+        "(from /runs/first, digits/compact_cnn/pc/search-003; what lay outside this recipe's "
+        "ranges is moved to their end)"
     ) in text
     (told,) = plan_json(whole, NO_RATES)["studies"]
     assert told["start_points"] == [{**source, "values": values}]

@@ -201,11 +201,11 @@ def test_an_arm_whose_search_failed_gets_the_other_arms_configurations() -> None
     fails = {f"digits/compact_cnn/pc/search-{i:03d}": 1 for i in range(12)}
     lines = written(campaign_plan(), fails=fails)
     assert not [line for line in lines if "has no result" in line]
-    assert "0 of 12 (PC)" in only(lines, "trained to the end")
+    assert "0 of 12 (PC)" in only(lines, "Search trials trained to the end")
 
 
 @pytest.mark.parametrize(
-    ("failing", "words"), [((2,), "4 of 5 confirm seeds"), (range(5), "all 5")]
+    ("failing", "words"), [((2,), "4 of 5 confirm seeds"), (range(5), "none of its 5")]
 )
 def test_fewer_seeds_than_planned(failing: range, words: str) -> None:
     fails = {f"digits/compact_cnn/control/confirm-{i:03d}": 3 for i in failing}

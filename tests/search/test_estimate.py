@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcsearch.search.budget import SLACK
@@ -87,6 +87,7 @@ def test_single_control_searches_nothing() -> None:
     assert (study.search_trials, study.finalist_trials, study.confirm_trials) == (4, 4, 6)
 
 
+@settings(deadline=None)
 @given(
     trials=st.integers(1, 40),
     seeds=st.integers(0, 5),

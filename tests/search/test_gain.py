@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+from pcsearch.recipe.space import Space
 from pcsearch.search.gain import (
     Confirmed,
     Gain,
@@ -22,7 +23,10 @@ from pcsearch.search.gain import (
     detectable_gain,
     mean_std,
     measured_gain,
+    pack_classes,
+    unpack_weights,
 )
+from pcsearch.search.selection import Edge, nothing_beyond
 from tests.e2e.naive import chosen_variance
 
 ACCURACY = st.integers(0, 10_000).map(lambda hundredths: hundredths / 100)
@@ -199,6 +203,84 @@ def test_choices_that_cannot_differ_add_nothing() -> None:
     assert choice_variance([far]) == pytest.approx(0.0, abs=1e-6)
 
 
+def test_an_arm_whose_scatter_is_unknown_leaves_the_whole_unknown() -> None:
+    known = np.random.default_rng(0).normal(60, 2, (4, 4))
+    assert choice_variance([known]) is not None
+    assert choice_variance([known, known[:, :1]]) is None
+    assert choice_variance([known[:, :1], known]) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_choice_among_many_varies_as_its_definition_says(seed: int) -> None:
+    """Naive reference, one world at a time: true values given the scores, choices given those."""
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(60, 1.5, (5, 1)) + rng.normal(0, 2.0, (5, 4))
+    means = scores.mean(axis=1)
+    residuals = scores - means[:, None] - scores.mean(axis=0) + scores.mean()
+    noise = float((residuals**2).sum()) / (4 * 3) / 4
+    spread = max(0.0, float(np.var(means, ddof=1)) - noise)
+    shrink = spread / (spread + noise)
+    variances = []
+    for _ in range(4000):
+        centre = means.mean() + shrink * (means - means.mean())
+        true = centre + rng.normal(0, math.sqrt(shrink * noise), 5)
+        seen = true + rng.normal(0, math.sqrt(noise), (100, 5))
+        variances.append(np.var(true[seen.argmax(axis=1)], ddof=1))
+    assert choice_variance([scores]) == pytest.approx(np.mean(variances), rel=0.2, abs=0.02)
+
+
+def test_degrees_of_freedom_by_hand() -> None:
+    """Welch and Satterthwaite over three parts: 3 seeds, 2 × 4 finalists an arm, 40 images."""
+    rng = np.random.default_rng(1)
+    right = [list(map(int, rng.random(40) < share)) for share in (0.9, 0.8, 0.85, 0.6, 0.55, 0.7)]
+    treated = {seed: hits(row) for seed, row in enumerate(right[:3])}
+    control = {seed: hits(row) for seed, row in enumerate(right[3:])}
+    finalists = [rng.normal([[60.0], [61.0]], 2.0, (2, 4)) for _ in range(2)]
+    gain = measured_gain(treated, control, finalists, 40, alpha=0.05)
+    assert gain is not None
+    assert None not in (gain.low, gain.parts.seeds, gain.parts.search, gain.parts.images)
+    parts = [(gain.parts.seeds, 2), (gain.parts.search, 2 * 1 * 3), (gain.parts.images, 39)]
+    variance = sum(error**2 for error, _ in parts if error)
+    freedom = variance**2 / sum(error**4 / of for error, of in parts if error)
+    reach = scipy_stats.t.ppf(0.975, freedom) * math.sqrt(variance)
+    assert gain.low == pytest.approx(gain.mean - reach)
+    assert gain.high == pytest.approx(gain.mean + reach)
+
+
+def test_weights_make_a_mean_over_classes_of_a_mean_over_images() -> None:
+    classes = pack_classes(np.array([0, 0, 0, 2]))
+    weights = unpack_weights(classes, 4)
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2.0])  # class 1 has no image
+    correct = np.array([1, 0, 0, 1])
+    assert (weights * correct).mean() == pytest.approx((1 / 3 + 1) / 2)
+    assert unpack_weights(None, 4) is None
+    assert unpack_weights(classes, 5) is None
+    assert unpack_weights("?", 4) is None
+
+
+def test_a_mean_over_unequal_classes_errs_no_more_often_than_the_level() -> None:
+    """Nine classes of 100 test images and one of 3, which counts as much as each of the others."""
+    rng = np.random.default_rng(2)
+    labels = np.repeat(np.arange(10), [100] * 9 + [3])
+    weights = unpack_weights(pack_classes(labels), len(labels))
+    assert weights is not None
+    wrong = {"weighted": 0, "plain": 0}
+    for _ in range(400):
+        ease = rng.beta(2, 1, len(labels))
+        turn = 0.1 * rng.normal(size=len(labels))  # what an image likes, without an effect of PC
+        arms: list[dict[int, Confirmed]] = []
+        for sign in (1, -1):
+            right = [(rng.random(len(labels)) < ease + sign * turn).astype(int) for _ in range(5)]
+            each = [Confirmed(100 * float((weights * r).mean()), hits(list(r)).hits) for r in right]
+            arms.append(dict(enumerate(each)))
+        for name, of in (("weighted", weights), ("plain", None)):
+            gain = measured_gain(*arms, [], len(labels), alpha=0.04, weights=of)
+            wrong[name] += gain is not None and gain.includes_zero is False
+    assert wrong["weighted"] <= 0.06 * 400
+    assert wrong["plain"] > wrong["weighted"]
+
+
 def test_the_choice_varies_as_campaigns_that_repeat_it_do() -> None:
     """Naive reference: for known true values, repeat finalists and choice many times."""
     rng = np.random.default_rng(3)
@@ -235,6 +317,8 @@ def test_looks_share_one_error_rate() -> None:
         spent.append(alpha_of(spent, 1))
     assert spent[1:3] == pytest.approx([0.005, 0.0025])
     assert sum(spent) <= 0.05
+    many = [0.04 / 5] * 5  # nothing of the 4 % is left for a sixth look, though 1 % is of the 5
+    assert alpha_of(many, 5) == pytest.approx(0.005)
 
 
 def test_looking_again_and_again_errs_in_five_percent_at_most() -> None:
@@ -271,3 +355,19 @@ def test_reading_results_starts_nothing_heavy() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
     assert printed.decode().strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("key", "end", "space", "nothing"),
+    [
+        ("weight_decay", "low", Space.between(0.0, 0.1), True),
+        ("weight_decay", "high", Space.between(0.0, 0.1), False),
+        ("weight_decay", "high", Space.fixed(0.0), False),
+        ("lr", "low", Space.between(0.001, 0.1), False),
+        ("batch_size", "low", Space.of((8, 16)), True),
+        ("batch_size", "high", Space.of((8, 16)), True),
+        ("batch_size", "high", Space.of((8, 16, 32)), False),
+    ],
+)
+def test_where_nothing_lies_beyond_an_end(key: str, end: Edge, space: Space, nothing: bool) -> None:
+    assert nothing_beyond(key, end, space) == nothing

@@ -240,7 +240,8 @@ def test_the_control_must_not_lose_at_the_end_of_its_learning_rates() -> None:
     [
         (Space.between(0.0, 0.15), "hurts"),  # nothing lies below no regularisation
         (Space.of((0.0, 0.1)), "hurts"),
-        (Space.of((0.05, 0.1)), "withheld"),  # but something lies below the lowest choice
+        (Space.of((0.05, 0.1, 0.12)), "withheld"),  # but something lies below the lowest choice
+        (Space.of((0.05, 0.1)), "hurts"),  # two values were asked for, and nothing else
         (Space.between(0.05, 0.15), "withheld"),
     ],
 )
@@ -263,7 +264,8 @@ def test_at_the_low_end_it_matters_whether_something_lies_below(space: Space, wo
         ("weight_decay", Space.between(0.001, 0.01), "withheld"),
         ("head_only_epochs", Space.of((0, 1, 2)), "helps"),
         ("batch_size", Space.of((2, 4)), "helps"),
-        ("batch_size", Space.of((4, 8)), "withheld"),
+        ("batch_size", Space.of((4, 6, 8)), "withheld"),
+        ("batch_size", Space.of((4, 8)), "helps"),
     ],
 )
 def test_an_end_beyond_which_nothing_can_lie_withholds_nothing(
@@ -512,3 +514,129 @@ def test_a_campaign_that_ended_has_been_looked_at_once(status: Any) -> None:
     old = replay([event for event in events(campaign) if event["event"] != "looked"])
     expected = [] if status == "interrupted" else [Look(3, 0.04, decided=False)]
     assert old.looks[STUDY] == expected
+
+
+@pytest.mark.parametrize(("ends", "cause"), [("diverge", "diverged"), ("fail", "failed")])
+def test_withheld_where_no_search_trial_of_an_arm_was_trained(ends: str, cause: str) -> None:
+    """What its finalists then train is the other arm's, with a λ that nobody has tried."""
+    campaign = Campaign(plan_of(), MemoryJournal(), Clock())
+    curve = with_gain(-30)
+    while (spec := campaign.next_trial()) is not None:
+        if spec.arm == "pc" and spec.phase == "search":
+            getattr(campaign, ends)(spec.trial, "loss became nan")
+            continue
+        value = curve(spec, 1)
+        test = {"top1": value, "mean_class_top1": value} if spec.phase == "confirm" else None
+        campaign.report(spec.trial, 1, None if test else value, 1.0, {}, test)
+    verdict = judged(campaign.state)
+    assert verdict == Verdict("withheld", "no search trial of PC was trained to the end")
+
+
+@pytest.mark.parametrize(("trials", "word"), [(1, "withheld"), (2, "withheld"), (3, "hurts")])
+def test_an_arm_is_not_blamed_for_a_parameter_that_was_hardly_searched(
+    trials: int, word: str
+) -> None:
+    assert judged(run(plan_of(*arms(trials)), with_gain(-20)).state).word == word
+    assert judged(run(plan_of(*arms(trials)), with_gain(20)).state).word == "helps"
+    fixed = {**MIDDLE, "lambda_over_n": Space.fixed(0.1)}
+    competing = control_arm(trials, space=MIDDLE), pc_arm(trials, space=fixed)
+    assert judged(run(plan_of(*competing), with_gain(-20)).state).word == "hurts"
+
+
+def test_always_the_most_frequent_class_is_nothing_learned() -> None:
+    """70 % of the images are of one of ten classes: 70 % right is no more than a guess."""
+    plan = plan_of()
+    (study,) = plan.studies
+    for majority, word in ((70.0, "withheld"), (60.0, "hurts")):
+        images = study.images.model_copy(update={"majority": majority})
+        of = plan.model_copy(update={"studies": (study.model_copy(update={"images": images}),)})
+
+        def curve(spec: TrialSpec, epoch: int) -> float:
+            return 70.0 if spec.arm == "pc" else 80 + with_gain(0)(spec, epoch) % 1
+
+        verdict = judged(run(of, curve).state)
+        assert verdict.word == word
+        assert (verdict.reason == "PC learned nothing") == (word == "withheld")
+
+
+def test_a_class_mean_is_guessed_by_one_class_in_n_whatever_their_sizes() -> None:
+    (study,) = plan_of().studies
+    images = study.images.model_copy(update={"majority": 70.0})
+    uneven = study.model_copy(update={"images": images})
+    assert uneven.guessing("top1") == 70.0
+    assert uneven.guessing("mean_class_top1") == 100 / study.num_classes
+    assert study.guessing("top1") == 100 / study.num_classes, "journals that do not say it"
+
+
+def test_a_look_that_cannot_decide_costs_nothing() -> None:
+    """One pair of trainings can say neither word, so the first look with an interval has 4 %."""
+    campaign = run(plan_of(seeds=1), with_gain(10))
+    plan = campaign.plan.model_copy(update={"confirm_seeds": confirm_seeds(0, 4)})
+    campaign.end("complete")
+    wider = Campaign(plan, campaign._journal, Clock(), state=campaign.state)
+    wider.resume(host="here", pid=1, version="0")
+    wider.extend(plan, "name: wider")
+    from tests.search.driving import drive
+
+    drive(wider, with_gain(10))
+    assert [(event["seeds"], event["alpha"]) for event in looked(wider)] == [
+        (1, pytest.approx(0.04)),
+        (4, pytest.approx(0.04)),
+    ]
+    assert [look.could_decide for look in wider.state.looks[STUDY]] == [False, True]
+    assert not any("were compared" in line for line in notes(summarise(wider.state), wider.state))
+
+
+def test_before_a_look_is_written_a_summary_shows_its_level() -> None:
+    campaign = run(plan_of(), with_gain(0))
+    journal = campaign._journal
+    assert isinstance(journal, MemoryJournal)
+    plan = campaign.plan.model_copy(update={"confirm_seeds": confirm_seeds(0, 5)})
+    campaign.end("complete")
+    wider = Campaign(plan, journal, Clock(), state=campaign.state)
+    wider.resume(host="here", pid=1, version="0")
+    wider.extend(plan, "name: wider")
+    from tests.search.driving import drive
+
+    drive(wider, with_gain(0))
+    (study,) = plan.studies
+    last = max(i for i, event in enumerate(journal.events) if event["event"] == "looked")
+    cut, whole = replay(journal.events[:last]), replay(journal.events[: last + 1])
+    assert gain_of(cut, study, "pc") == gain_of(whole, study, "pc")
+
+
+def test_a_running_confirm_trial_withholds_the_verdict() -> None:
+    """All were asked, all but one have ended, and those would make an interval."""
+    campaign = Campaign(plan_of(), MemoryJournal(), Clock(), width=20)
+    curve = with_gain(10)
+    asked: list[TrialSpec] = []
+    while (spec := campaign.next_trial()) is not None:
+        if spec.phase == "confirm":
+            asked.append(spec)
+            continue
+        campaign.report(spec.trial, 1, curve(spec, 1), 1.0, {}, None)
+    for spec in asked[:-1]:
+        value = curve(spec, 1)
+        campaign.report(spec.trial, 1, None, 1.0, {}, {"top1": value, "mean_class_top1": value})
+    assert len(asked) == 6
+    assert judged(campaign.state).reason == "not all confirm seeds are measured yet"
+
+
+@pytest.mark.parametrize(("value", "nothing"), [(11.9, True), (12.1, False), (15.0, False)])
+def test_learned_nothing_ends_at_a_fifth_above_guessing(value: float, nothing: bool) -> None:
+    """Of 10 classes and 30,000 test images, by which chance explains no more than 0.5 points."""
+    curve = lambda spec, epoch: value if spec.arm == "pc" else 60 + with_gain(0)(spec, epoch) % 1  # noqa: E731
+    state = run(plan_of(test=300), curve).state
+    (study,) = state.plan.studies
+    assert learned_nothing(state, study, "pc") == nothing
+
+
+@pytest.mark.parametrize("failing", ["pc", "control"])
+def test_without_a_measured_pair_the_reason_says_what_happened(failing: str) -> None:
+    fails = {f"{STUDY}/{failing}/confirm-{n:03d}": 1 for n in range(3)}
+    state = run(plan_of(), with_gain(0), fails=fails).state
+    reason = "only 0 of 3 confirm seeds were trained to the end in both arms"
+    assert judged(state) == Verdict("withheld", reason)
+    one = {f"{STUDY}/pc/confirm-{n:03d}": 1 for n in (0, 2)}
+    reason = judged(run(plan_of(), with_gain(0), fails=one).state).reason or ""
+    assert reason == "only 1 of 3 confirm seeds were trained to the end in both arms"
