@@ -212,8 +212,17 @@ def test_runs_ls(command: Command) -> None:
     ("mean", "text"), [(-2e-15, "0.0"), (0.04, "0.0"), (0.06, "+0.1"), (-1.25, "-1.2")]
 )
 def test_a_gain_of_nothing_has_no_sign(mean: float, text: str) -> None:
-    gain = {"mean": mean, "low": -0.4, "high": 0.4, "arm": "pc", "study": "digits/x"}
+    gain = {
+        "mean": mean,
+        "verdict": None,
+        "low": -0.4,
+        "high": 0.4,
+        "arm": "pc",
+        "study": "digits/x",
+    }
     assert _gain_text(gain) == f"{text} [-0.4, +0.4] (pc, digits/x)"
+    told = f"{text} [-0.4, +0.4]: withheld (pc, digits/x)"
+    assert _gain_text(gain | {"verdict": "withheld"}) == told
 
 
 def test_runs_ls_without_runs(command: Command) -> None:
