@@ -127,14 +127,16 @@ def _alive() -> list[dict[str, float]]:
 def _start(address: str | None, preload: Sequence[str], about: Mapping[str, str] | None) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     import ray
-    from ray.job_config import JobConfig
+
+    from pcsearch.cluster.code_path import driver_code, job_config
 
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         try:  # "local": never a cluster that happens to run here. Ray makes the token by itself.
-            with loopback(), quick_start():
+            with loopback(), quick_start(), driver_code():
                 ray.init(
                     "local",
+                    job_config=job_config(),
                     include_dashboard=False,
                     _node_ip_address="127.0.0.1",
                     _system_config={"preload_python_modules": list(preload)},
@@ -149,7 +151,7 @@ def _start(address: str | None, preload: Sequence[str], about: Mapping[str, str]
         try:
             # By its mark `cluster down` sees that a campaign runs. Of one that was submitted, Ray
             # adds its own entries and lists the job once.
-            mark = JobConfig(metadata=marked(about)) if about is not None else None
+            mark = job_config(marked(about) if about is not None else {})
             with reachable(address) as head:
                 ray.init(head, job_config=mark, **quiet)
         except UserError:
