@@ -20,7 +20,7 @@ def main() -> None:
 def _leave_current_folder() -> None:
     """`python -m` searches the current folder first: a `torch.py` there would be PyTorch."""
     here = os.path.realpath(os.curdir)
-    package = os.path.realpath(os.path.dirname(os.path.dirname(__file__)))
+    package = os.path.realpath(f"{__file__}/../..")
     if sys.path and os.path.realpath(sys.path[0]) == here != package:
         del sys.path[0]
 

@@ -72,8 +72,8 @@ def submit(
     It runs as a Ray job on the cluster's head and goes on when this machine sleeps or closes:
     pcsearch cluster attach follows it again, from anywhere. Networks of your own (module:function)
     are sent along once --allow-code names their module. Images, weights files and runs are the
-    cluster's: nothing else is sent, and no setting or credential of this machine. Of a cluster's file, room
-    for a trial, storage for the runs and the token are checked first.
+    cluster's: nothing else is sent, and no setting or credential of this machine. Of a cluster's
+    file, room for a trial, storage for the runs and the token are checked first.
 
     Exit codes: the campaign's, as of pcsearch tune; 130 after Ctrl-C, which stops the following
     and not the campaign.
