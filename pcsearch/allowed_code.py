@@ -215,7 +215,7 @@ def _located(reference: str) -> OwnModule:
     if module is None:
         raise UserError(
             f'backbone "{reference}": there is no module {name} in the working directory, '
-            f"{Path.cwd()}, on PYTHONPATH or installed (a package needs an __init__.py)"
+            f"{Path.cwd()}, on PYTHONPATH or installed"
         )
     return module
 
@@ -228,10 +228,15 @@ def _found(name: str) -> OwnModule | None:
             spec = importlib.util.find_spec(name)
         except (ImportError, ValueError):
             spec = None
-    if spec is None or spec.origin is None:  # a folder without __init__.py has no origin
+    if spec is None:
         return None
-    origin = Path(spec.origin)
-    stated = origin.parent if spec.submodule_search_locations else origin
+    folders = list(spec.submodule_search_locations or ())
+    if spec.origin is not None:
+        stated = Path(spec.origin).parent if folders else Path(spec.origin)
+    elif len(folders) == 1:  # without __init__.py
+        stated = Path(folders[0])
+    else:
+        return None
     installed = {"site-packages", "dist-packages"} & {*stated.parts, *stated.resolve().parts}
     return OwnModule(name, stated.resolve(), bool(installed))
 
