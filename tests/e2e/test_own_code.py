@@ -17,7 +17,7 @@ SMALL = overrides(
     search={"trials": 1, "lr": [0.01, 0.1], "startup_trials": 1},
     asha={"max_epochs": 2, "grace_epochs": 1, "full_trainings": 1},
     finalists={"configs": 0, "repeats": 0},
-    confirm={"seeds": 1},
+    confirm={"seeds": 1, "epochs": 1},
 )
 NETWORK = """
 from pathlib import Path
@@ -46,7 +46,9 @@ def test_files_beside_the_command_replace_no_library(pcsearch: CommandLine) -> N
         file = pcsearch.folder / shadow
         file.parent.mkdir(exist_ok=True)
         file.write_text(MARK.format(mark=str(mark)))
-    result = pcsearch.run("tune", "quickstart", *SMALL, "--name=beside")
+    result = pcsearch.run(
+        "tune", "quickstart", *SMALL, "resources.cpus_per_trial=2", "--name=beside"
+    )
     assert not mark.exists(), mark.read_text()
     assert result.code == 0, result
 
