@@ -8,6 +8,7 @@ import json
 import platform
 from collections.abc import Iterator
 
+from pcsearch.cluster.auth import warn_if_readable
 from pcsearch.errors import UserError
 
 _ANSWER_SECONDS = 5.0
@@ -31,17 +32,19 @@ def loopback() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quick_start() -> Iterator[None]:
+def quick_start(session_name: str) -> Iterator[None]:
     """Start a local Ray without web server, autoscaler and log forwarder: no campaign asks them.
 
     They take 2.3 s of processor time, and Ray waits for the first. `include_dashboard=False` alone
     still starts a web server, for usage statistics, which are off; the other two are switches of
-    Ray's own that `ray.init` does not pass on.
+    Ray's own that `ray.init` does not pass on, as is the name that its session's folder gets.
     """
     from ray._private import parameter, services
 
     before = parameter.RayParams, services.start_api_server
-    parameter.RayParams = functools.partial(before[0], no_monitor=True, include_log_monitor=False)
+    parameter.RayParams = functools.partial(
+        before[0], no_monitor=True, include_log_monitor=False, session_name=session_name
+    )
     services.start_api_server = lambda *args, **options: (None, None)
     try:
         yield
@@ -114,6 +117,7 @@ def _ask(head: str) -> None:
         "set RAY_AUTH_TOKEN_PATH (or RAY_AUTH_TOKEN) to the token of its head, by default "
         "~/.ray/auth_token there"
     )
+    warn_if_readable()
     try:
         maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         with create_gcs_channel(head) as channel:
