@@ -60,19 +60,20 @@ def warn_if_readable() -> None:
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     try:
         file = Path(named or "~/.ray/auth_token").expanduser().resolve()
-        readable = file not in _warned and _others_read(file)
+        readable = file not in _warned and others_read(file)
     except (OSError, RuntimeError):  # no such file, or no home
         return
     if readable:
         _warned.add(file)
         _log.warning(
-            "other users of this machine can read %s and do with the cluster what you may; "
-            "chmod 600 that file, and give the cluster another token",
+            "other users of this machine can read the cluster's token in %s; chmod 600 %s, and "
+            "make another token if they may have read it",
+            file,
             file,
         )
 
 
-def _others_read(file: Path) -> bool:
+def others_read(file: Path) -> bool:
     """Whether its mode lets others read it, and those of the folders above let them get there."""
     mode = file.stat().st_mode
     above = [folder.stat().st_mode for folder in file.parents]

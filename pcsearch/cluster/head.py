@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import logging
 import platform
 from collections.abc import Iterator
 
 from pcsearch.cluster.auth import warn_if_readable
 from pcsearch.errors import UserError
+
+_log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 5.0
 
@@ -119,7 +122,7 @@ def _ask(head: str) -> None:
     )
     warn_if_readable()
     try:
-        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        sends_token = maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         with create_gcs_channel(head) as channel:
             answer = NodeInfoGcsServiceStub(channel).CheckAlive(
                 CheckAliveRequest(), timeout=_ANSWER_SECONDS
@@ -133,6 +136,12 @@ def _ask(head: str) -> None:
             f"no Ray head answers at {head}; check the address (HOST:PORT, 6379 by default) and "
             "that `ray status` answers there"
         ) from error
+    if not sends_token:
+        _log.warning(
+            "the Ray cluster at %s asks for no token: whoever reaches its ports runs code there; "
+            "start its nodes with RAY_AUTH_MODE=token",
+            head,
+        )
     if answer.ray_version != ray.__version__:
         raise UserError(
             f"the cluster at {head} runs Ray {answer.ray_version}, this machine {ray.__version__}; "

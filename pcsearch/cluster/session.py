@@ -43,6 +43,9 @@ _WORKERS = {
 }
 """For the processes of a Ray that is started here, alone; what a user sets stays."""
 
+_SET_BY_RAY = ("RAY_", "PYTHONBREAKPOINT")
+"""How the variables begin that `ray.init` sets in its own process, or `import ray.tune`."""
+
 
 @contextlib.contextmanager
 def ray_session(
@@ -101,17 +104,30 @@ def ray_session(
 
 @contextlib.contextmanager
 def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Set what is not set, for Ray and its processes; a program that uses the API gets it back."""
-    ours = {key: value for key, value in settings.items() if key not in os.environ}
-    mode = os.environ.get("RAY_AUTH_MODE")  # joining a cluster sets it
+    """Set what is not set, for Ray and its processes.
+
+    A program that uses the API has its variables back afterwards, those that Ray sets included.
+    """
+    before = dict(os.environ)
+    ours = {key: value for key, value in {**settings, **_home()}.items() if key not in before}
     os.environ.update(ours)
     try:
         yield
     finally:
-        for key in ours:
+        rays = [key for key in {**before, **os.environ} if key.startswith(_SET_BY_RAY)]
+        for key in {*ours, *rays}:
             os.environ.pop(key, None)
-        if mode is None:
-            os.environ.pop("RAY_AUTH_MODE", None)
+            if key in before:
+                os.environ[key] = before[key]
+
+
+def _home() -> dict[str, str]:
+    """For a user without one, what containers give such users: `import ray.tune` asks for it."""
+    try:
+        Path.home()
+    except RuntimeError:
+        return {"HOME": "/"}
+    return {}
 
 
 def is_running() -> bool:

@@ -72,7 +72,8 @@ def _check_parents(base: Path) -> None:
         found = folder.stat()
         if found.st_uid not in _trusted():
             raise PermissionError(0, f"{folder} belongs to another user")
-        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
+        others = stat.S_IWOTH if _is_own_group(found.st_gid) else stat.S_IWOTH | stat.S_IWGRP
+        if found.st_mode & others and not found.st_mode & stat.S_ISVTX:
             raise PermissionError(0, f"other users may replace what lies in {folder}")
 
 
@@ -86,6 +87,18 @@ def _trusted() -> set[int]:
     except (OSError, ValueError):
         pass  # a system without user namespaces
     return users
+
+
+def _is_own_group(group: int) -> bool:
+    """Whether this is the group of this user alone that many systems make with an account."""
+    import grp
+    import pwd
+
+    try:
+        user, found = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(group)
+    except KeyError:
+        return False
+    return found.gr_name == user and set(found.gr_mem) <= {user}
 
 
 def _check_room(file: Path) -> None:
