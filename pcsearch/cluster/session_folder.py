@@ -37,7 +37,7 @@ def session_folder() -> Iterator[Path]:
     variable, base = _temporary_folder()
     with ExitStack() as held:
         try:
-            _check_parents(base)
+            check_parents(base)
             private = held.enter_context(scratch_folder(base, _PREFIX))
             _check_room(private / "room")
         except OSError as error:
@@ -63,7 +63,7 @@ def _temporary_folder() -> tuple[str, Path]:
     return "TMPDIR", Path(os.environ.get("TMPDIR") or "/tmp").absolute()
 
 
-def _check_parents(base: Path) -> None:
+def check_parents(base: Path) -> None:
     """OSError if another user may rename a folder on the way, and put one of theirs there."""
     there = base.resolve()
     for folder in (there, *there.parents):
