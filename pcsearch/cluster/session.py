@@ -15,7 +15,7 @@ from typing import Any
 from pcsearch.cluster.auth import session_token
 from pcsearch.cluster.autoscaler import largest, machines_listed, running_config
 from pcsearch.cluster.capacity import Capacity, Node
-from pcsearch.cluster.exposure import check_closed, listeners
+from pcsearch.cluster.exposure import check_closed, exposed_before
 from pcsearch.cluster.head import loopback, quick_start, reachable
 from pcsearch.cluster.jobs import marked
 from pcsearch.cluster.quiet import ignore_known_warnings
@@ -184,7 +184,7 @@ _SILENT: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERRO
 def _start(folder: Path, preload: Sequence[str]) -> None:
     import ray
 
-    before = listeners({os.getpid()})
+    before = exposed_before()
     try:  # "local": never a cluster that happens to run here.
         with loopback(), quick_start(SESSION_NAME):
             ray.init(

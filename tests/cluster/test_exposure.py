@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
 
 import pytest
 
-from pcsearch.cluster.exposure import Listener, listeners
+from pcsearch.cluster.exposure import Listener, exposed, exposed_before
 from tests.cluster.heads import clean_environment
 
 
@@ -32,34 +31,46 @@ def test_loopback_alone_is_local(address: str, local: bool) -> None:
     assert Listener(address, 1, "x").is_local is local
 
 
-def test_ports_are_seen_of_this_process_and_of_grandchildren() -> None:
+@pytest.mark.parametrize(
+    ("host", "seen"),
+    [("127.0.0.1", None), ("::1", None), ("0.0.0.0", "0.0.0.0"), ("::", "::"), ("", "::")],
+)
+def test_ports_beyond_loopback_are_seen_of_grandchildren(host: str, seen: str | None) -> None:
     import ray  # noqa: F401  which brings psutil
 
+    family = "AF_INET6" if ":" in host or not host else "AF_INET"
     script = (
-        "import socket, subprocess, sys\n"
-        "with socket.create_server(('', 0)) as server:\n"
+        "import socket, sys\n"
+        f"with socket.create_server(({host!r}, 0), family=socket.{family}) as server:\n"
         "    print(server.getsockname()[1], flush=True)\n"
         "    sys.stdin.read()\n"
     )
-    outer = (
-        "import subprocess, sys\n"
-        f"subprocess.run([sys.executable, '-c', {script!r}], stdin=sys.stdin)\n"
-    )
+    outer = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {script!r}])\n"
     child = subprocess.Popen(
         [sys.executable, "-c", outer], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
         assert child.stdout is not None
         port = int(child.stdout.readline())
-        with socket.create_server(("127.0.0.1", 0)) as own:
-            found = {(one.address, one.port) for one in listeners({os.getpid(), child.pid})}
-            assert {("127.0.0.1", own.getsockname()[1]), ("0.0.0.0", port)} <= found
-            of_this = {one.port for one in listeners({os.getpid()})}
-            assert own.getsockname()[1] in of_this
-            assert port not in of_this
+        found = {(one.address, one.port) for one in exposed({child.pid})}
+        assert found == (set() if seen is None else {(seen, port)})
+        assert port not in {one.port for one in exposed()}
+        assert exposed({child.pid}, known=exposed_before()) == set()
     finally:
         child.communicate()
-    assert listeners({child.pid}) == frozenset()
+    assert exposed({child.pid}) == set()
+
+
+def test_ports_beyond_loopback_are_seen_of_this_process() -> None:
+    import ray  # noqa: F401  which brings psutil
+
+    with (
+        socket.create_server(("0.0.0.0", 0)) as own,
+        socket.create_server(("127.0.0.1", 0)) as not_,
+    ):
+        ports = {one.port for one in exposed()}
+        assert own.getsockname()[1] in ports
+        assert not_.getsockname()[1] not in ports
 
 
 OPEN = """
