@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pcsearch.allowed_code import allow, own_modules
 from pcsearch.readiness import plan_recipe
 from pcsearch.recipe.load import load_recipe, load_recipes
 from pcsearch.recipe.schema import Recipe
@@ -29,6 +30,7 @@ def tune(
     runs: str | Path = "runs",
     name: str | None = None,
     address: str | None = None,
+    allow_code: Sequence[str] = (),
     observer: Observer | None = None,
 ) -> Summary:
     """Run one campaign and return its summary.
@@ -40,11 +42,14 @@ def tune(
         runs: Where the run folder is made: a folder, or `s3://bucket/prefix`.
         name: The run's name; by default the recipe's name and the time.
         address: A running Ray cluster to use; by default Ray is started on this machine.
+        allow_code: Modules that backbones written as `module:function` may be imported from, for
+            the rest of this process.
         observer: Told how the campaign goes.
 
     Raises:
         UserError: a mistake in the recipe, the images or the options; nothing was started.
     """
+    allow(allow_code)
     source = recipe.to_mapping() if isinstance(recipe, Recipe) else recipe
     loaded = load_recipe(source, overrides, images=None if images is None else Path(images))
     (outcome,) = run_recipes(
@@ -61,12 +66,14 @@ def tune_all(
     runs: str | Path = "runs",
     name: str | None = None,
     address: str | None = None,
+    allow_code: Sequence[str] = (),
     observer: Observer | None = None,
 ) -> Iterator[Outcome]:
     """Run several recipes, one campaign after another; yields each one's outcome when it ends.
 
     All of them are checked and their images prepared before the first one starts.
     """
+    allow(allow_code)
     recipes = load_recipes(sources, overrides, images)
     yield from run_recipes(
         recipes, runs=runs, name=name, address=address, observer=observer or Silent()
@@ -79,6 +86,7 @@ def plan_all(
     *,
     images: Path | None = None,
     runs: str | Path = "runs",
+    allow_code: Sequence[str] = (),
     observer: Observer | None = None,
 ) -> list[Plan]:
     """The plans of recipes, without starting a campaign.
@@ -86,7 +94,10 @@ def plan_all(
     Images are decoded into the cache. A `search.lr: auto` is measured, for which ImageNet weights
     are fetched where they are not there yet. `runs` is where a `search.prior` is looked for.
     """
+    allow(allow_code)
     recipes, earlier = all_earlier_runs(load_recipes(sources, overrides, images), runs)
+    for recipe in recipes:
+        own_modules(recipe.backbones)
     datasets = [open_datasets(recipe) for recipe in recipes]
     check_earlier_runs(recipes, datasets, earlier)
     networks = [check_networks(recipe, download=recipe.measures_lr) for recipe in recipes]
@@ -108,6 +119,7 @@ def probe(
     images: str | Path | None = None,
     lambda_over_n: Sequence[float] | None = None,
     repeats: int | None = None,
+    allow_code: Sequence[str] = (),
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> tuple[LambdaCurve, ...]:
     """Predict validation accuracy over λ/N from frozen features: a curve for each study.
@@ -122,6 +134,7 @@ def probe(
         images: Folder of your own images, one sub-folder a class; sets `data.images`.
         lambda_over_n: The values of λ/N, 0 is added; by default 0 and 12 from 0.005 to 0.5.
         repeats: Splits and seeds, at least 2; 8 by default.
+        allow_code: As for `tune`.
         progress: Told of images (and repeats) done, and how many there are.
 
     Raises:
@@ -130,6 +143,7 @@ def probe(
     """
     from pcsearch.search.lambda_probe import FRACTIONS, REPEATS, probe_recipe
 
+    allow(allow_code)
     source = recipe.to_mapping() if isinstance(recipe, Recipe) else recipe
     loaded = load_recipe(source, overrides, images=None if images is None else Path(images))
     fractions = FRACTIONS if lambda_over_n is None else lambda_over_n
@@ -142,6 +156,7 @@ def resume(
     *,
     runs: str | Path = "runs",
     address: str | None = None,
+    allow_code: Sequence[str] = (),
     observer: Observer | None = None,
 ) -> Outcome:
     """Go on with a campaign that was stopped, or that ended and is to become wider.
@@ -152,6 +167,7 @@ def resume(
             or backbones, another time budget, other resources.
         runs: The folder, or the `s3://bucket/prefix`, that holds the run folders.
         address: A running Ray cluster to use; by default Ray is started on this machine.
+        allow_code: As for `tune`; a run that began on this machine keeps what it began with.
         observer: Told how the campaign goes.
 
     Raises:
@@ -160,4 +176,5 @@ def resume(
     """
     from pcsearch.resuming import resume_run
 
+    allow(allow_code)
     return resume_run(run, overrides, runs=runs, address=address, observer=observer or Silent())

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import PurePosixPath
 
+from pcsearch.allowed_code import check_outside, own_modules, recall, remember
 from pcsearch.errors import UserError
 from pcsearch.readiness import made_ready
 from pcsearch.recipe.load import load_recipe, parse_recipe, read_resolved
@@ -19,7 +20,7 @@ from pcsearch.results.earlier_runs import with_earlier_runs
 from pcsearch.results.naming import shown
 from pcsearch.results.runs import Runs, check_place, find_run, held
 from pcsearch.results.store import RunFolder
-from pcsearch.running import Outcome, finish, run_in
+from pcsearch.running import Outcome, finish, options_of, run_in
 from pcsearch.search.asking import nothing_left, places, search_open
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.facts import open_datasets
@@ -57,6 +58,7 @@ def resume_run(
             observer.finished(outcome.summary.status)
             return outcome
         check_place(folder.address)
+        _check_code(folder, before, recipe)
         begun = None if state is None else state.plan
         earlier: tuple[EarlierRun, ...] = ()
         if begun is None:  # afterwards the journal holds what earlier runs gave
@@ -87,6 +89,15 @@ def resume_run(
             if wider and state is None:  # from now on the journal begins with the wider plan
                 folder.write_text("recipe.yaml", recipe.dump_yaml())
             return run_in(folder, ready, observer, state, go_on)
+
+
+def _check_code(folder: RunFolder, before: Recipe, recipe: Recipe) -> None:
+    """A run from elsewhere needs consent of its own; one that began here keeps what it has."""
+    check_outside(folder.path, recipe.backbones)
+    if folder.url is None:  # who may write to a bucket is not known here
+        recall(folder.path, options_of(before))
+        remember(folder.path, options_of(recipe))
+    own_modules(recipe.backbones)
 
 
 def _other_sampler(state: CampaignState, began_with: str | None, now: str | None) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pcsearch import __version__
+from pcsearch.allowed_code import allowed, code_of, own_modules, remember
 from pcsearch.closing import ended_well, status_of
 from pcsearch.data.cache import default_cache_folder
 from pcsearch.errors import UserError
@@ -64,6 +65,8 @@ def run_recipes(
 ) -> Iterator[Outcome]:
     """Prepare every recipe, then run them in turn on one Ray session."""
     recipes, earlier = all_earlier_runs([with_absolute_paths(recipe) for recipe in recipes], runs)
+    for recipe in recipes:
+        own_modules(recipe.backbones)
     if name is not None and len(recipes) > 1:
         raise UserError(f"--name names one run, but there are {len(recipes)} recipes; leave it out")
     names = [name] if name is not None else free_names(runs, [recipe.name for recipe in recipes])
@@ -83,8 +86,15 @@ def run_recipes(
         for ready, run_name in zip(all_ready, names, strict=True):
             text = ready.recipe.dump_yaml()
             with new_run(runs, run_name, text, environment(ready.weights)) as folder:
+                if folder.url is None:
+                    remember(folder.path, options_of(ready.recipe))
                 outcome = run_in(folder, ready, observer)
             yield outcome
+
+
+def options_of(recipe: Recipe) -> dict[str, object]:
+    """Each backbone's options."""
+    return {name: recipe.options_for(name) for name in recipe.backbones}
 
 
 def run_in(
@@ -225,6 +235,8 @@ def workplace(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing) -> 
         "cpus": max(1, int(sizing.cpus_per_trial)),
         "gpus": sizing.gpus_per_trial,
         "split_hashes": {study.id: study.split_hash for study in plan.studies},
+        "code": code_of(recipe.backbones),
+        "allowed_code": list(allowed()),
         "import_path": str(Path.cwd()),
         "version": __version__,
         "remote": folder.url,

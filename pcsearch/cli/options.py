@@ -59,6 +59,17 @@ Address = Annotated[
         "machine belongs to; by default, this machine alone."
     ),
 ]
+AllowCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-code",
+        metavar="MODULE",
+        help="Let the recipe import MODULE for its networks written module:function. It is code: "
+        "look at it first. [bold]installed:NAME[/] allows a package from site-packages. The "
+        "variable PCSEARCH_ALLOW_CODE does the same.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 RUNS = "runs"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pcsearch.cli.options import RUNS, Images, Json, Recipes, Runs, examples
+from pcsearch.cli.options import RUNS, AllowCode, Images, Json, Recipes, Runs, examples
 
 EPILOG = examples(
     "pcsearch plan quickstart",
@@ -38,6 +38,7 @@ def plan(
         int, typer.Option(metavar="W", min=1, help="Trials at once, for the hours.")
     ] = 1,
     runs: Runs = RUNS,
+    allow_code: AllowCode = None,
     as_json: Json = False,
 ) -> None:
     """Say what recipes amount to, without starting anything.
@@ -54,7 +55,13 @@ def plan(
     rates = Rates.checked(seconds_per_epoch, price_per_hour, width)
     watcher = observer(stream=sys.stderr)
     try:
-        plans = api.plan_all(recipes or [], images=images, runs=runs, observer=watcher)
+        plans = api.plan_all(
+            recipes or [],
+            images=images,
+            runs=runs,
+            allow_code=allow_code or (),
+            observer=watcher,
+        )
     finally:
         watcher.close()
     if as_json:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pcsearch.cli.options import Images, Json, examples
+from pcsearch.cli.options import AllowCode, Images, Json, examples
 from pcsearch.errors import UserError
 
 REPEATS = 8
@@ -37,6 +37,7 @@ def probe(
             metavar="K", min=2, max=1000, help="Splits and seeds that each value is tried with."
         ),
     ] = REPEATS,
+    allow_code: AllowCode = None,
     as_json: Json = False,
 ) -> None:
     """Predict accuracy over λ/N from frozen features, before a training.
@@ -60,7 +61,12 @@ def probe(
             f"one recipe at a time: {len(recipes)} are given, {recipes[0].name} the first"
         )
     with watch(sys.stderr, "interrupted; nothing is kept") as progress:
-        curves = api.probe(recipes[0], repeats=repeats, progress=progress.counted)
+        curves = api.probe(
+            recipes[0],
+            repeats=repeats,
+            allow_code=allow_code or (),
+            progress=progress.counted,
+        )
     if as_json:
         write_json([curve.to_json() for curve in curves], indent=2)
         return

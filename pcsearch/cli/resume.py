@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pcsearch.cli import ctrl_c
-from pcsearch.cli.options import RUNS, Address, Events, Plain, Runs, examples
+from pcsearch.cli.options import RUNS, Address, AllowCode, Events, Plain, Runs, examples
 
 EPILOG = examples(
     "pcsearch resume",
@@ -31,6 +31,7 @@ def resume(
     plain: Plain = False,
     events: Events = False,
     address: Address = None,
+    allow_code: AllowCode = None,
 ) -> None:
     """Go on with a run that was stopped, killed or lost its machine; or widen one that ended.
 
@@ -57,7 +58,14 @@ def resume(
     with ctrl_c.told_as(ctrl_c.GO_ON):
         raise tell(
             lambda watcher: [
-                api.resume(run, overrides, runs=runs, address=address, observer=watcher)
+                api.resume(
+                    run,
+                    overrides,
+                    runs=runs,
+                    address=address,
+                    allow_code=allow_code or (),
+                    observer=watcher,
+                )
             ],
             plain=plain,
             events=events,

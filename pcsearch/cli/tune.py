@@ -7,12 +7,23 @@ from typing import Annotated
 import typer
 
 from pcsearch.cli import ctrl_c
-from pcsearch.cli.options import RUNS, Address, Events, Images, Plain, Recipes, Runs, examples
+from pcsearch.cli.options import (
+    RUNS,
+    Address,
+    AllowCode,
+    Events,
+    Images,
+    Plain,
+    Recipes,
+    Runs,
+    examples,
+)
 
 EPILOG = examples(
     "pcsearch tune quickstart",
     "pcsearch tune my.yaml search.trials=30 'search.lr=[0.001, 0.1]' --name first-try",
     "pcsearch tune --images ~/birds",
+    "pcsearch tune my.yaml 'backbones=[my_models:small_net]' --allow-code my_models",
     "pcsearch tune cub200 --address auto --runs s3://my-bucket/runs",
 )
 
@@ -28,6 +39,7 @@ def tune(
     plain: Plain = False,
     events: Events = False,
     address: Address = None,
+    allow_code: AllowCode = None,
 ) -> None:
     """Search λ, confirm it with fresh seeds, print the table.
 
@@ -49,6 +61,7 @@ def tune(
                 runs=runs,
                 name=name,
                 address=address,
+                allow_code=allow_code or (),
                 observer=watcher,
             ),
             plain=plain,

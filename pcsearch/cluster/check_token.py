@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from pcsearch.cluster.auth import others_read
 from pcsearch.cluster.file import Config, commands_by_role, texts
 from pcsearch.cluster.finding import Finding
 
@@ -25,7 +26,17 @@ def token(config: Config) -> Iterator[Finding]:
     if not found and sources and not Path(sources[0]).expanduser().is_file():
         found.append(
             Finding(
-                "problem", f"there is no token at {sources[0]}", "ray get-auth-token --generate"
+                "problem",
+                f"there is no token at {sources[0]}",
+                "(umask 077; ray get-auth-token --generate)",
+            )
+        )
+    elif not found and sources and others_read(Path(sources[0]).expanduser().resolve()):
+        found.append(
+            Finding(
+                "warning",
+                f"other users of this machine can read {sources[0]}",
+                f"chmod 600 {sources[0]}",
             )
         )
     yield from found or [Finding("fine", "the token is handed to every node")]

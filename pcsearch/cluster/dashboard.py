@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pcsearch.cluster.auth import warn_if_readable
 from pcsearch.errors import UserError
 
 _ANSWER_SECONDS = 60.0
@@ -67,6 +68,7 @@ def use_token() -> None:
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     if named and not Path(named).expanduser().is_file():
         raise UserError(f"RAY_AUTH_TOKEN_PATH is {named}, but there is no such file")
+    warn_if_readable()
     # It warns where there is a token, and says how to switch it off.
     logging.getLogger(maybe_enable_token_auth_if_token_available.__module__).setLevel(logging.ERROR)
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)

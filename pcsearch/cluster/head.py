@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import logging
 import platform
 from collections.abc import Iterator
 
+from pcsearch.cluster.auth import warn_if_readable
 from pcsearch.errors import UserError
+
+_log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 5.0
 
@@ -31,17 +35,19 @@ def loopback() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quick_start() -> Iterator[None]:
+def quick_start(session_name: str) -> Iterator[None]:
     """Start a local Ray without web server, autoscaler and log forwarder: no campaign asks them.
 
     They take 2.3 s of processor time, and Ray waits for the first. `include_dashboard=False` alone
     still starts a web server, for usage statistics, which are off; the other two are switches of
-    Ray's own that `ray.init` does not pass on.
+    Ray's own that `ray.init` does not pass on, as is the name that its session's folder gets.
     """
     from ray._private import parameter, services
 
     before = parameter.RayParams, services.start_api_server
-    parameter.RayParams = functools.partial(before[0], no_monitor=True, include_log_monitor=False)
+    parameter.RayParams = functools.partial(
+        before[0], no_monitor=True, include_log_monitor=False, session_name=session_name
+    )
     services.start_api_server = lambda *args, **options: (None, None)
     try:
         yield
@@ -114,8 +120,9 @@ def _ask(head: str) -> None:
         "set RAY_AUTH_TOKEN_PATH (or RAY_AUTH_TOKEN) to the token of its head, by default "
         "~/.ray/auth_token there"
     )
+    warn_if_readable()
     try:
-        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        sends_token = maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         with create_gcs_channel(head) as channel:
             answer = NodeInfoGcsServiceStub(channel).CheckAlive(
                 CheckAliveRequest(), timeout=_ANSWER_SECONDS
@@ -129,6 +136,12 @@ def _ask(head: str) -> None:
             f"no Ray head answers at {head}; check the address (HOST:PORT, 6379 by default) and "
             "that `ray status` answers there"
         ) from error
+    if not sends_token:
+        _log.warning(
+            "the Ray cluster at %s asks for no token: whoever reaches its ports runs code there; "
+            "start its nodes with RAY_AUTH_MODE=token",
+            head,
+        )
     if answer.ray_version != ray.__version__:
         raise UserError(
             f"the cluster at {head} runs Ray {answer.ray_version}, this machine {ray.__version__}; "

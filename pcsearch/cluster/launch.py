@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pcsearch.cluster.file import load_launcher_file
 from pcsearch.cluster.jobs import Job, Jobs
+from pcsearch.cluster.launcher_folder import private_launcher
 from pcsearch.cluster.tunnel import dashboard_of, is_address
 from pcsearch.errors import UserError
 
@@ -34,7 +35,10 @@ def is_up(file: Path) -> bool:
     from ray.autoscaler.sdk import get_head_node_ip
 
     try:
-        get_head_node_ip(str(file))
+        with private_launcher():
+            get_head_node_ip(str(file))
+    except UserError:
+        raise
     except RuntimeError:  # "Head node of cluster ... not found"
         return False
     except Exception as error:
@@ -116,7 +120,10 @@ def _launcher(does: Callable[[], object], file: Path, done: str) -> None:
 
     configure_logging(log_style="pretty", color_mode="auto", verbosity=0)
     try:
-        does()
+        with private_launcher():
+            does()
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(
             f"{file}: the cluster was not {done} ({_first(error)}); what Ray's launcher says above "

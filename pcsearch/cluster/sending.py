@@ -6,11 +6,12 @@ import re
 import secrets
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pcsearch.allowed_code import own_modules
 from pcsearch.cluster.check_nodes import nodes
 from pcsearch.cluster.check_storage import storage
 from pcsearch.cluster.check_token import token_problems
@@ -48,7 +49,8 @@ def new_campaign(
         name: Of the run; None leaves it to the recipe and the time.
 
     Raises:
-        UserError: a path that means nothing on another machine.
+        UserError: a path that means nothing on another machine; a network of the user's own whose
+            module is not allowed.
     """
     problems = [*_runs(runs), *(line for recipe in recipes for line in _paths(recipe))]
     if name is not None and len(recipes) > 1:
@@ -56,13 +58,17 @@ def new_campaign(
     if problems:
         raise UserError("\n".join(dict.fromkeys(problems)))
     words = ["pcsearch", "tune"]
+    consents: list[str] = []
     for number, recipe in enumerate(recipes, start=1):
         file = folder / f"recipe-{number}.yaml"
         file.write_text(_for_there(recipe), encoding="utf-8")
         words.append(file.name)
-        for module in _own_modules(recipe):
-            _copy(module, folder)
+        for module in own_modules(recipe.backbones):
+            consents.append(module.consent)
+            if not module.installed:
+                _copy(module.file, folder / f"{module.name}{module.file.suffix}")
     words += ["--runs", str(runs), *(["--name", name] if name is not None else []), *_ON_CLUSTER]
+    words += _allowing(consents)
     names = ", ".join(recipe.name for recipe in recipes)
     about = {"recipes": names, "runs": str(runs), "name": name or ""}
     return Package(folder, shlex.join(words), name or recipes[0].name, about)
@@ -91,7 +97,7 @@ def further_campaign(
     for module in modules:
         if not module.exists():
             raise UserError(f"--module {module}: there is no such file or folder")
-        _copy(module, folder)
+        _copy(module, folder / module.name)
     place = run if "/" in run else runs
     if place is None or not _is_there(place):
         raise UserError(
@@ -103,7 +109,7 @@ def further_campaign(
     label = PurePosixPath(run).name
     return Package(
         folder,
-        shlex.join([*words, *_ON_CLUSTER]),
+        shlex.join([*words, *_ON_CLUSTER, *_allowing(module.stem for module in modules)]),
         label,
         {"recipes": f"{label}, resumed", "runs": place, "name": label},
     )
@@ -207,21 +213,14 @@ def _means_the_same(path: str) -> bool:
     return PurePosixPath(path).is_absolute() or path.startswith("~/")
 
 
-def _own_modules(recipe: Recipe) -> Iterator[Path]:
-    """Files and packages beside the working directory that hold networks of the user's own."""
-    for backbone in recipe.backbones:
-        module, colon, _ = backbone.partition(":")
-        if not colon:
-            continue
-        top = module.partition(".")[0]
-        for path in (Path.cwd() / f"{top}.py", Path.cwd() / top):
-            if path.is_file() or (path.is_dir() and path.name.isidentifier()):
-                yield path
+def _allowing(consents: Iterable[str]) -> list[str]:
+    """Consent that was given here, handed on to the command there."""
+    return [word for consent in dict.fromkeys(consents) for word in ("--allow-code", consent)]
 
 
-def _copy(module: Path, folder: Path) -> None:
+def _copy(module: Path, target: Path) -> None:
     if module.is_dir():
         leave = shutil.ignore_patterns("__pycache__", ".git")
-        shutil.copytree(module, folder / module.name, ignore=leave, dirs_exist_ok=True)
+        shutil.copytree(module, target, ignore=leave, dirs_exist_ok=True)
     else:
-        shutil.copy(module, folder / module.name)
+        shutil.copy(module, target)

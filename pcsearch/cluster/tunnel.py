@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pcsearch.cluster.check_provider import provider
 from pcsearch.cluster.file import Config, commands, load_launcher_file
+from pcsearch.cluster.launcher_folder import private_launcher
 from pcsearch.cluster.signals import exit_when_told
 from pcsearch.errors import UserError
 
@@ -63,13 +64,14 @@ def dashboard_of(cluster: str) -> Iterator[str]:
         # is ended, with the ssh below it: hence a process group of its own.
         command = [sys.executable, "-m", "ray.scripts.scripts", "dashboard", str(file)]
         command += [f"--port={port}", f"--remote-port={remote}"]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with private_launcher():
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         try:
             _wait_until_open(process, port, file, lambda: _read(said.fileno()))
             yield f"http://127.0.0.1:{port}"

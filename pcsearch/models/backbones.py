@@ -10,11 +10,12 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from pcsearch.allowed_code import is_reference
 from pcsearch.errors import UserError, did_you_mean
 from pcsearch.models import torchvision_models
 from pcsearch.models.bilinear import BilinearCNN
 from pcsearch.models.compact_cnn import CompactCNN
-from pcsearch.models.custom import build_custom, find_function, is_reference
+from pcsearch.models.custom import build_custom, find_function
 from pcsearch.models.feature_maps import FeatureMaps
 from pcsearch.models.heads import find_head, parameter_names
 from pcsearch.models.imagenet import Normalisation, expected_normalisation, imagenet_file

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from pcsearch.allowed_code import is_reference
 from pcsearch.data.batches import EvalBatches
 from pcsearch.data.cache import default_cache_folder
 from pcsearch.errors import UserError
 from pcsearch.models import Backbone, build_backbone
-from pcsearch.models.custom import is_reference
 from pcsearch.recipe.schema import Recipe
 from pcsearch.results.lambda_curve import (
     CurvePoint,

@@ -89,7 +89,9 @@ class NetworkReport:
         return tuple(lines)
 
 
-def check_networks(recipe: Recipe, *, download: bool = True) -> tuple[NetworkReport, ...]:
+def check_networks(
+    recipe: Recipe, *, download: bool = True, leave: Collection[str] = ()
+) -> tuple[NetworkReport, ...]:
     """Build every network once, with its weights and options, and try it on images of each crop.
 
     One of ours without weights or options cannot be wrong on images that are large enough; it has
@@ -99,6 +101,7 @@ def check_networks(recipe: Recipe, *, download: bool = True) -> tuple[NetworkRep
         recipe: The recipe whose backbones are checked.
         download: Whether ImageNet weights are loaded, and fetched where they are not there yet;
             otherwise such a network is checked as if it had none.
+        leave: Backbones that are not checked.
 
     Raises:
         UserError: an unknown backbone or option; weights that are missing or do not fit; a network
@@ -110,7 +113,7 @@ def check_networks(recipe: Recipe, *, download: bool = True) -> tuple[NetworkRep
     return tuple(
         _checked(recipe, backbone, crops, download)
         for backbone in recipe.backbones
-        if not _is_plain(recipe, backbone, min(crops))
+        if backbone not in leave and not _is_plain(recipe, backbone, min(crops))
     )
 
 

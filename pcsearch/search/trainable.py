@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Generator
@@ -96,7 +97,7 @@ def _at(fields: dict[str, Any]) -> Workplace:
     """The workplace, on this node; its fields may be those of another pcsearch.
 
     Raises:
-        NodeError: this node has another pcsearch than the driver.
+        NodeError: this node has another pcsearch than the driver, or another module of the user's.
     """
     from pcsearch import __version__
     from pcsearch.search.workplace import Workplace
@@ -107,7 +108,24 @@ def _at(fields: dict[str, Any]) -> Workplace:
             "install the same on both: for a cluster of Ray's launcher, end it by pcsearch cluster "
             "down, and start it again by pcsearch cluster up with the new wheel in its file"
         )
-    return Workplace(**fields)
+    workplace = Workplace(**fields)
+    _check_code(workplace)
+    return workplace
+
+
+def _check_code(workplace: Workplace) -> None:
+    """Nothing of a recipe's is imported before its files are known to be the driver's."""
+    from pcsearch.allowed_code import allow, code_hash
+
+    if workplace.allowed_code and workplace.import_path not in sys.path:
+        sys.path.append(workplace.import_path)
+    for name, stated in workplace.code.items():
+        if code_hash(name) != stated:
+            raise NodeError(
+                f"the files of {name} on this node are not those that the campaign's driver has; "
+                "install the same there (of pcsearch, the same wheel)"
+            )
+    allow(workplace.allowed_code)
 
 
 def _arguments(error: OSError) -> tuple[object, ...]:

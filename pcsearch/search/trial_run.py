@@ -6,7 +6,6 @@ trials share (decoded images, class names) is opened once a process.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -244,8 +243,6 @@ def _keep_weights(
 def _ready_process(workplace: Workplace) -> torch.device:
     """Set what holds for the whole process; the device to train on."""
     torch.set_num_threads(workplace.cpus)
-    if workplace.import_path not in sys.path:
-        sys.path.append(workplace.import_path)
     device = _device(workplace)
     if device.type == "cpu":
         keep_freed_memory()

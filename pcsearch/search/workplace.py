@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,11 @@ class Workplace:
             counts or labels than were planned with must not train on them.
         import_path: The driver's folder, where a backbone of the user's own (`module:function`)
             is imported from.
+        allowed_code: Modules that may be imported for such a backbone.
         version: The driver's pcsearch: a node with another one would train by other code. None is
             not compared.
+        code: A hash of the files of pcsearch and of each such module, as the driver found them: a
+            worker that finds others must not train by them.
         remote: The address of the run where it lies in an object store; the three folders are not
             used then.
     """
@@ -36,5 +39,7 @@ class Workplace:
     gpus: float
     split_hashes: dict[str, str]
     import_path: str
+    allowed_code: tuple[str, ...] = ()
     version: str | None = None
+    code: dict[str, str] = field(default_factory=dict)
     remote: str | None = None

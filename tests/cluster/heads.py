@@ -136,13 +136,18 @@ def descendants(pid: int) -> set[int]:
 
 def listening(pids: set[int]) -> set[str]:
     """Addresses (as the kernel writes them, hexadecimal) on which these processes listen."""
+    return {address for _, address in open_ports(pids)}
+
+
+def open_ports(pids: set[int]) -> set[tuple[int, str]]:
+    """Ports, and addresses as above, on which these processes listen."""
     sockets = set()
     for pid in pids:
         with contextlib.suppress(OSError):
             for link in Path(f"/proc/{pid}/fd").iterdir():
                 with contextlib.suppress(OSError):
                     sockets.add(link.readlink().name)
-    return {address for address, _, inode in _listeners() if f"socket:[{inode}]" in sockets}
+    return {(port, at) for at, port, inode in _listeners() if f"socket:[{inode}]" in sockets}
 
 
 def listening_at(port: int) -> set[str]:

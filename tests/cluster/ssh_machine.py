@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from pcsearch.cluster.launcher_folder import launcher_folder
 from tests.cluster.heads import TOKEN, end_all, free_port
 
 SSHD = "/usr/sbin/sshd"
@@ -102,7 +103,7 @@ def ssh_machine(user: str) -> Iterator[SshMachine]:
             finally:
                 daemon.terminate()
     finally:
-        for state in Path("/tmp/ray").glob(f"cluster-pcs-{port}*"):  # of Ray's launcher
+        for state in (launcher_folder() / "ray").glob(f"cluster-pcs-{port}*"):
             state.unlink()
         end_all(str(folder))
         shutil.rmtree(folder, ignore_errors=True)

@@ -226,3 +226,25 @@ def test_no_head_is_said_at_once(tmp_path: Path) -> None:
 def test_what_is_no_address_is_said(address: str, message: str) -> None:
     with pytest.raises(UserError, match=message), reachable(address):
         pass
+
+
+ASK = """
+import sys
+from pcsearch.cluster.head import reachable
+with reachable(sys.argv[1]):
+    pass
+"""
+
+
+@pytest.mark.slow
+def test_a_cluster_that_asks_for_no_token_is_warned_of(tmp_path: Path) -> None:
+    with running_head(RAY_AUTH_MODE="disabled") as head:
+        done = subprocess.run(
+            [sys.executable, "-c", ASK, head.address],
+            env=clean_environment(HOME=str(tmp_path)),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 0, done
+    assert f"the Ray cluster at {head.address} asks for no token" in done.stderr

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pcsearch.cluster.launcher_folder import launcher_folder
 from tests.cluster.fake_cluster import until
 from tests.cluster.heads import clean_environment, commands, free_port, listening_at
 from tests.cluster.ssh_machine import NEEDED, SshMachine, ssh_machine
@@ -150,7 +151,7 @@ def _cut_off(machine: SshMachine, file: Path) -> Path:
 
     By another name, since the launcher keeps a connection to a cluster open for some seconds.
     """
-    state = Path("/tmp/ray") / f"cluster-pcs-{machine.port}.state"
+    state = launcher_folder() / "ray" / f"cluster-pcs-{machine.port}.state"
     shutil.copy(state, state.with_name(f"cluster-pcs-{machine.port}-cut-off.state"))
     text = file.read_text()
     assert f"proxy.py {machine.port}" in text

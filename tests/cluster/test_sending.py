@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from pcsearch.allowed_code import VARIABLE
 from pcsearch.cli.app import app
 from pcsearch.cluster.sending import check_fits, further_campaign, new_campaign
 from pcsearch.errors import UserError
@@ -46,7 +47,12 @@ def test_networks_of_ones_own_are_sent_along(
     (here / "secrets.py").write_text("KEY = 1")
     monkeypatch.chdir(here)
     recipes = load_recipes(["quickstart", "backbones=[one:small, nets.deep.wide:net, resnet18]"])
-    new_campaign(recipes, sent, runs=S3, name=None)
+    monkeypatch.setenv(VARIABLE, "one")
+    with pytest.raises(UserError, match=r"nobody has allowed it here.*--allow-code nets"):
+        new_campaign(recipes, sent, runs=S3, name=None)
+    monkeypatch.setenv(VARIABLE, "one,nets")
+    package = new_campaign(recipes, sent, runs=S3, name=None)
+    assert package.command.endswith(" --events --allow-code one --allow-code nets")
     files = {str(path.relative_to(sent)) for path in sent.rglob("*") if path.is_file()}
     assert files == {"recipe-1.yaml", "one.py", "nets/deep/wide.py"}
 
@@ -98,7 +104,8 @@ def test_a_run_is_gone_on_with_where_it_is(tmp_path: Path) -> None:
     (tmp_path / "one.py").write_text("def small(num_classes): ...")
     (tmp_path / "sent").mkdir()
     module = tmp_path / "one.py"
-    further_campaign("first", [], tmp_path / "sent", runs=S3, modules=[module])
+    own = further_campaign("first", [], tmp_path / "sent", runs=S3, modules=[module])
+    assert own.command.endswith(" --events --allow-code one")
     assert [file.name for file in (tmp_path / "sent").iterdir()] == ["one.py"]
     for run, runs in (("first", None), ("runs/first", None), ("first", "runs")):
         with pytest.raises(UserError, match="say where the run is on the cluster"):

@@ -10,7 +10,7 @@ import typer
 
 from pcsearch.cli.cluster.follow import watch
 from pcsearch.cli.cluster.options import Cluster
-from pcsearch.cli.options import Images, Plain, examples
+from pcsearch.cli.options import AllowCode, Images, Plain, examples
 from pcsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,9 +57,11 @@ def submit(
         list[Path] | None,
         typer.Option(
             metavar="PATH",
-            help="With --resume: the file or package of a network of your own, to be sent along.",
+            help="With --resume: the file or package of a network of your own, to be sent along "
+            "and allowed there.",
         ),
     ] = None,
+    allow_code: AllowCode = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Do not follow: print the job's id and return.")
     ] = False,
@@ -69,13 +71,14 @@ def submit(
 
     It runs as a Ray job on the cluster's head and goes on when this machine sleeps or closes:
     pcsearch cluster attach follows it again, from anywhere. Networks of your own (module:function)
-    are sent along from the working directory. Images, weights files and runs are the cluster's:
-    nothing else is sent, and no setting or credential of this machine. Of a cluster's file, room
-    for a trial, storage for the runs and the token are checked first.
+    are sent along once --allow-code names their module. Images, weights files and runs are the
+    cluster's: nothing else is sent, and no setting or credential of this machine. Of a cluster's
+    file, room for a trial, storage for the runs and the token are checked first.
 
     Exit codes: the campaign's, as of pcsearch tune; 130 after Ctrl-C, which stops the following
     and not the campaign.
     """
+    from pcsearch.allowed_code import allow
     from pcsearch.cluster import sending
     from pcsearch.cluster.following import Following
     from pcsearch.cluster.jobs import Jobs
@@ -83,6 +86,7 @@ def submit(
     from pcsearch.recipe.load import load_recipes
     from pcsearch.recipe.overrides import split_arguments
 
+    allow(allow_code or ())
     with tempfile.TemporaryDirectory(prefix="pcsearch-submit-") as scratch:
         folder = Path(scratch)
         loaded: list[Recipe] = []

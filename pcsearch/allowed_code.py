@@ -1,0 +1,261 @@
+"""Whose code a recipe may run: a module that the user has allowed, outside the recipe.
+
+A recipe or a run may come from anybody, and `module:function` with options of its choice is code.
+So nothing is imported until its module is allowed: by `--allow-code MODULE`, by the environment
+variable PCSEARCH_ALLOW_CODE, or, for a run that began here, by the consent that it began with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+from pcsearch.errors import UserError
+from pcsearch.regular_files import read_regular
+from pcsearch.train.atomic import replacing
+
+VARIABLE = "PCSEARCH_ALLOW_CODE"
+"""Modules, separated by commas; holds for whatever the process and its children run."""
+
+INSTALLED = "installed:"
+"""Before the name of a package from site-packages: a name alone never means one of those."""
+
+REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_CONSENT = re.compile(rf"({INSTALLED})?[^\W\d]\w*")
+_NEVER = frozenset({"torch", "pcsearch", *sys.stdlib_module_names})
+_RUN_SIGNS = ("journal.jsonl", "environment.json")
+_CODE = (".py", ".so", ".pyd")
+_RECORD_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class OwnModule:
+    """A top-level module or package, found without importing it.
+
+    Attributes:
+        name: As Python imports it.
+        file: The real path of its file, or of its folder.
+        installed: Whether it is in site-packages, where nobody's own code is.
+    """
+
+    name: str
+    file: Path
+    installed: bool
+
+    @property
+    def consent(self) -> str:
+        """What allows it."""
+        return f"{INSTALLED}{self.name}" if self.installed else self.name
+
+
+def is_reference(name: str) -> bool:
+    """Whether `name` is meant as `module:function`."""
+    return ":" in name
+
+
+def allow(modules: Iterable[str]) -> None:
+    """Allow modules for the rest of this process and for the processes it starts.
+
+    Args:
+        modules: Names of top-level modules beside the working directory or on PYTHONPATH;
+            `installed:NAME` for one from site-packages.
+
+    Raises:
+        UserError: not a module's name.
+    """
+    for name in (more := list(modules)):
+        if not _CONSENT.fullmatch(name):
+            raise UserError(
+                f'--allow-code "{name}" must be the name of a module, as in my_models (or '
+                f"{INSTALLED}timm for a package from site-packages)"
+            )
+    os.environ[VARIABLE] = ",".join(dict.fromkeys([*allowed(), *more]))
+
+
+def allowed() -> tuple[str, ...]:
+    """What this process may import for a recipe."""
+    names = os.environ.get(VARIABLE, "").split(",")
+    return tuple(name.strip() for name in names if name.strip())
+
+
+def check_allowed(reference: str) -> OwnModule:
+    """The module of `module:function`, if it may be imported; nothing is imported here.
+
+    Raises:
+        UserError: ill-formed, not found, not allowed, inside a run, or of Python, PyTorch or
+            pcsearch itself.
+    """
+    if not REFERENCE.fullmatch(reference):
+        raise UserError(
+            f'backbone "{reference}" is not of the form module:function, as in my_models:small_net'
+        )
+    module = _located(reference)
+    for folder in module.file.parents:
+        if any((folder / sign).exists() for sign in _RUN_SIGNS):
+            raise UserError(
+                f'backbone "{reference}": {module.file} lies in a run, {folder}, whose files are '
+                "never run; keep the module elsewhere"
+            )
+    if module.consent not in allowed():
+        raise UserError(
+            f'backbone "{reference}" is code, from {module.file}, and nobody has allowed it here. '
+            f"Look at it; if you trust it and the recipe, add --allow-code {module.consent}"
+        )
+    return module
+
+
+def own_modules(backbones: Iterable[str]) -> list[OwnModule]:
+    """The modules that backbones name, all of them allowed.
+
+    Raises:
+        UserError: as `check_allowed`, of the first that is not.
+    """
+    return [check_allowed(name) for name in backbones if is_reference(name)]
+
+
+def check_outside(run: Path, backbones: Iterable[str]) -> None:
+    """Refuse modules that lie in the run that names them.
+
+    Raises:
+        UserError: one does.
+    """
+    for reference in filter(REFERENCE.fullmatch, filter(is_reference, backbones)):
+        module = _found(reference.partition(":")[0].partition(".")[0])
+        if module is not None and module.file.is_relative_to(run.resolve()):
+            raise UserError(
+                f'backbone "{reference}": {module.file} lies in the run itself, whose files are '
+                "never run; keep the module elsewhere"
+            )
+
+
+def code_of(backbones: Iterable[str]) -> dict[str, str]:
+    """A hash of each allowed module that the backbones name, and of pcsearch, for workers."""
+    names = {module.name for module in own_modules(backbones)}
+    return {name: code_hash(name) for name in ("pcsearch", *sorted(names))}
+
+
+def code_hash(name: str) -> str:
+    """SHA-256 of the Python files and extension modules of a top-level module, "" without one.
+
+    Two processes with the same hash would import the same code.
+    """
+    found = _found(name)
+    if found is None:
+        return ""
+    digest = hashlib.sha256()
+    folder = found.file if found.file.is_dir() else found.file.parent
+    files = sorted(folder.rglob("*")) if found.file.is_dir() else [found.file]
+    for file in files:
+        if file.suffix in _CODE and file.is_file():
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            digest.update(f"{file.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def remember(run: Path, options: Mapping[str, object]) -> None:
+    """Record that a run of this machine may import what it began with.
+
+    Args:
+        run: Its folder.
+        options: Backbone → its options; others than `module:function` are left out.
+    """
+    modules = own_modules(options)
+    if not modules:
+        return
+    begun, calls = str(run.resolve()), _calls(options)
+    entries = [entry for entry in _record() if entry[0] != begun]
+    entries += [(begun, calls, one.consent, str(one.file)) for one in modules]
+    with replacing(_record_file()) as file:
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(sorted(set(entries)), indent=1), encoding="utf-8")
+
+
+def recall(run: Path, options: Mapping[str, object]) -> None:
+    """Allow what a run began with on this machine: the same calls, of the same files.
+
+    A stranger's run that takes the folder's place has other calls, or does what was allowed.
+    """
+    here = str(run.resolve()), _calls(options)
+    for begun, calls, consent, file in _record():
+        if (begun, calls) == here:
+            found = _found(consent.removeprefix(INSTALLED))
+            if found is not None and (found.consent, str(found.file)) == (consent, file):
+                allow([consent])
+
+
+@contextmanager
+def working_directory_importable() -> Iterator[None]:
+    """As `python -m` does, but last: what is installed is never replaced."""
+    folder = str(Path.cwd())
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:  # The last one is ours, unless the user's code has rearranged it.
+            del sys.path[len(sys.path) - 1 - sys.path[::-1].index(folder)]
+
+
+def _located(reference: str) -> OwnModule:
+    name = reference.partition(":")[0].partition(".")[0]
+    if name in _NEVER:
+        raise UserError(
+            f'backbone "{reference}" is of {name} itself; name a function of a module of your '
+            "own that returns the network"
+        )
+    module = _found(name)
+    if module is None:
+        raise UserError(
+            f'backbone "{reference}": there is no module {name} in the working directory, '
+            f"{Path.cwd()}, on PYTHONPATH or installed"
+        )
+    return module
+
+
+def _found(name: str) -> OwnModule | None:
+    """A top-level module's place; finding one imports nothing."""
+    spec: ModuleSpec | None
+    with working_directory_importable():
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            spec = None
+    if spec is None:
+        return None
+    folders = list(spec.submodule_search_locations or ())
+    if spec.origin is not None:
+        stated = Path(spec.origin).parent if folders else Path(spec.origin)
+    elif len(folders) == 1:  # without __init__.py
+        stated = Path(folders[0])
+    else:
+        return None
+    installed = {"site-packages", "dist-packages"} & {*stated.parts, *stated.resolve().parts}
+    return OwnModule(name, stated.resolve(), bool(installed))
+
+
+def _record_file() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "pcsearch" / "allowed-code.json"
+
+
+def _calls(options: Mapping[str, object]) -> str:
+    """A hash of the functions that would be called, and of their options."""
+    calls = {name: given for name, given in options.items() if is_reference(name)}
+    return hashlib.sha256(json.dumps(calls, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _record() -> list[tuple[str, str, str, str]]:
+    """Run, calls, consent and module's file of each; a record that cannot be read holds none."""
+    try:
+        entries = json.loads(read_regular(_record_file(), _RECORD_BYTES))
+        return [(str(run), str(calls), str(of), str(file)) for run, calls, of, file in entries]
+    except (OSError, ValueError, TypeError):
+        return []
