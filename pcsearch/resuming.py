@@ -43,7 +43,7 @@ def resume_run(
 ) -> Outcome:
     """Go on with a run; see `pcsearch.api.resume`."""
     with held(find_run(run, runs, begun=False)) as folder:
-        state = folder.state() if folder.has_begun else None
+        state = folder.trusted_state() if folder.has_begun else None
         if state is not None and state.recipe is not None:  # a widening may have been cut off
             folder.write_text("recipe.yaml", state.recipe)
         before = _stated_recipe(folder, state)

@@ -48,7 +48,7 @@ def propose(
     if not distributions:
         return {}
     if plan.sampler == "grid":
-        return _grid_point(arm, index)
+        return grid_point(arm, index)
     stated = plan.study(study_id)
     if index < len(stated.start_points):
         return dict(stated.start_points[index].values[arm.name])
@@ -172,7 +172,7 @@ def _distribution(key: str, space: Space) -> BaseDistribution:
     return FloatDistribution(float(space.low), float(space.high), log=space.log)
 
 
-def _grid_point(arm: ArmPlan, index: int) -> dict[str, Any]:
+def grid_point(arm: ArmPlan, index: int) -> dict[str, Any]:
     """Point `index` of the stated grid, in order; an arm with fewer points goes round again."""
     axes = [
         space.choices if space.kind == "choices" else (space.value,) for space in arm.space.values()

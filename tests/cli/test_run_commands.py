@@ -58,7 +58,9 @@ def test_summary_of_a_run_by_name_by_folder_and_of_the_latest(command: Command) 
     code, out, _ = command("summary", "first", "--json")
     assert code == 0
     content = json.loads(out)
-    assert set(content) == {"campaign", "status", "studies", "interruptions", "notes"}
+    expected = {"campaign", "status", "studies", "interruptions", "notes"}
+    assert set(content) == expected | {"mismatches", "unsealed_lines"}
+    assert (content["mismatches"], content["unsealed_lines"]) == ([], 0)
     assert content["status"] == "complete"
     assert [study["backbone"] for study in content["studies"]] == ["compact_cnn"] * 2
     assert json.loads(command("summary", "runs/first", "--json")[1]) == content
@@ -95,6 +97,7 @@ def test_trials_as_json_lines(command: Command) -> None:
     assert len(rows) == sum(row["state"] in ("COMPLETE", "PRUNED") for row in rows)
     expected = {"trial", "study", "phase", "arm", "state", "config", "epochs", "seconds", "error"}
     expected |= {"attempts", "repeated_epochs", "comparable", "set_aside", "test", "test_value"}
+    expected |= {"mismatches"}
     assert all(set(row) == expected for row in rows)
     confirm = next(row for row in rows if row["phase"] == "confirm")
     assert confirm["epochs"][0] == [1, None]

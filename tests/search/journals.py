@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal import Event, MemoryJournal, encode
+from pcsearch.search.journal import Event, MemoryJournal
+from pcsearch.search.lines import sealed
 from pcsearch.search.plan import Plan
 from tests.search.driving import Clock, control_arm, drive, make_plan, pc_arm, study_plan
 
@@ -60,5 +61,10 @@ def widened(plan: Plan) -> Any:
 
 
 def write_events(path: Path, events: list[Event]) -> Path:
-    path.write_text("".join(encode(event) + "\n" for event in events), encoding="utf-8")
+    """A journal of these events, with the seals that a driver writes."""
+    head, lines = "", []
+    for event in events:
+        line, head = sealed(event, head)
+        lines.append(line)
+    path.write_bytes(b"".join(lines))
     return path

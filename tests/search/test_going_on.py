@@ -16,7 +16,8 @@ from pcsearch.results.objects import StudySummary
 from pcsearch.results.summary import summarise
 from pcsearch.search.asking import nothing_left
 from pcsearch.search.budget import certain
-from pcsearch.search.campaign import LOST_NODES, RETRIES, Campaign
+from pcsearch.search.campaign import Campaign
+from pcsearch.search.decisions import LOST_NODES, RETRIES
 from pcsearch.search.history import History
 from pcsearch.search.journal import Event, MemoryJournal
 from pcsearch.search.plan import Plan, confirm_seeds
