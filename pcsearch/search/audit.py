@@ -35,11 +35,11 @@ from pcsearch.search.events import Event
 from pcsearch.search.lines import Chain, Mismatch, trial_of
 from pcsearch.search.optuna_study import grid_point
 from pcsearch.search.order import Place
-from pcsearch.search.plan import JOURNAL_SCHEMA, Plan, confirm_seeds, derive_seed
+from pcsearch.search.plan import JOURNAL_SCHEMA, Plan, StudyPlan, confirm_seeds, derive_seed
 from pcsearch.search.ranges import current_space
 from pcsearch.search.ranking import last_value
 from pcsearch.search.state import CampaignState, replay
-from pcsearch.search.trial import Config
+from pcsearch.search.trial import Config, Trial
 from pcsearch.search.verdict import look_at
 
 _ROUNDING = 1e-6
@@ -92,6 +92,8 @@ class _Audit:
         self._line = 1
         self._measures: set[str] = set()
         """What epochs have held so far, and later ones hold, too."""
+        self._plan: Plan | None = None
+        self._by_id: dict[str, StudyPlan] = {}
         self._rules: dict[str, Callable[[CampaignState, Event], Iterator[str]]] = {
             "asked": self._asked,
             "epoch": self._epoch,
@@ -157,6 +159,8 @@ class _Audit:
         config, index = spec["config"], spec["index"]
         if self._same_rules and not search_open(state, place):
             yield "the arm's search asked no more trials"
+        if spec["keep_weights"]:
+            yield "its weights were kept, which those of search trials are not"
         yield from _seed(state.plan, spec)
         own = {"lambda", "lambda_over_n", arm.parameter} - {None}
         stated = {*own, *arm.fixed, *arm.space, *_SEEDS}
@@ -177,36 +181,53 @@ class _Audit:
 
     def _epoch(self, state: CampaignState, event: Event) -> Iterator[str]:
         trial = state.trials[event["trial"]]
-        plan, study = state.plan, state.plan.study(trial.spec.study)
-        epoch, value = event["epoch"], event["value"]
-        metrics, test = event["metrics"], event.get("test")
+        epoch, value, metrics = event["epoch"], event["value"], event["metrics"]
         if value is not None:
-            key = f"val_{plan.metric}"
-            yield from self._holds_measure(key, metrics)
-            measured = metrics.get(key, value)
-            if measured != value:
-                yield f"epoch {epoch} has the value {value}, but its {key} is {measured}"
-            elif key in metrics and plan.metric == "top1" and trial.spec.phase == "search":
-                yield from _of_images(f"epoch {epoch} has the value", value, study.images.val)
-        if trial.spec.phase == "confirm" and event["decision"] == "complete":
-            yield from self._holds_measure("test", event)
-            if test is not None:
-                yield from self._holds_measure("hits", event)
-                yield from _hits(test, event.get("hits"), study.images.test)
-        for name, measures in (("metrics", metrics), ("test metrics", test or {})):
-            for key in ("val_top5", "top5"):
-                top1 = measures.get(key.replace("5", "1"))
-                if (top5 := measures.get(key)) is not None and top1 is not None and top1 > top5:
-                    yield f"epoch {epoch}'s {name} have a top-1 of {top1} and a top-5 of {top5}"
+            yield from self._validated(state, trial, event)
+        elif event["decision"] == "complete":
+            yield from self._tested(state, trial, event)
+        top1, top5 = metrics.get("val_top1"), metrics.get("val_top5")
+        if top1 is not None and top5 is not None and top1 > top5:
+            yield f"epoch {epoch} has a top-1 of {top1} and a top-5 of {top5}"
         decision = decide(state, trial, epoch, value)
         if decision != event["decision"]:
             yield f"after epoch {epoch} it was told to {event['decision']}, not to {decision}"
 
-    def _holds_measure(self, key: str, measures: Mapping[str, Any]) -> Iterator[str]:
-        if measures.get(key) is not None:
-            self._measures.add(key)
-        elif key in self._measures:
-            yield f"it has no {key}, unlike epochs before it"
+    def _validated(self, state: CampaignState, trial: Trial, event: Event) -> Iterator[str]:
+        """The value that decides is one of the epoch's metrics, a share of whole images."""
+        metric, value = state.plan.metric, event["value"]
+        key = f"val_{metric}"
+        measured = event["metrics"].get(key)
+        if measured is None:
+            if key in self._measures:
+                yield f"epoch {event['epoch']} has no {key}, unlike epochs before it"
+            return
+        self._measures.add(key)
+        if measured != value:
+            yield f"epoch {event['epoch']} has the value {value}, but its {key} is {measured}"
+        elif metric == "top1" and trial.spec.phase == "search":
+            images = self._studies(state.plan)[trial.spec.study].images.val
+            if not _is_share(value, images):
+                yield f"epoch {event['epoch']} has the value {value}, no share of {images} images"
+
+    def _tested(self, state: CampaignState, trial: Trial, event: Event) -> Iterator[str]:
+        """A confirm trial's test metrics agree with the images that it named right."""
+        for key in ("test", "hits"):
+            if event.get(key) is not None:
+                self._measures.add(key)
+            elif key in self._measures:
+                yield f"it has no {key}, unlike trials before it"
+        test, hits = event.get("test") or {}, event.get("hits")
+        top1, top5 = test.get("top1"), test.get("top5")
+        if top1 is not None and top5 is not None and top1 > top5:
+            yield f"it has a test top-1 of {top1} and a test top-5 of {top5}"
+        if hits is not None and top1 is not None:
+            yield from _hits(top1, hits, self._studies(state.plan)[trial.spec.study].images.test)
+
+    def _studies(self, plan: Plan) -> dict[str, StudyPlan]:
+        if plan is not self._plan:
+            self._plan, self._by_id = plan, {study.id: study for study in plan.studies}
+        return self._by_id
 
     def _chosen(self, state: CampaignState, event: Event) -> Iterator[str]:
         study = state.plan.study(event["study"])
@@ -314,16 +335,16 @@ def _shared(config: Config) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in own}
 
 
-def _of_images(what: str, percent: float, images: int) -> Iterator[str]:
-    """A percentage of images counts whole ones."""
+def _is_share(percent: float, images: int) -> bool:
+    """Whether a percentage of images counts whole ones."""
     count = percent * images / 100
-    if not (-_ROUNDING <= count <= images + _ROUNDING and _close(count, round(count))):
-        yield f"{what} {percent}, which is no share of {images} images"
+    if not -_ROUNDING < count < images + _ROUNDING:
+        return False
+    part = count % 1.0  # four times as fast as `round`
+    return part < _ROUNDING or part > 1 - _ROUNDING
 
 
-def _hits(test: Mapping[str, float | None], hits: str | None, images: int) -> Iterator[str]:
-    if hits is None or (top1 := test.get("top1")) is None:
-        return
+def _hits(top1: float, hits: str, images: int) -> Iterator[str]:
     try:
         packed = base64.b64decode(hits, validate=True)
     except ValueError:
@@ -333,8 +354,7 @@ def _hits(test: Mapping[str, float | None], hits: str | None, images: int) -> It
     spare = 8 * len(packed) - images
     if not 0 <= spare < 8 or bits & ((1 << spare) - 1):
         yield f"its hits are not a bit for each of {images} test images"
-    elif not _close(top1, 100 * bits.bit_count() / images):
-        share = 100 * bits.bit_count() / images
+    elif not _close(top1, share := 100 * bits.bit_count() / images):
         yield f"its test top1 is {top1}, but its hits are {share:.6g} % of the test images"
 
 
