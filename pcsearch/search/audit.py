@@ -76,7 +76,8 @@ def refusal(mismatches: Sequence[Mismatch]) -> str:
     """Why a journal with these is not built upon, and what to do, as one line."""
     first = mismatches[0]
     more = "" if len(mismatches) == 1 else f" ({len(mismatches)} such lines in all)"
-    keep = f", or keep its first {first.line - 1} lines to go on from there"
+    lines = "line" if first.line == 2 else f"{first.line - 1} lines"
+    keep = f", or keep its first {lines} to go on from there"
     return (
         f"{first}{more}; the journal was changed after it was written: `pcsearch summary` shows "
         f"what does not agree; restore it from a copy{keep if first.line > 1 else ''}"
