@@ -26,6 +26,7 @@ from tests.e2e.cli import (
     wait_for,
     workers,
 )
+from tests.search.journals import write_events
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -90,6 +91,8 @@ def test_ctrl_c_loses_at_most_the_running_epoch_and_says_how_to_go_on(
     events = pcsearch.events("run")
     assert history(events) == history(whole.events("run"))
     assert len(epoch_events(events)) > before
+    weights = "runs/run/weights/digits.compact_cnn.pc.safetensors"
+    assert (pcsearch.folder / weights).read_bytes() == (whole.folder / weights).read_bytes()
     assert "The campaign was resumed" in result.out
     summary, expected = pcsearch.summary("run"), whole.summary("run")
     for study in (*summary["studies"], *expected["studies"]):
@@ -106,8 +109,10 @@ def test_another_optuna_is_told_of(pcsearch: CommandLine) -> None:
     process.send_signal(signal.SIGINT)
     assert ended(process).code == 130
     journal = pcsearch.folder / "runs/run/journal.jsonl"
-    now = pcsearch.events("run")[0]["plan"]["sampler_version"]
-    journal.write_text(journal.read_text().replace(now, "optuna 4.5.0", 1))
+    events = pcsearch.events("run")
+    now = events[0]["plan"]["sampler_version"]
+    events[0]["plan"]["sampler_version"] = "optuna 4.5.0"
+    write_events(journal, events)
     process = pcsearch.start("resume", "run", "--plain")
     wait_for(lambda: attempts(pcsearch.events("run")), process)
     process.send_signal(signal.SIGINT)
