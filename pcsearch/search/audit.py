@@ -45,6 +45,9 @@ from pcsearch.search.verdict import look_at
 _ROUNDING = 1e-6
 """Points by which a measure may differ that another machine has computed from the same numbers."""
 
+MOST = 1000
+"""Places that are told of; a journal with more of them is not looked at further."""
+
 _SEEDS = ("seed", "split")
 
 
@@ -64,18 +67,21 @@ def audited(events: Iterable[Event], chain: Chain | None = None) -> CampaignStat
     if chain is not None:
         found = [*found, *chain.mismatches]
         unsealed = chain.lines if chain.sealed_from is None else chain.sealed_from - 1
-        if unsealed and audit.format > 1:
+        if audit.format == 1:
+            state.unsealed = unsealed
+        if audit.format == 1 and not unsealed:  # which would pass by what is decided again
+            found.append(Mismatch(1, None, "it has a seal, which journals of format 1 have not"))
+        elif audit.format > 1 and unsealed:
             told = f"lines 1 to {unsealed} have no seal, which journals of format 2 have"
             found.append(Mismatch(1, None, told if unsealed > 1 else "it has no seal"))
-        state.unsealed = unsealed
-    state.mismatches = tuple(sorted(found, key=lambda one: one.line))
+    state.mismatches = tuple(sorted(found, key=lambda one: one.line)[:MOST])
     return state
 
 
 def refusal(mismatches: Sequence[Mismatch]) -> str:
     """Why a journal with these is not built upon, and what to do, as one line."""
     first = mismatches[0]
-    more = "" if len(mismatches) == 1 else f" ({len(mismatches)} such lines in all)"
+    more = "" if len(mismatches) == 1 else f" (the first of {len(mismatches)} places)"
     lines = "line" if first.line == 2 else f"{first.line - 1} lines"
     keep = f", or keep its first {lines} to go on from there"
     return (
@@ -103,7 +109,7 @@ class _Audit:
             "given_up": self._given_up,
             "looked": self._looked,
             "search_closed": _search_closed,
-            "extended": _extended,
+            "extended": self._extended,
             "ended": self._ended,
         }
 
@@ -118,8 +124,12 @@ class _Audit:
     def look(self, state: CampaignState, event: Event) -> None:
         self._line += 1
         rule = self._rules.get(event["event"])
-        if rule is not None:
+        if rule is None or len(self.found) >= MOST:
+            return
+        try:
             self._note(event, rule(state, event))
+        except Exception as error:  # whatever a changed journal leads a rule into
+            self._note(event, iter([f"the campaign's rules cannot be applied to it ({error!r})"]))
 
     def _note(self, event: Event, told: Iterator[str]) -> None:
         self.found += [Mismatch(self._line, trial_of(event), what) for what in told]
@@ -275,6 +285,15 @@ class _Audit:
         for what in _differences(_flat(expected), _flat(_only(expected, event)), near=True):
             yield f"{about}: {what}"
 
+    def _extended(self, state: CampaignState, event: Event) -> Iterator[str]:
+        plan = Plan.model_validate(event["plan"])
+        yield from _plan(plan)
+        more = ("sampler", "max_epochs", "grace_epochs", "reduction_factor", "rung_rule")
+        # a recipe of an earlier version may leave out what has another default since
+        for key in ("name", "metric", "seed", *(more if self._same_rules else ())):
+            if getattr(plan, key) != getattr(state.plan, key):
+                yield f"the wider plan's {key} is another than before"
+
     def _ended(self, state: CampaignState, event: Event) -> Iterator[str]:
         status = event["status"]
         if status == "interrupted" or not self._same_rules:
@@ -288,14 +307,6 @@ class _Audit:
 def _plan(plan: Plan) -> Iterator[str]:
     if plan.confirm_seeds != confirm_seeds(plan.seed, len(plan.confirm_seeds)):
         yield f"the plan's confirm_seeds are not those that its seed {plan.seed} leads to"
-
-
-def _extended(state: CampaignState, event: Event) -> Iterator[str]:
-    plan = Plan.model_validate(event["plan"])
-    yield from _plan(plan)
-    for key in ("name", "metric", "seed", "sampler", "max_epochs", "grace_epochs", "rung_rule"):
-        if getattr(plan, key) != getattr(state.plan, key):
-            yield f"the wider plan's {key} is another than before"
 
 
 def _retried(state: CampaignState, event: Event) -> Iterator[str]:

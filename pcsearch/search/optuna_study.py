@@ -7,7 +7,6 @@ process had done before, and no sampler state has to be stored.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
@@ -177,8 +176,11 @@ def grid_point(arm: ArmPlan, index: int) -> dict[str, Any]:
     axes = [
         space.choices if space.kind == "choices" else (space.value,) for space in arm.space.values()
     ]
-    points = list(itertools.product(*(axis or () for axis in axes)))
-    return dict(zip(arm.space, points[index % len(points)], strict=True))
+    point = []
+    for axis in reversed([axis or () for axis in axes]):  # the last one turns fastest
+        index, place = divmod(index, len(axis))
+        point.append(axis[place])
+    return dict(zip(arm.space, reversed(point), strict=True))
 
 
 def _qmc_point(

@@ -19,12 +19,13 @@ from pcsearch.search.audit import audited
 from pcsearch.search.events import Event, check_event
 from pcsearch.search.history import History
 from pcsearch.search.journal import read_events
-from pcsearch.search.lines import Mismatch
+from pcsearch.search.lines import Chain, Mismatch
 from tests.search.driving import control_arm, pc_arm, study_plan
 from tests.search.journals import all_kinds, measured, share, small_plan, write_events
 
 EVENTS = measured()
 OLD = Path(__file__).parent / "journal_without_looks.jsonl"
+FORMAT_2 = Path(__file__).parent / "journal_format_2.jsonl"
 Path_ = tuple[str | int, ...]
 
 FREE = {
@@ -262,6 +263,17 @@ def test_a_journal_of_format_1_is_called_unsealed_and_its_values_are_compared(
     assert "its lr is 2.5" in found.what
 
 
+def test_what_was_decided_in_format_2_is_decided_again() -> None:
+    """A rule that answers otherwise makes runs disagree that nobody edited.
+
+    Raise `JOURNAL_SCHEMA` with such a rule; then earlier journals are not held to it.
+    """
+    chain = Chain()
+    state = audited(read_events(FORMAT_2, chain), chain)
+    assert state.mismatches == ()
+    assert (state.status, state.unsealed, state.plan.schema_version) == ("complete", 0, 2)
+
+
 def test_a_journal_of_format_2_without_its_seals_says_so(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_text("".join(json.dumps(event) + "\n" for event in EVENTS))
@@ -269,6 +281,29 @@ def test_a_journal_of_format_2_without_its_seals_says_so(tmp_path: Path) -> None
     assert (found.line, found.trial) == (1, None)
     assert found.what.startswith(f"lines 1 to {len(EVENTS)} have no seal")
     assert list(read_events(path)) == EVENTS
+
+
+def test_a_journal_that_calls_itself_older_than_its_seals_says_so(tmp_path: Path) -> None:
+    events = copy.deepcopy(EVENTS)
+    events[0]["plan"]["schema_version"] = 1
+    write_events(tmp_path / "journal.jsonl", events)
+    (found,) = RunFolder(tmp_path).state().mismatches
+    assert (found.line, found.what) == (1, "it has a seal, which journals of format 1 have not")
+
+
+def test_rules_that_cannot_be_applied_are_no_crash_and_no_end_of_time() -> None:
+    """Such as a grid of a hundred million points, and one of none."""
+    choices = [0.01 + number / 1e5 for number in range(10_000)]
+    for kind, values in (("choices", choices), ("range", None)):
+        events = copy.deepcopy(EVENTS)
+        plan = events[0]["plan"]
+        plan["sampler"] = "grid"
+        for arm in plan["studies"][0]["arms"]:
+            for space in arm["space"].values():
+                space |= {"kind": kind, "choices": values}
+        state = audited(events)
+        assert state.mismatches
+        assert {one.line for one in state.mismatches} <= set(range(1, len(events) + 1))
 
 
 def test_events_are_those_that_a_campaign_writes() -> None:
