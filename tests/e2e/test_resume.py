@@ -122,6 +122,32 @@ def test_another_optuna_is_told_of(pcsearch: CommandLine) -> None:
     assert resumed["sampler_version"] == now
 
 
+def test_what_was_edited_by_hand_is_not_resumed(pcsearch: CommandLine, whole: CommandLine) -> None:
+    run = pcsearch.folder / "runs/run"
+    shutil.copytree(whole.folder / "runs/run", run)
+    journal, recipe = run / "journal.jsonl", run / "recipe.yaml"
+    lines, stated = journal.read_text().splitlines(keepends=True)[:9], recipe.read_text()
+    journal.write_text("".join(lines))
+    recipe.write_text(stated.replace("\n  seed: 0\n", "\n  seed: 5\n", 1))
+    result = pcsearch.run("resume", "run")
+    assert result.code == 2, result
+    assert "recipe.yaml and the journal of this run differ in seed" in result.err
+    recipe.write_text(stated)
+    number = next(n for n, line in enumerate(lines) if '"event":"epoch"' in line)
+    event = json.loads(lines[number])
+    lines[number] = json.dumps(event | {"value": event["value"] + 20}) + "\n"
+    journal.write_text("".join(lines))
+    result = pcsearch.run("resume", "run")
+    assert result.code == 2, result
+    assert f"line {number + 1} of the journal ({event['trial']}): " in result.err
+    assert "Traceback" not in result.err
+    assert journal.read_text() == "".join(lines)
+    told = pcsearch.summary("run")["mismatches"]
+    assert {"its seal does not fit: it was changed, or one before it is gone",
+            f"epoch 1 has the value {event['value'] + 20}, but its val_top1 is {event['value']}",
+            } <= {one["what"] for one in told if one["line"] == number + 1}  # fmt: skip
+
+
 def test_nothing_is_left_to_do_of_a_campaign_that_ended(whole: CommandLine) -> None:
     before = (whole.folder / "runs/run/journal.jsonl").read_bytes()
     (whole.folder / "runs/run/summary.json").unlink()
