@@ -1,6 +1,8 @@
 # make quickstart   set everything up and run the main job on two small data sets
 # make test         set everything up and run all tests
 # make check        format, lint and types
+# make licences     docs/licences.md: what an installation brings, and under which licence
+# make sbom         dist/pcsearch.cdx.json: the same as a CycloneDX bill of materials, for a release
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -11,7 +13,10 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 # Faults at seeded moments, alone on the machine: beside other tests it takes twice its three minutes.
 SOAK := tests/e2e/test_soak.py
 
-.PHONY: quickstart test fast check clean
+# What a release's bill of materials is made of: an installation with nothing else in it.
+RELEASE := build/release
+
+.PHONY: quickstart test fast check licences sbom clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/pcsearch tune recipes/quickstart.yaml
@@ -28,6 +33,18 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+licences: $(VENV)/.installed-test
+	$(BIN)/python scripts/licences.py > docs/licences.md
+
+sbom: $(VENV)/.installed-dev
+	rm -rf $(RELEASE)
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/python -m pip install --quiet --upgrade pip
+	$(RELEASE)/bin/python -m pip install --quiet '.[aws]'
+	mkdir -p dist
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--output-file dist/pcsearch.cdx.json $(RELEASE)/bin/python
 
 $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "pcsearch needs Python 3.11.4 or newer; set PYTHON=/path/to/python"; exit 1; }

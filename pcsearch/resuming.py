@@ -15,6 +15,8 @@ from pcsearch.readiness import made_ready
 from pcsearch.recipe.load import load_recipe, parse_recipe, read_resolved
 from pcsearch.recipe.paths import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
+from pcsearch.recipe.show import show
+from pcsearch.recipe.space import Space
 from pcsearch.recipe.widening import check_wider
 from pcsearch.results.earlier_runs import with_earlier_runs
 from pcsearch.results.naming import shown
@@ -28,6 +30,12 @@ from pcsearch.search.observer import Observer
 from pcsearch.search.plan import Plan, StudyPlan
 from pcsearch.search.start_points import EarlierRun
 from pcsearch.search.state import CampaignState
+
+_STATED = (
+    "metric", "seed", "sampler", "max_epochs", "grace_epochs", "reduction_factor", "rung_rule",
+    "full_trainings", "widen", "finalist_configs", "finalist_repeats", "confirm_epochs",
+)  # fmt: skip
+"""Of a plan: what a recipe states as it is, and what no widening changes."""
 
 NOTHING_LEFT = (
     "nothing is left to run; changes such as search.trials=40 or confirm.seeds=5 would widen it"
@@ -44,7 +52,7 @@ def resume_run(
 ) -> Outcome:
     """Go on with a run; see `pcsearch.api.resume`."""
     with held(find_run(run, runs, begun=False)) as folder:
-        state = folder.state() if folder.has_begun else None
+        state = folder.trusted_state() if folder.has_begun else None
         if state is not None and state.recipe is not None:  # a widening may have been cut off
             folder.write_text("recipe.yaml", state.recipe)
         before = _stated_recipe(folder, state)
@@ -71,6 +79,7 @@ def resume_run(
         ) as (ready,):
             if state is not None:
                 _check_same(state.plan, ready.plan)
+                _check_recipe(state.plan, ready.plan)
 
             def go_on(campaign: Campaign) -> None:
                 if state is None:
@@ -163,6 +172,35 @@ def _check_same(before: Plan, now: Plan) -> None:
                 "changed, the version of pcsearch, or of Pillow, that began it divided them "
                 "another way.)"
             )
+
+
+def _check_recipe(before: Plan, now: Plan) -> None:
+    """Whether recipe.yaml and the journal still state the same, where neither may change.
+
+    A journal of an earlier format may come from a recipe whose defaults were others.
+    """
+    if before.schema_version != now.schema_version:
+        return
+    pairs = [(key, getattr(before, key), getattr(now, key)) for key in _STATED]
+    for study in before.studies:
+        for arm in study.arms:
+            other = now.study(study.id).arm(arm.name)
+            for key in (*arm.space, *other.space):
+                if key not in arm.measured:
+                    ranges = arm.space.get(key), other.space.get(key)
+                    pairs.append((f"the range of {key} of {arm.name}", *ranges))
+            pairs.append((f"what is fixed of {arm.name}", arm.fixed, other.fixed))
+    for what, old, new in pairs:
+        if old != new:
+            raise UserError(
+                f"recipe.yaml and the journal of this run differ in {what}: one of them was "
+                f"changed by hand ({_shown(new)} in the recipe, {_shown(old)} in the journal). "
+                "Put it back, or start a new run"
+            )
+
+
+def _shown(value: object) -> str:
+    return show(value.to_yaml() if isinstance(value, Space) else value)
 
 
 def _images(study: StudyPlan, tested: bool) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -38,3 +39,18 @@ def test_one_oldest_python_everywhere() -> None:
     makefile = (ROOT / "Makefile").read_text()
     assert f"Python {oldest} or newer" in makefile
     assert f"sys.version_info < ({oldest.replace('.', ', ')})" in makefile
+
+
+def test_licences_are_listed_of_what_runs_and_of_nothing_else() -> None:
+    command = [sys.executable, "scripts/licences.py"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    rows = [line.split(" | ") for line in printed.splitlines() if line.startswith("| ")]
+    listed = {row[0].removeprefix("| "): row[2] for row in rows}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    direct = {re.split(r"[\[><=,]", need)[0] for need in project["dependencies"]}
+    assert direct <= listed.keys()
+    assert {"boto3", "aiohttp", "markupsafe"} <= listed.keys(), "by an extra, and at second hand"
+    assert not {"pcsearch", "pytest", "moto", "ruff", "hatchling"} & listed.keys()
+    assert "BSD-3-Clause" in listed["torch"]
+    committed = (ROOT / "docs/licences.md").read_text()
+    assert all(f"| {name} |" in committed for name in direct)

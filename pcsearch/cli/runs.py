@@ -45,7 +45,7 @@ def _row(folder: RunFolder, now: float) -> dict[str, Any]:
     try:
         state = folder.state()
     except UserError as error:  # one damaged run must not hide the others
-        unknown = {"age_seconds": None, "studies": None, "best_gain": None}
+        unknown = {"age_seconds": None, "studies": None, "best_gain": None, "mismatches": None}
         return row | {"status": "unreadable", **unknown, "error": str(error)}
     summary = summarise(state, folder.status(state, quick=True))
     return row | {
@@ -53,6 +53,7 @@ def _row(folder: RunFolder, now: float) -> dict[str, Any]:
         "age_seconds": round(max(0.0, now - folder.created())),
         "studies": [study.id for study in summary.studies],
         "best_gain": _best_gain(summary),
+        "mismatches": len(summary.mismatches),
         "error": None,
     }
 
@@ -92,9 +93,15 @@ def _table(rows: list[dict[str, Any]]) -> Table:
             row["status"],
             NOTHING if began is None else age(began),
             NOTHING if studies is None else str(len(studies)),
-            Text(row["error"] or _gain_text(row["best_gain"])),
+            Text(row["error"] or _mismatches(row) + _gain_text(row["best_gain"])),
         )
     return table
+
+
+def _mismatches(row: dict[str, Any]) -> str:
+    count = row["mismatches"]
+    places = "1 place" if count == 1 else f"{count} places"
+    return f"journal disagrees in {places}: " if count else ""
 
 
 def _gain_text(gain: dict[str, Any] | None) -> str:

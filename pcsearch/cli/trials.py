@@ -21,6 +21,7 @@ def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     validation top-1 by epoch, seconds and error.
     """
     from pcsearch.cli.console import console, write_json
+    from pcsearch.results.notes import journal_notes
     from pcsearch.results.runs import find_run, resume_command
     from pcsearch.results.summary import trial_rows
 
@@ -30,11 +31,15 @@ def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     if as_json:
         for row in rows:
             write_json(row)
+        for line in journal_notes(state):
+            typer.echo(line, err=True)
         return
     from pcsearch.results.trials_table import trials_table
 
     terminal = console()
     terminal.print(trials_table(rows, terminal.width))
+    for line in journal_notes(state):
+        typer.echo(line)
     if state.live and folder.status(state, quick=True) != "running":
         typer.echo(
             "The run was interrupted. To begin its running trials again from their checkpoints: "

@@ -31,7 +31,7 @@ def with_earlier_runs(recipe: Recipe, runs: Runs) -> tuple[Recipe, tuple[Earlier
         try:
             folder = _found(name, runs)
             address = str(folder.address)
-            found.setdefault(address, EarlierRun(address, folder.state()))
+            found.setdefault(address, EarlierRun(address, folder.trusted_state()))
         except UserError as error:
             problems.append(f"search.prior: {error}")
         except (OSError, ValueError):

@@ -20,13 +20,16 @@ from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import UNTRAINED
 from pcsearch.search.verdict import learned_nothing
 
+_LISTED = 10
+"""Places in a journal that a note names; `summary --json` has all."""
+
 StudyNotes = Callable[[StudySummary, StudyPlan, CampaignState], Iterator[str]]
 
 
 def notes(summary: Summary, state: CampaignState) -> list[str]:
     """Sentences to print under the summary table, the gravest first."""
     several = len(summary.studies) > 1
-    lines = list(_campaign(summary, state))
+    lines = [*journal_notes(state), *_campaign(summary, state)]
     for images_of in _ABOUT_DATASETS:
         for plan in {study.dataset: study for study in reversed(state.plan.studies)}.values():
             prefix = f"{plan.dataset}: " if several else ""
@@ -42,6 +45,25 @@ def notes(summary: Summary, state: CampaignState) -> list[str]:
             'up to one verdict in 20 says "helps" or "hurts" by chance.'
         )
     return lines
+
+
+def journal_notes(state: CampaignState) -> Iterator[str]:
+    """What in the journal does not agree, the first lines of it, and what carries no seal."""
+    found = state.mismatches
+    if found:
+        times = "in 1 place" if len(found) == 1 else f"in {len(found)} places"
+        yield f"THE JOURNAL DOES NOT AGREE WITH ITSELF {times}; do not trust these numbers."
+        yield from (f"{one}."[:1].upper() + f"{one}."[1:] for one in found[:_LISTED])
+        if len(found) > _LISTED:
+            yield f"`pcsearch summary --json` lists all {len(found)} places."
+    if state.unsealed:
+        part = "The journal is" if state.unsealed == state.events else "The journal's first "
+        if state.unsealed < state.events:
+            part += "line is" if state.unsealed == 1 else f"{state.unsealed} lines are"
+        yield (
+            f"{part} unsealed, as earlier versions wrote it: what was changed by hand shows only "
+            "where numbers contradict each other."
+        )
 
 
 def _campaign(summary: Summary, state: CampaignState) -> Iterator[str]:

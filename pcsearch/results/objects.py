@@ -8,6 +8,7 @@ from typing import Any
 
 from pcsearch.results.published import Published
 from pcsearch.search.gain import Gain
+from pcsearch.search.lines import Mismatch
 from pcsearch.search.state import Look
 from pcsearch.search.trial import Config
 from pcsearch.search.verdict import Verdict
@@ -160,6 +161,10 @@ class Summary:
     interruptions: Interruptions = Interruptions()
     notes: tuple[str, ...] = ()
     """What a reader must know to judge the numbers, in sentences."""
+    mismatches: tuple[Mismatch, ...] = ()
+    """Lines of the journal that do not agree with the rest of it."""
+    unsealed_lines: int = 0
+    """How many of its first lines carry no seal."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -168,4 +173,6 @@ class Summary:
             "studies": [study.to_json() for study in self.studies],
             "interruptions": asdict(self.interruptions),
             "notes": list(self.notes),
+            "mismatches": [asdict(one) for one in self.mismatches],
+            "unsealed_lines": self.unsealed_lines,
         }

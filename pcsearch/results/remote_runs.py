@@ -26,8 +26,8 @@ from pcsearch.results.guarded_journal import guarded_journal
 from pcsearch.results.naming import resume_command
 from pcsearch.results.store import READ_AT_MOST_BYTES, RunFolder, check_name
 from pcsearch.search.ending import GRACE_SECONDS, Marker
-from pcsearch.search.journal import Event, Journal
-from pcsearch.search.state import CampaignState, Status, replay
+from pcsearch.search.journal import Chain, Event, Journal
+from pcsearch.search.state import CampaignState, Status
 from pcsearch.search.trial import checkpoint_folder
 from pcsearch.storage import Storage, check_storage, open_storage
 from pcsearch.storage.holder import newest_holder, seen_alive
@@ -62,17 +62,11 @@ class RemoteRun(RunFolder):
     def has_begun(self) -> bool:
         return bool(self.storage.list("journal"))
 
-    def events(self) -> Iterator[Event]:
-        events = read_segments(self.storage)
+    def events(self, chain: Chain | None = None) -> Iterator[Event]:
+        events = read_segments(self.storage, chain)
         if not events:
             raise UserError(f"{self.url} has no journal: nothing was started there")
         yield from events
-
-    def state(self) -> CampaignState:
-        try:
-            return replay(self.events())
-        except (KeyError, TypeError, ValueError, StopIteration) as error:
-            raise UserError(f"{self.url}/journal is damaged: {error!r}") from error
 
     def status(self, state: CampaignState | None = None, *, quick: bool = False) -> Status:
         """As in a folder; that a process vanished takes half a minute to tell, unless `quick`."""

@@ -33,9 +33,10 @@ from pcsearch.errors import UserError, did_you_mean
 from pcsearch.regular_files import open_regular, own_folder, own_text, read_regular
 from pcsearch.results.naming import at, resume_command
 from pcsearch.results.room import check_space, not_writable
+from pcsearch.search.audit import audited, refusal
 from pcsearch.search.ending import Marker
-from pcsearch.search.journal import LINE_BYTES, Event, FileJournal, Journal, read_events
-from pcsearch.search.state import CampaignState, Status, replay
+from pcsearch.search.journal import LINE_BYTES, Chain, Event, FileJournal, Journal, read_events
+from pcsearch.search.state import CampaignState, Status
 from pcsearch.search.trial import checkpoint_folder, stop_marker
 from pcsearch.train.atomic import remove_half_written, replacing
 
@@ -124,18 +125,33 @@ class RunFolder:
         for folder in (self.data, self.checkpoints, self.weights):
             own_folder(folder)
 
-    def events(self) -> Iterator[Event]:
-        """What its journal holds, also while it runs."""
+    def events(self, chain: Chain | None = None) -> Iterator[Event]:
+        """What its journal holds, also while it runs; `chain` follows its lines."""
         if not self.journal.is_file():
             raise UserError(f"{self.path} has no journal.jsonl: nothing was started there")
-        return read_events(self.journal)
+        return read_events(self.journal, chain)
 
     def state(self) -> CampaignState:
-        """The campaign as its journal tells it, also while it runs."""
+        """The campaign as its journal tells it, also while it runs.
+
+        What in the journal does not agree is in `CampaignState.mismatches`.
+        """
+        chain = Chain()
         try:
-            return replay(self.events())
+            return audited(self.events(chain), chain)
         except (KeyError, TypeError, ValueError, StopIteration) as error:
-            raise UserError(f"{self.journal} is damaged: {error!r}") from error
+            raise UserError(f"{self.address}: the journal is damaged: {error!r}") from error
+
+    def trusted_state(self) -> CampaignState:
+        """The same, to build on.
+
+        Raises:
+            UserError: the journal does not agree with itself; the first such line is named.
+        """
+        state = self.state()
+        if state.mismatches:
+            raise UserError(f"{self.address}: {refusal(state.mismatches)}")
+        return state
 
     def status(self, state: CampaignState | None = None, *, quick: bool = False) -> Status:
         """`running` only while a process holds the lock; one that vanished was interrupted.

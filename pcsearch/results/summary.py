@@ -55,13 +55,23 @@ def summarise(state: CampaignState, status: str | None = None) -> Summary:
         repeated_seconds=sum(trial.repeated_seconds for trial in trials),
         differing_epochs=sum(trial.differing for trial in trials),
     )
-    summary = Summary(state.plan.name, status or state.status, studies, interruptions)
+    summary = Summary(
+        state.plan.name,
+        status or state.status,
+        studies,
+        interruptions,
+        mismatches=state.mismatches,
+        unsealed_lines=state.unsealed,
+    )
     return replace(summary, notes=tuple(notes(summary, state)))
 
 
 def trial_rows(state: CampaignState) -> list[dict[str, Any]]:
     """One JSON object a trial, in the order in which they were asked."""
     aside = {trial.spec.trial for arm in state.arms.values() for trial in arm.earlier}
+    found: dict[str | None, list[dict[str, Any]]] = {}
+    for one in state.mismatches:
+        found.setdefault(one.trial, []).append({"line": one.line, "what": one.what})
     return [
         {
             "trial": trial.spec.trial,
@@ -79,6 +89,7 @@ def trial_rows(state: CampaignState) -> list[dict[str, Any]]:
             "repeated_epochs": trial.repeated,
             "comparable": trial.comparable,
             "set_aside": trial.spec.trial in aside,
+            "mismatches": found.get(trial.spec.trial, []),
         }
         for trial in state.trials.values()
     ]

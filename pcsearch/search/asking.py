@@ -53,7 +53,7 @@ def finalists_over(state: CampaignState, place: Place) -> bool:
         return True
     return (
         searches_over(state, study)
-        and next(_missing_finalists(state, place), None) is None
+        and next(missing_finalists(state, place), None) is None
         and not arm.running("finalists")
     )
 
@@ -61,7 +61,7 @@ def finalists_over(state: CampaignState, place: Place) -> bool:
 def settled(state: CampaignState, place: Place) -> bool:
     """Whether no trial of the arm will follow."""
     study, _, arm = place
-    chosen = arm.choice is not None and not _unconfirmed(state, study, arm)
+    chosen = arm.choice is not None and not unconfirmed(state, study, arm)
     return arm.given_up is not None or chosen
 
 
@@ -100,10 +100,10 @@ def _step(state: CampaignState, study: StudyPlan) -> Step | None:
     if searching:
         return Step("search", min(searching, key=_how_far))
     for place in arms:
-        if next(_missing_finalists(state, place), None) is not None:
+        if next(missing_finalists(state, place), None) is not None:
             return Step("finalists", place)
     for place in arms:
-        if place[2].choice is not None and _unconfirmed(state, study, place[2]):
+        if place[2].choice is not None and unconfirmed(state, study, place[2]):
             return Step("confirm", place)
     return None
 
@@ -135,7 +135,7 @@ def search_trial(state: CampaignState, place: Place) -> TrialSpec:
 def finalist_trial(state: CampaignState, place: Place) -> TrialSpec:
     """The next retraining of one of an arm's best configurations, on a further split."""
     study, arm, done = place
-    candidate, repeat = next(_missing_finalists(state, place))
+    candidate, repeat = next(missing_finalists(state, place))
     config = configs.finalist_config(state.plan, candidate.config, repeat)
     index = len(done.trials["finalists"])
     return _spec(state, study, arm, "finalists", index, config, candidate.source.spec.trial)
@@ -144,12 +144,12 @@ def finalist_trial(state: CampaignState, place: Place) -> TrialSpec:
 def confirm_trial(state: CampaignState, place: Place, choice: Choice) -> TrialSpec:
     """The next retraining of a chosen configuration, with a seed it has not had."""
     study, arm, done = place
-    index = _unconfirmed(state, study, done)[0]
+    index = unconfirmed(state, study, done)[0]
     config = configs.confirm_config(state.plan, choice.config, index)
     return _spec(state, study, arm, "confirm", index, config, choice.source)
 
 
-def _missing_finalists(state: CampaignState, place: Place) -> Iterator[tuple[Candidate, int]]:
+def missing_finalists(state: CampaignState, place: Place) -> Iterator[tuple[Candidate, int]]:
     """Configurations that the arm is still to retrain, with the number of the split."""
     plan, (study, arm, done) = state.plan, place
     if not (plan.finalist_configs and plan.finalist_repeats) or arm.borrows is not None:
@@ -163,7 +163,7 @@ def _missing_finalists(state: CampaignState, place: Place) -> Iterator[tuple[Can
                 yield candidate, repeat
 
 
-def _unconfirmed(state: CampaignState, study: StudyPlan, arm: ArmState) -> list[int]:
+def unconfirmed(state: CampaignState, study: StudyPlan, arm: ArmState) -> list[int]:
     """Numbers of the confirm seeds, up to the next look, that the arm's choice has not had."""
     asked = {trial.spec.config["seed"] for trial in arm.trials["confirm"]}
     wanted = state.plan.confirm_seeds[: state.wanted_seeds(study.id)]

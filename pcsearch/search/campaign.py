@@ -9,35 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Literal
 
-from pcsearch.search import budget, configs, money
-from pcsearch.search.arm_state import ArmState
-from pcsearch.search.asking import (
-    finalists_over,
-    look_due,
-    next_step,
-    nothing_left,
-    search_over,
-    trial_of,
-)
-from pcsearch.search.failing import hopeless, why_nothing
-from pcsearch.search.finalists import candidates
+from pcsearch.search import budget, money
+from pcsearch.search.asking import look_due, next_step, nothing_left, trial_of
+from pcsearch.search.decisions import choice_of, decide, hopeless_because, may_begin_again
 from pcsearch.search.journal import Event, Journal
-from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
-from pcsearch.search.ranges import searched_space
-from pcsearch.search.selection import choose
+from pcsearch.search.plan import Plan, StudyPlan
 from pcsearch.search.state import CampaignState, Status
 from pcsearch.search.trial import Loss, Trial, TrialSpec
 from pcsearch.search.verdict import look_at
 from pcsearch.search.warmth import written
-
-Decision = Literal["continue", "prune", "complete"]
-RETRIES = 2
-"""How often a trial whose worker died or hung is begun again from its last checkpoint."""
-
-LOST_NODES = 10
-"""How many nodes a trial may lose one after the other without a new epoch in between."""
 
 
 class Campaign:
@@ -143,7 +124,7 @@ class Campaign:
         if any(not math.isfinite(metric) for metric in (test or {}).values()):
             self.diverge(trial_id, f"the test metrics are not finite after epoch {epoch}")
             return False
-        decision = self._decide(trial, epoch, value)
+        decision = decide(self.state, trial, epoch, value)
         event: Event = {"event": "epoch", "trial": trial_id, "epoch": epoch, "value": value}
         event |= {"decision": decision, "seconds": seconds, "metrics": dict(metrics)}
         if test is not None:
@@ -181,13 +162,7 @@ class Campaign:
         trial = self.state.trials[trial_id]
         if trial.state != "RUNNING":
             return
-        if kind == "memory":
-            again = trial.comparable
-        elif kind == "node":
-            again = trial.lost_nodes < LOST_NODES
-        else:
-            again = trial.retries < RETRIES
-        if again:
+        if may_begin_again(trial, kind):
             self._record({"event": "retried", "trial": trial_id, "reason": reason, "kind": kind})
             self._handed_out.discard(trial_id)
             self._settle(trial.spec.study)
@@ -233,12 +208,9 @@ class Campaign:
             state = self.state.arms[study_id, arm.name]
             if state.choice is not None or state.given_up is not None:
                 continue
-            if arm.borrows is not None:
-                self._borrow(study, arm)
-            elif search_over(self.state, (study, arm, state)) and finalists_over(
-                self.state, (study, arm, state)
-            ):
-                self._choose(study, arm, state)
+            choice = choice_of(self.state, study, arm)
+            if choice is not None:
+                self._record(choice)
         if look_due(self.state, study):
             self._record(look_at(self.state, study))
 
@@ -268,24 +240,6 @@ class Campaign:
         event: Event = {"event": "repeated", "trial": trial.spec.trial, "epoch": epoch}
         self._record({**event, "seconds": seconds, "same": same})
 
-    def _decide(self, trial: Trial, epoch: int, value: float | None) -> Decision:
-        if epoch >= trial.spec.epochs:
-            return "complete"
-        if trial.spec.phase != "search" or value is None:
-            return "continue"
-        arm = self.state.arms[trial.spec.study, trial.spec.arm]
-        if arm.ladder.would_continue(epoch, value) or self._is_needed(trial, arm):
-            return "continue"
-        return "prune"
-
-    def _is_needed(self, trial: Trial, arm: ArmState) -> bool:
-        """Whether too few trials would be trained to the end if this one were stopped."""
-        planned = self.plan.study(trial.spec.study).arm(trial.spec.arm).trials
-        asked = len(arm.trials["search"])
-        open_ = 0 if self.state.search_closed is not None else max(0, planned - asked)
-        others = arm.running("search") - 1
-        return arm.complete + open_ + others < min(self.plan.full_trainings, planned)
-
     def _asked(self, decoded: Collection[str]) -> TrialSpec | None:
         step = next_step(self.state, decoded, timed=self.width > 1)
         if step is None:
@@ -307,7 +261,7 @@ class Campaign:
     def _give_up_hopeless(self, study: StudyPlan) -> None:
         """End the search of a study whose trials all fail for the same reason."""
         arms = [self.state.arms[study.id, arm.name] for arm in study.arms]
-        reason = hopeless(arms)
+        reason = hopeless_because(self.state, study)
         for arm, state in zip(study.arms, arms, strict=True):
             if reason is not None and state.choice is None and state.given_up is None:
                 place = {"study": study.id, "arm": arm.name}
@@ -316,23 +270,3 @@ class Campaign:
             return
         for name in [n for n, t in self.state.live.items() if t.spec.study == study.id]:
             self._record({"event": "failed", "trial": name, "error": "its study was given up"})
-
-    def _choose(self, study: StudyPlan, arm: ArmPlan, state: ArmState) -> None:
-        retrains = self.plan.finalist_configs and self.plan.finalist_repeats
-        retrained = candidates(self.state, study, arm) if retrains else None
-        choice = choose(arm, state, retrained, searched_space(self.state, study, arm))
-        place = {"study": study.id, "arm": arm.name}
-        if choice is None:
-            self._record({"event": "given_up", **place, "reason": why_nothing(state)})
-        else:
-            self._record({"event": "chosen", **place, **vars(choice)})
-
-    def _borrow(self, study: StudyPlan, arm: ArmPlan) -> None:
-        lender = self.state.arms[study.id, arm.borrows or ""]
-        place = {"study": study.id, "arm": arm.name}
-        if lender.given_up is not None:
-            self._record({"event": "given_up", **place, "reason": lender.given_up})
-        elif lender.choice is not None:
-            config = configs.without_regulariser(lender.choice.config)
-            choice = {"config": config, "source": lender.choice.source, "edge": None, "edges": {}}
-            self._record({"event": "chosen", **place, **choice, "score": None, "values": ()})

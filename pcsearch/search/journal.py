@@ -1,7 +1,8 @@
 """The campaign's journal: one JSON object a line, appended and fsynced before it takes effect.
 
 The journal is the only record of a campaign. Its writer is the driver alone; readers may look at
-any time. A last line torn by a crash is not an event yet and is cut off by the next writer.
+any time. A last line torn by a crash is not an event yet and is cut off by the next writer. Every
+line is sealed over those before it, see `lines.py`.
 """
 
 from __future__ import annotations
@@ -9,19 +10,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from pcsearch.errors import UserError
 from pcsearch.regular_files import open_regular, open_to_append
 from pcsearch.search.events import Event, NewerError, check_event
 from pcsearch.search.history import History
+from pcsearch.search.lines import LINE_BYTES, Chain, encode, parse_line, sealed
 
 __all__ = [
+    "LINE_BYTES",
+    "Chain",
     "Event",
     "FileJournal",
     "Journal",
@@ -31,10 +34,6 @@ __all__ = [
     "read_events",
 ]
 
-LINE_BYTES = 8_000_000
-"""No event is longer: that of the largest plan is a tenth of it."""
-
-_LONGEST_INTEGER = 30
 _TAIL_BYTES = 2**16
 
 
@@ -68,6 +67,7 @@ class FileJournal:
         try:
             self._end = _whole_bytes(self._descriptor)
             self._cut()
+            self._head = _head_of(path)
             _sync_folder(path.parent)
         except BaseException:
             self.close()
@@ -82,8 +82,7 @@ class FileJournal:
         """
         if self._torn:
             raise OSError(errno.EIO, "ends in half an event, so no more is written", str(self.path))
-        # "?" for what no text holds: half a character from a file name that is not UTF-8
-        line = encode(event).encode(errors="replace") + b"\n"
+        line, head = sealed(event, self._head)
         try:
             self._write(line)
         except BaseException:  # a signal may come between two parts of a line, too
@@ -93,6 +92,7 @@ class FileJournal:
                 self._torn = False
             raise
         self._end += len(line)
+        self._head = head
 
     def _write(self, line: bytes) -> None:
         try:
@@ -126,19 +126,20 @@ class FileJournal:
         self.close()
 
 
-def read_events(path: Path) -> Iterator[Event]:
+def read_events(path: Path, chain: Chain | None = None) -> Iterator[Event]:
     """Yield a journal's events, each checked by itself and against those before it.
 
-    A torn last line is left out.
+    A torn last line is left out. `chain` takes note of lines whose seal does not fit; they are
+    yielded all the same, so that what the journal says can be looked at.
 
     Raises:
         UserError: the file cannot be read, or a line is not an event that could be there; with
             the line's number.
     """
-    history = History()
+    history, chain = History(), chain or Chain()
     for number, line in enumerate(_whole_lines(path), start=1):
         try:
-            event = check_event(parse_line(line))
+            event = check_event(chain.take(line))
             history.take(event)
         except NewerError as error:
             raise UserError(f"{path}:{number}: this line cannot be read: {error}") from None
@@ -151,6 +152,15 @@ def read_events(path: Path) -> Iterator[Event]:
         yield event
 
 
+def _head_of(path: Path) -> str:
+    """What the next line's seal is over; a journal without seals is read whole for it."""
+    chain = Chain()
+    for line in _whole_lines(path):
+        with contextlib.suppress(ValueError):  # its readers say what is wrong with it
+            chain.follow(line)
+    return chain.head
+
+
 def _whole_lines(path: Path) -> Iterator[bytes]:
     """Lines without their ends, one more byte than `LINE_BYTES` at most of each."""
     try:
@@ -161,66 +171,6 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
                 yield line
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def parse_line(line: bytes) -> object:
-    """What a line holds, more strictly than JSON asks for; `check_event` says if it is an event.
-
-    Raises:
-        ValueError: it is no such text, is too long, or has a key twice or a number that is none.
-    """
-    if len(line) > LINE_BYTES:
-        raise ValueError(f"it is longer than {LINE_BYTES / 1e6:g} MB")
-    try:
-        parsed = json.loads(
-            line.decode(),
-            object_pairs_hook=_unique,
-            parse_int=_integer,
-            parse_constant=_refuse_constant,
-        )
-        if b"\\u" in line:
-            json.dumps(parsed, ensure_ascii=False).encode()
-        return parsed
-    except UnicodeDecodeError:
-        raise ValueError("it is not UTF-8 text") from None
-    except UnicodeEncodeError:
-        raise ValueError("it holds half a character, which is no text") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"it is not JSON ({error.msg} at character {error.pos + 1})") from None
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("it has a key twice")
-    return found
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > _LONGEST_INTEGER:
-        raise ValueError(f"it holds a number of {len(digits)} digits")
-    return int(digits)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"it holds {name}, which is no number")
-
-
-def encode(event: Event) -> str:
-    """One line of strict JSON: a number that is not finite becomes null."""
-    return json.dumps(_finite(event), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
 
 
 def _whole_bytes(descriptor: int) -> int:

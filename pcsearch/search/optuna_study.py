@@ -7,7 +7,6 @@ process had done before, and no sampler state has to be stored.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
@@ -48,7 +47,7 @@ def propose(
     if not distributions:
         return {}
     if plan.sampler == "grid":
-        return _grid_point(arm, index)
+        return grid_point(arm, index)
     stated = plan.study(study_id)
     if index < len(stated.start_points):
         return dict(stated.start_points[index].values[arm.name])
@@ -172,13 +171,16 @@ def _distribution(key: str, space: Space) -> BaseDistribution:
     return FloatDistribution(float(space.low), float(space.high), log=space.log)
 
 
-def _grid_point(arm: ArmPlan, index: int) -> dict[str, Any]:
+def grid_point(arm: ArmPlan, index: int) -> dict[str, Any]:
     """Point `index` of the stated grid, in order; an arm with fewer points goes round again."""
     axes = [
         space.choices if space.kind == "choices" else (space.value,) for space in arm.space.values()
     ]
-    points = list(itertools.product(*(axis or () for axis in axes)))
-    return dict(zip(arm.space, points[index % len(points)], strict=True))
+    point = []
+    for axis in reversed([axis or () for axis in axes]):  # the last one turns fastest
+        index, place = divmod(index, len(axis))
+        point.append(axis[place])
+    return dict(zip(arm.space, reversed(point), strict=True))
 
 
 def _qmc_point(

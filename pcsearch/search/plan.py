@@ -24,7 +24,10 @@ from pcsearch.search.trial import Phase
 if TYPE_CHECKING:
     from pcsearch.recipe.schema import Recipe
 
-JOURNAL_SCHEMA = 1
+JOURNAL_SCHEMA = 2
+"""The format of journals that are written. Format 1 had no seals; both are read."""
+
+READABLE = (1, 2)
 LibraryVersion = Annotated[str, Field(pattern=r"^[A-Za-z0-9 .+_-]+$", max_length=100)]
 SHARED_KEYS = tuple(SHARED)
 """Hyperparameters that every arm has, in the order in which they are sampled."""

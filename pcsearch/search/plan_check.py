@@ -18,7 +18,7 @@ from pcsearch.recipe.fields import NAME, NAME_LENGTH
 from pcsearch.recipe.show import show
 from pcsearch.recipe.space import Space
 from pcsearch.search.events import LARGEST, ArmName, NewerError, StudyId, told
-from pcsearch.search.plan import JOURNAL_SCHEMA, ArmPlan, Plan, StudyPlan
+from pcsearch.search.plan import JOURNAL_SCHEMA, READABLE, ArmPlan, Plan, StudyPlan
 
 METRICS = ("top1", "mean_class_top1")
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -33,9 +33,9 @@ def read_plan(raw: Mapping[str, Any]) -> Plan:
         ValueError: with one line that says what is wrong with it.
     """
     written = raw.get("schema_version", JOURNAL_SCHEMA)
-    if written != JOURNAL_SCHEMA or isinstance(written, bool):
+    if written not in READABLE or isinstance(written, bool):
         raise NewerError(
-            f"the journal has format {show(written)}, but this version reads format "
+            f"the journal has format {show(written)}, but this version reads formats up to "
             f"{JOURNAL_SCHEMA}"
         )
     try:

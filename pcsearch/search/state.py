@@ -6,7 +6,7 @@ reader of the run folder all see the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,7 +14,8 @@ from pcsearch.errors import UserError
 from pcsearch.search.arm_state import ArmState, Choice
 from pcsearch.search.asha import Ladder, Noise
 from pcsearch.search.journal import Event
-from pcsearch.search.plan import JOURNAL_SCHEMA, Plan
+from pcsearch.search.lines import Mismatch
+from pcsearch.search.plan import JOURNAL_SCHEMA, READABLE, Plan
 from pcsearch.search.trial import UNTRAINED, EpochResult, Loss, Trial, TrialSpec, TrialState
 
 Status = Literal["running", "complete", "interrupted", "failed"]
@@ -91,6 +92,10 @@ class CampaignState:
         """How often the campaign was gone on with."""
         self.recipe: str | None = None
         """The recipe's text where it was changed when the campaign was gone on with."""
+        self.mismatches: tuple[Mismatch, ...] = ()
+        """What in its journal does not agree, by line; see `audit.py`."""
+        self.unsealed: int = 0
+        """How many of its journal's first lines carry no seal."""
 
     def apply(self, event: Event) -> None:
         """Fold one event in."""
@@ -260,8 +265,10 @@ def _budget(plan: Plan) -> tuple[float | None, ...]:
     return (plan.budget_seconds, plan.budget_cost, plan.price_per_node_hour)
 
 
-def replay(events: Iterable[Event]) -> CampaignState:
-    """Fold a whole journal.
+def replay(
+    events: Iterable[Event], look: Callable[[CampaignState, Event], None] | None = None
+) -> CampaignState:
+    """Fold a whole journal; `look` sees every event but the first before it changes the state.
 
     Raises:
         UserError: the journal is empty or was written by another version of its format.
@@ -271,12 +278,14 @@ def replay(events: Iterable[Event]) -> CampaignState:
     if first is None or first["event"] != "campaign":
         raise UserError("the journal does not begin with its campaign; nothing was started")
     written = first["plan"].get("schema_version")
-    if written != JOURNAL_SCHEMA:
+    if written not in READABLE:
         raise UserError(
-            f"the journal has format {written}, but this version reads format {JOURNAL_SCHEMA}; "
-            "read it with the version that environment.json names"
+            f"the journal has format {written}, but this version reads formats up to "
+            f"{JOURNAL_SCHEMA}; read it with the version that environment.json names"
         )
     state = CampaignState(Plan.model_validate(first["plan"]))
     for event in stream:
+        if look is not None:
+            look(state, event)
         state.apply(event)
     return state

@@ -131,7 +131,7 @@ def simulations(
     """
     loaded = load_recipes([*sources, *options.overrides], (), images)
     recipes, earlier = all_earlier_runs(loaded, runs)
-    recorded = None if options.curves is None else find_run(options.curves, runs).state()
+    recorded = None if options.curves is None else find_run(options.curves, runs).trusted_state()
     models = [options.model(recipe) for recipe in recipes]
     return [
         _simulated(recipe, model, options, recorded, observer, priors)

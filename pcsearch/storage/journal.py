@@ -16,9 +16,17 @@ from typing import Self
 from pcsearch.errors import PcsearchError, UserError
 from pcsearch.search.events import Event, NewerError, check_event
 from pcsearch.search.history import History
-from pcsearch.search.journal import encode
+from pcsearch.search.lines import Chain, sealed
 from pcsearch.storage.base import Storage, TakenOverError
-from pcsearch.storage.segments import FOLDER, Segment, chain, parse, present, read_all
+from pcsearch.storage.segments import (
+    FOLDER,
+    Segment,
+    chain,
+    head_of,
+    parse,
+    present,
+    read_all,
+)
 
 COMPACT_ABOVE = 1000
 """Files of one event beyond which opening a journal compacts them first."""
@@ -26,15 +34,17 @@ COMPACT_ABOVE = 1000
 _log = logging.getLogger(__name__)
 
 
-def read_segments(storage: Storage) -> list[Event]:
+def read_segments(storage: Storage, seals: Chain | None = None) -> list[Event]:
     """A journal's events in order, also while it is written; none where there is no journal.
+
+    `seals` takes note of lines whose seal does not fit, see `read_events`.
 
     Raises:
         UserError: a segment is missing or damaged, or holds an event that no campaign writes, or
             not there; file and line are named.
     """
     history, events = History(), []
-    for where, event in stored_events(storage):
+    for where, event in stored_events(storage, seals):
         try:
             history.take(check_event(event))
         except NewerError as error:
@@ -47,7 +57,7 @@ def read_segments(storage: Storage) -> list[Event]:
     return events
 
 
-def stored_events(storage: Storage) -> list[tuple[str, Event]]:
+def stored_events(storage: Storage, seals: Chain | None = None) -> list[tuple[str, Event]]:
     """What the segments hold, in order, each with its file and line; of any kind and content.
 
     Raises:
@@ -58,7 +68,8 @@ def stored_events(storage: Storage) -> list[tuple[str, Event]]:
             contents = read_all(storage, chain(storage))
         except FileNotFoundError:  # compacted between the list and the reading
             continue
-        return [line for one in contents for line in parse(storage, one, contents[one])]
+        seals = seals or Chain()
+        return [line for one in contents for line in parse(storage, one, contents[one], seals)]
     raise UserError(f"{storage.url}/{FOLDER}: segments vanish while they are read")
 
 
@@ -89,8 +100,15 @@ class SegmentJournal:
             )
         if sum(not segment.is_compacted for segment in segments) > compact_above:
             compact(storage)
+            segments = chain(storage)
+        try:
+            self._head = head_of(storage, segments)
+        except FileNotFoundError as error:
+            raise PcsearchError(
+                f"{storage.url}/{FOLDER} is compacted by another process"
+            ) from error
         self._next = there + 1
-        self._begun = (0, b"")  # the number and the content that were written last, or nearly
+        self._begun = (0, b"", "")  # what was written last, or nearly: number, content, seal
         self._failed: PcsearchError | None = None
         self._ended = False
 
@@ -106,9 +124,8 @@ class SegmentJournal:
             raise self._failed
         try:
             if self._begun[0] == self._next:  # the last call was cut off, by Ctrl-C maybe
-                self._write(self._begun[1])
-            # "?" for half a character, which no text holds
-            self._write(encode(event).encode(errors="replace") + b"\n")
+                self._write(*self._begun[1:])
+            self._write(*sealed(event, self._head))
         except PcsearchError as error:
             self._failed = error
             raise
@@ -134,11 +151,11 @@ class SegmentJournal:
     ) -> None:
         self.close()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, head: str) -> None:
         number = self._next
         name = Segment(number, number).name
-        again = self._begun == (number, data)
-        self._begun = (number, data)
+        again = self._begun == (number, data, head)
+        self._begun = (number, data, head)
         # Another driver begins by an event that names it, so what is equal is our own.
         if not self._storage.create(name, data) and not (
             again and self._storage.read(name) == data
@@ -147,7 +164,7 @@ class SegmentJournal:
                 f"another process goes on with this campaign: it has written {self._storage.url}/"
                 f"{name}; this one stops"
             )
-        self._next = number + 1
+        self._next, self._head = number + 1, head
 
 
 def compact(storage: Storage) -> None:

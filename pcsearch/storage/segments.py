@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pcsearch.errors import UserError
 from pcsearch.search.events import Event
-from pcsearch.search.journal import parse_line
+from pcsearch.search.lines import Chain
 from pcsearch.storage.base import Storage
 
 FOLDER = "journal"
@@ -70,8 +70,12 @@ def read_all(storage: Storage, segments: Sequence[Segment]) -> dict[Segment, byt
         return dict(zip(segments, pool.map(storage.read, names), strict=True))
 
 
-def parse(storage: Storage, segment: Segment, content: bytes) -> list[tuple[str, Event]]:
+def parse(
+    storage: Storage, segment: Segment, content: bytes, chain: Chain | None = None
+) -> list[tuple[str, Event]]:
     """The events of a segment, a line each, with that line's place.
+
+    `chain` follows the lines, see `Chain`; of one segment alone no seal can be judged.
 
     Raises:
         UserError: it is damaged; the message names the file and the line.
@@ -81,12 +85,13 @@ def parse(storage: Storage, segment: Segment, content: bytes) -> list[tuple[str,
     if not lines or rest:
         raise UserError(f"{path}:{len(lines) + 1}: the file is cut short; the journal is damaged")
     places = [f"{path}:{number}" for number in range(1, len(lines) + 1)]
-    return [(where, _event(line, where)) for where, line in zip(places, lines, strict=True)]
+    chain = chain or Chain()
+    return [(where, _event(line, where, chain)) for where, line in zip(places, lines, strict=True)]
 
 
-def _event(line: bytes, where: str) -> Event:
+def _event(line: bytes, where: str, chain: Chain) -> Event:
     try:
-        event = parse_line(line)
+        event = chain.take(line)
     except ValueError as error:
         raise UserError(
             f"{where}: this line is not an event: {error}; the journal is damaged"
@@ -94,3 +99,20 @@ def _event(line: bytes, where: str) -> Event:
     if not isinstance(event, dict) or "event" not in event:
         raise UserError(f"{where}: this line is not an event; the journal is damaged")
     return event
+
+
+def head_of(storage: Storage, segments: Sequence[Segment]) -> str:
+    """What the seal of the line after these segments is over; "" after none.
+
+    Raises:
+        UserError: one is damaged.
+        FileNotFoundError: one was removed meanwhile.
+    """
+    chain = Chain()
+    for one in segments[-1:]:
+        parse(storage, one, storage.read(one.name), chain)
+    if chain.lines and chain.sealed_from is None:  # then the seal is over all that is there
+        chain = Chain()
+        for one, content in read_all(storage, segments).items():
+            parse(storage, one, content, chain)
+    return chain.head

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,8 @@ _FORMAT = {"format": "pt"}  # what other tools look for in a safetensors file of
 def save_weights(path: Path, backbone: Backbone, metadata: Mapping[str, Any]) -> None:
     """Write the network's state dict to `path` as safetensors, atomically.
 
-    Each value of `metadata` (class names, preprocessing, λ, ...) is stored as JSON under its key,
+    The same network and metadata give the same bytes, in every process. Each value of `metadata`
+    (class names, preprocessing, λ, ...) is stored as JSON under its key,
     so it must be what JSON can hold. Tensors that share memory are written once each. The file can
     be given as a backbone's weights.
 
@@ -35,5 +37,20 @@ def save_weights(path: Path, backbone: Backbone, metadata: Mapping[str, Any]) ->
         name: tensor.detach().cpu().contiguous().clone()
         for name, tensor in backbone.module.state_dict().items()
     }
+    content = _in_order(save(tensors, metadata={**texts, **_FORMAT}))
     with replacing(path) as written:
-        written.write_bytes(save(tensors, metadata={**texts, **_FORMAT}))  # save_file makes it 0600
+        written.write_bytes(content)  # save_file makes it 0600
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same file with its metadata sorted: safetensors writes them in another order each time.
+
+    A file begins with the length of its header (8 bytes, little-endian), a JSON object that spaces
+    fill up to a multiple of 8 bytes. Offsets of tensors count from the header's end.
+    """
+    end = 8 + struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + content[end:]

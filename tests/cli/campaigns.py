@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pcsearch.recipe.space import Space
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.journal import Event, Journal, MemoryJournal
-from pcsearch.search.plan import ArmPlan, ImageCounts, Plan, StudyPlan
+from pcsearch.search.plan import ArmPlan, ImageCounts, Plan, StudyPlan, confirm_seeds
 from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import TrialSpec
 
@@ -71,7 +71,7 @@ def plan(
         seed=0,
         finalist_configs=finalists[0],
         finalist_repeats=finalists[1],
-        confirm_seeds=tuple(range(1, seeds + 1)),
+        confirm_seeds=confirm_seeds(0, seeds),
         confirm_epochs=9,
         budget_seconds=budget_seconds,
     )

@@ -58,7 +58,9 @@ def test_summary_of_a_run_by_name_by_folder_and_of_the_latest(command: Command) 
     code, out, _ = command("summary", "first", "--json")
     assert code == 0
     content = json.loads(out)
-    assert set(content) == {"campaign", "status", "studies", "interruptions", "notes"}
+    expected = {"campaign", "status", "studies", "interruptions", "notes"}
+    assert set(content) == expected | {"mismatches", "unsealed_lines"}
+    assert (content["mismatches"], content["unsealed_lines"]) == ([], 0)
     assert content["status"] == "complete"
     assert [study["backbone"] for study in content["studies"]] == ["compact_cnn"] * 2
     assert json.loads(command("summary", "runs/first", "--json")[1]) == content
@@ -95,6 +97,7 @@ def test_trials_as_json_lines(command: Command) -> None:
     assert len(rows) == sum(row["state"] in ("COMPLETE", "PRUNED") for row in rows)
     expected = {"trial", "study", "phase", "arm", "state", "config", "epochs", "seconds", "error"}
     expected |= {"attempts", "repeated_epochs", "comparable", "set_aside", "test", "test_value"}
+    expected |= {"mismatches"}
     assert all(set(row) == expected for row in rows)
     confirm = next(row for row in rows if row["phase"] == "confirm")
     assert confirm["epochs"][0] == [1, None]
@@ -231,3 +234,51 @@ def test_runs_ls_without_runs(command: Command) -> None:
     assert out.startswith("there are no runs under elsewhere; start one with: ")
     assert out.endswith("pcsearch tune quickstart --runs elsewhere\n")
     assert command("runs", "ls", "--json")[1] == "[]\n"
+
+
+def edit_journal(name: str, kind: str, **values: object) -> int:
+    """Change the first event of a kind, as an editor would; the number of its line."""
+    path = Path("runs") / name / "journal.jsonl"
+    lines = path.read_text().splitlines()
+    number = next(n for n, line in enumerate(lines) if f'"event":"{kind}"' in line)
+    lines[number] = json.dumps(json.loads(lines[number]) | values)
+    path.write_text("\n".join([*lines, ""]))
+    return number + 1
+
+
+def test_a_journal_that_was_edited_is_shown_with_what_does_not_agree(command: Command) -> None:
+    write_run("first", plan(), status="complete")
+    before = command("summary", "first")[1]
+    assert "AGREE" not in before
+    line = edit_journal("first", "epoch", value=99.9)
+    code, out, _ = command("summary", "first")
+    told = " ".join(out.split())
+    assert code == 0
+    assert "THE JOURNAL DOES NOT AGREE WITH ITSELF" in told
+    assert f"Line {line} of the journal (digits/compact_cnn/control/search-000): its seal" in told
+    content = json.loads(command("summary", "first", "--json")[1])
+    assert content["mismatches"][0]["line"] == line
+    assert content["mismatches"][0]["trial"] == "digits/compact_cnn/control/search-000"
+    code, out, err = command("trials", "first", "--json")
+    rows = [json.loads(row) for row in out.splitlines()]
+    assert {"line": line} == {"line": rows[0]["mismatches"][0]["line"]}
+    assert "DOES NOT AGREE" in err
+    assert "DOES NOT AGREE" in command("trials", "first")[1]
+    assert "journal disagrees in" in " ".join(command("runs", "ls")[1].split())
+    (listed,) = json.loads(command("runs", "ls", "--json")[1])
+    assert listed["mismatches"] == len(content["mismatches"])
+    assert command("report", "first")[0] == 0
+    assert "DOES NOT AGREE" in Path("runs/first/report.html").read_text()
+
+
+def test_a_journal_that_was_edited_is_not_resumed(command: Command) -> None:
+    write_run("first", plan(), until=9)
+    line = edit_journal("first", "asked", t=1.5)
+    before = Path("runs/first/journal.jsonl").read_bytes()
+    code, out, err = command("resume", "first")
+    assert code == 2
+    assert f"line {line} of the journal (digits/compact_cnn/control/search-000): its seal" in err
+    assert line == 2
+    assert "or keep its first line to go on from there" in err
+    assert "Traceback" not in out + err
+    assert Path("runs/first/journal.jsonl").read_bytes() == before

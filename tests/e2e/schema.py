@@ -105,6 +105,11 @@ SUMMARY = exactly(
             }
         ),
         "notes": {"type": "array", "items": TEXT},
+        "mismatches": {
+            "type": "array",
+            "items": exactly({"line": COUNT, "trial": or_null(TEXT), "what": TEXT}),
+        },
+        "unsealed_lines": COUNT,
     }
 )
 
@@ -131,5 +136,6 @@ TRIAL = exactly(
         "repeated_epochs": COUNT,
         "comparable": {"type": "boolean"},
         "set_aside": {"type": "boolean"},
+        "mismatches": {"type": "array", "items": exactly({"line": COUNT, "what": TEXT})},
     }
 )

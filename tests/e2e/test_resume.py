@@ -26,6 +26,7 @@ from tests.e2e.cli import (
     wait_for,
     workers,
 )
+from tests.search.journals import write_events
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -90,6 +91,8 @@ def test_ctrl_c_loses_at_most_the_running_epoch_and_says_how_to_go_on(
     events = pcsearch.events("run")
     assert history(events) == history(whole.events("run"))
     assert len(epoch_events(events)) > before
+    weights = "runs/run/weights/digits.compact_cnn.pc.safetensors"
+    assert (pcsearch.folder / weights).read_bytes() == (whole.folder / weights).read_bytes()
     assert "The campaign was resumed" in result.out
     summary, expected = pcsearch.summary("run"), whole.summary("run")
     for study in (*summary["studies"], *expected["studies"]):
@@ -106,8 +109,10 @@ def test_another_optuna_is_told_of(pcsearch: CommandLine) -> None:
     process.send_signal(signal.SIGINT)
     assert ended(process).code == 130
     journal = pcsearch.folder / "runs/run/journal.jsonl"
-    now = pcsearch.events("run")[0]["plan"]["sampler_version"]
-    journal.write_text(journal.read_text().replace(now, "optuna 4.5.0", 1))
+    events = pcsearch.events("run")
+    now = events[0]["plan"]["sampler_version"]
+    events[0]["plan"]["sampler_version"] = "optuna 4.5.0"
+    write_events(journal, events)
     process = pcsearch.start("resume", "run", "--plain")
     wait_for(lambda: attempts(pcsearch.events("run")), process)
     process.send_signal(signal.SIGINT)
@@ -115,6 +120,32 @@ def test_another_optuna_is_told_of(pcsearch: CommandLine) -> None:
     assert f"began with optuna 4.5.0, and {now} proposes" in result.out + result.err
     resumed = next(e for e in pcsearch.events("run") if e["event"] == "resumed")
     assert resumed["sampler_version"] == now
+
+
+def test_what_was_edited_by_hand_is_not_resumed(pcsearch: CommandLine, whole: CommandLine) -> None:
+    run = pcsearch.folder / "runs/run"
+    shutil.copytree(whole.folder / "runs/run", run)
+    journal, recipe = run / "journal.jsonl", run / "recipe.yaml"
+    lines, stated = journal.read_text().splitlines(keepends=True)[:9], recipe.read_text()
+    journal.write_text("".join(lines))
+    recipe.write_text(stated.replace("\n  seed: 0\n", "\n  seed: 5\n", 1))
+    result = pcsearch.run("resume", "run")
+    assert result.code == 2, result
+    assert "recipe.yaml and the journal of this run differ in seed" in result.err
+    recipe.write_text(stated)
+    number = next(n for n, line in enumerate(lines) if '"event":"epoch"' in line)
+    event = json.loads(lines[number])
+    lines[number] = json.dumps(event | {"value": event["value"] + 20}) + "\n"
+    journal.write_text("".join(lines))
+    result = pcsearch.run("resume", "run")
+    assert result.code == 2, result
+    assert f"line {number + 1} of the journal ({event['trial']}): " in result.err
+    assert "Traceback" not in result.err
+    assert journal.read_text() == "".join(lines)
+    told = pcsearch.summary("run")["mismatches"]
+    assert {"its seal does not fit: it was changed, or one before it is gone",
+            f"epoch 1 has the value {event['value'] + 20}, but its val_top1 is {event['value']}",
+            } <= {one["what"] for one in told if one["line"] == number + 1}  # fmt: skip
 
 
 def test_nothing_is_left_to_do_of_a_campaign_that_ended(whole: CommandLine) -> None:

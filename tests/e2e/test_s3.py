@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pcsearch.search.lines import sealed
 from pcsearch.storage import Storage, open_storage
 from pcsearch.storage.journal import read_segments
 from tests.e2e.cli import CommandLine, ended, epoch_events, wait_for
@@ -137,7 +138,8 @@ def test_a_driver_that_wakes_up_after_another_took_over_stops(
     time.sleep(1)  # it has read the journal, and starts Ray: what was under way arrives now
     before = events(run)
     late = [event for event in whole.events("run") if history([event])][len(history(before))]
-    assert run.create(f"journal/{len(before) + 1:08}.jsonl", json.dumps(late).encode() + b"\n")
+    head = json.loads(run.read(f"journal/{len(before):08}.jsonl"))["seal"]
+    assert run.create(f"journal/{len(before) + 1:08}.jsonl", sealed(late, head)[0])
     wait_for(lambda: attempts(events(run)), process)
     assert events(run)[len(before) + 1]["event"] == "resumed"
     asleep.send_signal(signal.SIGCONT)

@@ -56,6 +56,15 @@ def test_a_folder_is_found_though_runs_lie_in_a_store(tmp_path: Path) -> None:
     assert found.search.prior == (str(path),)
 
 
+def test_a_run_whose_journal_was_edited_gives_no_start_points(tmp_path: Path) -> None:
+    path = a_run(tmp_path) / "journal.jsonl"
+    path.write_text(path.read_text().replace('"seconds":1.0', '"seconds":2.0', 1))
+    with pytest.raises(
+        UserError, match=r"search\.prior: .*first: line \d+ .* its seal does not fit"
+    ):
+        with_earlier_runs(recipe(path.parent), tmp_path)
+
+
 def test_every_run_that_is_not_there_is_named(tmp_path: Path) -> None:
     a_run(tmp_path)
     with new_run(tmp_path, "empty", "name: demo\n", {}):

@@ -113,6 +113,11 @@ SUMMARY = closed(
             }
         ),
         "notes": {"type": "array", "items": TEXT},
+        "mismatches": {
+            "type": "array",
+            "items": closed({"line": COUNT, "trial": {"type": ["string", "null"]}, "what": TEXT}),
+        },
+        "unsealed_lines": COUNT,
     }
 )
 ROW = closed(
@@ -133,6 +138,7 @@ ROW = closed(
         "repeated_epochs": COUNT,
         "comparable": {"type": "boolean"},
         "set_aside": {"type": "boolean"},
+        "mismatches": {"type": "array", "items": closed({"line": COUNT, "what": TEXT})},
         "test": {"oneOf": [{"type": "null"}, {"type": "object"}]},
         "test_value": {"type": ["number", "null"]},
     }

@@ -11,12 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcsearch.cli.progress import snapshot
+from pcsearch.errors import UserError
+from pcsearch.recipe.space import Space
 from pcsearch.results.notes import notes
 from pcsearch.results.objects import StudySummary
 from pcsearch.results.summary import summarise
+from pcsearch.resuming import _check_recipe
 from pcsearch.search.asking import nothing_left
 from pcsearch.search.budget import certain
-from pcsearch.search.campaign import LOST_NODES, RETRIES, Campaign
+from pcsearch.search.campaign import Campaign
+from pcsearch.search.decisions import LOST_NODES, RETRIES
 from pcsearch.search.history import History
 from pcsearch.search.journal import Event, MemoryJournal
 from pcsearch.search.plan import Plan, confirm_seeds
@@ -502,3 +506,29 @@ def test_a_journal_that_lost_its_last_lines_goes_on(keep: int) -> None:
     cut = gone_on(whole, keep=keep)
     assert Machine().work(cut)
     assert history(cut) == history(whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"seed": 7}, r"differ in seed: .* \(7 in the recipe, 0 in the journal\)"),
+        ({"reduction_factor": 2}, "differ in reduction_factor"),
+        ({"space": {"lr": Space.between(0.01, 3.0, log=True)}},
+         r"the range of lr of control: .*high: 3.*in the recipe, .*high: 0\.3.* in the journal"),
+        ({"fixed": {"weight_decay": 0.5, "batch_size": 32}}, "what is fixed of control"),
+    ],
+)  # fmt: skip
+def test_a_recipe_that_was_edited_beside_its_journal_is_told(
+    change: dict[str, Any], told: str
+) -> None:
+    plan = make_plan()
+    _check_recipe(plan, plan)
+    wider = control_arm(trials=40), pc_arm(trials=40)
+    _check_recipe(plan, make_plan(studies=(study_plan(arms=wider),), startup_trials=9))
+    of_arm = {key: change[key] for key in change if key in ("space", "fixed")}
+    arms = (control_arm(**of_arm), pc_arm())
+    changes = {} if of_arm else change
+    edited = make_plan(studies=(study_plan(arms=arms),), **changes)
+    with pytest.raises(UserError, match=told):
+        _check_recipe(plan, edited)
+    _check_recipe(plan.model_copy(update={"schema_version": 1}), edited)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from pcsearch.errors import UserError
-from pcsearch.search.journal import FileJournal, encode, read_events
+from pcsearch.search.journal import FileJournal, read_events
+from pcsearch.search.lines import sealed
 
 
 def a_pipe(path: Path) -> None:
@@ -119,7 +120,7 @@ def test_a_line_that_was_written_in_part_is_taken_back(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     command = [sys.executable, "-c", LIMITED, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == f"True {len(encode({'event': 'a', 'number': 0})) + 1}\n"
+    assert done.stdout == f"True {len(sealed({'event': 'a', 'number': 0}, '')[0])}\n"
     assert numbers(path) == [0, 1]
 
 

@@ -13,7 +13,7 @@ import pytest
 from pcsearch.errors import PcsearchError, UserError
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.events import Event
-from pcsearch.search.journal import FileJournal, read_events
+from pcsearch.search.journal import Chain, FileJournal, read_events
 from pcsearch.search.state import replay
 from pcsearch.storage import Storage, TakenOverError
 from pcsearch.storage.journal import SegmentJournal, read_segments, stored_events
@@ -196,6 +196,35 @@ def test_an_append_that_was_interrupted_is_settled_by_the_next(tmp_path: Path, w
     storage.armed = False
     journal.append({"event": "ended"})
     assert stored(storage) == [*numbered(range(3)), {"event": "ended"}]
+
+
+def test_seals_go_on_from_driver_to_driver_and_through_compaction(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    for driver in range(3):
+        with SegmentJournal(storage, compact_above=4) as journal:
+            fill(journal, range(3 * driver, 3 * driver + 3))
+    chain = Chain()
+    assert [event for _, event in stored_events(storage, chain)] == numbered(range(9))
+    assert (chain.lines, chain.sealed_from, chain.mismatches) == (9, 1, [])
+    late = "journal/00000009.jsonl"
+    storage.write(late, storage.read(late).replace(b'"epoch":8', b'"epoch":7'))
+    chain = Chain()
+    stored_events(storage, chain)
+    assert [one.line for one in chain.mismatches] == [9]
+
+
+def test_a_journal_without_seals_is_sealed_from_where_the_next_driver_goes_on(
+    tmp_path: Path,
+) -> None:
+    storage = LocalStorage(tmp_path)
+    for number in (1, 2, 3):
+        event = b'{"event":"epoch","epoch":%d}\n' % (number - 1)
+        storage.write(f"journal/{number:08d}.jsonl", event)
+    with SegmentJournal(storage) as journal:
+        fill(journal, range(3, 5))
+    chain = Chain()
+    assert [event for _, event in stored_events(storage, chain)] == numbered(range(5))
+    assert (chain.sealed_from, chain.mismatches) == (4, [])
 
 
 _DRIVER = """

@@ -33,6 +33,20 @@ def test_round_trip(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["best.safetensors"]
 
 
+def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
+    """In every process: safetensors alone orders six keys at random, so that eight agree never."""
+    metadata = {"dataset": "Häher\n", "backbone": "b", "trial": "t", "config": {"lr": 0.1}, "z": 1}
+    path = tmp_path / "w.safetensors"
+    contents = set()
+    for _ in range(8):
+        save_weights(path, perceptron(norm=True), metadata)  # type: ignore[arg-type]
+        contents.add(path.read_bytes())
+    assert len(contents) == 1
+    with safe_open(path, framework="pt") as stored:
+        assert list(json.loads(stored.metadata()["config"])) == ["lr"]
+    assert same(read_state_dict(path), state(perceptron(norm=True)))
+
+
 def test_readable_by_other_tools(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_weights(path, perceptron(), {"class_names": ["a"]})  # type: ignore[arg-type]

@@ -1,0 +1,89 @@
+"""What a campaign decides, as functions of its state alone: stop or continue, retry, choose.
+
+The campaign decides by them before it writes an event, and `audit.py` decides again when a journal
+is read. A change of what they answer makes journals of before disagree: raise `JOURNAL_SCHEMA` with
+it, and let the audit pass over what earlier formats decided.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pcsearch.search import configs
+from pcsearch.search.arm_state import ArmState
+from pcsearch.search.asking import finalists_over, search_over
+from pcsearch.search.failing import hopeless, why_nothing
+from pcsearch.search.finalists import candidates
+from pcsearch.search.plan import ArmPlan, StudyPlan
+from pcsearch.search.ranges import searched_space
+from pcsearch.search.selection import choose
+from pcsearch.search.state import CampaignState
+from pcsearch.search.trial import Loss, Trial
+
+Decision = Literal["continue", "prune", "complete"]
+RETRIES = 2
+"""How often a trial whose worker died or hung is begun again from its last checkpoint."""
+
+LOST_NODES = 10
+"""How many nodes a trial may lose one after the other without a new epoch in between."""
+
+
+def decide(state: CampaignState, trial: Trial, epoch: int, value: float | None) -> Decision:
+    """Whether a trial goes on after `epoch` epochs; `value` is its metric, in percent."""
+    if epoch >= trial.spec.epochs:
+        return "complete"
+    if trial.spec.phase != "search" or value is None:
+        return "continue"
+    arm = state.arms[trial.spec.study, trial.spec.arm]
+    if arm.ladder.would_continue(epoch, value) or _is_needed(state, trial, arm):
+        return "continue"
+    return "prune"
+
+
+def _is_needed(state: CampaignState, trial: Trial, arm: ArmState) -> bool:
+    """Whether too few trials would be trained to the end if this one were stopped."""
+    planned = state.plan.study(trial.spec.study).arm(trial.spec.arm).trials
+    asked = len(arm.trials["search"])
+    open_ = 0 if state.search_closed is not None else max(0, planned - asked)
+    others = arm.running("search") - 1
+    return arm.complete + open_ + others < min(state.plan.full_trainings, planned)
+
+
+def may_begin_again(trial: Trial, kind: Loss) -> bool:
+    """Whether a running trial that lost its worker is begun again.
+
+    A lost node is not the trial's fault and does not use up its retries. One that ran out of memory
+    goes on with its batches in halves, once.
+    """
+    if kind == "memory":
+        return trial.comparable
+    return trial.lost_nodes < LOST_NODES if kind == "node" else trial.retries < RETRIES
+
+
+def choice_of(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict[str, Any] | None:
+    """The event of what an arm chooses, or why nothing can be; None while trials may change it."""
+    place = {"study": study.id, "arm": arm.name}
+    done = state.arms[study.id, arm.name]
+    if arm.borrows is not None:
+        lender = state.arms[study.id, arm.borrows]
+        if lender.given_up is not None:
+            return {"event": "given_up", **place, "reason": lender.given_up}
+        if lender.choice is None:
+            return None
+        config = configs.without_regulariser(lender.choice.config)
+        borrowed = {"config": config, "source": lender.choice.source, "edge": None, "edges": {}}
+        return {"event": "chosen", **place, **borrowed, "score": None, "values": ()}
+    place_of = (study, arm, done)
+    if not (search_over(state, place_of) and finalists_over(state, place_of)):
+        return None
+    retrains = state.plan.finalist_configs and state.plan.finalist_repeats
+    retrained = candidates(state, study, arm) if retrains else None
+    choice = choose(arm, done, retrained, searched_space(state, study, arm))
+    if choice is None:
+        return {"event": "given_up", **place, "reason": why_nothing(done)}
+    return {"event": "chosen", **place, **vars(choice)}
+
+
+def hopeless_because(state: CampaignState, study: StudyPlan) -> str | None:
+    """Why a study is given up although its search may go on; None while there is hope."""
+    return hopeless([state.arms[study.id, arm.name] for arm in study.arms])
