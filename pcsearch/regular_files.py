@@ -8,6 +8,7 @@ the folder, and a file of any size would fill the memory of who reads it whole.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
@@ -17,6 +18,9 @@ from typing import BinaryIO
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
 
+LARGEST_BYTES = 2**30
+"""Of an image, a table or another file that is read whole and may well be large."""
+
 
 def open_regular(path: Path) -> BinaryIO:
     """Open for reading.
@@ -25,26 +29,69 @@ def open_regular(path: Path) -> BinaryIO:
         OSError: it cannot be read, or is a folder, a pipe, a socket or a device.
     """
     _check(path.stat().st_mode, path)  # some devices act when they are merely opened
-    descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+    # opened by its name, which an array that is mapped from it keeps
+    file = open(os.fspath(path), "rb", opener=_without_waiting)  # noqa: SIM115
+    try:
+        _check(os.fstat(file.fileno()).st_mode, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def descriptor_of(path: Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of an existing file, opened with `flags`.
+
+    Raises:
+        OSError: as for `open_regular`.
+    """
+    _check(path.stat().st_mode, path)
+    descriptor = _without_waiting(os.fspath(path), flags)
     try:
         _check(os.fstat(descriptor).st_mode, path)
-        return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise
+    return descriptor
 
 
-def read_regular(path: Path, at_most_bytes: int) -> bytes:
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | _FLAGS)
+
+
+def read_regular(path: Path, at_most_bytes: int = LARGEST_BYTES) -> bytes:
     """The whole content of a file.
 
     Raises:
         OSError: as for `open_regular`, or there are more than `at_most_bytes` bytes.
     """
     with open_regular(path) as file:
-        content = file.read(at_most_bytes + 1) or b""  # None: nothing there yet, and no waiting
+        stated = os.fstat(file.fileno()).st_size  # those of the kernel state none
+        content = file.read(min(stated, at_most_bytes) + 1) or b""
+        # None: nothing there yet, and no waiting
+        while len(content) <= at_most_bytes and (more := file.read(_more(content))):
+            content += more
     if len(content) > at_most_bytes:
         raise OSError(errno.EFBIG, f"is larger than {at_most_bytes / 1e6:g} MB", str(path))
     return content
+
+
+def _more(content: bytes) -> int:
+    """Bytes to read next of a file that is longer than it says: as many as there are, at least."""
+    return max(2**16, len(content))
+
+
+def read_text(
+    path: Path, encoding: str = "utf-8", errors: str = "strict", at_most_bytes: int = LARGEST_BYTES
+) -> str:
+    """A file's content as `Path.read_text` gives it: every line end is a newline.
+
+    Raises:
+        OSError: as for `read_regular`.
+        UnicodeDecodeError: it is no such text.
+    """
+    content = io.BytesIO(read_regular(path, at_most_bytes))
+    return io.TextIOWrapper(content, encoding, errors).read()
 
 
 def own_text(path: Path, at_most_bytes: int) -> str | None:
@@ -102,5 +149,7 @@ def own_folder(path: Path) -> Path:
 def _check(mode: int, path: Path) -> None:
     if stat.S_ISLNK(mode):
         raise OSError(errno.ELOOP, "is a link, which is not written through", str(path))
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "is not a regular file", str(path))

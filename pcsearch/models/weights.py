@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pcsearch.errors import UserError
+from pcsearch.regular_files import open_regular
 
 NESTED_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
 """Entries under which training programs keep the state dict in a larger checkpoint."""
@@ -29,7 +30,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        what = "a folder, not a file" if file.is_dir() else "no such file"
+        there = "not a regular file" if file.exists() else "no such file"
+        what = "a folder, not a file" if file.is_dir() else there
         raise UserError(f"weights: {path}: {what}; give a state dict's path, `imagenet` or `none`")
     content = _read(file)
     if isinstance(content, Mapping):
@@ -40,11 +42,11 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 def _read(file: Path) -> object:
     try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        with warnings.catch_warnings():  # what it warns of, we refuse in one message
-            warnings.simplefilter("ignore")
-            return torch.load(file, map_location="cpu", weights_only=True)
+        with open_regular(file) as content, warnings.catch_warnings():
+            if file.suffix == ".safetensors":  # mapped, by the name of what is open
+                return load_file(f"/dev/fd/{content.fileno()}")
+            warnings.simplefilter("ignore")  # what it warns of, we refuse in one message
+            return torch.load(content, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"weights: {file} is not a state dict: it holds Python objects, which are never "

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pcsearch.errors import UserError, did_you_mean
+from pcsearch.printable import printable
 from pcsearch.recipe import yaml_core
 from pcsearch.recipe.checks import check_images_given, check_overlap, check_weights
 from pcsearch.recipe.effect import without_effect
@@ -16,7 +17,7 @@ from pcsearch.recipe.overrides import apply_overrides, split_arguments
 from pcsearch.recipe.problems import Problem, RecipeError, Where
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.shipped import shipped_recipes
-from pcsearch.recipe.show import printable, show
+from pcsearch.recipe.show import show
 from pcsearch.recipe.tree import Tree, from_plain, from_yaml, merge
 from pcsearch.recipe.validate import validate
 from pcsearch.regular_files import read_regular

@@ -12,6 +12,7 @@ import typer
 
 from pcsearch.cli.ctrl_c import EXIT_INTERRUPTED
 from pcsearch.cli.text import duration
+from pcsearch.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,7 +67,7 @@ def _bars(terminal: Console) -> Iterator[Bars]:
             return Text(words(), no_wrap=True)
 
     bars = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=_BAR_CELLS),
         HowFar(),
         console=terminal,
@@ -151,7 +152,7 @@ class Lines:
         self._report(what, done, total, is_bytes=False)
 
     def noted(self, line: str) -> None:
-        self._stream.write(f"{line}\n")
+        self._stream.write(f"{printable(line)}\n")
         self._stream.flush()
 
     def _report(self, what: str, done: int, total: int | None, *, is_bytes: bool) -> None:

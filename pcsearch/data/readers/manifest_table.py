@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcsearch.errors import UserError
+from pcsearch.regular_files import open_regular, read_regular
 
 BOX_COLUMNS = ("x", "y", "w", "h")
 _REQUIRED = ("path", "label")
@@ -19,6 +20,7 @@ _MISSPELT = {
     **dict.fromkeys(("groups", "group_id", "groupid", "grp"), "group"),
 }
 """Names that would be passed over in silence, and with them what keeps parts apart."""
+_MOST_ROWS = 20_000_000
 _DELIMITERS = (",", ";", "\t")
 _NOT_TEXT = {
     b"PK\x03\x04": "an Excel workbook or another zip file",
@@ -63,9 +65,9 @@ def read_manifest(path: Path) -> ManifestTable:
             has too few or too many cells or an empty path or label; the message names the line.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(4)
-            content = b"" if start == b"PAR1" else start + file.read()
+        content = b"" if start == b"PAR1" else read_regular(path)
     except OSError as error:
         raise UserError(
             f"manifest {path} cannot be read: {error.strerror}; check the path (data.manifest, or "
@@ -153,7 +155,9 @@ def _parquet(path: Path) -> ManifestTable:
             "save the manifest as CSV."
         ) from error
     try:
-        with parquet.ParquetFile(path) as file:
+        with open_regular(path) as content, parquet.ParquetFile(content) as file:
+            if file.metadata.num_rows > _MOST_ROWS:
+                raise UserError(f"{path} lists {file.metadata.num_rows:,} images, too many.")
             where = _positions(path, file.schema_arrow.names)
             names = file.schema_arrow.names
             wanted = {name: names[position] for name, position in where.items()}

@@ -9,6 +9,7 @@ import numpy as np
 
 from pcsearch.data.dataset import Float32Array
 from pcsearch.errors import UserError
+from pcsearch.regular_files import read_text
 
 
 def read_table(path: Path, keys: Collection[str] | None = None) -> dict[str, str]:
@@ -69,7 +70,7 @@ def read_boxes(path: Path, images: Collection[str], columns: str) -> Float32Arra
 def _numbered_lines(path: Path) -> list[tuple[int, str]]:
     """The lines that are not blank, stripped, with their numbers from 1."""
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        text = read_text(path, encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1)]
