@@ -11,7 +11,10 @@ from pcsearch.recipe.show import show
 
 Number = int | float
 AUTO = "auto"
-LARGEST_WHOLE = 10**9
+LARGEST, LARGEST_WHOLE = 1e6, 10**6
+MOST_EPOCHS = 10_000
+MOST_IMAGES = 100_000
+"""In a batch."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class Dimension:
     name: str
     whole: bool = False
     minimum: Number = 0
+    maximum: Number = LARGEST
     above_minimum: bool = False
     below: Number | None = None
     measurable: bool = False
@@ -97,7 +101,8 @@ class Dimension:
     def allowed(self) -> str:
         kind = "a whole number" if self.whole else "a number"
         bound = f"greater than {self.minimum}" if self.above_minimum else f"{self.minimum} or more"
-        return f"{kind}, {bound}" + ("" if self.below is None else f" and below {self.below}")
+        most = f"at most {self.maximum:g}" if self.below is None else f"below {self.below}"
+        return f"{kind}, {bound} and {most}"
 
     def number(self, value: object, where: str = "") -> Number:
         """The value as a number of this dimension; ValueError that says what is allowed."""
@@ -107,7 +112,7 @@ class Dimension:
         return int(number) if self.whole else float(number)
 
     def _admits(self, number: Number) -> bool:
-        if self.whole and (number != int(number) or number > LARGEST_WHOLE):
+        if number > self.maximum or (self.whole and number != int(number)):
             return False
         if number < self.minimum or (self.above_minimum and number == self.minimum):
             return False
@@ -121,9 +126,9 @@ def _by_name(*dimensions: Dimension) -> dict[str, Dimension]:
 SHARED = _by_name(
     Dimension("lr", above_minimum=True, measurable=True),
     Dimension("weight_decay"),
-    Dimension("batch_size", whole=True, minimum=2),
+    Dimension("batch_size", whole=True, minimum=2, maximum=MOST_IMAGES),
     Dimension("head_lr_multiplier", above_minimum=True),
-    Dimension("head_only_epochs", whole=True),
+    Dimension("head_only_epochs", whole=True, maximum=MOST_EPOCHS),
 )
 """Dimensions that every arm has, in the order in which they are sampled."""
 

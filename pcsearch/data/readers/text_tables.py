@@ -23,7 +23,7 @@ def read_table(path: Path, keys: Collection[str] | None = None) -> dict[str, str
         key, _, value = line.partition(" ")
         if not value or key in table:
             problem = "the number is repeated" if value else "a number and a value are expected"
-            raise UserError(f"{path}, line {number}: {problem}: {line!r}.")
+            raise UserError(f"{path}, line {number}: {problem}.")
         table[key] = value.strip()
     missing = [] if keys is None else [key for key in keys if key not in table]
     if missing:
@@ -42,7 +42,7 @@ def read_names(path: Path) -> list[str]:
     names: dict[str, None] = {}
     for number, line in _numbered_lines(path):
         if line in names:
-            raise UserError(f"{path}, line {number}: {line!r} is repeated.")
+            raise UserError(f"{path}, line {number}: the name is repeated.")
         names[line] = None
     return list(names)
 

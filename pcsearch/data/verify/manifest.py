@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +13,14 @@ import numpy as np
 from pcsearch.data.dataset import Int64Array
 from pcsearch.data.options import DataOptions
 from pcsearch.data.readers.folder_layout import find_parts
-from pcsearch.data.readers.manifest_table import read_manifest
+from pcsearch.data.readers.manifest_table import as_text, read_manifest
 from pcsearch.data.sources import FileImages
 from pcsearch.data.split_units import units_of
 from pcsearch.data.verify.check import Inspected
 from pcsearch.data.verify.listing import images_of
 from pcsearch.data.verify.twins import clusters_of
 from pcsearch.errors import UserError
+from pcsearch.regular_files import create_anew
 
 
 def write_manifest(inspected: Inspected, path: Path) -> int:
@@ -108,11 +110,17 @@ def _from(folder: Path, image: Path) -> str:
     return (image.relative_to(folder) if image.is_relative_to(folder) else image).as_posix()
 
 
+def _safe(line: Sequence[str | None]) -> list[str | None]:
+    """The line for those who open it in a spreadsheet: a label may be anything."""
+    return [cell and as_text(cell) for cell in line]
+
+
 def _write(path: Path, header: list[str], lines: Sequence[Sequence[str | None]]) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            csv.writer(file, lineterminator="\n").writerows([header, *lines])
+        content = create_anew(temporary)
+        with io.TextIOWrapper(content, "utf-8", "surrogateescape", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([header, *map(_safe, lines)])
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
