@@ -194,11 +194,10 @@ def _concurrency(value: object) -> object:
     number = to_number(value)
     if value == "auto":
         return value
-    if number is None or number != int(number) or not 1 <= number <= MOST_AT_ONCE:
-        raise ValueError(
-            f'is {show(value)}, but must be "auto" or a whole number, at least 1 and at most '
-            f"{MOST_AT_ONCE}"
-        )
+    if number is None or number != int(number) or number < 1:
+        raise ValueError(f'is {show(value)}, but must be "auto" or a whole number, at least 1')
+    if number > MOST_AT_ONCE:
+        raise ValueError(f"is {show(value)}, but must be at most {MOST_AT_ONCE}")
     return int(number)
 
 

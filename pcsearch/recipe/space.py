@@ -101,18 +101,19 @@ class Dimension:
     def allowed(self) -> str:
         kind = "a whole number" if self.whole else "a number"
         bound = f"greater than {self.minimum}" if self.above_minimum else f"{self.minimum} or more"
-        most = f"at most {self.maximum:g}" if self.below is None else f"below {self.below}"
-        return f"{kind}, {bound} and {most}"
+        return f"{kind}, {bound}" + ("" if self.below is None else f" and below {self.below}")
 
     def number(self, value: object, where: str = "") -> Number:
         """The value as a number of this dimension; ValueError that says what is allowed."""
         number = to_number(value)
+        if number is not None and number > self.maximum:
+            raise ValueError(f"{where}is {show(value)}, but must be at most {self.maximum:,.0f}")
         if number is None or not self._admits(number):
             raise ValueError(f"{where}is {show(value)}, but must be {self.allowed}")
         return int(number) if self.whole else float(number)
 
     def _admits(self, number: Number) -> bool:
-        if number > self.maximum or (self.whole and number != int(number)):
+        if self.whole and number != int(number):
             return False
         if number < self.minimum or (self.above_minimum and number == self.minimum):
             return False
