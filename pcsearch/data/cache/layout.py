@@ -162,7 +162,12 @@ def _array(path: Path, checksum: int) -> Any:
 
 
 def in_use(path: Path) -> bool:
-    """Whether any process has the pixel file mapped; True, too, where that cannot be told."""
+    """Whether any process has the pixel file mapped; True, too, where that cannot be told.
+
+    What is no file, such as a pipe, cannot be mapped.
+    """
+    if not path.is_file():
+        return False
     lock = hold_unused(path)
     if lock is None:
         return path.exists()
