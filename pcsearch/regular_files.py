@@ -12,7 +12,9 @@ import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
+
+_Found = TypeVar("_Found")
 
 # the last two are names of POSIX only
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -20,6 +22,11 @@ _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
 
 LARGEST_BYTES = 2**30
 """Of an image, a table or another file that is read whole and may well be large."""
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with a user's folder for a `~` at its beginning, as it is where there is no such."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path's own raises a RuntimeError)
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -30,13 +37,29 @@ def open_regular(path: Path) -> BinaryIO:
     """
     _check(path.stat().st_mode, path)  # some devices act when they are merely opened
     # opened by its name, which an array that is mapped from it keeps
-    file = open(os.fspath(path), "rb", opener=_without_waiting)  # noqa: SIM115
+    file = io.BufferedReader(_Ready(os.fspath(path), opener=_without_waiting))
     try:
         _check(os.fstat(file.fileno()).st_mode, path)
     except BaseException:
         file.close()
         raise
     return file
+
+
+class _Ready(io.FileIO):
+    """A file that is read without waiting; a few of the kernel's have nothing to read at times."""
+
+    def readinto(self, buffer: Any) -> int:
+        found: int | None = super().readinto(buffer)
+        return self._there(found)
+
+    def readall(self) -> bytes:
+        return self._there(super().readall())
+
+    def _there(self, found: _Found | None) -> _Found:
+        if found is None:
+            raise BlockingIOError(errno.EAGAIN, "has nothing to be read", str(self.name))
+        return found
 
 
 def descriptor_of(path: Path, flags: int = os.O_RDONLY) -> int:
@@ -66,19 +89,14 @@ def read_regular(path: Path, at_most_bytes: int = LARGEST_BYTES) -> bytes:
         OSError: as for `open_regular`, or there are more than `at_most_bytes` bytes.
     """
     with open_regular(path) as file:
-        stated = os.fstat(file.fileno()).st_size  # those of the kernel state none
-        content = file.read(min(stated, at_most_bytes) + 1) or b""
-        # None: nothing there yet, and no waiting
-        while len(content) <= at_most_bytes and (more := file.read(_more(content))):
+        length = os.fstat(file.fileno()).st_size  # those of the kernel state none
+        content = b""
+        while length <= at_most_bytes and (more := file.read(max(length + 1, 2**16))):
             content += more
-    if len(content) > at_most_bytes:
+            length = len(content)
+    if length > at_most_bytes:
         raise OSError(errno.EFBIG, f"is larger than {at_most_bytes / 1e6:g} MB", str(path))
     return content
-
-
-def _more(content: bytes) -> int:
-    """Bytes to read next of a file that is longer than it says: as many as there are, at least."""
-    return max(2**16, len(content))
 
 
 def read_text(

@@ -9,7 +9,7 @@ from typing import Any
 
 from pcsearch.cluster.capacity import Capacity, Node
 from pcsearch.cluster.kuberay_pod import own_config
-from pcsearch.regular_files import read_text
+from pcsearch.regular_files import expanded, read_text
 
 _FLAG = "--autoscaling-config="
 
@@ -60,7 +60,7 @@ def running_config(gcs_address: str) -> dict[str, Any]:
         for argument in arguments:
             if argument.startswith(_FLAG):
                 with contextlib.suppress(OSError, yaml.YAMLError):
-                    text = read_text(Path(argument.removeprefix(_FLAG)).expanduser())
+                    text = read_text(expanded(argument.removeprefix(_FLAG)))
                     return dict(yaml.safe_load(text) or {})
     own = gcs_address.startswith("127.")  # a Ray of this machine's own, not the pod's cluster
     return {} if own else own_config()

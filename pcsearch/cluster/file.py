@@ -96,7 +96,7 @@ def _documents(path: Path) -> list[Any]:
         raise UserError(f"{path}:{line}: is no YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: is no YAML: {error}") from None
-    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, KeyError) as error:
         # PyYAML's constructors, of a date or a number that is none
         raise UserError(f"{path}: holds a value that is not what its form or tag says") from error
 

@@ -33,6 +33,9 @@ _CHANGES = {
 }  # fmt: skip
 """Events that change a file system → how many of their first arguments name what is changed."""
 
+_OWN_VARIABLES = (b"AWS_EC2_METADATA_DISABLED",)
+"""Set while a cluster file is checked, so that nobody asks the network."""
+
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -75,6 +78,8 @@ class Guard:
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.folder is None:
+            return
+        if event in ("os.putenv", "os.unsetenv") and arguments[0] in _OWN_VARIABLES:
             return
         if event in _RUNS:
             self._refuse(f"{event}{arguments!r:.200}")

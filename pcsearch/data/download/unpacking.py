@@ -22,11 +22,13 @@ _BROKEN = (EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZi
 _NONSENSE = (KeyError, ValueError, OverflowError, RecursionError)
 """What tarfile raises at a link to nothing, and at headers that hold no number."""
 _CONFLICTS = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
+_UNREADABLE = (errno.EIO, errno.EAGAIN)
 _MOST_GROWTH, _SMALL_BYTES = 100, 1 << 20
 """Text shrinks to a twentieth, and a bomb to a thousandth or less."""
 _TAR_HEADER_BYTES = 512
 _FIELDS_BYTES = 1 << 20
 """Of a member's long name, or of its further fields."""
+_PADDING_BYTES = 1 << 27
 _MOST_FOLDERS = 64
 """That a member lies in: Python makes and removes folders within folders by recursion."""
 _NAMED_CHARACTERS = 200
@@ -47,7 +49,11 @@ def unpack(archive: Path, folder: Path, moved: Moved) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with open_regular(archive) as raw:
+        raw = open_regular(archive)
+    except OSError as error:
+        raise UserError(f"{archive} cannot be read: {error.strerror}.") from error
+    try:
+        with raw:
             if _is_tar(raw):  # first: a zip file may be the last member of a tar
                 _untar(archive, raw, folder, moved)
             elif zipfile.is_zipfile(raw):
@@ -62,6 +68,8 @@ def unpack(archive: Path, folder: Path, moved: Moved) -> None:
                 f"{archive} is damaged: its member {error.filename} cannot be made "
                 f"({error.strerror})."
             ) from error
+        if error.errno in _UNREADABLE:
+            raise UserError(f"{archive} cannot be read: {error.strerror}.") from error
         if error.errno is not None:
             raise
         # gzip and bz2 report bad data as OSError without a number.
@@ -103,12 +111,13 @@ def _untar(archive: Path, raw: BinaryIO, folder: Path, moved: Moved) -> None:
             tar.extract(member, folder, filter="data")
             moved(raw.tell(), size)
         # tarfile takes a damaged header for the end; the end is zeros, and then gzip's checksum.
-        stream = tar.fileobj
+        stream, padding = tar.fileobj, 0
         while stream is not None and (rest := stream.read(_CHUNK_BYTES)):
             if rest.strip(b"\0"):
                 raise tarfile.ReadError("a member's header cannot be read")
-            unpacked += len(rest)
-            _check_growth(archive, unpacked)
+            padding += len(rest)
+            if padding > _PADDING_BYTES:
+                raise tarfile.ReadError("zeros without end follow its last member")
     moved(size, size)
 
 

@@ -20,7 +20,7 @@ from pcsearch.data.verify.check import Inspected
 from pcsearch.data.verify.listing import images_of
 from pcsearch.data.verify.twins import clusters_of
 from pcsearch.errors import UserError
-from pcsearch.regular_files import create_anew
+from pcsearch.regular_files import create_anew, expanded
 
 
 def write_manifest(inspected: Inspected, path: Path) -> int:
@@ -85,9 +85,9 @@ def _splits(dataset_id: str, options: DataOptions, parts: Sequence[str]) -> list
 def _held_out(dataset_id: str, options: DataOptions) -> bool:
     """Whether the test part was held out by this package, not by the dataset."""
     if dataset_id == "images" and options.images is not None:
-        return "test" not in find_parts(options.images.expanduser())
+        return "test" not in find_parts(expanded(options.images))
     if dataset_id == "manifest" and options.manifest is not None:
-        splits = read_manifest(options.manifest.expanduser()).columns.get("split", ())
+        splits = read_manifest(expanded(options.manifest)).columns.get("split", ())
         return not any(str(split).strip().lower() == "test" for split in splits)
     return False
 
