@@ -70,7 +70,7 @@ def unpack(archive: Path, folder: Path, moved: Moved) -> None:
             ) from error
         if error.errno in _UNREADABLE:
             raise UserError(f"{archive} cannot be read: {error.strerror}.") from error
-        if error.errno is not None:
+        if error.errno not in (None, errno.EINVAL):  # EINVAL: a place before the beginning
             raise
         # gzip and bz2 report bad data as OSError without a number.
         raise UserError(f"{archive} is damaged or not complete: {error}.") from error
@@ -85,10 +85,26 @@ class _Member(tarfile.TarInfo):
         return super()._proc_member(tar)  # type: ignore[misc, no-any-return]
 
 
+def _open_tar(raw: BinaryIO) -> tarfile.TarFile:
+    """With the limits of `_Member`, and what it begins with as the one compression to try.
+
+    Python's decoder of xz, for one, looks for a beginning in zeros for ever.
+    """
+    raw.seek(0)
+    start = raw.read(6)
+    raw.seek(0)
+    if start.startswith(b"\x1f\x8b"):
+        return tarfile.open(fileobj=raw, mode="r:gz", tarinfo=_Member)
+    if start.startswith(b"BZh"):
+        return tarfile.open(fileobj=raw, mode="r:bz2", tarinfo=_Member)
+    if start == b"\xfd7zXZ\0":
+        return tarfile.open(fileobj=raw, mode="r:xz", tarinfo=_Member)
+    return tarfile.open(fileobj=raw, mode="r:", tarinfo=_Member)
+
+
 def _is_tar(raw: BinaryIO) -> bool:
-    """`tarfile.is_tarfile` with the limits of `_Member`; the file is at its beginning again."""
     try:
-        with tarfile.open(fileobj=raw, mode="r:*", tarinfo=_Member):
+        with _open_tar(raw):
             return True
     except tarfile.TarError:
         return False
@@ -100,7 +116,7 @@ def _untar(archive: Path, raw: BinaryIO, folder: Path, moved: Moved) -> None:
     if not hasattr(tarfile, "data_filter"):
         raise UserError("unpacking needs Python 3.11.4 or newer: older ones cannot do it safely.")
     size, unpacked = archive.stat().st_size, 0
-    with tarfile.open(fileobj=raw, mode="r:*", tarinfo=_Member) as tar:
+    with _open_tar(raw) as tar:
         for member in tar:
             _check_member(archive, member.name, _kind(member))
             unpacked += _TAR_HEADER_BYTES + member.size
