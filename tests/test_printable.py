@@ -16,7 +16,7 @@ from rich.progress import Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from pcsearch.cli.console import PrintableStream, console
+from pcsearch.cli.console import PrintableStream, console, printed_above
 from pcsearch.cli.data.progress import Lines
 from pcsearch.cli.plain import PlainLines
 from pcsearch.errors import NodeError, UserError
@@ -142,3 +142,17 @@ def test_mistakes_on_the_command_line(tmp_path: Path, arguments: tuple[str, ...]
     result = CommandLine(tmp_path, tmp_path / "cache").run(*arguments, timeout=60)
     assert result.code == 2
     assert not UNSEEN.search(result.out + result.err)
+
+
+def test_what_is_printed_above_bars_has_no_colours_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    stream = io.StringIO()
+    terminal = console(stream)
+    before = sys.stdout
+    with printed_above(terminal), Progress(console=terminal):
+        print("a\x1b[8mhidden\x1b[0m\u202e")  # noqa: T201
+    assert sys.stdout is before
+    assert "a\\x1b[8mhidden" in stream.getvalue()
+    assert "\x1b[8m" not in stream.getvalue()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.file_proxy import FileProxy
 from rich.segment import Segment
 from rich.text import Text
 
@@ -86,6 +88,28 @@ def _printable(text: Text) -> Text:
             piece.plain = printable(piece.plain)
         shown.append_text(piece)
     return shown
+
+
+class _Above(FileProxy):
+    """A stream of which each line appears above what a console redraws, as text and no colours."""
+
+    def write(self, text: str) -> int:
+        return super().write(printable_lines(text))
+
+
+@contextlib.contextmanager
+def printed_above(terminal: Console) -> Iterator[None]:
+    """What is printed in the block does not tear the region that `terminal` redraws.
+
+    Rich's own redirection obeys the colours of what is printed.
+    """
+    before = sys.stdout, sys.stderr
+    if terminal.is_terminal:
+        sys.stdout, sys.stderr = (_Above(terminal, stream) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 def console(stream: TextIO | None = None) -> Console:

@@ -59,6 +59,8 @@ def _bars(terminal: Console) -> Iterator[Bars]:
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.text import Text
 
+    from pcsearch.cli.console import printed_above
+
     class HowFar(ProgressColumn):
         """Words made when a frame is drawn, so that no report is too late to be shown."""
 
@@ -74,7 +76,7 @@ def _bars(terminal: Console) -> Iterator[Bars]:
         transient=True,
         refresh_per_second=4,
     )
-    with bars:
+    with printed_above(terminal), bars:
         yield Bars(bars)
 
 
