@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import pickle
-import re
 import sys
 from pathlib import Path
 
@@ -22,11 +21,8 @@ from pcsearch.cli.plain import PlainLines
 from pcsearch.errors import NodeError, UserError
 from pcsearch.printable import printable, printable_lines
 from tests.e2e.cli import CommandLine
+from tests.fuzz.guard import UNSEEN
 
-UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
-    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
-)
 HOSTILE = (
     "\x1b[31mred", "\x1b]0;title\x07", "\x1b[2J", "\x9b8m", "\x85", "\x7f", "a\x00b", "\x08\x08ok",
     "\u202egnp.exe", "\u2066a\u2069", "\u200ea", "\u200bzero", "a\u2028b", "\ufeffa", "\u3164",

@@ -7,6 +7,7 @@ too long. Both raise what no `except Exception` catches. For a process of its ow
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import sys
@@ -21,6 +22,12 @@ MEMORY_BYTES = 2**30
 
 SECONDS = 5.0
 """Longest that a case may take."""
+
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""What commands a terminal, or hides or reverses what stands beside it."""
 
 _RUNS = {
     "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile", "os.fork", "os.forkpty",

@@ -31,11 +31,7 @@ from pcsearch.data.verify import inspect, report_on, write_manifest
 from pcsearch.errors import UserError
 from pcsearch.models.weights import read_state_dict
 from tests.fuzz.file_cases import KINDS
-from tests.fuzz.guard import Guard
-
-UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
-)
+from tests.fuzz.guard import UNSEEN, Guard
 
 
 def images(folder: Path) -> None:
