@@ -40,6 +40,8 @@ def _is_seen(character: str) -> bool:
 
 def _escaped(character: str) -> str:
     """As JSON writes it, so that a line of JSON stays one; in short where it holds none anyway."""
+    if character == "\x7f":
+        return "\\u007f"
     if character.isascii():
         return character.encode("unicode_escape").decode()
     return json.dumps(character)[1:-1]

@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from pcsearch.cli.console import PrintableStream, console, printed_above
+from pcsearch.cli.console import PrintableStream, console, guard_streams, printed_above
 from pcsearch.cli.data.progress import Lines
 from pcsearch.cli.plain import PlainLines
 from pcsearch.errors import NodeError, UserError
@@ -138,6 +139,20 @@ def test_mistakes_on_the_command_line(tmp_path: Path, arguments: tuple[str, ...]
     result = CommandLine(tmp_path, tmp_path / "cache").run(*arguments, timeout=60)
     assert result.code == 2
     assert not UNSEEN.search(result.out + result.err)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_streams_of_any_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding))
+    guard_streams()
+    typer.echo("a\x1b[31m\u202eb\x9bc λ")
+    console().print("d\x9b\u202ee λ")
+    sys.stdout.flush()
+    shown = written.getvalue().decode(encoding)
+    assert not UNSEEN.search(shown)
+    assert "\\u202eb\\u009bc" in shown
+    assert "d\\u009b\\u202ee" in shown
 
 
 def test_what_is_printed_above_bars_has_no_colours_of_its_own(

@@ -15,7 +15,7 @@ from rich.file_proxy import FileProxy
 from rich.segment import Segment
 from rich.text import Text
 
-from pcsearch.printable import printable, printable_lines
+from pcsearch.printable import printable_lines
 
 if TYPE_CHECKING:
     from pcsearch.cli.live import LiveView
@@ -36,6 +36,7 @@ class PrintableStream:
 
     def __init__(self, stream: TextIO) -> None:
         self.rich_proxied_file = stream
+        self.encoding = "utf-8"  # Typer would write past a stream of ASCII, to the bytes below
 
     def write(self, text: str) -> int:
         self.rich_proxied_file.write(printable_lines(text))
@@ -83,9 +84,9 @@ def _printable(text: Text) -> Text:
     if printable_lines(text.plain) == text.plain:
         return text
     shown = text.blank_copy()
-    for piece in text.divide(range(1, len(text))):
-        if piece.plain not in ("\n", "\t"):
-            piece.plain = printable(piece.plain)
+    unseen = [at for at, one in enumerate(text.plain) if printable_lines(one) != one]
+    for piece in text.divide(sorted({*unseen, *(at + 1 for at in unseen)})):
+        piece.plain = printable_lines(piece.plain)
         shown.append_text(piece)
     return shown
 
