@@ -61,7 +61,7 @@ class FieldguideSection(Section):
     """The embedded procedural dataset: how many species and images, and how much alike."""
 
     species: Annotated[Count, Field(ge=2, le=1000)] = _fieldguide("species")
-    images_per_species: Annotated[Count, Field(ge=3, le=10_000)] = _fieldguide("images_per_species")
+    images_per_species: Annotated[Count, Field(ge=3, le=1000)] = _fieldguide("images_per_species")
     size: Annotated[Count, Field(ge=32, le=512)] = _fieldguide("size")
     similarity: UnitInterval = _fieldguide("similarity")
     imbalance: UnitInterval = _fieldguide("imbalance")
