@@ -89,12 +89,12 @@ def read_regular(path: Path, at_most_bytes: int = LARGEST_BYTES) -> bytes:
         OSError: as for `open_regular`, or there are more than `at_most_bytes` bytes.
     """
     with open_regular(path) as file:
-        length = os.fstat(file.fileno()).st_size  # those of the kernel state none
-        content = b""
-        while length <= at_most_bytes and (more := file.read(max(length + 1, 2**16))):
-            content += more
-            length = len(content)
-    if length > at_most_bytes:
+        stated = os.fstat(file.fileno()).st_size
+        content = b"" if stated > at_most_bytes else file.read(stated + 1)
+        if len(content) > stated:  # it grows, or is one of the kernel's, which state nothing
+            while len(content) <= at_most_bytes and (more := file.read(len(content) + 2**16)):
+                content += more
+    if max(stated, len(content)) > at_most_bytes:
         raise OSError(errno.EFBIG, f"is larger than {at_most_bytes / 1e6:g} MB", str(path))
     return content
 
