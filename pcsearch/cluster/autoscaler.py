@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ def running_config(gcs_address: str) -> dict[str, Any]:
 def _command_lines() -> Iterator[list[str]]:
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it has just ended
+            if file.stat().st_uid != os.getuid():  # anybody may write anything there
+                continue
             yield file.read_bytes().decode(errors="replace").split("\0")
 
 

@@ -222,7 +222,8 @@ def _positions(path: Path, header: Sequence[str]) -> dict[str, int]:
 def _named(header: Sequence[str]) -> str:
     """What the first line names; a file that is no table may hold what is nobody else's."""
     names = [name.strip() for name in header]
-    if not all(_COLUMN.fullmatch(name) for name in names) or len(names) > _MOST_COLUMNS:
+    several = 1 < len(names) <= _MOST_COLUMNS
+    if not several or not all(_COLUMN.fullmatch(name) for name in names):
         return "its first line does not look like names of columns"
     return f"its first line names: {', '.join(names)}"
 
