@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pcsearch.errors import UserError
 from pcsearch.models.backbones import check_options
 from pcsearch.recipe import load_recipe
+from pcsearch.recipe.keys import KEYS
 from pcsearch.recipe.problems import KeyPath
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.space import DIMENSIONS
@@ -23,6 +24,8 @@ LARGEST = {"instance": 2**32, "seed": 2**32, "split_seed": 2**32} | {
 }
 """Upper bounds that are larger than the 10**6 of all others."""
 MINIMAL = {"datasets": ["digits"], "backbones": ["resnet50"], "asha": {"max_epochs": 9}}
+
+INTERNALS = ("literal", "constrained", "function-", "Input should", "int]", "pydantic", "nullable")
 
 
 def numbers(schema: dict[str, Any], path: KeyPath = ()) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
@@ -45,7 +48,7 @@ def numbers(schema: dict[str, Any], path: KeyPath = ()) -> Iterator[tuple[KeyPat
 
 
 FOUND = dict(numbers(SCHEMA))
-KEYS = [path for path in FOUND if all(isinstance(part, str) for part in path)]
+NUMBERS = [path for path in FOUND if all(isinstance(part, str) for part in path)]
 
 
 def test_the_walk_finds_what_is_known_to_be_there() -> None:
@@ -78,7 +81,7 @@ def test_every_dimension_has_bounds(dimension: Any) -> None:
             load_recipe(MINIMAL | {"search": {dimension.name: value}})
 
 
-@given(st.sampled_from(KEYS), st.one_of(st.integers(10**13, 10**400), st.floats(1e13, 1e308)))
+@given(st.sampled_from(NUMBERS), st.one_of(st.integers(10**13, 10**400), st.floats(1e13, 1e308)))
 def test_what_is_far_too_large_is_told_in_plain_words(path: KeyPath, value: float) -> None:
     data: dict[str, Any] = dict(MINIMAL)
     place = data
@@ -89,7 +92,7 @@ def test_what_is_far_too_large_is_told_in_plain_words(path: KeyPath, value: floa
     with pytest.raises(UserError) as error:
         load_recipe(data)
     assert ".".join(map(str, path)) in str(error.value)
-    for internal in ("literal", "constrained", "function-", "Input should", "int]", "pydantic"):
+    for internal in INTERNALS:
         assert internal not in str(error.value)
 
 
@@ -108,3 +111,28 @@ def test_a_union_is_told_as_one_key(value: object) -> None:
 def test_options_of_backbones_have_bounds() -> None:
     with pytest.raises(UserError, match="`width` is 1000000000, but must be at most 4096"):
         check_options("compact_cnn", {"width": 10**9})
+
+
+JUNK: tuple[object, ...] = (
+    "x", "", -1, 2.5, True, None, [], [1], ["a", 3], [[]], {}, {"a": 1}, {"a": {"b": []}},
+    {"low": 1}, [{"a": 1}], "\x1b[31m", 10**400, -1e308, {"choices": ["a"]}, [None], {"resnet50": 3},
+)  # fmt: skip
+ALL_KEYS = [(*above, name) for above, names in KEYS.items() for name in names]
+
+
+@pytest.mark.parametrize("path", ALL_KEYS, ids=".".join)
+def test_no_message_tells_of_the_validator(path: tuple[str, ...]) -> None:
+    for value in JUNK:
+        data: dict[str, Any] = dict(MINIMAL)
+        place = data
+        for part in path[:-1]:
+            name = "resnet50" if part == "*" else part
+            place[name] = dict(place.get(name, {}))
+            place = place[name]
+        place[path[-1]] = value
+        message = ""
+        try:
+            load_recipe(data)
+        except UserError as error:
+            message = str(error)
+        assert not [internal for internal in INTERNALS if internal in message]
