@@ -27,6 +27,7 @@ from safetensors.torch import save
 from tests.fuzz.recipe_cases import BYTE_CHANGES, TEXT_CHANGES, TREES
 
 ROOT = Path(__file__).resolve().parents[2]
+SHIPPED_CLUSTERS = (ROOT / "cluster.yaml", *sorted((ROOT / "clusters").glob("*.yaml")))
 WORDS = (
     "\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "\x1b[2J\x1b[H", "\x9b8m", "\u202egnp.exe",
     "\u2066a\u2069", "\u200ba", "a\u2028b", "a\nerror: b", "a\rb", "[red]a[/red]",
@@ -158,8 +159,7 @@ def _plain_images(folder: Path, rng: random.Random) -> None:
 
 def cluster_file(folder: Path, rng: random.Random) -> None:
     """`cluster.yaml`, of one that comes with the repository or of a document of its own."""
-    shipped = [ROOT / "cluster.yaml", *sorted((ROOT / "clusters").glob("*.yaml"))]
-    text = rng.choice(shipped).read_text(encoding="utf-8")
+    text = rng.choice(SHIPPED_CLUSTERS).read_text(encoding="utf-8")
     for _ in range(rng.choice((1, 1, 2, 4))):
         text = rng.choice(TEXT_CHANGES)(text, rng)
     if rng.random() < 0.2:

@@ -5,6 +5,7 @@ Prints a line for each that ends otherwise than in a result or in one clear erro
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -30,7 +31,7 @@ from pcsearch.data.readers.manifest_table import read_manifest
 from pcsearch.data.verify import inspect, report_on, write_manifest
 from pcsearch.errors import UserError
 from pcsearch.models.weights import read_state_dict
-from tests.fuzz.file_cases import KINDS
+from tests.fuzz.file_cases import KINDS, SHIPPED_CLUSTERS
 from tests.fuzz.guard import UNSEEN, Guard
 
 
@@ -104,8 +105,12 @@ def main() -> None:
     kind, first, last, base = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
     logging.disable()
     Image.init()
+    if kind == "cluster":
+        for path in SHIPPED_CLUSTERS:  # for all that is imported late
+            with contextlib.redirect_stdout(io.StringIO()):
+                print_findings(list(check(load_cluster_file(path), folder=base)))
     guard, counts = Guard(), Counter[str]()
-    for seed in range(first - 4, last):  # the first ones for all that is imported late
+    for seed in range(first - 4, last):  # the first ones for that, too
         if seed == first:
             guard.install()
         folder = base / str(seed)

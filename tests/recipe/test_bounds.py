@@ -115,7 +115,8 @@ def test_options_of_backbones_have_bounds() -> None:
 
 JUNK: tuple[object, ...] = (
     "x", "", -1, 2.5, True, None, [], [1], ["a", 3], [[]], {}, {"a": 1}, {"a": {"b": []}},
-    {"low": 1}, [{"a": 1}], "\x1b[31m", 10**400, -1e308, {"choices": ["a"]}, [None], {"resnet50": 3},
+    {"low": 1}, [{"a": 1}], "\x1b[31m", 10**400, -1e308, {"choices": ["a"]}, [None],
+    {"resnet50": 3},
 )  # fmt: skip
 ALL_KEYS = [(*above, name) for above, names in KEYS.items() for name in names]
 
