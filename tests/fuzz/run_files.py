@@ -107,7 +107,7 @@ def main() -> None:
     Image.init()
     if kind == "cluster":
         for path in SHIPPED_CLUSTERS:  # for all that is imported late
-            with contextlib.redirect_stdout(io.StringIO()):
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(UserError):
                 print_findings(list(check(load_cluster_file(path), folder=base)))
     guard, counts = Guard(), Counter[str]()
     for seed in range(first - 4, last):  # the first ones for that, too
