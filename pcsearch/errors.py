@@ -5,9 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from pcsearch.printable import printable_lines
+
 
 class PcsearchError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose; its message is safe to print."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable_lines(str(message)))
 
 
 class UserError(PcsearchError):

@@ -8,14 +8,25 @@ the folder, and a file of any size would fill the memory of who reads it whole.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
+
+_Found = TypeVar("_Found")
 
 # the last two are names of POSIX only
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
+
+LARGEST_BYTES = 2**30
+"""Of an image, a table or another file that is read whole and may well be large."""
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with a user's folder for a `~` at its beginning, as it is where there is no such."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path's own raises a RuntimeError)
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -25,26 +36,80 @@ def open_regular(path: Path) -> BinaryIO:
         OSError: it cannot be read, or is a folder, a pipe, a socket or a device.
     """
     _check(path.stat().st_mode, path)  # some devices act when they are merely opened
-    descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+    # opened by its name, which an array that is mapped from it keeps
+    file = io.BufferedReader(_Ready(os.fspath(path), opener=_without_waiting))
+    try:
+        _check(os.fstat(file.fileno()).st_mode, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+class _Ready(io.FileIO):
+    """A file that is read without waiting; a few of the kernel's have nothing to read at times."""
+
+    def readinto(self, buffer: Any) -> int:
+        found: int | None = super().readinto(buffer)
+        return self._there(found)
+
+    def readall(self) -> bytes:
+        return self._there(super().readall())
+
+    def _there(self, found: _Found | None) -> _Found:
+        if found is None:
+            raise BlockingIOError(errno.EAGAIN, "has nothing to be read", str(self.name))
+        return found
+
+
+def descriptor_of(path: Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of an existing file, opened with `flags`.
+
+    Raises:
+        OSError: as for `open_regular`.
+    """
+    _check(path.stat().st_mode, path)
+    descriptor = _without_waiting(os.fspath(path), flags)
     try:
         _check(os.fstat(descriptor).st_mode, path)
-        return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise
+    return descriptor
 
 
-def read_regular(path: Path, at_most_bytes: int) -> bytes:
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | _FLAGS)
+
+
+def read_regular(path: Path, at_most_bytes: int = LARGEST_BYTES) -> bytes:
     """The whole content of a file.
 
     Raises:
         OSError: as for `open_regular`, or there are more than `at_most_bytes` bytes.
     """
     with open_regular(path) as file:
-        content = file.read(at_most_bytes + 1) or b""  # None: nothing there yet, and no waiting
-    if len(content) > at_most_bytes:
+        stated = os.fstat(file.fileno()).st_size
+        content = b"" if stated > at_most_bytes else file.read(stated + 1)
+        if len(content) > stated:  # it grows, or is one of the kernel's, which state nothing
+            while len(content) <= at_most_bytes and (more := file.read(len(content) + 2**16)):
+                content += more
+    if max(stated, len(content)) > at_most_bytes:
         raise OSError(errno.EFBIG, f"is larger than {at_most_bytes / 1e6:g} MB", str(path))
     return content
+
+
+def read_text(
+    path: Path, encoding: str = "utf-8", errors: str = "strict", at_most_bytes: int = LARGEST_BYTES
+) -> str:
+    """A file's content as `Path.read_text` gives it: every line end is a newline.
+
+    Raises:
+        OSError: as for `read_regular`.
+        UnicodeDecodeError: it is no such text.
+    """
+    content = io.BytesIO(read_regular(path, at_most_bytes))
+    return io.TextIOWrapper(content, encoding, errors).read()
 
 
 def own_text(path: Path, at_most_bytes: int) -> str | None:
@@ -102,5 +167,7 @@ def own_folder(path: Path) -> Path:
 def _check(mode: int, path: Path) -> None:
     if stat.S_ISLNK(mode):
         raise OSError(errno.ELOOP, "is a link, which is not written through", str(path))
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "is not a regular file", str(path))

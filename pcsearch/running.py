@@ -16,6 +16,7 @@ from pcsearch.allowed_code import allowed, code_of, own_modules, remember
 from pcsearch.closing import ended_well, status_of
 from pcsearch.data.cache import default_cache_folder
 from pcsearch.errors import UserError
+from pcsearch.printable import printable_lines
 from pcsearch.readiness import Ready, made_ready
 from pcsearch.recipe.paths import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
@@ -199,7 +200,7 @@ def _without_ray(what: str, folder: RunFolder, observer: Observer, go_on: str) -
         observer.finished("interrupted")
         with contextlib.suppress(OSError):  # nobody may be listening
             sys.stdout.flush()
-            os.write(1, told.encode())
+            os.write(1, printable_lines(told).encode())
         folder.let_go()
     finally:  # whatever failed: this is a thread of a process whose main one waits for ever
         os._exit(EXIT_WITHOUT_RAY)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import io
 import os
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from pcsearch.cli import (
     ctrl_c,
@@ -24,14 +27,40 @@ from pcsearch.cli import (
     tune,
 )
 from pcsearch.cli.cluster import app as cluster
+from pcsearch.cli.console import guard_streams
 from pcsearch.cli.data import app as data
 from pcsearch.cli.options import examples, register
 from pcsearch.errors import PcsearchError, UserError
+from pcsearch.printable import printable_lines
 
 EXIT_MISTAKE, EXIT_LOST = 2, 3
 
+
+class Commands(TyperGroup):
+    """All commands; what a mistaken one is told repeats its words, which may be a file's name."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with _printable_mistakes():
+            return super().invoke(ctx)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _printable_mistakes():
+            return super().make_context(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _printable_mistakes() -> Iterator[None]:
+    try:
+        yield
+    except TyperException as error:
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = printable_lines(message)
+        raise
+
+
 app = typer.Typer(
     name="pcsearch",
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -82,9 +111,7 @@ app.add_typer(recipes.app, name="recipes")
 
 def main() -> None:
     """Run the command line; never returns. A user's mistake is one message and exit code 2."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without λ is no reason to fail
+    guard_streams()
     try:
         app()
     except UserError as error:

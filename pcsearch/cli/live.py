@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from pcsearch.cli.console import printed_above
 from pcsearch.cli.frame import frame
 from pcsearch.cli.progress import snapshot
 from pcsearch.cli.text import bar, count, duration
@@ -32,6 +34,7 @@ class LiveView:
         self._console = console
         self._clock = clock
         self._live: Live | None = None
+        self._held = contextlib.ExitStack()
         self._painted = float("-inf")
         self._size = console.size
         self._run_folder = ""
@@ -91,9 +94,8 @@ class LiveView:
 
     def close(self) -> None:
         """Take the region away and restore the terminal; safe to call at any time."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self._live = None
+        self._held.close()
 
     def _due(self) -> bool:
         return self._clock() - self._painted >= REPAINT_SECONDS
@@ -105,7 +107,9 @@ class LiveView:
             self._console.clear()
         self._size = self._console.size
         if self._live is None:
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
-            self._live.start()
+            self._held.enter_context(printed_above(self._console))
+            self._live = self._held.enter_context(
+                Live(console=self._console, auto_refresh=False, transient=True)
+            )
         self._live.update(content, refresh=True)
         self._painted = self._clock()

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from pcsearch.cli.progress import label, snapshot, study_progress
 from pcsearch.cli.text import count, duration, percent, strength
+from pcsearch.printable import printable
 from pcsearch.results.formatting import first_line
 from pcsearch.search.journal import Event
 from pcsearch.search.observer import STOPPING
@@ -90,7 +91,7 @@ class PlainLines:
         """Nothing to restore."""
 
     def _write(self, seconds: float, line: str) -> None:
-        self._stream.write(f"{duration(seconds):>8}  {line}\n")
+        self._stream.write(f"{duration(seconds):>8}  {printable(line)}\n")
         self._stream.flush()
 
 

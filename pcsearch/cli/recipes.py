@@ -68,12 +68,16 @@ def show_recipe(
     pcsearch recipes show cub200 --raw
     """
     from pcsearch.recipe.load import find_recipe, load_recipe
+    from pcsearch.recipe.yaml_core import BYTES_LIMIT
+    from pcsearch.regular_files import read_text
 
     if raw:
         if overrides:
             raise UserError("--raw shows the file as it is: leave the overrides out, or --raw")
         try:
-            typer.echo(find_recipe(name).read_text(encoding="utf-8"), nl=False)
+            typer.echo(
+                read_text(find_recipe(name), "utf-8-sig", at_most_bytes=BYTES_LIMIT), nl=False
+            )
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{name}: cannot be read as text: {error}") from None
         return
@@ -99,13 +103,23 @@ def copy_recipe(
         raise UserError(f"{name}: no such recipe{near}")
     target = destination / f"{name}.yaml" if destination.is_dir() else destination
     try:
-        with target.open("x", encoding="utf-8") as copy:
-            copy.write(shipped[name].read_text(encoding="utf-8"))
+        _copy(shipped[name].read_bytes(), target)
     except FileExistsError:
         raise UserError(f"{target}: exists already; choose another name or remove it") from None
     except OSError as error:
         raise UserError(f"{target}: cannot be written: {error.strerror}") from None
     typer.echo(f"{target}: edit it, then run: pcsearch tune {target}")
+
+
+def _copy(content: bytes, target: Path) -> None:
+    """Write a new file; one that is half written would stand in the way of the next try."""
+    file = target.open("xb")
+    try:
+        with file:
+            file.write(content)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
 
 
 @app.command("validate")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pcsearch.cluster.capacity import Capacity, Node
 from pcsearch.cluster.kuberay_pod import own_config
+from pcsearch.regular_files import expanded, read_text
 
 _FLAG = "--autoscaling-config="
 
@@ -59,7 +61,7 @@ def running_config(gcs_address: str) -> dict[str, Any]:
         for argument in arguments:
             if argument.startswith(_FLAG):
                 with contextlib.suppress(OSError, yaml.YAMLError):
-                    text = Path(argument.removeprefix(_FLAG)).expanduser().read_text()
+                    text = read_text(expanded(argument.removeprefix(_FLAG)))
                     return dict(yaml.safe_load(text) or {})
     own = gcs_address.startswith("127.")  # a Ray of this machine's own, not the pod's cluster
     return {} if own else own_config()
@@ -68,6 +70,8 @@ def running_config(gcs_address: str) -> dict[str, Any]:
 def _command_lines() -> Iterator[list[str]]:
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it has just ended
+            if file.stat().st_uid != os.getuid():  # anybody may write anything there
+                continue
             yield file.read_bytes().decode(errors="replace").split("\0")
 
 

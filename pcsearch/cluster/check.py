@@ -18,6 +18,7 @@ from pcsearch.cluster.check_versions import versions
 from pcsearch.cluster.file import Config, on_kubernetes, texts
 from pcsearch.cluster.finding import Finding
 from pcsearch.recipe.schema import Recipe
+from pcsearch.regular_files import expanded
 
 
 def check(
@@ -67,14 +68,14 @@ def _files(config: Config, folder: Path) -> Iterator[Finding]:
     for there, here in (config.get("file_mounts") or {}).items():
         if str(there).endswith(".ray/auth_token"):
             continue
-        if not (folder / Path(str(here)).expanduser()).exists():
+        if not (folder / expanded(str(here))).exists():
             wheel = str(here).endswith(".whl")
             remedy = "pip wheel --no-deps -w dist ." if wheel else "make it, or take it out"
             yield Finding(
                 "problem", f"file_mounts: there is no {here} (seen from {folder})", remedy
             )
     key = (config.get("auth") or {}).get("ssh_private_key")
-    if key and not Path(str(key)).expanduser().is_file():
+    if key and not expanded(str(key)).is_file():
         yield Finding(
             "problem", f"auth.ssh_private_key: there is no {key}", "name the key you log in with"
         )

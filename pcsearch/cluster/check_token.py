@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from pcsearch.cluster.auth import others_read
 from pcsearch.cluster.file import Config, commands_by_role, texts
 from pcsearch.cluster.finding import Finding
+from pcsearch.regular_files import expanded
 
 _OFF = re.compile(r"RAY_AUTH_MODE=['\"]?disabled")
 _USED = re.compile(r"RAY_AUTH_MODE=['\"]?token\b")
@@ -23,7 +23,7 @@ def token(config: Config) -> Iterator[Finding]:
     """Whether the nodes are given the token, and whether there is one on this machine to give."""
     found = list(token_problems(config))
     sources = _sources(config)
-    if not found and sources and not Path(sources[0]).expanduser().is_file():
+    if not found and sources and not expanded(sources[0]).is_file():
         found.append(
             Finding(
                 "problem",

@@ -81,18 +81,43 @@ def on_kubernetes(config: Config) -> bool:
 def _documents(path: Path) -> list[Any]:
     import yaml
 
+    from pcsearch.recipe.yaml_core import LimitError
+
     try:
-        text = read_regular(path, _LARGEST_BYTES).decode()
-        return [document for document in yaml.safe_load_all(text) if document is not None]
+        return list(_loaded(read_regular(path, _LARGEST_BYTES).decode()))
+    except LimitError as error:
+        raise UserError(f"{path}:{error.line}: {error}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, RecursionError):
+    except UnicodeDecodeError:
         raise UserError(f"{path}: is no YAML text") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
         raise UserError(f"{path}:{line}: is no YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: is no YAML: {error}") from None
+    except (ValueError, TypeError, AttributeError, OverflowError, KeyError) as error:
+        # PyYAML's constructors, of a date or a number that is none
+        raise UserError(f"{path}: holds a value that is not what its form or tag says") from error
+
+
+def _loaded(text: str) -> Iterator[Any]:
+    """The documents of a file, within limits."""
+    from pcsearch.recipe.yaml_core import LimitedLoader
+
+    class Loader(LimitedLoader):
+        what = "a cluster file"
+        depth_limit, nodes_limit = 100, 50_000
+
+    loader = Loader(text)
+    try:
+        while loader.check_node() and (root := loader.get_node()) is not None:
+            loader.check_aliases(root)
+            document = loader.construct_document(root)
+            if document is not None:
+                yield document
+    finally:
+        loader.dispose()
 
 
 def _misshapen(config: Config) -> Iterator[str]:

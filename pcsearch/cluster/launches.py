@@ -8,6 +8,8 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
+from pcsearch.regular_files import open_regular
+
 _ANSWER_SECONDS = 2
 _LATELY_SECONDS = 60.0
 _FAILED = re.compile(r"Failed to launch \d+ nodes of type (?P<type>\S+): (?P<reason>.+)")
@@ -65,8 +67,8 @@ def reason_of(node_type: str) -> str:
     node = global_worker.node
     log = Path(node.get_logs_dir_path()) / _LOG if node is not None else Path(_LOG)
     try:
-        with log.open(errors="replace") as file:
-            lines = deque(file, _LATEST_LINES)
+        with open_regular(log) as file:
+            lines = deque((line.decode(errors="replace") for line in file), _LATEST_LINES)
     except OSError:
         return f"the autoscaler's log ({_LOG} of the head's Ray) says why"
     for line in reversed(lines):

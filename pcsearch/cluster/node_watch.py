@@ -10,7 +10,7 @@ from pcsearch.cluster.autoscaler import running_config
 from pcsearch.cluster.capacity import Node
 from pcsearch.cluster.file import node_of
 from pcsearch.cluster.launches import Launches, launches, reason_of
-from pcsearch.recipe.show import printable
+from pcsearch.printable import printable
 from pcsearch.search.campaign import Campaign
 
 _LOOK_SECONDS = 2.0

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pcsearch.regular_files import LARGEST_BYTES, open_regular
+
+FORMATS = (
+    "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA"
+)  # fmt: skip
+"""Pillow's names of the formats that are decoded, whatever a file's name says.
+
+It has decoders of forty more: one of them starts Ghostscript, and hardly anybody tests the others.
+TGA, which has no mark at its beginning, is tried last.
+"""
 
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
@@ -18,6 +32,27 @@ EXTENSIONS = frozenset(
 _ORIENTATION = 0x0112
 
 
+def open_image(file: BinaryIO) -> Image.Image:
+    """The image in a file of one of `FORMATS`, not loaded yet; nothing else opens images.
+
+    Raises whatever Pillow's decoders do.
+    """
+    return Image.open(file, formats=_built())
+
+
+@functools.cache
+def _built() -> tuple[str, ...]:
+    """The formats that this build of Pillow has."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def cannot_be_read(path: Path) -> bool:
+    """Whether a file's ending is that of a format that is not decoded."""
+    suffix = path.suffix.lower()
+    return suffix in EXTENSIONS and Image.registered_extensions().get(suffix) not in _built()
+
+
 def read_image(path: Path, least_side: int | None = None) -> Image.Image:
     """The first frame of an image file, as `to_rgb` gives it.
 
@@ -26,12 +61,14 @@ def read_image(path: Path, least_side: int | None = None) -> Image.Image:
 
     Raises OSError, with the reason, whatever is wrong with the file.
     """
-    suffix = path.suffix.lower()
-    if suffix in EXTENSIONS and suffix not in Image.registered_extensions():
+    if cannot_be_read(path):
         # Pillow would take a camera's raw file for a TIFF and give its thumbnail
-        raise OSError(f"{suffix} files are not supported: convert it to JPEG or PNG")
+        raise OSError(f"{path.suffix.lower()} files are not supported: convert it to JPEG or PNG")
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_size > LARGEST_BYTES:
+                raise OSError(f"it is larger than {LARGEST_BYTES / 1e6:,.0f} MB")
+            image = open_image(file)
             if least_side is not None:
                 image.draft(None, (least_side, least_side))
             image.load()
@@ -47,6 +84,8 @@ def read_image(path: Path, least_side: int | None = None) -> Image.Image:
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise OSError(f"too big, over {limit:,} pixels: make it smaller") from error
+    except OSError as error:
+        raise OSError(error.strerror or _reason(path, error)) from error
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception
         raise OSError(_reason(path, error)) from error
 

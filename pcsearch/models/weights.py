@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import tarfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -13,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pcsearch.errors import UserError
+from pcsearch.regular_files import expanded, open_regular
 
 NESTED_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
 """Entries under which training programs keep the state dict in a larger checkpoint."""
@@ -27,9 +30,10 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     Raises:
         UserError: no such file, not readable, or not a state dict; with the remedy.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     if not file.is_file():
-        what = "a folder, not a file" if file.is_dir() else "no such file"
+        there = "not a regular file" if file.exists() else "no such file"
+        what = "a folder, not a file" if file.is_dir() else there
         raise UserError(f"weights: {path}: {what}; give a state dict's path, `imagenet` or `none`")
     content = _read(file)
     if isinstance(content, Mapping):
@@ -40,11 +44,15 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 def _read(file: Path) -> object:
     try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        with warnings.catch_warnings():  # what it warns of, we refuse in one message
-            warnings.simplefilter("ignore")
-            return torch.load(file, map_location="cpu", weights_only=True)
+        with open_regular(file) as content, warnings.catch_warnings():
+            if file.suffix == ".safetensors":  # mapped, by the name of what is open
+                return load_file(f"/dev/fd/{content.fileno()}")
+            if _is_tar(content):
+                raise _unreadable(file, "a tar, PyTorch's form of 2017, which unpacks to files")
+            warnings.simplefilter("ignore")  # what it warns of, we refuse in one message
+            return torch.load(content, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except pickle.UnpicklingError as error:
         raise UserError(
             f"weights: {file} is not a state dict: it holds Python objects, which are never "
@@ -55,6 +63,17 @@ def _read(file: Path) -> object:
         raise _unreadable(file, str(error).strip() or "it ends early") from error
     except Exception as error:  # what is no pickle at all fails anywhere in the unpickler
         raise _unreadable(file, f"{type(error).__name__}: {error}") from error
+
+
+def _is_tar(content: BinaryIO) -> bool:
+    """Whether torch.load would unpack it in a temporary folder."""
+    try:
+        with tarfile.open(fileobj=content, mode="r:"):
+            return True
+    except Exception:  # as it does, whatever tarfile makes of other files
+        return False
+    finally:
+        content.seek(0)
 
 
 def _unreadable(file: Path, reason: str) -> UserError:

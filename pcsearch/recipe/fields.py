@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pcsearch.recipe.show import show
-from pcsearch.recipe.space import DIMENSIONS, LARGEST_WHOLE, parse_space
+from pcsearch.recipe.space import DIMENSIONS, LARGEST, LARGEST_WHOLE, MOST_EPOCHS, parse_space
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NAME_LENGTH = 100
@@ -95,12 +95,17 @@ def _empty(value: object) -> object:
     return {} if value is None else value
 
 
+# Every number has an upper bound far beyond what is of use, so that no recipe fills the memory.
 Whole = Annotated[int, BeforeValidator(_number), Field(ge=0, le=LARGEST_WHOLE)]
 Count = Annotated[int, BeforeValidator(_number), Field(ge=1, le=LARGEST_WHOLE)]
+Epochs = Annotated[Count, Field(le=MOST_EPOCHS)]
+Trials = Annotated[Count, Field(le=100_000)]
 Seed = Annotated[int, BeforeValidator(_number), Field(ge=0, le=2**32 - 1)]
-Real = Annotated[float, BeforeValidator(_number)]
+Real = Annotated[float, BeforeValidator(_number), Field(ge=-LARGEST, le=LARGEST)]
 NonNegative = Annotated[Real, Field(ge=0)]
 Positive = Annotated[Real, Field(gt=0)]
+PositiveEpochs = Annotated[Positive, Field(le=MOST_EPOCHS)]
+Money = Annotated[float, BeforeValidator(_number), Field(gt=0, le=1e12)]
 Fraction = Annotated[Real, Field(gt=0, lt=1)]
 Text = Annotated[str, BeforeValidator(_text)]
 FolderName = Annotated[str, BeforeValidator(_folder_name), BeforeValidator(_text)]

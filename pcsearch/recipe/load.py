@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pcsearch.errors import UserError, did_you_mean
+from pcsearch.printable import printable
 from pcsearch.recipe import yaml_core
 from pcsearch.recipe.checks import check_images_given, check_overlap, check_weights
 from pcsearch.recipe.effect import without_effect
 from pcsearch.recipe.fields import NAME, NAME_LENGTH, expanded
 from pcsearch.recipe.finding import Check
+from pcsearch.recipe.keys import KEYS
 from pcsearch.recipe.overrides import apply_overrides, split_arguments
 from pcsearch.recipe.problems import Problem, RecipeError, Where
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.shipped import shipped_recipes
-from pcsearch.recipe.show import printable, show
+from pcsearch.recipe.show import show
 from pcsearch.recipe.tree import Tree, from_plain, from_yaml, merge
 from pcsearch.recipe.validate import validate
 from pcsearch.regular_files import read_regular
@@ -171,13 +173,27 @@ def _read(file: Path, chain: tuple[Path, ...]) -> tuple[Tree, tuple[str, ...]]:
         raise UserError(f"{where.source}: is not UTF-8 text, so it is no recipe") from None
     except OSError as error:
         raise UserError(f"{where.source}: cannot be read: {error.strerror}") from None
-    tree = from_yaml(text, where)
+    try:
+        tree = from_yaml(text, where)
+    except RecipeError as error:
+        raise (_no_recipe(error.problems[0].where) if chain else error) from None
     if tree is None:
         raise UserError(
             f"{where.source}: is empty: a recipe needs at least datasets, backbones and asha "
             "(start from a shipped one: pcsearch recipes copy quickstart my.yaml)"
         )
+    if chain and not (isinstance(tree.value, dict) and set(tree.value) <= {*KEYS[()], "extends"}):
+        raise _no_recipe(where)
     return _extended(tree, file.parent, (*chain, file.resolve()))
+
+
+def _no_recipe(where: Where) -> RecipeError:
+    """What is said of a file that the user did not name: where it is none, but nothing it holds."""
+    message = (
+        "is no recipe that another one can extend, or has a mistake here; pcsearch recipes "
+        f"validate {where.source} says which"
+    )
+    return RecipeError([Problem(where, "", message)])
 
 
 def _extended(tree: Tree, folder: Path, chain: tuple[Path, ...]) -> tuple[Tree, tuple[str, ...]]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pcsearch.errors import UserError, did_you_mean
-from pcsearch.recipe.show import LONGEST, printable
+from pcsearch.printable import printable
+from pcsearch.recipe.show import LONGEST
 
 MOST = 100
 """Problems that are told of one recipe; a list of thousands helps nobody."""

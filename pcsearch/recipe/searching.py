@@ -8,12 +8,12 @@ from pydantic import BeforeValidator, Field
 
 from pcsearch.recipe.arms import ARMS, Arm
 from pcsearch.recipe.fields import (
-    Count,
     Names,
     OrEmpty,
     Section,
     Seed,
     SparseSection,
+    Trials,
     searched,
     searched_or_null,
 )
@@ -87,12 +87,12 @@ class SpaceExceptions(SpaceValues, SparseSection):
 class SearchSection(SpaceValues):
     """What is searched, how, and how much of it; `trials` counts per arm."""
 
-    trials: Count = 20
+    trials: Trials = 20
     arms: Names = ("pc",)
     control: Literal["matched", "single", "none"] = "matched"
     sampler: Literal["tpe", "gp", "random", "grid", "qmc"] = "tpe"
     grid: Annotated[dict[str, tuple[Number, ...]] | None, BeforeValidator(_grid)] = None
-    startup_trials: Count | None = None
+    startup_trials: Trials | None = None
     seed: Seed = 0
     widen: Literal["auto", "never"] = "auto"
     prior: Annotated[Names, BeforeValidator(_runs)] = ()

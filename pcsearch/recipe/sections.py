@@ -11,8 +11,10 @@ from pydantic import BeforeValidator, Field
 from pcsearch.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pcsearch.recipe.fields import (
     Count,
+    Epochs,
     FilePath,
     Fraction,
+    Money,
     NonNegative,
     OrEmpty,
     Positive,
@@ -23,7 +25,7 @@ from pcsearch.recipe.fields import (
     Whole,
 )
 from pcsearch.recipe.show import show
-from pcsearch.recipe.space import to_number
+from pcsearch.recipe.space import LARGEST_WHOLE, to_number
 
 UnitInterval = Annotated[NonNegative, Field(le=1)]
 Side = Annotated[Count, Field(ge=8, le=4096)]
@@ -35,8 +37,13 @@ def _three(value: object) -> object:
     return value
 
 
-Channels = Annotated[tuple[Real, Real, Real], BeforeValidator(_three)]
-Deviations = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_three)]
+Mean = Annotated[Real, Field(ge=-1000, le=1000)]
+Deviation = Annotated[Positive, Field(le=1000)]
+Channels = Annotated[tuple[Mean, Mean, Mean], BeforeValidator(_three)]
+Deviations = Annotated[tuple[Deviation, Deviation, Deviation], BeforeValidator(_three)]
+Retrained = Annotated[Whole, Field(le=100)]
+MOST_SEEDS = 1000
+MOST_AT_ONCE, MOST_OF_A_TRIAL = 10_000, 1000
 
 
 def _fieldguide(name: str) -> Any:
@@ -54,11 +61,14 @@ class FieldguideSection(Section):
     """The embedded procedural dataset: how many species and images, and how much alike."""
 
     species: Annotated[Count, Field(ge=2, le=1000)] = _fieldguide("species")
-    images_per_species: Annotated[Count, Field(ge=3)] = _fieldguide("images_per_species")
+    images_per_species: Annotated[Count, Field(ge=3, le=1000)] = _fieldguide("images_per_species")
     size: Annotated[Count, Field(ge=32, le=512)] = _fieldguide("size")
     similarity: UnitInterval = _fieldguide("similarity")
     imbalance: UnitInterval = _fieldguide("imbalance")
     seed: Seed = _fieldguide("seed")
+
+
+Classes = tuple[Annotated[int, Field(ge=0, le=LARGEST_WHOLE)] | str, ...]
 
 
 def _classes(value: object) -> object:
@@ -69,6 +79,8 @@ def _classes(value: object) -> object:
     for item in value:
         if isinstance(item, bool) or not isinstance(item, int | str) or item == "":
             raise ValueError(f"holds {show(item)}, but must hold class ids or names")
+        if isinstance(item, int) and not 0 <= item <= LARGEST_WHOLE:
+            raise ValueError(f"holds {show(item)}, but a class id is at most {LARGEST_WHOLE}")
     if len(value) < 2:
         raise ValueError(f"is {show(value)}, but must hold at least two classes")
     twice = [item for item, times in Counter(value).items() if times > 1]
@@ -85,7 +97,7 @@ class DataSection(Section):
     manifest: FilePath | None = None
     levels: Annotated[dict[str, str], OrEmpty] = Field(default_factory=dict)
     instance: Seed = 0
-    classes: Annotated[Literal["all"] | tuple[int | str, ...], BeforeValidator(_classes)] = "all"
+    classes: Annotated[Literal["all"] | Classes, BeforeValidator(_classes)] = "all"
     val_fraction: Fraction = 0.2
     test_fraction: Fraction = 0.2
     split_seed: Seed = 0
@@ -147,18 +159,18 @@ class ImageSection(Section):
 class AshaSection(Section):
     """The ladder of early stopping; epochs are the only unit of fidelity."""
 
-    max_epochs: Count
-    grace_epochs: Count = 1
-    reduction_factor: Annotated[Count, Field(ge=2)] = 3
+    max_epochs: Epochs
+    grace_epochs: Epochs = 1
+    reduction_factor: Annotated[Count, Field(ge=2, le=100)] = 3
     rule: Literal["noise", "plain"] = "noise"
-    full_trainings: Whole = 4
+    full_trainings: Annotated[Whole, Field(le=10_000)] = 4
 
 
 class FinalistsSection(Section):
     """Every arm retrains all arms' best `configs` on `repeats` further splits and seeds."""
 
-    configs: Whole = 2
-    repeats: Whole = 4
+    configs: Retrained = 2
+    repeats: Retrained = 4
 
 
 class ConfirmSection(Section):
@@ -167,10 +179,10 @@ class ConfirmSection(Section):
     `until: decided` adds seeds, doubling them up to `max_seeds`, while no verdict is clear.
     """
 
-    seeds: Whole = 5
-    epochs: Count | None = None
+    seeds: Annotated[Whole, Field(le=MOST_SEEDS)] = 5
+    epochs: Epochs | None = None
     until: Literal["seeds", "decided"] = "seeds"
-    max_seeds: Count = 20
+    max_seeds: Annotated[Count, Field(le=MOST_SEEDS)] = 20
 
     @property
     def most_seeds(self) -> int:
@@ -184,6 +196,8 @@ def _concurrency(value: object) -> object:
         return value
     if number is None or number != int(number) or number < 1:
         raise ValueError(f'is {show(value)}, but must be "auto" or a whole number, at least 1')
+    if number > MOST_AT_ONCE:
+        raise ValueError(f"is {show(value)}, but must be at most {MOST_AT_ONCE}")
     return int(number)
 
 
@@ -195,7 +209,13 @@ def _gpus(value: object) -> object:
         raise ValueError(
             f"is {show(value)}, but must be a whole number, a fraction of one GPU below 1, or auto"
         )
+    if number > MOST_OF_A_TRIAL:
+        raise ValueError(f"is {show(value)}, but must be at most {MOST_OF_A_TRIAL}")
     return number
+
+
+AtOnce = Annotated[Count, Field(le=MOST_AT_ONCE)]
+Gpus = Annotated[NonNegative, Field(le=MOST_OF_A_TRIAL)]
 
 
 class ResourcesSection(Section):
@@ -205,9 +225,9 @@ class ResourcesSection(Section):
     decoded images lie while a GPU trains.
     """
 
-    cpus_per_trial: Positive = 1.0
-    gpus_per_trial: Annotated[Literal["auto"] | float, BeforeValidator(_gpus)] = 0.0
-    max_concurrent: Annotated[Literal["auto"] | Count, BeforeValidator(_concurrency)] = "auto"
+    cpus_per_trial: Annotated[Positive, Field(le=MOST_OF_A_TRIAL)] = 1.0
+    gpus_per_trial: Annotated[Literal["auto"] | Gpus, BeforeValidator(_gpus)] = 0.0
+    max_concurrent: Annotated[Literal["auto"] | AtOnce, BeforeValidator(_concurrency)] = "auto"
     residency: Literal["auto", "device", "host"] = "auto"
 
 
@@ -218,6 +238,6 @@ class BudgetSection(Section):
     `price_per_node_hour`, in whatever currency that is.
     """
 
-    hours: Positive | None = None
-    cost: Positive | None = None
-    price_per_node_hour: Positive | None = None
+    hours: Annotated[Positive, Field(le=100_000)] | None = None
+    cost: Money | None = None
+    price_per_node_hour: Money | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pcsearch.printable import printable
+
 LONGEST = 60
 
 
@@ -33,8 +35,3 @@ def _text(value: object, depth: int) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_text(item, depth + 1) for item in value[:LONGEST]) + "]"
     return printable(str(value)[:LONGEST])
-
-
-def printable(text: str) -> str:
-    """One line that a terminal can show, whatever the text holds."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

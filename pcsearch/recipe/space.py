@@ -11,7 +11,10 @@ from pcsearch.recipe.show import show
 
 Number = int | float
 AUTO = "auto"
-LARGEST_WHOLE = 10**9
+LARGEST, LARGEST_WHOLE = 1e6, 10**6
+MOST_EPOCHS = 10_000
+MOST_IMAGES = 100_000
+"""In a batch."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class Dimension:
     name: str
     whole: bool = False
     minimum: Number = 0
+    maximum: Number = LARGEST
     above_minimum: bool = False
     below: Number | None = None
     measurable: bool = False
@@ -102,12 +106,14 @@ class Dimension:
     def number(self, value: object, where: str = "") -> Number:
         """The value as a number of this dimension; ValueError that says what is allowed."""
         number = to_number(value)
+        if number is not None and number > self.maximum:
+            raise ValueError(f"{where}is {show(value)}, but must be at most {self.maximum:,.0f}")
         if number is None or not self._admits(number):
             raise ValueError(f"{where}is {show(value)}, but must be {self.allowed}")
         return int(number) if self.whole else float(number)
 
     def _admits(self, number: Number) -> bool:
-        if self.whole and (number != int(number) or number > LARGEST_WHOLE):
+        if self.whole and number != int(number):
             return False
         if number < self.minimum or (self.above_minimum and number == self.minimum):
             return False
@@ -121,9 +127,9 @@ def _by_name(*dimensions: Dimension) -> dict[str, Dimension]:
 SHARED = _by_name(
     Dimension("lr", above_minimum=True, measurable=True),
     Dimension("weight_decay"),
-    Dimension("batch_size", whole=True, minimum=2),
+    Dimension("batch_size", whole=True, minimum=2, maximum=MOST_IMAGES),
     Dimension("head_lr_multiplier", above_minimum=True),
-    Dimension("head_only_epochs", whole=True),
+    Dimension("head_only_epochs", whole=True, maximum=MOST_EPOCHS),
 )
 """Dimensions that every arm has, in the order in which they are sampled."""
 

@@ -20,14 +20,15 @@ from pcsearch.recipe.keys import unknown_key
 from pcsearch.recipe.problems import MOST, KeyPath, Problem, RecipeError, dotted, in_order, suggest
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.show import show
+from pcsearch.recipe.space import MOST_EPOCHS
 from pcsearch.recipe.tree import Tree
 
 STAND_INS: dict[KeyPath, Any] = {
     ("name",): "recipe",
     ("datasets",): ["digits"],
     ("backbones",): ["resnet50"],
-    ("asha",): {"max_epochs": 1_000_000},
-    ("asha", "max_epochs"): 1_000_000,
+    ("asha",): {"max_epochs": MOST_EPOCHS},
+    ("asha", "max_epochs"): MOST_EPOCHS,
 }
 """What a required key is taken to be while the other keys are checked."""
 
@@ -71,7 +72,7 @@ def validate(tree: Tree, skip: tuple[Check, ...] = ()) -> Recipe:
             break
         except ValidationError as error:
             for details in error.errors(include_url=False)[: MOST + 1]:
-                path = tuple(details["loc"])
+                path = _written(tree, tuple(details["loc"]))
                 if path not in healed:
                     problems.append(Problem(tree.place(path), dotted(path), explain(details)))
                 healed.add(_heal(data, path))
@@ -82,6 +83,15 @@ def validate(tree: Tree, skip: tuple[Check, ...] = ()) -> Recipe:
     if problems or recipe is None:
         raise RecipeError(in_order(problems))
     return recipe
+
+
+def _written(tree: Tree, path: KeyPath) -> KeyPath:
+    """The path without what pydantic adds below a value: which of several kinds it tried."""
+    for depth in range(len(path)):
+        above = tree.at(path[:depth])
+        if above is not None and not isinstance(above.value, dict | list):
+            return path[:depth]
+    return path
 
 
 def explain(details: ErrorDetails) -> str:

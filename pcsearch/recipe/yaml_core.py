@@ -38,10 +38,11 @@ class LimitError(Exception):
         self.line = line
 
 
-class CoreLoader(yaml.SafeLoader):
-    """Composes nodes; its scalars are resolved by the core schema."""
+class LimitedLoader(yaml.SafeLoader):
+    """Composes no more nodes, nested no deeper, than a file that a person writes has."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+    what = "a recipe"
+    depth_limit, nodes_limit = DEPTH_LIMIT, NODES_LIMIT
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -51,13 +52,37 @@ class CoreLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         self._depth += 1
         self._nodes += 1
-        if self._depth > DEPTH_LIMIT or self._nodes > NODES_LIMIT:
+        deep = self._depth > self.depth_limit
+        if deep or self._nodes > self.nodes_limit:
             line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
-            what = "is nested too deep" if self._depth > DEPTH_LIMIT else "holds too many values"
-            raise LimitError(f"{what} for a recipe", line)
+            wrong = "is nested too deep" if deep else "holds too many values"
+            raise LimitError(f"{wrong} for {self.what}", line)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
+
+    def check_aliases(self, root: yaml.Node) -> None:
+        """LimitError where aliases repeat each other, or what they stand in.
+
+        Such a document is small, but not what is made of it.
+        """
+        pending, left = [(root, 1)], self.nodes_limit
+        while pending:
+            node, depth = pending.pop()
+            below = [] if isinstance(node, yaml.ScalarNode) else node.value
+            if isinstance(node, yaml.MappingNode):
+                below = [child for pair in below for child in pair]
+            left -= len(below)
+            if left < 0 or depth > self.depth_limit:
+                message = "holds too many values: its aliases (*name) repeat each other"
+                raise LimitError(message, node.start_mark.line + 1)
+            pending += [(child, depth + 1) for child in below]
+
+
+class CoreLoader(LimitedLoader):
+    """Composes nodes; its scalars are resolved by the core schema."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
 
 class CoreDumper(yaml.SafeDumper):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pcsearch.printable import printable
 from pcsearch.recipe.arms import ARMS
-from pcsearch.recipe.show import printable
 from pcsearch.results.objects import ArmSummary, Scores, StudySummary, Summary
 from pcsearch.search.gain import Gain
 

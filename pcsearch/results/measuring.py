@@ -9,5 +9,5 @@ from rich.table import Table
 
 def natural_width(table: Table) -> int:
     """Columns of a terminal in which nothing of it is folded."""
-    console = Console(width=10_000)
+    console = Console(width=10_000, markup=False, emoji=False)
     return Measurement.get(console, console.options, table).maximum

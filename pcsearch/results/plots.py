@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pcsearch.printable import printable_lines
 from pcsearch.recipe.arms import CONTROL
 from pcsearch.results import formatting as fmt
 from pcsearch.results.objects import StudySummary
@@ -251,7 +252,7 @@ def _svg(figure: Figure) -> str:
     file = io.StringIO()
     nobody = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(file, format="svg", metadata=nobody, transparent=True)
-    text = file.getvalue()
+    text = printable_lines(file.getvalue())
     text = text[text.index("<svg") :]
     used = set(re.findall(r"""(?:url\(|href=")#([^")]+)""", text))
     return re.sub(r' id="([^"]+)"', lambda one: one[0] if one[1] in used else "", text)

@@ -22,6 +22,7 @@ from typing import Any
 
 from pcsearch.data.cache import default_cache_folder
 from pcsearch.errors import PcsearchError, UserError, did_you_mean
+from pcsearch.regular_files import read_regular
 from pcsearch.results.guarded_journal import guarded_journal
 from pcsearch.results.naming import resume_command
 from pcsearch.results.store import READ_AT_MOST_BYTES, RunFolder, check_name
@@ -132,7 +133,7 @@ class RemoteRun(RunFolder):
     def _keep_log(self) -> None:
         """Add what Ray said to what it said in earlier attempts."""
         with contextlib.suppress(OSError):
-            told = (self.path / _LOG).read_bytes()
+            told = read_regular(self.path / _LOG)
             if told:
                 before = b""
                 with contextlib.suppress(FileNotFoundError):

@@ -15,6 +15,7 @@ from jinja2 import Environment, Template
 from markupsafe import Markup, escape
 
 from pcsearch import __version__
+from pcsearch.printable import printable_lines
 from pcsearch.results import formatting as fmt
 from pcsearch.results.naming import resume_command
 from pcsearch.results.objects import ArmSummary, StudySummary
@@ -98,13 +99,22 @@ def html_report(folder: RunFolder, state: CampaignState, status: Status) -> str:
 
 def _template() -> Template:
     text = (files("pcsearch.results") / "report.html.j2").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
     environment.filters["commands"] = _commands
     return environment.from_string(text)
 
 
+def _shown(value: object) -> object:
+    """What the template writes; the page's own elements as they are."""
+    is_text = isinstance(value, str) and not isinstance(value, Markup)
+    return printable_lines(str(value)) if is_text else value
+
+
 def _commands(line: str) -> Markup:
     """What stands between backticks, as code."""
+    line = printable_lines(line)
     parts = [escape(part) for part in line.split("`")]
     if len(parts) % 2 == 0:  # one is missing
         return escape(line)

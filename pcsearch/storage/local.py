@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pcsearch.errors import UserError
+from pcsearch.regular_files import open_regular, read_regular
 from pcsearch.storage.base import Storage, StorageError, check_name, is_name
 
 
@@ -34,20 +35,20 @@ class LocalStorage:
 
     def read(self, name: str) -> bytes:
         with self._explained(name):
-            return self._existing(name).read_bytes()
+            return read_regular(self._existing(name))
 
     def download(self, name: str, path: Path) -> None:
         with self._explained(name):
             source = self._existing(name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            with source.open("rb") as content, _written_beside(path, content) as temporary:
+            with open_regular(source) as content, _written_beside(path, content) as temporary:
                 temporary.replace(path)
 
     def write(self, name: str, data: bytes) -> None:
         self._place(name, io.BytesIO(data))
 
     def upload(self, name: str, path: Path) -> None:
-        with path.open("rb") as content:
+        with open_regular(path) as content:
             self._place(name, content)
 
     def create(self, name: str, data: bytes) -> bool:

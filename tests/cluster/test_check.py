@@ -514,3 +514,62 @@ def test_the_command(home: Path) -> None:
     assert "problem" in str(result.exception)
     result = CliRunner().invoke(app, ["cluster", "check", str(FILE), "--price", "head"])
     assert "must be a node type and a number" in str(result.exception)
+
+
+LAUGHS = "\n".join(
+    ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    + [
+        f"{n}: &{n} [{', '.join([f'*{b}'] * 9)}]"
+        for b, n in zip("abcdefgh", "bcdefghi", strict=True)
+    ]
+)
+MERGES = "\n".join(
+    ["a0: &a0 {k: v}"] + [f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 40)]
+)
+TOO_MUCH = {
+    "aliases": LAUGHS,
+    "merge keys": MERGES,
+    "a circle": "a: &a [*a]",
+    "a circle of mappings": "a: &a {b: *a}",
+    "depth": "a: " + "[" * 5000 + "]" * 5000,
+    "depth of mappings": "a: " + "{a: " * 3000,
+    "depth of blocks": "- " * 5000 + "a",
+    "values": "a: [" + "b," * 100_000 + "]",
+    "documents": "--- 1\n" * 100_000,
+    "aliases of many": f"a: &a [{'b,' * 900}]\nc: [{'*a,' * 900}]",
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", TOO_MUCH)
+def test_files_that_would_take_too_much(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(f"provider: {{type: aws}}\n{TOO_MUCH[kind]}\n")
+    with pytest.raises(
+        UserError, match=r"cluster\.yaml:\d+: (is nested too deep|holds too many|is no)"
+    ):
+        load_cluster_file(file)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "!!bool maybe",
+        "!!int x",
+        "!!float x",
+        "!!timestamp x",
+        "2001-99-99",
+        "9" * 5000,
+        "{[]: 1}",
+        "!!python/object/apply:os.system [x]",
+        "!!set [a]",
+        "!!omap {a: 1}",
+        "!!binary é",
+        "!!pairs 3",
+    ],
+)
+def test_values_that_are_not_what_they_say(value: str, tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(f"provider: {{type: aws}}\na: {value}\n")
+    with pytest.raises(UserError, match=r"cluster\.yaml"):
+        load_cluster_file(file)

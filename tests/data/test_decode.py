@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 from PIL import Image
 from torchvision.datasets.folder import default_loader
 
-from pcsearch.data.decode import read_image
+from pcsearch.data.decode import FORMATS, read_image
+from pcsearch.data.sources import FileImages
+from pcsearch.data.verify.scan import scan
 
 from .image_files import noise
 
@@ -165,3 +168,55 @@ def test_missing_end_of_jpeg_within_a_small_distance(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(OSError, match="truncated"):
         read_image(path)
+
+
+FOREIGN = {
+    "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n",
+    "PS": b"%!PS\n(x) print quit\n",
+    "FLI": bytes(4) + b"\x11\xaf\x01\x00\x08\x00\x08\x00\x08\x00" + bytes(200),
+    "WMF": b"\xd7\xcd\xc6\x9a" + bytes(60),
+    "PDF": b"%PDF-1.4\n%%EOF",
+    "FITS": b"SIMPLE  =                    T" + b" " * 3000,
+}
+
+
+def save_as(form: str) -> bytes:
+    file = io.BytesIO()
+    noise(16, 16, 1).save(file, form)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a", "a.eps", "a.bmp", "a.tga"])
+@pytest.mark.parametrize(
+    "form", [*FOREIGN, "PCX", "ICO", "SGI", "IM", "DDS", "ICNS", "SPIDER", "MSP", "XBM"]
+)
+def test_no_other_decoder_is_reached_by_content(
+    form: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `gs` that is the first on the path leaves a trace when it is started."""
+    tool = tmp_path / "bin" / "gs"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\ntouch {tmp_path}/EXECUTED\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    if form in ("MSP", "XBM"):
+        picture = io.BytesIO()
+        noise(16, 16, 1).convert("1").save(picture, form)
+        content = picture.getvalue()
+    else:
+        content = FOREIGN[form] if form in FOREIGN else save_as(form)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(OSError):
+        read_image(tmp_path / name)
+    source = FileImages.of(tmp_path, [name])
+    assert scan(source, 1)[0].reason is not None
+    assert not (tmp_path / "EXECUTED").exists()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_is_read_whatever_the_name(form: str, tmp_path: Path) -> None:
+    if form not in Image.SAVE:
+        pytest.skip("this build of Pillow cannot write it")
+    for name in ("a.jpg", "a.png", "a"):
+        (tmp_path / name).write_bytes(save_as(form))
+        assert read_image(tmp_path / name).size == (16, 16)

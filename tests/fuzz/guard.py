@@ -7,6 +7,7 @@ too long. Both raise what no `except Exception` catches. For a process of its ow
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import sys
@@ -22,6 +23,12 @@ MEMORY_BYTES = 2**30
 SECONDS = 5.0
 """Longest that a case may take."""
 
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""What commands a terminal, or hides or reverses what stands beside it."""
+
 _RUNS = {
     "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile", "os.fork", "os.forkpty",
     "pty.spawn", "subprocess.Popen", "pickle.find_class", "ctypes.dlopen", "socket.connect",
@@ -32,6 +39,9 @@ _CHANGES = {
     "os.utime": 1, "os.setxattr": 1, "os.rename": 2, "os.link": 2, "os.symlink": 2,
 }  # fmt: skip
 """Events that change a file system → how many of their first arguments name what is changed."""
+
+_OWN_VARIABLES = (b"AWS_EC2_METADATA_DISABLED",)
+"""Set while a cluster file is checked, so that nobody asks the network."""
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -75,6 +85,8 @@ class Guard:
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.folder is None:
+            return
+        if event in ("os.putenv", "os.unsetenv") and arguments[0] in _OWN_VARIABLES:
             return
         if event in _RUNS:
             self._refuse(f"{event}{arguments!r:.200}")

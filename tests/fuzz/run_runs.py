@@ -16,8 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-
+from pcsearch.cli.console import console
 from pcsearch.cli.render import print_summary
 from pcsearch.data.prepared_file import load_test, load_training
 from pcsearch.errors import PcsearchError
@@ -29,7 +28,7 @@ from pcsearch.results.trials_table import trials_table
 from pcsearch.search.journal import FileJournal
 from pcsearch.search.trial import checkpoint_folder
 from pcsearch.train.checkpoints import Checkpoints
-from tests.fuzz.guard import Guard
+from tests.fuzz.guard import UNSEEN, Guard
 from tests.fuzz.run_cases import change_run
 from tests.fuzz.run_template import TRIAL, Template, make_template, snapshot
 
@@ -40,9 +39,11 @@ def summary(folder: Path, template: Template) -> None:
     state = find_run("one", folder / "runs").state()
     told = summarise(state, RunFolder(folder / "runs" / "one").status(state))
     told.to_json()
-    console = Console(file=io.StringIO(), width=100)
-    print_summary(console, told)
-    console.print(trials_table(trial_rows(state), console.width))
+    shown = io.StringIO()
+    terminal = console(shown)
+    print_summary(terminal, told)
+    terminal.print(trials_table(trial_rows(state), terminal.width))
+    _check_seen(shown.getvalue())
 
 
 def report(folder: Path, template: Template) -> None:
@@ -50,7 +51,12 @@ def report(folder: Path, template: Template) -> None:
     run = RunFolder(folder / "runs" / "one")
     if not folder.name.isdigit() or int(folder.name) % 16 == 0:
         state = run.state()
-        html_report(run, state, run.status(state))
+        _check_seen(html_report(run, state, run.status(state)))
+
+
+def _check_seen(shown: str) -> None:
+    found = UNSEEN.search(shown)
+    assert found is None, f"{found and found[0]!r} is shown"
 
 
 def runs(folder: Path, template: Template) -> None:
@@ -145,6 +151,7 @@ def _outcome(
     except PcsearchError as error:
         message = str(error)
         assert message, "the message is empty"
+        assert not UNSEEN.search(message), "the message commands the terminal"
         return "refused"
     except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)

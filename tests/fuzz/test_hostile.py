@@ -1,4 +1,4 @@
-"""Thousands of spoilt recipes and run folders: each a result or one clear error, and no harm.
+"""Thousands of spoilt recipes, run folders and other files: a result or a clear error, no harm.
 
 The cases run in processes of their own, under a guard that sees writes elsewhere, processes, code
 and whatever takes too long (`guard.py`). A failure names its seed; to see it alone:
@@ -15,17 +15,22 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.cli import PACKAGE, CommandLine
+from tests.fuzz.file_cases import KINDS
 from tests.fuzz.recipe_cases import recipe_case, write_case
 from tests.fuzz.run_cases import change_run
 from tests.fuzz.run_template import Template, make_template, snapshot
 
 RECIPES, RUNS, PARTS = 5000, 2000, 4
+FILES = 500
+"""Of each kind: image folders, manifests, cluster files, weights, archives."""
 
 
-def all_go_well(module: str, first: int, last: int, folder: Path) -> dict[str, int]:
+def all_go_well(module: str, first: int, last: int, folder: Path, *kind: str) -> dict[str, int]:
     """Run the cases of the seeds; how often each outcome came."""
-    command = [sys.executable, "-m", module, str(first), str(last), str(folder)]
-    done = subprocess.run(command, cwd=PACKAGE, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", module, *kind, str(first), str(last), str(folder)]
+    done = subprocess.run(
+        command, cwd=PACKAGE, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     *failures, counts = done.stdout.splitlines() or [""]
     assert not failures, "\n".join(failures)
     assert done.returncode == 0, done.stderr
@@ -49,6 +54,21 @@ def test_spoilt_run_folders(tmp_path: Path, part: int) -> None:
     outcomes = all_go_well("tests.fuzz.run_runs", part * size, (part + 1) * size, tmp_path)
     assert sum(outcomes.values()) >= size
     assert min(outcomes["done"], outcomes["refused"]) > size // 50, "the cases are too alike"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_from_strangers(tmp_path: Path, kind: str) -> None:
+    outcomes = all_go_well("tests.fuzz.run_files", 0, FILES, tmp_path, kind)
+    assert sum(outcomes.values()) == FILES
+    assert min(outcomes["done"], outcomes["refused"]) >= FILES // 50, "the cases are too alike"
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_few_files_from_strangers(tmp_path: Path, kind: str) -> None:
+    all_go_well("tests.fuzz.run_files", FILES, FILES + 40, tmp_path, kind)
 
 
 @pytest.fixture(scope="module")

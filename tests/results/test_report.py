@@ -113,6 +113,20 @@ def test_what_a_stranger_wrote_is_text(tmp_path: Path) -> None:
     assert "{{ 7 * 7 }}" in page.text
 
 
+def test_what_cannot_be_seen_is_written_out(tmp_path: Path) -> None:
+    evil = "\x1b[31m\u202egnp.\u2066exe\u200b\x9b8m"
+    (tmp_path / "recipe.yaml").write_text(f"name: {evil}\n")
+    (tmp_path / "environment.json").write_text(evil)
+    plan = campaign_plan(name=evil)
+    state = simulate(plan, fails={"digits/compact_cnn/pc/search-000": 2})
+    state.trials["digits/compact_cnn/pc/search-000"].error = evil
+    page = html_report(RunFolder(tmp_path), state, "complete")
+    assert not re.search(
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f]", page
+    )
+    assert page.count("gnp.\\u2066exe") >= 4
+
+
 @pytest.mark.parametrize("reports", [0, 1, 7, 40])
 @pytest.mark.parametrize("status", ["running", "interrupted"])
 def test_at_any_time(tmp_path: Path, reports: int, status: str) -> None:

@@ -81,16 +81,16 @@ def findings_of(
 
 def print_findings(findings: list[Finding]) -> None:
     """One mark and one paragraph a finding."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from pcsearch.cli.console import console
 
-    marks = {"fine": "[green]✓[/]", "warning": "[yellow]![/]", "problem": "[red]✗[/]"}
+    marks = {"fine": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
     table = Table.grid(padding=(0, 1))
     for finding in findings:
-        remedy = f"\n[dim]{escape(finding.remedy)}[/]" if finding.remedy else ""
-        table.add_row(marks[finding.level], escape(finding.text) + remedy)
+        remedy = (f"\n{finding.remedy}", "dim") if finding.remedy else ""
+        table.add_row(Text(*marks[finding.level]), Text.assemble(finding.text, remedy))
     console().print(table)
 
 

@@ -12,6 +12,7 @@ import typer
 
 from pcsearch.cli.ctrl_c import EXIT_INTERRUPTED
 from pcsearch.cli.text import duration
+from pcsearch.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,6 +59,8 @@ def _bars(terminal: Console) -> Iterator[Bars]:
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.text import Text
 
+    from pcsearch.cli.console import printed_above
+
     class HowFar(ProgressColumn):
         """Words made when a frame is drawn, so that no report is too late to be shown."""
 
@@ -66,14 +69,14 @@ def _bars(terminal: Console) -> Iterator[Bars]:
             return Text(words(), no_wrap=True)
 
     bars = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=_BAR_CELLS),
         HowFar(),
         console=terminal,
         transient=True,
         refresh_per_second=4,
     )
-    with bars:
+    with printed_above(terminal), bars:
         yield Bars(bars)
 
 
@@ -151,7 +154,7 @@ class Lines:
         self._report(what, done, total, is_bytes=False)
 
     def noted(self, line: str) -> None:
-        self._stream.write(f"{line}\n")
+        self._stream.write(f"{printable(line)}\n")
         self._stream.flush()
 
     def _report(self, what: str, done: int, total: int | None, *, is_bytes: bool) -> None:

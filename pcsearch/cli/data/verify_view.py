@@ -10,6 +10,7 @@ from rich.text import Text
 
 from pcsearch.cli.text import count, duration
 from pcsearch.data.verify import VerifyReport
+from pcsearch.printable import printable
 
 
 def report_view(report: VerifyReport) -> RenderableType:
@@ -68,7 +69,7 @@ def _copies(report: VerifyReport) -> str:
 
 def _findings(what: str, style: str, sentences: Sequence[str]) -> Iterator[Text]:
     for sentence in sentences:
-        yield Text.assemble((f"{what}: ", style), sentence)
+        yield Text.assemble((f"{what}: ", style), printable(sentence))
 
 
 def _verdict(report: VerifyReport) -> Text:

@@ -14,6 +14,7 @@ import numpy as np
 
 from pcsearch.data.cache.layout import row_offset
 from pcsearch.data.cache.meta import StoreMeta
+from pcsearch.regular_files import descriptor_of
 
 _BLOCK_BYTES = 4 * 2**20  # of pixels; memory that a thread needs while it decodes or checks
 _BLOCK_AT_MOST_ROWS = 64
@@ -30,7 +31,7 @@ def rows_per_block(rows: int, resize: int, workers: int) -> int:
 def checksums_of(path: Path, rows: int, resize: int, block_rows: int) -> tuple[int, ...]:
     """The checksum of every block of a pixel file."""
     blocks = range(-(-rows // block_rows))
-    file = os.open(path, os.O_RDONLY)
+    file = descriptor_of(path)
     try:
         buffer = bytearray(block_rows * resize * resize * 3)
         return tuple(_checksum(file, i, rows, resize, block_rows, buffer) for i in blocks)
@@ -57,7 +58,7 @@ def blocks_whole(
     else:
         chosen = list(range(count))
     try:
-        file = os.open(path, os.O_RDONLY)
+        file = descriptor_of(path)
     except OSError:
         return False
     try:

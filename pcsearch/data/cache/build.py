@@ -83,7 +83,8 @@ def write_pixels(
     rows = len(images)
     block_rows = rows_per_block(rows, resize, workers)
     fingerprints = np.zeros((rows, FINGERPRINT_BYTES), dtype=np.uint8)
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+    path.unlink(missing_ok=True)  # what others left there may be a link or a pipe
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         job = _Job(images, resize, aspect, file, block_rows, fingerprints)
         with _written_back_meanwhile(file), _without_warnings():

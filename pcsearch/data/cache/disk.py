@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pcsearch.errors import UserError
+from pcsearch.regular_files import create_anew
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -47,7 +48,7 @@ def write_at(file: int, data: memoryview, offset: int) -> None:
 
 def write_synced(path: Path, data: bytes) -> None:
     """Write a file and wait until the disk has it."""
-    with path.open("wb") as file:
+    with create_anew(path) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

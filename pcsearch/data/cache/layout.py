@@ -26,6 +26,7 @@ import numpy as np
 from pcsearch.data.cache.meta import StoreMeta
 from pcsearch.data.dataset import Int64Array, UInt8Array
 from pcsearch.data.duplicates import FINGERPRINT_BYTES
+from pcsearch.regular_files import descriptor_of, open_regular, read_regular
 
 _OURS = re.compile(r"([0-9a-f]{32})\.(npy|prints\.npy|twins\.npy|json)(\.tmp)?")
 _CHUNK_BYTES = 2**22
@@ -105,7 +106,7 @@ def map_pixels(path: Path, meta: StoreMeta) -> UInt8Array | None:
     """
     start = row_offset(0, meta.images, meta.resize)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             _lock_shared(file.fileno())
             status = os.fstat(file.fileno())
             if status.st_nlink == 0 or status.st_size != meta.file_bytes:
@@ -135,7 +136,7 @@ def prints_whole(path: Path, meta: StoreMeta) -> bool:
     """Whether the fingerprints are as they were written; nothing of them is kept in memory."""
     checksum = 0
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_regular(path) as file:
             while chunk := file.read(_CHUNK_BYTES):
                 checksum = crc32(chunk, checksum)
     except OSError:
@@ -152,7 +153,7 @@ def array_content(array: Int64Array | UInt8Array) -> bytes:
 
 def _array(path: Path, checksum: int) -> Any:
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
         if crc32(content) != checksum:
             return None
         return np.load(io.BytesIO(content), allow_pickle=False)
@@ -161,7 +162,12 @@ def _array(path: Path, checksum: int) -> Any:
 
 
 def in_use(path: Path) -> bool:
-    """Whether any process has the pixel file mapped; True, too, where that cannot be told."""
+    """Whether any process has the pixel file mapped; True, too, where that cannot be told.
+
+    What is no file, such as a pipe, cannot be mapped.
+    """
+    if not path.is_file():
+        return False
     lock = hold_unused(path)
     if lock is None:
         return path.exists()
@@ -172,7 +178,7 @@ def in_use(path: Path) -> bool:
 def hold_unused(path: Path) -> int | None:
     """A descriptor that holds the pixel file for removal, None while it is in use or gone."""
     try:
-        file = os.open(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
+        file = descriptor_of(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
     except OSError:
         return None
     for _ in range(_LOCK_TRIES):  # another process may be looking, too, for a moment

@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pcsearch.data.cache.resizing import Aspect
+from pcsearch.regular_files import read_regular
 
 FORMAT = 4
 """Number of the stores' layout; stores of another one are not found, but listed and evicted.
 To be raised when `pcsearch.data.duplicates` changes, too: stores keep what it found."""
+_LARGEST_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,13 @@ class StoreMeta:
 def read_meta(path: Path) -> StoreMeta | None:
     """The facts in a file, None if it is missing, damaged or from another version."""
     try:
-        facts = json.loads(path.read_bytes())
+        facts = json.loads(read_regular(path, _LARGEST_BYTES))
         checksum = facts.pop("checksum")
         if facts["format"] != FORMAT or checksum != _checksum(facts):
             return None
         lists = ("bad_indices", "bad", "block_checksums")
         return StoreMeta(**facts | {name: tuple(facts[name]) for name in lists})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -196,7 +196,7 @@ def _sizes_differ(files: StoreFiles, meta: StoreMeta) -> bool:
 
 def _locked(lock: Path) -> bool:
     """Whether a process builds or removes this store."""
-    if not lock.exists():
+    if not lock.is_file():
         return False
     held = hold_unused(lock)
     if held is None:
@@ -216,7 +216,7 @@ def _remove_if_unused(files: StoreFiles) -> bool:
             return False
         pixels = hold_unused(files.pixels)
         try:
-            if pixels is None and files.pixels.exists():
+            if pixels is None and files.pixels.is_file():
                 return False
             remove_files(files)
         finally:

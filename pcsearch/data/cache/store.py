@@ -39,6 +39,7 @@ from pcsearch.data.cache.titles import title_of
 from pcsearch.data.dataset import ImageSource, Int64Array, UInt8Array
 from pcsearch.data.duplicates import FINGERPRINT_BYTES, near_duplicates
 from pcsearch.errors import UserError
+from pcsearch.printable import printable
 
 OnBadImage = Literal["fail", "skip"]
 Progress = Callable[[int, int], None]
@@ -210,7 +211,9 @@ def _build(
     _, pixels, prints, twins = files.unfinished
     try:
         written = write_pixels(images, resize, aspect, pixels, workers, progress)
-        bad = tuple(f"{images.name(image.index)} ({image.reason})" for image in written.bad)
+        bad = tuple(
+            printable(f"{images.name(image.index)} ({image.reason})") for image in written.bad
+        )
         if len(bad) == len(images):
             raise NoImageError(_bad_message(bad, len(images)))
         if bad and on_bad_image == "fail":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcsearch.data.entry import Archive
+from pcsearch.regular_files import open_regular
 
 _CHUNK_BYTES = 1 << 20
 
@@ -44,7 +45,7 @@ def file_digest(path: Path, kind: str, progress: Callable[[int, int], None]) -> 
     """The digest of a file as hexadecimal digits, read in chunks."""
     digest = hashlib.new(kind, usedforsecurity=False)
     total, done = path.stat().st_size, 0
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
             done += len(chunk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from io import FileIO
@@ -13,6 +14,7 @@ from pcsearch.data.download.progress import DownloadProgress
 from pcsearch.data.download.reasons import DroppedError, SourceError, network_reason
 from pcsearch.data.download.room import check_room, readable
 from pcsearch.data.entry import Archive
+from pcsearch.regular_files import open_to_append
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -141,8 +143,11 @@ def _join(part: Partial, answer: Answer, offset: int) -> None:
     if changed or answer.start > offset:
         part.remove()
         raise DroppedError("the file has changed on the server; it is fetched from the start")
-    with part.path.open("r+b") as file:
-        file.truncate(answer.start)
+    file = open_to_append(part.path)
+    try:
+        os.ftruncate(file, answer.start)
+    finally:
+        os.close(file)
 
 
 def _body(
@@ -160,7 +165,7 @@ def _body(
 
     done = start
     progress.moved("downloading", archive.file, done, total)
-    with part.path.open("ab", buffering=0) as file:
+    with os.fdopen(open_to_append(part.path), "ab", buffering=0) as file:
         while True:
             try:
                 # What has arrived, without waiting for more: a reset would take it away again.

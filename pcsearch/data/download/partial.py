@@ -6,6 +6,10 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pcsearch.regular_files import create_anew, read_regular
+
+_ORIGIN_BYTES = 10**5
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -57,14 +61,15 @@ class Partial:
     def origin(self) -> Origin | None:
         """Where its bytes are from; None, too, if that cannot be read."""
         try:
-            return Origin(**json.loads(self._origin_file.read_text(encoding="utf-8")))
+            return Origin(**json.loads(read_regular(self._origin_file, _ORIGIN_BYTES)))
         except (OSError, ValueError, TypeError):
             return None
 
     def restart(self, origin: Origin) -> None:
         """Begin anew: the old bytes go before the new origin is written, never the other way."""
         self.path.unlink(missing_ok=True)
-        self._origin_file.write_text(json.dumps(asdict(origin)), encoding="utf-8")
+        with create_anew(self._origin_file) as file:
+            file.write(json.dumps(asdict(origin)).encode())
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from pcsearch.data.dataset import Int64Array, UInt8Array
 from pcsearch.errors import UserError
+from pcsearch.regular_files import open_regular
 
 SIDE = 32
 _PLANES = 3
@@ -38,7 +40,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
         UserError: the file cannot be read, is cut short, or is no such pickle.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = _Unpickler(file, encoding="latin1").load()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
@@ -126,13 +128,14 @@ def _pixels_of(batch: Mapping[str, Any], path: Path) -> UInt8Array:
 def _records(path: Path, label_bytes: int) -> UInt8Array:
     record = label_bytes + _IMAGE_BYTES
     try:
-        size = path.stat().st_size
-        if size == 0 or size % record:
-            raise UserError(
-                f"{path} is cut short: {size} bytes are not a whole number of images of {record} "
-                "bytes each; get and unpack the archive again."
-            )
-        return np.memmap(path, dtype=np.uint8, mode="r", shape=(size // record, record))
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0 or size % record:
+                raise UserError(
+                    f"{path} is cut short: {size} bytes are not a whole number of images of "
+                    f"{record} bytes each; get and unpack the archive again."
+                )
+            return np.memmap(file, dtype=np.uint8, mode="r", shape=(size // record, record))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
 

@@ -22,6 +22,7 @@ from pcsearch.data.readers.official import (
     labels_of_numbers,
 )
 from pcsearch.errors import UserError
+from pcsearch.regular_files import read_regular
 
 _SITE = "http://vision.stanford.edu/aditya86/ImageNetDogs"
 _IMAGES = ("Images/", "images/Images/")
@@ -31,6 +32,7 @@ _TEST = ("test_list.mat", "lists/test_list.mat")
 _CORNER = re.compile(rb"<(xmin|ymin|xmax|ymax)>\s*(-?\d+)")
 _CORNER_ORDER = (b"xmin", b"ymin", b"xmax", b"ymax")
 _CHUNK_FILES = 256
+_ANNOTATION_BYTES = 10**6
 _READ_THREADS = 8  # a shared file system answers many requests at once, but each of them late
 
 
@@ -111,7 +113,7 @@ def _boxes(folder: Path, names: Sequence[str]) -> Float32Array | None:
 def _box(path: Path) -> tuple[int, int, int, int] | None:
     """x, y, width, height of the largest dog, None if the file does not say."""
     try:
-        corners = _CORNER.findall(path.read_bytes())
+        corners = _CORNER.findall(read_regular(path, _ANNOTATION_BYTES))
     except OSError:
         return None
     by_name = [[int(value) for name, value in corners if name == n] for n in _CORNER_ORDER]

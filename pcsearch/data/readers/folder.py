@@ -14,6 +14,7 @@ from pcsearch.data.options import DataOptions
 from pcsearch.data.readers.folder_layout import FolderPart, find_parts
 from pcsearch.data.readers.own_images import OwnPart, own_dataset
 from pcsearch.errors import UserError
+from pcsearch.regular_files import expanded
 
 
 def read(options: DataOptions) -> Dataset:
@@ -28,7 +29,7 @@ def read(options: DataOptions) -> Dataset:
     """
     if options.images is None:
         raise UserError("dataset images: say which folder by --images DIR or data.images.")
-    root = options.images.expanduser()
+    root = expanded(options.images)
     parts = find_parts(root)
     names = _class_names(root, parts["train"])
     chosen = [names[i] for i in choose_classes(names, options.classes)]

@@ -92,7 +92,7 @@ def _classes(root: Path, part: str) -> dict[str, tuple[str, ...]]:
 
 def _sub_folders(folder: Path) -> list[str]:
     try:
-        return sorted(e.name for e in os.scandir(folder) if e.is_dir() and not _hidden(e.name))
+        return sorted(e.name for e in os.scandir(folder) if not _hidden(e.name) and _is_folder(e))
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror}.") from error
 
@@ -115,10 +115,21 @@ def _images_under(root: Path, folder: str) -> Iterator[str]:
             path = f"{current}/{entry.name}"
             if _hidden(entry.name):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 pending.append(path)
             elif Path(entry.name).suffix.lower() in EXTENSIONS:
                 yield path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one that is not the link's own folder or above it."""
+    try:
+        if not entry.is_symlink():
+            return entry.is_dir()
+        here, there = Path(entry.path).parent.resolve(), Path(os.path.realpath(entry.path))
+        return entry.is_dir() and not here.is_relative_to(there)
+    except OSError:  # a link to itself, or a ring of them
+        return False
 
 
 def _hidden(name: str) -> bool:

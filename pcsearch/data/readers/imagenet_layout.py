@@ -12,6 +12,7 @@ from pathlib import Path
 from pcsearch.data.readers.matlab import read_mat
 from pcsearch.data.readers.text_tables import read_table
 from pcsearch.errors import UserError
+from pcsearch.regular_files import read_text
 
 CLASSES = 1000
 FOLDERS = ("imagenet", "ILSVRC2012", "ILSVRC")
@@ -176,8 +177,8 @@ def validation_files(found: ImageNetFolder, wnids: Sequence[str]) -> list[list[s
 def _kaggle_labels(path: Path, files: Sequence[str]) -> list[str]:
     """`ImageId,PredictionString` lines; a prediction begins with the WordNet id."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            wnid_of = {row[0]: row[1].split()[0] for row in csv.reader(file) if row}
+        lines = read_text(path, encoding="utf-8-sig").splitlines()
+        wnid_of = {row[0]: row[1].split()[0] for row in csv.reader(lines) if row}
     except (OSError, UnicodeDecodeError, csv.Error, IndexError) as error:
         raise UserError(f"{path} cannot be read ({error}): get it again.") from error
     stems = [Path(file).stem for file in files]
@@ -193,11 +194,11 @@ def _devkit_labels(path: Path, files: Sequence[str]) -> list[str]:
     ids = synsets.numbers("synsets.ILSVRC2012_ID").tolist()
     wnid_of = dict(zip(ids, synsets.texts("synsets.WNID"), strict=True))
     try:
-        lines = [int(line) for line in path.read_text(encoding="ascii").split()]
+        lines = [int(line) for line in read_text(path, encoding="ascii").split()]
         return [wnid_of[lines[_image_number(file) - 1]] for file in files]
     except (OSError, ValueError, LookupError) as error:
         raise UserError(
-            f"{path} does not fit the {len(files)} images of the validation folder ({error}): "
+            f"{path} does not fit the {len(files)} images of the validation folder: "
             "unpack the development kit and the images again."
         ) from error
 

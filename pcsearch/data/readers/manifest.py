@@ -18,6 +18,7 @@ from pcsearch.data.readers.manifest_table import ManifestTable, read_manifest
 from pcsearch.data.readers.own_images import OwnPart, own_dataset
 from pcsearch.data.sources import FileImages
 from pcsearch.errors import UserError
+from pcsearch.regular_files import expanded
 
 _FEW_MISSING = 10
 
@@ -38,7 +39,7 @@ def read(options: DataOptions) -> Dataset:
     """
     if options.manifest is None:
         raise UserError("dataset manifest: say which file by data.manifest (or --manifest).")
-    path = options.manifest.expanduser()
+    path = expanded(options.manifest)
     table = read_manifest(path)
     _refuse_repeated_paths(table)
     rows = ManifestRows.of(table)

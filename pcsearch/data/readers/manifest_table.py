@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pcsearch.errors import UserError
+from pcsearch.regular_files import open_regular, read_regular
 
 BOX_COLUMNS = ("x", "y", "w", "h")
 _REQUIRED = ("path", "label")
@@ -19,7 +21,12 @@ _MISSPELT = {
     **dict.fromkeys(("groups", "group_id", "groupid", "grp"), "group"),
 }
 """Names that would be passed over in silence, and with them what keeps parts apart."""
+_MOST_ROWS = 20_000_000
 _DELIMITERS = (",", ";", "\t")
+_COLUMN = re.compile(r"[\w ./()-]{0,40}")
+_MOST_COLUMNS = 40
+_FORMULA = re.compile(r"'*\s*[=+@\t\r]|'*\s*-(?!\.?\d[\d.]*\s*$)")
+"""What spreadsheets take for the beginning of a formula; a negative number is none."""
 _NOT_TEXT = {
     b"PK\x03\x04": "an Excel workbook or another zip file",
     b"\xff\xfe": "UTF-16 text",
@@ -63,9 +70,9 @@ def read_manifest(path: Path) -> ManifestTable:
             has too few or too many cells or an empty path or label; the message names the line.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(4)
-            content = b"" if start == b"PAR1" else start + file.read()
+        content = b"" if start == b"PAR1" else read_regular(path)
     except OSError as error:
         raise UserError(
             f"manifest {path} cannot be read: {error.strerror}; check the path (data.manifest, or "
@@ -97,7 +104,9 @@ def _csv(path: Path, content: bytes) -> ManifestTable:
             )
         rows.append(cells)
         lines.append(line)
-    columns = {name: _column((cells[i] for cells in rows), name) for name, i in where.items()}
+    columns = {
+        name: _column((as_written(cells[i]) for cells in rows), name) for name, i in where.items()
+    }
     return ManifestTable(path, columns, lines, "line")
 
 
@@ -153,7 +162,9 @@ def _parquet(path: Path) -> ManifestTable:
             "save the manifest as CSV."
         ) from error
     try:
-        with parquet.ParquetFile(path) as file:
+        with open_regular(path) as content, parquet.ParquetFile(content) as file:
+            if file.metadata.num_rows > _MOST_ROWS:
+                raise UserError(f"{path} lists {file.metadata.num_rows:,} images, too many.")
             where = _positions(path, file.schema_arrow.names)
             names = file.schema_arrow.names
             wanted = {name: names[position] for name, position in where.items()}
@@ -180,7 +191,6 @@ def _cell(value: object) -> str:
 def _positions(path: Path, header: Sequence[str]) -> dict[str, int]:
     """Column name → its position, of those that are known."""
     plain = [_plain(name) for name in header]
-    written = ", ".join(name.strip() for name in header)
     for name in _KNOWN:
         if plain.count(name) > 1:
             raise UserError(f"{path} has several columns named {name}: keep one of them.")
@@ -197,8 +207,8 @@ def _positions(path: Path, header: Sequence[str]) -> dict[str, int]:
             close = difflib.get_close_matches(name, others, n=1)
             hint = f'; is "{close[0]}" meant to be it?' if close else ""
             raise UserError(
-                f"{path} has no column {name}{hint} (its first line names: {written}). The "
-                "columns are path and label and, where wanted, split, group and x, y, w, h."
+                f"{path} has no column {name}{hint} ({_named(header)}). The columns are path and "
+                "label and, where wanted, split, group and x, y, w, h."
             )
     boxes = [name for name in BOX_COLUMNS if name in plain]
     if boxes and len(boxes) < len(BOX_COLUMNS):
@@ -209,10 +219,29 @@ def _positions(path: Path, header: Sequence[str]) -> dict[str, int]:
     return {name: plain.index(name) for name in _KNOWN if name in plain}
 
 
+def _named(header: Sequence[str]) -> str:
+    """What the first line names; a file that is no table may hold what is nobody else's."""
+    names = [name.strip() for name in header]
+    several = 1 < len(names) <= _MOST_COLUMNS
+    if not several or not all(_COLUMN.fullmatch(name) for name in names):
+        return "its first line does not look like names of columns"
+    return f"its first line names: {', '.join(names)}"
+
+
 def _column(cells: Iterable[str], name: str) -> list[str]:
     if name == "path":  # a file's name may begin or end with spaces
         return [cell if cell.strip() else "" for cell in cells]
     return [cell.strip() for cell in cells]
+
+
+def as_text(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula, with an apostrophe before it if need be."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def as_written(cell: str) -> str:
+    """The cell of which `as_text` made this one."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def _plain(name: str) -> str:

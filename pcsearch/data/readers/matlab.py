@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from pcsearch.data.dataset import Int64Array
 from pcsearch.errors import UserError
+from pcsearch.regular_files import read_regular
 
 _AGAIN = "get the file again"
 
@@ -88,7 +89,7 @@ def read_mat(path: Path) -> MatFile:
     from scipy.io import loadmat  # slow to import, and needed here alone
 
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     if not content:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pcsearch.data.dataset import Int64Array
+from pcsearch.regular_files import LARGEST_BYTES, open_regular
 
 _PROBE_BYTES = 4096
 _CHUNK_BYTES = 1 << 20
@@ -86,9 +87,11 @@ def _size_and_file(path: str) -> tuple[int, Hashable]:
 def _digest(path: Path, *, whole: bool) -> bytes | None:
     digest = hashlib.sha256()
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > LARGEST_BYTES:
+                return None
             if not whole:
-                size = os.fstat(file.fileno()).st_size
                 file.seek(max(0, (size - _PROBE_BYTES) // 2))
                 digest.update(file.read(_PROBE_BYTES))
             while whole and (chunk := file.read(_CHUNK_BYTES)):

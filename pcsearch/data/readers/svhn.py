@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pcsearch.data.options import DataOptions
 from pcsearch.data.readers.official import dataset_folder, holds
 from pcsearch.data.sources import LoadedImages
 from pcsearch.errors import UserError
+from pcsearch.regular_files import open_regular
 
 _TRAIN = "train_32x32.mat"
 _TEST = "test_32x32.mat"
@@ -89,8 +91,8 @@ def _check_whole(path: Path) -> None:
     images would be found out when they are decoded only.
     """
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
             header = file.read(_HEADER_BYTES)
             if header[-2:] not in (b"IM", b"MI"):
                 raise _not_official(path, "it is no MATLAB 5 file")
@@ -110,7 +112,8 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
     from scipy.io import whosmat
 
     try:
-        return {name: tuple(shape) for name, shape, _ in whosmat(path)}
+        with open_regular(path) as file:
+            return {name: tuple(shape) for name, shape, _ in whosmat(file)}
     except Exception as error:  # a broken file raises nearly every built-in exception
         raise _not_official(path, f"{error}") from error
 
@@ -119,7 +122,8 @@ def _variable(path: Path, name: str) -> npt.NDArray[Any]:
     from scipy.io import loadmat
 
     try:
-        array = loadmat(path, variable_names=[name])[name]
+        with open_regular(path) as file:
+            array = loadmat(file, variable_names=[name])[name]
     except KeyError as error:
         raise _not_official(path, f"it lacks {name!r}") from error
     except Exception as error:  # a broken file raises nearly every built-in exception

@@ -9,6 +9,7 @@ import numpy as np
 
 from pcsearch.data.dataset import Float32Array
 from pcsearch.errors import UserError
+from pcsearch.regular_files import read_text
 
 
 def read_table(path: Path, keys: Collection[str] | None = None) -> dict[str, str]:
@@ -22,7 +23,7 @@ def read_table(path: Path, keys: Collection[str] | None = None) -> dict[str, str
         key, _, value = line.partition(" ")
         if not value or key in table:
             problem = "the number is repeated" if value else "a number and a value are expected"
-            raise UserError(f"{path}, line {number}: {problem}: {line!r}.")
+            raise UserError(f"{path}, line {number}: {problem}.")
         table[key] = value.strip()
     missing = [] if keys is None else [key for key in keys if key not in table]
     if missing:
@@ -41,7 +42,7 @@ def read_names(path: Path) -> list[str]:
     names: dict[str, None] = {}
     for number, line in _numbered_lines(path):
         if line in names:
-            raise UserError(f"{path}, line {number}: {line!r} is repeated.")
+            raise UserError(f"{path}, line {number}: the name is repeated.")
         names[line] = None
     return list(names)
 
@@ -69,7 +70,7 @@ def read_boxes(path: Path, images: Collection[str], columns: str) -> Float32Arra
 def _numbered_lines(path: Path) -> list[tuple[int, str]]:
     """The lines that are not blank, stripped, with their numbers from 1."""
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        text = read_text(path, encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +13,14 @@ import numpy as np
 from pcsearch.data.dataset import Int64Array
 from pcsearch.data.options import DataOptions
 from pcsearch.data.readers.folder_layout import find_parts
-from pcsearch.data.readers.manifest_table import read_manifest
+from pcsearch.data.readers.manifest_table import as_text, read_manifest
 from pcsearch.data.sources import FileImages
 from pcsearch.data.split_units import units_of
 from pcsearch.data.verify.check import Inspected
 from pcsearch.data.verify.listing import images_of
 from pcsearch.data.verify.twins import clusters_of
 from pcsearch.errors import UserError
+from pcsearch.regular_files import create_anew, expanded
 
 
 def write_manifest(inspected: Inspected, path: Path) -> int:
@@ -83,9 +85,9 @@ def _splits(dataset_id: str, options: DataOptions, parts: Sequence[str]) -> list
 def _held_out(dataset_id: str, options: DataOptions) -> bool:
     """Whether the test part was held out by this package, not by the dataset."""
     if dataset_id == "images" and options.images is not None:
-        return "test" not in find_parts(options.images.expanduser())
+        return "test" not in find_parts(expanded(options.images))
     if dataset_id == "manifest" and options.manifest is not None:
-        splits = read_manifest(options.manifest.expanduser()).columns.get("split", ())
+        splits = read_manifest(expanded(options.manifest)).columns.get("split", ())
         return not any(str(split).strip().lower() == "test" for split in splits)
     return False
 
@@ -108,11 +110,17 @@ def _from(folder: Path, image: Path) -> str:
     return (image.relative_to(folder) if image.is_relative_to(folder) else image).as_posix()
 
 
+def _safe(line: Sequence[str | None]) -> list[str | None]:
+    """The line for those who open it in a spreadsheet: a label may be anything."""
+    return [cell and as_text(cell) for cell in line]
+
+
 def _write(path: Path, header: list[str], lines: Sequence[Sequence[str | None]]) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            csv.writer(file, lineterminator="\n").writerows([header, *lines])
+        content = create_anew(temporary)
+        with io.TextIOWrapper(content, "utf-8", "surrogateescape", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([header, *map(_safe, lines)])
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image
 
 from pcsearch.data.dataset import ImageSource, UInt8Array
-from pcsearch.data.decode import EXTENSIONS, to_rgb
+from pcsearch.data.decode import cannot_be_read, open_image, to_rgb
 from pcsearch.data.duplicates import fingerprint
 from pcsearch.data.sources import FileImages
+from pcsearch.regular_files import read_regular
 
 MISSING = "no such file"
 _CHUNK_IMAGES = 16
@@ -95,12 +96,11 @@ def _scan_one(images: ImageSource, index: int) -> Scanned:
 
 def _scan_file(path: Path) -> Scanned | None:
     """The image, its bytes read once; None where the source itself must say what is wrong."""
-    suffix = path.suffix.lower()
-    if suffix in EXTENSIONS and suffix not in Image.registered_extensions():
+    if cannot_be_read(path):
         return None
     try:
-        data = path.read_bytes()
-        with Image.open(io.BytesIO(data)) as image:
+        data = read_regular(path)
+        with open_image(io.BytesIO(data)) as image:
             oddities, size = _oddities(image), image.size
             image.load()
             rgb = to_rgb(image)

@@ -227,3 +227,45 @@ def test_a_bomb_is_refused_before_it_is_written(kind: str, tmp_path: Path) -> No
     with pytest.raises(UserError, match=r"hold 20\.0 MB or more, over 100 times its own size"):
         unpacked(tar_of(files) if kind == "tgz" else zip_of(files), tmp_path)
     assert tree(tmp_path) == {"archive"}
+
+
+def deep_tar() -> bytes:
+    return tar_with(member("/".join("a" * 3000)))
+
+
+def chained_names() -> bytes:
+    """Long names of long names, which tarfile follows by recursion."""
+    name = member("././@LongLink", tarfile.GNUTYPE_LONGNAME)
+    name.size = 10
+    block = name.tobuf(tarfile.USTAR_FORMAT) + b"x".ljust(512, b"\0")
+    return block * 3000 + tar_with(member("b"))
+
+
+def large_name() -> bytes:
+    name = member("././@LongLink", tarfile.GNUTYPE_LONGNAME)
+    name.size = 2**30
+    return name.tobuf(tarfile.USTAR_FORMAT) + bytes(2**21)
+
+
+HARMFUL = {
+    "folders": (deep_tar, "is in more than 64 folders"),
+    "folders in a zip": (lambda: zip_of({"/".join("a" * 3000): b""}), "more than 64 folders"),
+    "folders, compressed": (lambda: gzip.compress(deep_tar()), "more than 64 folders"),
+    "names": (chained_names, "is damaged or not complete|neither a tar"),
+    "a large name": (large_name, "is damaged or not complete|neither a tar"),
+    "zeros without end": (
+        lambda: gzip.compress(tar_with(member("b")) + bytes(2**28)),
+        "zeros without end",
+    ),
+    "zeros": (lambda: bytes(2**28), "zeros without end"),
+}
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("kind", HARMFUL)
+def test_archives_that_would_take_too_much(kind: str, tmp_path: Path) -> None:
+    content, message = HARMFUL[kind]
+    (tmp_path / "archive").write_bytes(content())
+    with pytest.raises(UserError, match=message) as error:
+        unpack(tmp_path / "archive", tmp_path / "out", lambda done, total: None)
+    assert len(str(error.value)) < 1000

@@ -108,7 +108,7 @@ def test_incomplete(tmp_path: Path, missing: str) -> None:
     ("table", "content", "message"),
     [
         ("variants.txt", "707-320\nA300B4\nF/A-18\n", "txt does not name the variant 'Yak-42'"),
-        ("variants.txt", "707-320\n707-320\n", "variants.txt, line 2: '707-320' is repeated"),
+        ("variants.txt", "707-320\n707-320\n", "variants.txt, line 2: the name is repeated"),
         ("images_box.txt", "1025794 1 1 12 10\n", "box.txt has no line for 3 of 4 images"),
         (
             "images_box.txt",

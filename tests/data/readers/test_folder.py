@@ -400,3 +400,30 @@ def test_copies_where_parts_are_given(tmp_path: Path) -> None:
         *(9, 10, 10, 12, 13, 14, 15, 16, 17),
         *(18, 19, 20, 21),
     ]
+
+
+def test_links_that_lead_nowhere_or_back_are_passed_over(tmp_path: Path) -> None:
+    save_classes(tmp_path / "own", {"a": 4, "b": 4})
+    save_classes(tmp_path / "elsewhere", {"c": 4})
+    for link, target in {
+        "own/x": "x",
+        "own/dot": ".",
+        "own/up": "..",
+        "own/ring": "a/ring",
+        "own/a/ring": "../ring",
+        "own/a/self.jpg": "self.jpg",
+        "own/a/back": "..",
+        "own/a/here": ".",
+        "own/b/root": str(tmp_path / "own"),
+        "own/gone": "nowhere",
+        "own/c": "../elsewhere/c",
+    }.items():
+        (tmp_path / link).symlink_to(target)
+    dataset = open_dataset("images", DataOptions(images=tmp_path / "own", near_duplicates="ignore"))
+    assert dataset.class_names == ("a", "b", "c")
+    assert dataset.test is not None
+    found = [*names(dataset.train), *names(dataset.test)]
+    assert len(found) == 13
+    assert [name for name in found if name.endswith("self.jpg")] == [
+        str(tmp_path / "own/a/self.jpg")
+    ]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from pcsearch.data.catalog import DataOptions, open_dataset
 from pcsearch.data.verify import VerifyReport, inspect, verify, write_manifest
 from pcsearch.errors import UserError
 
-from ..image_files import CUB_ROOT
+from ..image_files import CUB_ROOT, save_classes
 from ..test_duplicates import picture
 
 PARTS = ("train", "val", "test")
@@ -297,6 +298,35 @@ def test_manifest_of_a_held_out_test_part_holds_out_by_groups(root: Path) -> Non
         report = verify("manifest", manifest)
         assert len(report.duplicates) == 8
         assert report.leaks == ()
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "=cmd|' C calc'!A0",
+        "+1+cmd|x",
+        "@SUM(A1)",
+        "-2+3",
+        "'=a",
+        "''=a",
+        "-a",
+        " =b",
+        "\t=c",
+        "'d",
+        "e",
+    ],
+)
+def test_no_cell_of_a_manifest_is_a_formula(label: str, tmp_path: Path) -> None:
+    save_classes(tmp_path, {"other": 3, "x": 3})
+    (tmp_path / "x").rename(tmp_path / label)
+    path = tmp_path / "list.csv"
+    write_manifest(inspect("images", DataOptions(images=tmp_path)), path)
+    lines = lines_of(path)
+    assert not [cell for line in lines for cell in line.values() if re.match(r"\s*[=+@-]", cell)]
+    assert {line["path"].lstrip("'").partition("/")[0] for line in lines} >= {"other"}
+    read = open_dataset("manifest", DataOptions(manifest=path, half_unpacked="refuse"))
+    assert set(read.class_names) == {"other", label.strip()}
+    assert all(Path(read.train.images.name(i)).is_file() for i in range(len(read.train.images)))
 
 
 def test_manifest_of_images_that_are_no_files(tmp_path: Path) -> None:
