@@ -31,7 +31,7 @@ def token(config: Config) -> Iterator[Finding]:
                 "(umask 077; ray get-auth-token --generate)",
             )
         )
-    elif not found and sources and others_read(Path(sources[0]).expanduser().resolve()):
+    elif not found and sources and others_read(expanded(sources[0]).resolve()):
         found.append(
             Finding(
                 "warning",

@@ -39,6 +39,7 @@ SMALL += overrides(
     confirm={"seeds": 2, "epochs": 1},
 )
 LONG = [*SMALL, "backbones=[sleepy:net]", "data.classes=[1, 7]", "search.trials=2"]
+OWN = ["--allow-code", "sleepy"]
 LONG += ["asha.max_epochs=30", "asha.grace_epochs=25"]
 SLEEPY = """
 import time
@@ -151,7 +152,7 @@ def test_a_campaign_is_sent_followed_and_found_again(site: Site) -> None:
 
 
 def test_following_may_end_and_the_campaign_goes_on(site: Site) -> None:
-    follower = site.start("submit", *LONG, "--runs", str(site.runs), "--name=long", "--plain")
+    follower = site.start("submit", *LONG, *OWN, "--runs", str(site.runs), "--name=long", "--plain")
     assert follower.stdout is not None
     assert follower.stdout.readline().startswith("submitted pcsearch-long-")
     journal = site.runs / "long" / "journal.jsonl"
@@ -226,7 +227,7 @@ def test_a_silent_campaign_is_followed_all_the_same(site: Site, tmp_path: Path) 
 
 
 def test_a_campaign_whose_process_is_killed_is_told_and_how_to_go_on(site: Site) -> None:
-    command = "submit", *LONG, "--runs", str(site.runs), "--name=killed", "--plain"
+    command = "submit", *LONG, *OWN, "--runs", str(site.runs), "--name=killed", "--plain"
     follower = site.start(*command)
     journal = site.runs / "killed" / "journal.jsonl"
     until(lambda: journal.exists() and '"event":"epoch"' in journal.read_text())
@@ -291,7 +292,7 @@ print(json.dumps([job.id for job in running_campaigns(sys.argv[1])]))
 
 def test_a_campaign_that_was_started_on_the_head_is_seen(site: Site, tmp_path: Path) -> None:
     """By `tune --address`: Ray has it as a driver, which it cannot follow or stop for others."""
-    here = [sys.executable, "-m", "pcsearch", "tune", *LONG, "--address", site.head.address]
+    here = [sys.executable, "-m", "pcsearch", "tune", *LONG, *OWN, "--address", site.head.address]
     with (tmp_path / "said").open("w") as said:
         driver = subprocess.Popen(
             [*here, "--plain", "--runs", str(site.runs), "--name=here"],

@@ -46,7 +46,7 @@ def everything(folder: Path) -> set[Path]:
         (["searcg.trials=3"], ["searcg", 'did you mean "search"']),
         (["weights=imagenet"], ["weights", "compact_cnn", "none"]),
         (["data.classes=[1, 77]", "datasets=[digits]"], ["77"]),
-        (["backbones=[nowhere:net]"], ["nowhere:net", "importing nowhere failed"]),
+        (["backbones=[nowhere:net]"], ["nowhere:net", "there is no module nowhere"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) and "=" in str(value[0]) else None,
 )

@@ -130,6 +130,7 @@ def test_trials_that_fail_are_reported_and_the_rest_goes_on(pcsearch: CommandLin
             confirm={"seeds": 6, "epochs": 1},
         ),
         "--name=mixed",
+        "--allow-code=networks",
         "--plain",
     )
     assert result.code == 1, result

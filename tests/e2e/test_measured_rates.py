@@ -75,7 +75,8 @@ def test_a_network_that_learns_nothing_is_refused_before_anything_starts(
         "    return Silent(num_classes)\n"
     )
     own = "backbones=[own_network:silent]"
-    result = pcsearch.run("tune", images, *CAMPAIGN, own, "--name=run", "--plain")
+    allowed = "--allow-code=own_network"
+    result = pcsearch.run("tune", images, *CAMPAIGN, own, allowed, "--name=run", "--plain")
     assert result.code == 2, result
     assert "images/own_network:silent: search.lr is auto, but no range was found" in result.err
     assert "Traceback" not in result.err

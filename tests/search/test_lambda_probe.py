@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import pcsearch
+from pcsearch.allowed_code import VARIABLE
 from pcsearch.errors import UserError
 from pcsearch.models import build_backbone
 from pcsearch.recipe.load import load_recipe
@@ -141,10 +142,13 @@ def own_network(num_classes: int, pixels: bool = False) -> nn.Module:
     return OwnNetwork(num_classes, pixels)
 
 
-def test_a_network_of_ones_own_works_or_is_refused() -> None:
+def test_a_network_of_ones_own_works_or_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     reference = f"{__name__}:own_network"
     recipe = SMALL | {"backbones": [reference]}
-    (curve,) = pcsearch.probe(recipe, lambda_over_n=[], repeats=2)
+    monkeypatch.setenv(VARIABLE, "")
+    with pytest.raises(UserError, match="add --allow-code tests"):
+        pcsearch.probe(recipe, lambda_over_n=[], repeats=2)
+    (curve,) = pcsearch.probe(recipe, lambda_over_n=[], repeats=2, allow_code=["tests"])
     assert (curve.features.layer, curve.features.dimensions) == ("head", 3)
     assert any("unless its function loads some" in note for note in curve.notes)
     odd = recipe | {"backbone_options": {reference: {"pixels": True}}}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from pcsearch.allowed_code import VARIABLE
 from pcsearch.errors import UserError
 from pcsearch.recipe import load_recipe
 from pcsearch.recipe.load import parse_recipe
@@ -139,8 +140,9 @@ def test_what_is_known_is_not_measured_again(plan: Plan, digits: PreparedDataset
 
 
 def test_of_a_wider_campaign_the_new_studies_are_measured(
-    plan: Plan, digits: PreparedDataset
+    plan: Plan, digits: PreparedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv(VARIABLE, "tests")
     wider = recipe("backbones=[compact_cnn,tests.search.test_lr_ranges:silent]")
     observer = Watching()
     with pytest.raises(UserError) as caught:
