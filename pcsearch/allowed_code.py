@@ -35,6 +35,7 @@ _NEVER = frozenset({"torch", "pcsearch", *sys.stdlib_module_names})
 _RUN_SIGNS = ("journal.jsonl", "environment.json")
 _CODE = (".py", ".so", ".pyd")
 _RECORD_BYTES = 1_000_000
+_CODE_BYTES = 2_000_000_000  # of one file: extension modules are large
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def code_hash(name: str) -> str:
     files = sorted(folder.rglob("*")) if found.file.is_dir() else [found.file]
     for file in files:
         if file.suffix in _CODE and file.is_file():
-            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            content = hashlib.sha256(read_regular(file, _CODE_BYTES)).hexdigest()
             digest.update(f"{file.relative_to(folder).as_posix()} {content}\n".encode())
     return digest.hexdigest()
 

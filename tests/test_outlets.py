@@ -42,6 +42,8 @@ ALLOWED = {
     "recipe/shipped.py": "files of this package",
     "cli/recipes.py": "files of this package, and a new one",
     "cluster/autoscaler.py": "command lines, of the kernel",
+    "cluster/exposure.py": "open ports, of the kernel",
+    "cluster/session_folder.py": "users, of the kernel, and a new file",
     "cluster/check_provider.py": "what the machine's firmware says",
     "cluster/kuberay_pod.py": "what Kubernetes puts into a pod",
     "search/losses.py": "what Tune has just written",
