@@ -5,7 +5,8 @@
 Small campaigns on the digits that come with scikit-learn are run once undisturbed, for reference.
 Then they are run again and again while drivers, workers and Ray's own processes are killed,
 stopped and interrupted, files are damaged or deleted between two launches, and the disk fills up;
-after each, `pcsearch resume`. With one trial at a time, every decision and every figure must be, at
+after each, `pcsearch resume`. Clocks go back, drivers stand still, and another user reaches for the
+sockets. An edited journal, a full TMPDIR and a read-only run must be refused. With one trial at a time, every decision and every figure must be, at
 the end, that of the undisturbed campaign, bit for bit. With two, each trial must have been asked
 once and each of its epochs taken once. No traceback, no hang, no process left, and no epoch trained
 again that a checkpoint held.
@@ -46,6 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     # a shell without job control has what runs in the background ignore it, and its children too
     signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    folder.chmod(0o755)
     ledger = Ledger()
     if reason := disk.why_not():
         ledger.skipped[disk.FULL] = reason

@@ -17,6 +17,8 @@ from tests.e2e.cli import PACKAGE, Process, descendants
 
 Event = dict[str, Any]
 POLL_SECONDS = 0.004
+CLOCK = Path(__file__).with_name("clock")
+CLOCK_MARKER = "clock-set-back"
 NOT_PASSED = ("RAY_", "PYTHONUNBUFFERED")
 """Beginnings of environment variables: buffers that cannot be written out are part of the test."""
 
@@ -54,6 +56,8 @@ class Launch:
     Attributes:
         before: Events that the journal held at its start.
         events: Events that it has held since.
+        tmp: Its folder for temporary files.
+        clock_marker: While it is there, its clock is an hour behind.
         end_code: Exit code, negative for a signal; None while it runs.
     """
 
@@ -62,10 +66,12 @@ class Launch:
         self.before = self._tail.read()
         self.events: list[Event] = []
         self._output = folder / "output.txt"
+        self.tmp, self.clock_marker = tmp, folder / CLOCK_MARKER
         environment = {key: os.environ[key] for key in os.environ if not key.startswith(NOT_PASSED)}
         environment |= {
             "PCSEARCH_CACHE": str(folder / "cache"),
-            "PYTHONPATH": str(PACKAGE),
+            "PYTHONPATH": os.pathsep.join((str(PACKAGE), str(CLOCK))),
+            "SOAK_CLOCK_MARKER": str(folder / CLOCK_MARKER),
             "OMP_NUM_THREADS": "1",
             "TMPDIR": str(tmp),
         }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from random import Random
 
-from soak_parts.launch import Event, Launch
+from soak_parts.launch import Event, HungError, Launch
 from soak_parts.moments import TRAINED, searching
+from soak_parts.refusals import neighbour
 from tests.e2e.cli import workers
 
 MOST_A_TRIAL = 2
@@ -15,7 +17,17 @@ MOST_A_TRIAL = 2
 
 KILLED = "worker killed"
 STOPPED = "worker stopped"
-HOW = {KILLED: "SIGKILL", STOPPED: "SIGSTOP"}
+NEIGHBOUR = "a neighbour at the sockets"
+CLOCK_BACK = "clock set back an hour"
+PAUSED = "driver stopped for a minute"
+HOW = {
+    KILLED: "SIGKILL",
+    STOPPED: "SIGSTOP",
+    NEIGHBOUR: "another user's unlink",
+    CLOCK_BACK: "time.time",
+    PAUSED: "SIGSTOP, SIGCONT",
+}
+PAUSE_SECONDS = 60.0
 HANG_SECONDS = 200.0
 RETRY_SECONDS = 60.0
 
@@ -39,6 +51,46 @@ def stop_worker(launch: Launch, random: Random) -> str | None:
     if not launch.wait(goes_on):
         return None
     return _strike(launch, random, signal.SIGSTOP)
+
+
+def be_a_neighbour(launch: Launch, random: Random) -> str | None:
+    """Reach for a session's sockets as another user; HungError tells what was reached."""
+    if not searching(launch, random):
+        return None
+    reached = neighbour(launch.tmp)
+    if reached:
+        raise HungError(f"another user could remove {reached}")
+    return "reached nothing"
+
+
+def set_clock_back(launch: Launch, random: Random) -> str | None:
+    """Set the clock of all its Python processes back, or on again."""
+    if not searching(launch, random):
+        return None
+    if launch.clock_marker.exists():
+        launch.clock_marker.unlink()
+        return "and on again"
+    launch.clock_marker.touch()
+    return ""
+
+
+def pause_driver(launch: Launch, random: Random) -> str | None:
+    """Stop the driver for a minute; its workers go on."""
+    if not searching(launch, random) or launch.end_code is not None:
+        return None
+    os.kill(launch.pid, signal.SIGSTOP)
+    time.sleep(PAUSE_SECONDS)
+    os.kill(launch.pid, signal.SIGCONT)
+    return ""
+
+
+STRIKES = {
+    KILLED: kill_worker,
+    STOPPED: stop_worker,
+    NEIGHBOUR: be_a_neighbour,
+    CLOCK_BACK: set_clock_back,
+    PAUSED: pause_driver,
+}
 
 
 def losses(events: list[Event]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -16,8 +17,9 @@ from soak_parts.ends import AT_THE_END, CONFIRMING, ENDS, End, wrong_end
 from soak_parts.files import CHECKPOINT_FAULTS, FILE_FAULTS, FileFault, Place
 from soak_parts.launch import HungError, Launch
 from soak_parts.ledger import Fault, Ledger
-from soak_parts.losses import HOW, KILLED, STOPPED, kill_worker, stop_worker
+from soak_parts.losses import CLOCK_BACK, HOW, KILLED, NEIGHBOUR, PAUSED, STOPPED, STRIKES
 from soak_parts.moments import searching
+from soak_parts.refusals import REFUSALS
 from tests.e2e.cli import Process, read_journal
 
 GONE_SECONDS = 45.0
@@ -25,9 +27,12 @@ LATE = [CONFIRMING, AT_THE_END]
 LAUNCHES = 14
 """With faults; then it is left to run to its end."""
 
-CHEAP = {*ENDS, *FILE_FAULTS, KILLED}
+EDITED = "journal edited"
+CHEAP = {*ENDS, *FILE_FAULTS, KILLED, EDITED, CLOCK_BACK}
 REFUSED = 2
-DURING: list[tuple[str, ...]] = [(), (), (KILLED,), (KILLED,), (KILLED, KILLED)]
+DURING: list[tuple[str, ...]] = [
+    (), (CLOCK_BACK,), (KILLED,), (KILLED, NEIGHBOUR), (KILLED, KILLED)
+]  # fmt: skip
 """Losses in one launch."""
 
 
@@ -52,7 +57,11 @@ class Decks:
         self.files = Deck([*FILE_FAULTS], random)
         self.files_at_once = (2, 4) if dear else (4, 6)
         self.hurried = not dear
-        self.during = Deck([*DURING * 3, (STOPPED,)] if dear else [*[()] * 5, (KILLED,)], random)
+        often = [*DURING * 3, (STOPPED,), (PAUSED,)]
+        self.during = Deck(often if dear else [*[()] * 4, (KILLED,), (CLOCK_BACK,)], random)
+        mounts = with_disk and dear
+        allowed = [kind for kind, of in REFUSALS.items() if mounts or not of.needs_root]
+        self.refusals = Deck(allowed, random)
 
 
 class Ordeal:
@@ -100,6 +109,7 @@ class Ordeal:
     def go(self, enough: Callable[[], bool]) -> None:
         """Launch, disturb, go on, to the end and a check; without faults once there are enough."""
         (self._folder / "tmp").mkdir(parents=True)
+        (self._folder / "tmp").chmod(0o1777)  # as /tmp is, for whoever reaches for the sockets
         launches, complete = 0, False
         while not complete and not self.wrong:
             launches += 1
@@ -107,6 +117,7 @@ class Ordeal:
             complete = self._to_the_end() if calm else self._disturbed()
             if not complete and not calm and not self.wrong:
                 self._change_files(self._random.randint(*self._decks.files_at_once))
+                self._be_refused()
         if not self.wrong:
             self._change_files(2)
             self._to_the_end()
@@ -172,9 +183,10 @@ class Ordeal:
 
     def _lose_workers(self, launch: Launch) -> list[Fault]:
         found = []
-        for kind in self._decks.during.draw([*DURING, (STOPPED,)]) or ():
-            strike = kill_worker if kind == KILLED else stop_worker
-            detail = strike(launch, self._random)
+        for kind in self._decks.during.draw([*DURING, (STOPPED,), (PAUSED,)]) or ():
+            if kind == NEIGHBOUR and os.geteuid():
+                continue  # nobody else to be
+            detail = STRIKES[kind](launch, self._random)
             if detail is None:
                 break
             found.append(self._add(kind, HOW[kind], detail))
@@ -220,6 +232,28 @@ class Ordeal:
                 self._wrong([f"begun on a full disk: {again.end_code}, {again.output}"], fault)
         disk.free(runs)
         return fault
+
+    def _be_refused(self) -> None:
+        """Try to go on under what must not be gone on with; it is undone afterwards."""
+        kind = self._decks.refusals.draw(set(REFUSALS))
+        if kind is None or not (self._run / "recipe.yaml").is_file():
+            return
+        refusal = REFUSALS[kind]
+        with refusal.made(self._folder, self._run, self._random) as detail:
+            if detail is None:
+                self._decks.refusals.put_back(kind)
+                return
+            fault = self._add(kind, refusal.how, detail)
+            arguments = ["resume", RUN, "--plain"]
+            journal, tmp = self._run / "journal.jsonl", self._folder / "tmp"
+            launch = Launch(self._folder, arguments, journal, tmp)
+            try:
+                code, output = launch.finish(LIMIT_SECONDS), launch.output
+            except HungError as error:
+                self._wrong([f"{error}, its output:\n{launch.output}"], fault)
+                return
+            if code != REFUSED or "Traceback" in output or not refusal.says.search(output):
+                self._wrong([f"{kind}, {detail}: code {code}, {output}"], fault)
 
     def _change_files(self, number: int) -> None:
         """So many things done to files, if there are so many that can be."""
