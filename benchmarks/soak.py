@@ -3,13 +3,13 @@
     python benchmarks/soak.py [--minutes 30] [--seed 0] [--faults N] [--only brief] [--json FILE]
 
 Small campaigns on the digits that come with scikit-learn are run once undisturbed, for reference.
-Then they are run again and again while drivers, workers and Ray's own processes are killed,
-stopped and interrupted, files are damaged or deleted between two launches, and the disk fills up;
-after each, `pcsearch resume`. Clocks go back, drivers stand still, and another user reaches for the
-sockets. An edited journal, a full TMPDIR and a read-only run must be refused. With one trial at a time, every decision and every figure must be, at
-the end, that of the undisturbed campaign, bit for bit. With two, each trial must have been asked
-once and each of its epochs taken once. No traceback, no hang, no process left, and no epoch trained
-again that a checkpoint held.
+Then they are run again and again while drivers, workers and Ray's own processes are killed, stopped
+and interrupted, files are damaged or deleted between two launches, and the disk fills up; after
+each, `pcsearch resume`. Clocks go back, drivers stand still, and another user reaches for the
+sockets. An edited journal, a full TMPDIR and a read-only run must be refused. With one trial at a
+time, every decision and every figure must be, at the end, that of the undisturbed campaign, bit for
+bit. With two, each trial must have been asked once and each of its epochs taken once. No traceback,
+no hang, no process left, and no epoch trained again that a checkpoint held.
 
 What is done to which campaign follows from the seed; the exact moment depends on the machine. It
 is over when the time is; with `--faults`, what takes long is left out, and it is over once there
