@@ -40,6 +40,7 @@ SMALL += overrides(
 )
 LONG = [*SMALL, "backbones=[sleepy:net]", "data.classes=[1, 7]", "search.trials=2"]
 OWN = ["--allow-code", "sleepy"]
+LONGER = ["asha.max_epochs=200", "asha.grace_epochs=190"]
 LONG += ["asha.max_epochs=30", "asha.grace_epochs=25"]
 SLEEPY = """
 import time
@@ -292,7 +293,17 @@ print(json.dumps([job.id for job in running_campaigns(sys.argv[1])]))
 
 def test_a_campaign_that_was_started_on_the_head_is_seen(site: Site, tmp_path: Path) -> None:
     """By `tune --address`: Ray has it as a driver, which it cannot follow or stop for others."""
-    here = [sys.executable, "-m", "pcsearch", "tune", *LONG, *OWN, "--address", site.head.address]
+    here = [
+        sys.executable,
+        "-m",
+        "pcsearch",
+        "tune",
+        *LONG,
+        *LONGER,
+        *OWN,
+        "--address",
+        site.head.address,
+    ]
     with (tmp_path / "said").open("w") as said:
         driver = subprocess.Popen(
             [*here, "--plain", "--runs", str(site.runs), "--name=here"],
