@@ -7,6 +7,7 @@ variable PCSEARCH_ALLOW_CODE, or, for a run that began here, by the consent that
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -31,7 +32,7 @@ INSTALLED = "installed:"
 
 REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _CONSENT = re.compile(rf"({INSTALLED})?[^\W\d]\w*")
-_NEVER = frozenset({"torch", "pcsearch", *sys.stdlib_module_names})
+_NEVER = frozenset({"torch", "torchgen", "functorch", "pcsearch", "test", *sys.stdlib_module_names})
 _RUN_SIGNS = ("journal.jsonl", "environment.json")
 _CODE = (".py", ".so", ".pyd")
 _RECORD_BYTES = 1_000_000
@@ -194,8 +195,22 @@ def recall(run: Path, options: Mapping[str, object]) -> None:
 
 
 @contextmanager
-def working_directory_importable() -> Iterator[None]:
-    """As `python -m` does, but last: what is installed is never replaced."""
+def importable(module: OwnModule) -> Iterator[None]:
+    """What a module's import needs: its source, not what lies compiled beside it.
+
+    The working directory is searched last, as what is installed is never replaced; and only for a
+    module of the user's own: an installed one finds what it needs where it is.
+    """
+    before, sys.pycache_prefix = sys.pycache_prefix, str(_record_file().with_name("compiled"))
+    try:
+        with contextlib.nullcontext() if module.installed else _working_directory():
+            yield
+    finally:
+        sys.pycache_prefix = before
+
+
+@contextmanager
+def _working_directory() -> Iterator[None]:
     folder = str(Path.cwd())
     sys.path.append(folder)
     try:
@@ -216,7 +231,7 @@ def _located(reference: str) -> OwnModule:
     if module is None:
         raise UserError(
             f'backbone "{reference}": there is no module {name} in the working directory, '
-            f"{Path.cwd()}, on PYTHONPATH or installed"
+            f"{Path.cwd()}, on PYTHONPATH or installed, as source"
         )
     return module
 
@@ -224,7 +239,7 @@ def _located(reference: str) -> OwnModule:
 def _found(name: str) -> OwnModule | None:
     """A top-level module's place; finding one imports nothing."""
     spec: ModuleSpec | None
-    with working_directory_importable():
+    with _working_directory():
         try:
             spec = importlib.util.find_spec(name)
         except (ImportError, ValueError):
@@ -237,6 +252,9 @@ def _found(name: str) -> OwnModule | None:
     elif len(folders) == 1:  # without __init__.py
         stated = Path(folders[0])
     else:
+        return None
+    is_source = stated.is_dir() or (stated.is_file() and stated.suffix in _CODE)
+    if not is_source:  # in a zip, or compiled: nobody could look at it
         return None
     installed = {"site-packages", "dist-packages"} & {*stated.parts, *stated.resolve().parts}
     return OwnModule(name, stated.resolve(), bool(installed))

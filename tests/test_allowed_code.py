@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import py_compile
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from pcsearch.allowed_code import (
     remember,
 )
 from pcsearch.errors import UserError
+from pcsearch.models.custom import find_function
 
 MARKED = "from pathlib import Path\nPath(__file__).with_name('was_run').touch()\n"
 """A module that shows that it was imported."""
@@ -80,7 +83,9 @@ def test_nor_does_installed_allow_a_file_of_that_name(place: Path) -> None:
         check_allowed("own_module:net")
 
 
-@pytest.mark.parametrize("name", sorted({"torch", "pcsearch", "os", "builtins", "runpy", "ctypes"}))
+@pytest.mark.parametrize(
+    "name", sorted({"torch", "torchgen", "pcsearch", "os", "test", "runpy", "ctypes"})
+)
 def test_python_pytorch_and_pcsearch_are_never_a_users_own(place: Path, name: str) -> None:
     allow([name, f"installed:{name}"])
     with pytest.raises(UserError, match=f"is of {name} itself"):
@@ -194,3 +199,45 @@ def test_the_hash_follows_the_code_and_nothing_else(place: Path) -> None:
     assert code_of(["own_package:net", "vgg16"]).keys() == {"pcsearch", "own_package"}
     assert not was_run(place)
     assert not any(name.startswith("own_") for name in sys.modules)
+
+
+def test_what_lies_compiled_beside_a_module_is_not_run(place: Path) -> None:
+    """Python takes an unchecked-hash .pyc for the source, whatever that says."""
+    evil = place / "evil.py"
+    evil.write_text(MARKED + "def net(num_classes): ...")
+    compiled = place / "__pycache__" / f"own_module.{sys.implementation.cache_tag}.pyc"
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile(str(evil), str(compiled), invalidation_mode=mode)
+    (place / "own_module.py").write_text("def net(num_classes): ...")
+    allow(["own_module"])
+    find_function("own_module:net")
+    del sys.modules["own_module"]
+    assert not was_run(place)
+
+
+def test_a_module_that_nobody_can_read_is_none(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(place / "own.zip", "w") as archive:
+        archive.writestr("zipped_module.py", MARKED)
+    monkeypatch.syspath_prepend(str(place / "own.zip"))
+    py_compile.compile(str(place / "own_module.py"), str(place / "bare_module.pyc"))
+    allow(["zipped_module", "bare_module"])
+    for name in ("zipped_module", "bare_module"):
+        with pytest.raises(UserError, match=f"there is no module {name}"):
+            check_allowed(f"{name}:net")
+    assert not was_run(place)
+
+
+def test_an_installed_module_does_not_find_what_lies_beside_the_command(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    (site / "installed_module.py").write_text("import own_module\ndef net(num_classes): ...")
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if Path(p).resolve() != place])
+    allow(["installed:installed_module"])
+    with pytest.raises(UserError, match="No module named 'own_module'"):
+        find_function("installed_module:net")
+    assert not was_run(place)

@@ -27,7 +27,7 @@ from tests.fuzz.guard import UNSEEN
 HOSTILE = (
     "\x1b[31mred", "\x1b]0;title\x07", "\x1b[2J", "\x9b8m", "\x85", "\x7f", "a\x00b", "\x08\x08ok",
     "\u202egnp.exe", "\u2066a\u2069", "\u200ea", "\u200bzero", "a\u2028b", "\ufeffa", "\u3164",
-    "\U000e0041", "\udcff", "\u061ca", "\xada",
+    "\U000e0041", "a\ufe0f", "a\U000e0141", "a\u2800", "\udcff", "\u061ca", "\xada",
 )  # fmt: skip
 
 

@@ -13,6 +13,8 @@ from pcsearch.regular_files import read_regular
 
 Config = dict[str, Any]
 _LARGEST_BYTES = 1_000_000
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_LONGEST_NUMBER = 40
 KUBERAY = "kuberay"
 """The provider's type where the file is a manifest for KubeRay."""
 
@@ -113,11 +115,35 @@ def _loaded(text: str) -> Iterator[Any]:
     try:
         while loader.check_node() and (root := loader.get_node()) is not None:
             loader.check_aliases(root)
+            _check_numbers(root)
             document = loader.construct_document(root)
             if document is not None:
                 yield document
     finally:
         loader.dispose()
+
+
+def _check_numbers(root: Any) -> None:
+    """Python takes time with the square of a number's digits, and refuses 4,300 of them."""
+    import yaml
+
+    from pcsearch.recipe.yaml_core import LimitError
+
+    nodes: list[Any] = [root]
+    seen: set[int] = set()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+                line = node.start_mark.line + 1
+                raise LimitError(f"a number has {len(node.value):,} characters", line)
+        elif isinstance(node, yaml.MappingNode):
+            nodes += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            nodes += node.value
 
 
 def _misshapen(config: Config) -> Iterator[str]:

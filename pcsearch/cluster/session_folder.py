@@ -37,6 +37,7 @@ def session_folder() -> Iterator[Path]:
     variable, base = _temporary_folder()
     with ExitStack() as held:
         try:
+            base = base.resolve()  # a link on the way may be another user's
             check_parents(base)
             private = held.enter_context(scratch_folder(base, _PREFIX))
             _check_room(private / "room")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from pcsearch.allowed_code import check_allowed, working_directory_importable
+from pcsearch.allowed_code import check_allowed, importable
 from pcsearch.errors import UserError, did_you_mean
 
 
@@ -24,7 +24,7 @@ def find_function(reference: str) -> Callable[..., object]:
     """
     own = check_allowed(reference)
     module_name, _, path = reference.partition(":")
-    with working_directory_importable():
+    with importable(own):
         try:
             found: object = importlib.import_module(module_name)
         except Exception as error:
@@ -62,7 +62,7 @@ def build_custom(reference: str, num_classes: int, options: Mapping[str, object]
     """
     function = find_function(reference)
     call = ", ".join(f"{k}={v!r}" for k, v in {"num_classes": num_classes, **options}.items())
-    with working_directory_importable():
+    with importable(check_allowed(reference)):
         try:
             module = function(num_classes=num_classes, **options)
         except Exception as error:

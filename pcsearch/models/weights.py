@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pcsearch.errors import UserError
+from pcsearch.pickles import check_torch_file
 from pcsearch.regular_files import expanded, open_regular
 
 NESTED_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
@@ -49,6 +50,7 @@ def _read(file: Path) -> object:
                 return load_file(f"/dev/fd/{content.fileno()}")
             if _is_tar(content):
                 raise _unreadable(file, "a tar, PyTorch's form of 2017, which unpacks to files")
+            check_torch_file(content)
             warnings.simplefilter("ignore")  # what it warns of, we refuse in one message
             return torch.load(content, map_location="cpu", weights_only=True)
     except UserError:
@@ -92,7 +94,13 @@ def _as_state_dict(content: object, file: Path) -> dict[str, Tensor]:
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise UserError(
-                f"weights: {file} is not a state dict: entry {key!r} is a {type(value).__name__}, "
-                "not a tensor; save `model.state_dict()`, alone or under the key `state_dict`"
+                f"weights: {file} is not a state dict: {_named(key)} is of type "
+                f"{type(value).__name__}; save `model.state_dict()`, alone or under the key "
+                "`state_dict`"
             )
     return dict(content)
+
+
+def _named(key: object) -> str:
+    """An entry's name; what is none may be anything, and is not written out."""
+    return f'entry "{key}"' if isinstance(key, str) else f"an entry named by a {type(key).__name__}"

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcsearch.printable import printable_lines
@@ -233,14 +237,31 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
     return figure, panels[:count]
 
 
+def _matplotlib() -> ModuleType:
+    """Matplotlib, imported without a look at the current folder.
+
+    Its first import reads a matplotlibrc there, which may be a stranger's; some versions evaluate
+    what one says.
+    """
+    if "matplotlib" not in sys.modules:
+        here = os.open(".", os.O_RDONLY)
+        with tempfile.TemporaryDirectory() as empty:
+            os.chdir(empty)
+            try:
+                import matplotlib  # noqa: F401
+            finally:
+                os.fchdir(here)
+                os.close(here)
+    return sys.modules["matplotlib"]
+
+
 @contextlib.contextmanager
 def _style(figure: str) -> Iterator[None]:
     """Nothing of what a person has set for other figures; ids that no other figure of a page has.
 
     The same figure has the same ids, and so the same bytes.
     """
-    import matplotlib
-
+    matplotlib = _matplotlib()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE | {"svg.hashsalt": figure})

@@ -115,9 +115,10 @@ def _at(fields: dict[str, Any]) -> Workplace:
 
 def _check_code(workplace: Workplace) -> None:
     """Nothing of a recipe's is imported before its files are known to be the driver's."""
-    from pcsearch.allowed_code import allow, code_hash
+    from pcsearch.allowed_code import INSTALLED, allow, code_hash
 
-    if workplace.allowed_code and workplace.import_path not in sys.path:
+    own = any(not name.startswith(INSTALLED) for name in workplace.allowed_code)
+    if own and workplace.import_path not in sys.path:
         sys.path.append(workplace.import_path)
     for name, stated in workplace.code.items():
         if code_hash(name) != stated:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pcsearch.errors import TrialError
+from pcsearch.pickles import check_torch_file
 from pcsearch.regular_files import open_regular
 from pcsearch.train.atomic import replacing
 from pcsearch.train.records import EpochRecord, record_from_dict
@@ -97,6 +97,7 @@ def load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
         raise TrialError(f"cannot read the checkpoint {path}: {error}") from error
     try:
         with file:
+            check_torch_file(file)
             _check_archive(file)
             file.seek(0)
             content = torch.load(file, map_location="cpu", weights_only=True)
@@ -124,17 +125,8 @@ def load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
 
 
 def _check_archive(file: BinaryIO) -> None:
-    """Whether the parts are as long as the file says, and whole: torch.load looks at neither.
-
-    torch.save compresses nothing, so parts that unpack to more than the file holds are a trap.
-    """
-    size = file.seek(0, os.SEEK_END)
+    """Whether the parts are whole: torch.load does not look."""
     with zipfile.ZipFile(file) as archive:
-        parts = archive.infolist()
-        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
-            raise ValueError("it is compressed, which no checkpoint is")
-        if sum(part.file_size for part in parts) > size:
-            raise ValueError("its parts are longer than the file")
         if (damaged := archive.testzip()) is not None:
             raise ValueError(f"its part {damaged} is damaged")
 

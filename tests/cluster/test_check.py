@@ -536,6 +536,10 @@ TOO_MUCH = {
     "depth of blocks": "- " * 5000 + "a",
     "values": "a: [" + "b," * 100_000 + "]",
     "documents": "--- 1\n" * 100_000,
+    "base 60": "max_workers: " + "1:" * 200_000 + "1",
+    "a hexadecimal": "a: {b: 0x" + "f" * 5000 + "}",
+    "a number as a key": "0x" + "f" * 5000 + ": 1",
+    "a binary in a list": "a: [0b" + "1" * 20_000 + "]",
     "aliases of many": f"a: &a [{'b,' * 900}]\nc: [{'*a,' * 900}]",
 }
 
@@ -546,7 +550,8 @@ def test_files_that_would_take_too_much(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "cluster.yaml"
     file.write_text(f"provider: {{type: aws}}\n{TOO_MUCH[kind]}\n")
     with pytest.raises(
-        UserError, match=r"cluster\.yaml:\d+: (is nested too deep|holds too many|is no)"
+        UserError,
+        match=r"cluster\.yaml:\d+: (is nested too|holds too many|is no|a number has [\d,]+ ch)",
     ):
         load_cluster_file(file)
 

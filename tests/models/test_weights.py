@@ -55,8 +55,8 @@ def test_a_whole_module_is_not_unpickled(tmp_path: Path) -> None:
         (torch.ones(3), "not a state dict but Tensor"),
         ([torch.ones(3)], "not a state dict but list"),
         ({}, "an empty mapping"),
-        ({"epoch": 3, "lr": 0.1}, "entry 'epoch' is a int"),
-        ({1: torch.ones(2)}, "entry 1 is a Tensor"),
+        ({"epoch": 3, "lr": 0.1}, 'entry "epoch" is of type int'),
+        ({1: torch.ones(2)}, r"an entry named by an? int is of type Tensor"),
     ],
 )
 def test_other_contents(tmp_path: Path, content: object, message: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -212,3 +215,27 @@ def test_the_same_state_gives_the_same_figures() -> None:
     state = simulate(campaign_plan())
     first, again = (search_plot(state, state.plan.studies[0]) for _ in range(2))
     assert first == again
+
+
+@pytest.mark.parametrize("trap", ["a pipe", "an endless device", "what would be evaluated"])
+def test_a_matplotlibrc_beside_the_command_is_not_read(tmp_path: Path, trap: str) -> None:
+    """Matplotlib reads one at its first import; a fresh process shows it."""
+    trapped = tmp_path / "matplotlibrc"
+    if trap == "a pipe":
+        os.mkfifo(trapped)
+    elif trap == "an endless device":
+        trapped.symlink_to("/dev/zero")
+    else:
+        trapped.write_text("figure.dpi: 17\naxes.prop_cycle: [].append(open('was_run', 'w'))\n")
+    script = (
+        "import os; from pcsearch.results.plots import _matplotlib; "
+        "print(_matplotlib().rcParams['figure.dpi'], os.getcwd())"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    dpi, here = told.stdout.split()
+    assert (float(dpi), here) == (100.0, str(tmp_path)), told.stderr
+    assert not (tmp_path / "was_run").exists()
+    assert told.stderr == ""

@@ -12,6 +12,7 @@ import numpy as np
 
 from pcsearch.data.dataset import Int64Array, UInt8Array
 from pcsearch.errors import UserError
+from pcsearch.pickles import check_pickle
 from pcsearch.regular_files import open_regular
 
 SIDE = 32
@@ -41,6 +42,8 @@ def read_pickle(path: Path) -> dict[str, Any]:
     """
     try:
         with open_regular(path) as file:
+            check_pickle(file)
+            file.seek(0)
             content = _Unpickler(file, encoding="latin1").load()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error

@@ -45,6 +45,10 @@ class ManifestRows:
         return ManifestRows(names, labels, _splits(table), _groups(table), _boxes(table))
 
 
+_LONGEST_NUMBER = 18
+"""Digits; what is longer is a name that happens to have digits only."""
+
+
 def _class_names(table: ManifestTable) -> list[str]:
     labels = table.columns["label"]
     names = sorted(set(labels))
@@ -53,7 +57,7 @@ def _class_names(table: ManifestTable) -> list[str]:
             f"{table.file} has one class only, {names[0]}; at least two are needed. Is the "
             "column label the right one?"
         )
-    if not all(name.isdecimal() for name in names):
+    if not all(name.isdecimal() and len(name) <= _LONGEST_NUMBER for name in names):
         return names
     names.sort(key=int)
     for one, other in pairwise(names):

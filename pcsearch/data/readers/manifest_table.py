@@ -6,9 +6,10 @@ import csv
 import difflib
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pcsearch.errors import UserError
 from pcsearch.regular_files import open_regular, read_regular
@@ -22,6 +23,7 @@ _MISSPELT = {
 }
 """Names that would be passed over in silence, and with them what keeps parts apart."""
 _MOST_ROWS = 20_000_000
+_MOST_BYTES = 4_000_000_000
 _DELIMITERS = (",", ";", "\t")
 _COLUMN = re.compile(r"[\w ./()-]{0,40}")
 _MOST_COLUMNS = 40
@@ -155,6 +157,7 @@ def _rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str
 
 def _parquet(path: Path) -> ManifestTable:
     try:
+        import pyarrow  # type: ignore[import-untyped]
         import pyarrow.parquet as parquet  # type: ignore[import-untyped]
     except ImportError as error:
         raise UserError(
@@ -162,15 +165,20 @@ def _parquet(path: Path) -> ManifestTable:
             "save the manifest as CSV."
         ) from error
     try:
-        with open_regular(path) as content, parquet.ParquetFile(content) as file:
+        with open_regular(path) as content:
+            schema = parquet.read_schema(content)
+            content.seek(0)
+            texts = [field.name for field in schema if pyarrow.types.is_string(field.type)]
+            file = parquet.ParquetFile(content, read_dictionary=texts)
             if file.metadata.num_rows > _MOST_ROWS:
                 raise UserError(f"{path} lists {file.metadata.num_rows:,} images, too many.")
             where = _positions(path, file.schema_arrow.names)
             names = file.schema_arrow.names
             wanted = {name: names[position] for name, position in where.items()}
+            _check_size(path, file, set(wanted.values()))
             table = file.read(columns=list(wanted.values()))
         columns = {
-            name: _column(map(_cell, table[written].to_pylist()), name)
+            name: _column(map(_cell, _values(table[written])), name)
             for name, written in wanted.items()
         }
     except UserError:
@@ -178,6 +186,25 @@ def _parquet(path: Path) -> ManifestTable:
     except Exception as error:  # pyarrow's errors derive from several built-in ones
         raise UserError(f"{path} cannot be read as Parquet: {error}") from error
     return ManifestTable(path, columns, range(1, table.num_rows + 1), "row")
+
+
+def _check_size(path: Path, file: Any, wanted: Collection[str]) -> None:
+    """UserError if the columns unpack to more than rows of text and numbers do."""
+    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+    unpacked = sum(c.total_uncompressed_size for c in chunks if c.path_in_schema in wanted)
+    if unpacked > _MOST_BYTES:
+        raise UserError(f"{path} unpacks to {unpacked / 1e9:.1f} GB, too much for a manifest.")
+
+
+def _values(column: Any) -> Iterator[object]:
+    """The cells of a column; a text that many rows have is one object, however long it is."""
+    for chunk in column.chunks:
+        if not hasattr(chunk, "dictionary"):
+            yield from chunk.to_pylist()
+            continue
+        texts = chunk.dictionary.to_pylist()
+        yield from (None if at is None else texts[at] for at in chunk.indices.to_pylist())
 
 
 def _cell(value: object) -> str:

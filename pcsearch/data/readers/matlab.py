@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,11 @@ from pcsearch.data.dataset import Int64Array
 from pcsearch.errors import UserError
 from pcsearch.regular_files import read_regular
 
+MOST_UNPACKED_BYTES = 300_000_000
+"""Of all variables; the largest official file unpacks to 2 MB."""
+
+_HEADER_BYTES = 128
+_COMPRESSED = 15
 _AGAIN = "get the file again"
 
 
@@ -98,6 +104,7 @@ def read_mat(path: Path) -> MatFile:
         raise UserError(
             f"{path} is a web page, not a MATLAB file (the download was refused?); {_AGAIN}."
         )
+    _check_unpacked(path, content)
     try:
         variables = loadmat(io.BytesIO(content))
     except NotImplementedError as error:
@@ -110,6 +117,32 @@ def read_mat(path: Path) -> MatFile:
         ) from error
     named = {name: value for name, value in variables.items() if not name.startswith("__")}
     return MatFile(path, named)
+
+
+def _check_unpacked(path: Path, content: bytes) -> None:
+    """Whether a file of version 5 to 7.2 unpacks to no more than it may; others are not packed.
+
+    Raises:
+        UserError: it unpacks to more.
+    """
+    place, room = _HEADER_BYTES, MOST_UNPACKED_BYTES
+    while place + 8 <= len(content):
+        kind, length = (
+            int.from_bytes(content[place + i : place + i + 4], "little") for i in (0, 4)
+        )
+        place += 8
+        if kind == _COMPRESSED:
+            unpacking = zlib.decompressobj()
+            try:
+                room -= len(unpacking.decompress(content[place : place + length], max(1, room + 1)))
+            except zlib.error:
+                return  # SciPy says what is wrong
+        if room < 0:
+            raise UserError(
+                f"{path} unpacks to more than {MOST_UNPACKED_BYTES / 1e6:.0f} MB, which no list of "
+                f"labels does; {_AGAIN}."
+            )
+        place += length
 
 
 def _fields(file: MatFile, variable: str) -> tuple[str, ...]:

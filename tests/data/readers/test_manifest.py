@@ -86,6 +86,13 @@ def test_numeric_labels(folder: Path) -> None:
         read_text(folder, text.replace("a/3.jpg,10", "a/3.jpg,010"))
 
 
+def test_labels_of_more_digits_than_numbers_have_are_names(folder: Path) -> None:
+    one, other = "1" * 5000, "2" * 5000
+    rows = zip([row[0] for row in ROWS], [one, other] * 3, strict=True)
+    text = "path,label\n" + "".join(f"{name},{label}\n" for name, label in rows)
+    assert read_text(folder, text).class_names == (one, other)
+
+
 def test_classes_by_name_and_by_position(folder: Path) -> None:
     text = SPLIT + "a/7.jpg,auk,train\n"
     for classes in (("Gull", "tern"), (2, 3)):

@@ -164,3 +164,25 @@ def test_a_split_or_group_by_another_name_is_not_passed_over(
         read_manifest(file)
     file.write_text(f"path,label,{column},{meant}\na.jpg,gull,1,train\n")
     assert set(read_manifest(file).columns) == {"path", "label", meant}
+
+
+def test_a_text_that_every_row_has_is_there_once(tmp_path: Path) -> None:
+    """A megabyte of file would else become gigabytes of text."""
+    table = pa.table({"path": ["a", "b", None] * 50, "label": ["x" * 2000] * 150})
+    pq.write_table(table, tmp_path / "m.parquet")
+    with pytest.raises(UserError, match="row 3: the path is empty"):
+        read_manifest(tmp_path / "m.parquet")
+    pq.write_table(table.drop_columns(["path"]).append_column("path", [list("ab" * 75)]),
+                   tmp_path / "m.parquet")  # fmt: skip
+    found = read_manifest(tmp_path / "m.parquet").columns
+    assert len({id(label) for label in found["label"]}) == 1
+    assert found["path"] == list("ab" * 75)
+
+
+def test_columns_that_unpack_to_too_much_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = parquet(tmp_path / "m.parquet", path=["a" * 500, "b" * 500], label=["x", "y"])
+    monkeypatch.setattr("pcsearch.data.readers.manifest_table._MOST_BYTES", 500)
+    with pytest.raises(UserError, match=r"unpacks to 0\.0 GB, too much for a manifest"):
+        read_manifest(file)

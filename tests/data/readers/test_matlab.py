@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from pcsearch.data.readers import matlab
 from pcsearch.data.readers.matlab import read_mat
 from pcsearch.errors import UserError
 
@@ -122,3 +123,13 @@ def test_cut_short_anywhere(path: Path, compressed: bool) -> None:
         except UserError:
             refused += 1
     assert refused == len(range(1, len(whole) - 1, 37))
+
+
+@pytest.mark.parametrize("arrays", [1, 4])
+def test_what_unpacks_to_too_much_is_refused(path: Path, arrays: int) -> None:
+    each = matlab.MOST_UNPACKED_BYTES // arrays + 1
+    content = {f"zeros{n}": np.zeros(each, dtype=np.uint8) for n in range(arrays)}
+    savemat(path, content, do_compression=True)
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(UserError, match="unpacks to more than 300 MB"):
+        read_mat(path)
