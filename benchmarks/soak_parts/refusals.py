@@ -131,7 +131,12 @@ def _mounted(*arguments: str | Path) -> Iterator[None]:
 REFUSALS = {
     refusal.kind: refusal
     for refusal in (
-        Refusal("journal edited", "rewritten", _edited, re.compile("of the journal")),
+        Refusal(
+            "journal edited",
+            "rewritten",
+            _edited,
+            re.compile("of the journal|the journal is damaged"),
+        ),
         Refusal("TMPDIR full", "a tmpfs of 64 kB", _full_tmp, re.compile("TMPDIR"), True),
         Refusal("run read-only", "a bind mount", _read_only, re.compile("[Rr]ead-only"), True),
     )
