@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from pcsearch.allowed_code import VARIABLE
 from tests.cluster.heads import Head, commands, descendants, free_port, running_head
 from tests.e2e.cli import PACKAGE
 
@@ -55,6 +56,7 @@ class FakeCluster:
         command = [sys.executable, "-m", "pcsearch", "tune", "quickstart", *arguments, "--plain"]
         command += ["--address", self.head.address, "--runs", str(folder), "--name", "run"]
         environment = {"PCSEARCH_CACHE": str(folder / "cache"), "PYTHONPATH": str(PACKAGE)}
+        environment[VARIABLE] = "tests"  # its sleeper is one
         with (folder / "out").open("wb") as out:
             return subprocess.Popen(
                 command,

@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from pcsearch.allowed_code import allow
-
 NAME = "tests.cluster.sleeper:network"
 
 
@@ -59,11 +57,7 @@ def network(num_classes: int, seconds: float, marks: str, slow: int = 0) -> nn.M
 
 
 def recipe(marks: Path, step_seconds: float, slow: int = 0, **sections: Any) -> dict[str, Any]:
-    """Overrides of the recipe `quickstart` for trials of it: 15 steps an epoch, 18 in confirm.
-
-    This process and those that it starts may import it from then on.
-    """
-    allow(["tests"])
+    """Overrides of the recipe `quickstart` for trials of it: 15 steps an epoch, 18 in confirm."""
     options = json.dumps({NAME: {"seconds": step_seconds, "marks": str(marks), "slow": slow}})
     small = {"data": {"classes": [1, 7, 8, 9]}, "finalists": {"configs": 0, "repeats": 0}}
     return {
