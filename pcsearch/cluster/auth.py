@@ -28,7 +28,7 @@ def session_token() -> Iterator[None]:
     says; the environment is afterwards as it was.
 
     Ray itself would write its token to ~/.ray/auth_token, readable by everyone (0644, as of 2.60),
-    and use it for every session. Ours is in the environment of this session's processes alone,
+    and use it for every session. Ours is in the environment of that session's processes alone,
     which the kernel shows to their user only.
     """
     own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
