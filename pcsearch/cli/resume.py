@@ -41,7 +41,7 @@ def resume(
 
     A run may become wider: more search.trials, confirm.seeds, datasets or backbones, another
     budget.hours or budget.cost, other resources. What would make its trials incomparable is
-    refused.
+    refused. Seeds that are added after a look at the test images make the next look stricter.
 
     Exit codes are those of pcsearch tune; a run with nothing left to do prints its table.
     """

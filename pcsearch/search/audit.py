@@ -46,7 +46,7 @@ _ROUNDING = 1e-6
 """Points by which a measure may differ that another machine has computed from the same numbers."""
 
 MOST = 1000
-"""Places that are told of; a journal with more of them is not looked at further."""
+"""Mismatches reported at most; the rest of such a journal is not checked."""
 
 _SEEDS = ("seed", "split")
 
@@ -69,7 +69,7 @@ def audited(events: Iterable[Event], chain: Chain | None = None) -> CampaignStat
         unsealed = chain.lines if chain.sealed_from is None else chain.sealed_from - 1
         if audit.format == 1:
             state.unsealed = unsealed
-        if audit.format == 1 and not unsealed:  # which would pass by what is decided again
+        if audit.format == 1 and not unsealed:  # else it would escape the rules
             found.append(Mismatch(1, None, "it has a seal, which journals of format 1 have not"))
         elif audit.format > 1 and unsealed:
             told = f"lines 1 to {unsealed} have no seal, which journals of format 2 have"

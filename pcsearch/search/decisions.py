@@ -53,7 +53,7 @@ def may_begin_again(trial: Trial, kind: Loss) -> bool:
     """Whether a running trial that lost its worker is begun again.
 
     A lost node is not the trial's fault and does not use up its retries. One that ran out of memory
-    goes on with its batches in halves, once.
+    continues with halved batches, once.
     """
     if kind == "memory":
         return trial.comparable
