@@ -109,7 +109,7 @@ def test_a_cache_of_pipes_is_listed_and_cleared(tmp_path: Path) -> None:
     assert not list_stores(tmp_path)
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(60)
 def test_a_pipe_that_is_swapped_in(tmp_path: Path) -> None:
     path, over = tmp_path / "file", threading.Event()
     path.write_bytes(b"content")
@@ -124,8 +124,10 @@ def test_a_pipe_that_is_swapped_in(tmp_path: Path) -> None:
     swapping = threading.Thread(target=swap)
     swapping.start()
     outcomes = set()
+    attempts = 0
     try:
-        for _ in range(3000):
+        while attempts < 3000 or len(outcomes) < 2:  # a busy machine may show one kind for long
+            attempts += 1
             try:
                 outcomes.add(read_regular(path, 100))
             except OSError as error:
