@@ -12,7 +12,7 @@ import time
 
 import torch
 
-from pcsearch.models.backbones import build_backbone
+from pcsearch.models.registry import build_backbone
 
 SIZES = (16, 32, 64, 128, 256)
 ROUNDS = 5

@@ -28,7 +28,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parents[1]))  # tests/data/test_
 
 from pcsearch.data.duplicates import fingerprint, near_duplicates
 from pcsearch.data.preprocessing import Preprocessing
-from pcsearch.models.backbones import build_backbone
+from pcsearch.models.registry import build_backbone
 from tests.data.test_duplicates import COPIES
 
 ROUNDS, TIMED, RESIZE, CROP = 7, 600, 256, 224

@@ -39,12 +39,10 @@ class Rate:
 def train(options: argparse.Namespace, share: float, ready: Barrier, rates: Any) -> None:
     """Train for the stated seconds, in a process of its own with a `share` of the GPU's memory, and
     put the `Rate`."""
-    from pcsearch.models.backbones import build_backbone
-    from pcsearch.train.epoch import EpochTrainer
-    from pcsearch.train.memory import keep_freed_memory
-    from pcsearch.train.optimizer import build_optimizer
-    from pcsearch.train.settings import FitSettings
-    from pcsearch.train.stages import stages_of
+    from pcsearch.models.registry import build_backbone
+    from pcsearch.training.config import FitSettings
+    from pcsearch.training.optim import build_optimizer, stages_of
+    from pcsearch.training.trainer import EpochTrainer, keep_freed_memory
 
     device = torch.device(options.device)
     if device.type == "cpu":

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from search_quality_parts import probe, recording, replaying
 from search_quality_parts.replaying import Curves, Outcome, Replayed, World
 
-from pcsearch.recipe.space import Space
+from pcsearch.recipe.search_space import Space
 
 HERE = Path(__file__).resolve().parent
 SHARED = HERE.parents[1] / "shared"

@@ -21,10 +21,8 @@ from typing import Any
 
 from pcsearch.recipe.load import load_recipes
 from pcsearch.recipe.schema import Recipe
-from pcsearch.recipe.space import Space
-from pcsearch.search import asking
-from pcsearch.search.arm_state import ArmState
-from pcsearch.search.optuna_study import seen
+from pcsearch.recipe.search_space import Space
+from pcsearch.search import next_trial as asking
 from pcsearch.search.plan import (
     ArmPlan,
     DatasetFacts,
@@ -34,6 +32,8 @@ from pcsearch.search.plan import (
     build_plan,
     confirm_seeds,
 )
+from pcsearch.search.sampling.samplers import seen
+from pcsearch.search.state import ArmState
 from pcsearch.search.trial import Config, Trial
 from pcsearch.simulation.cluster import ClusterModel
 from pcsearch.simulation.curves import Family, position

@@ -4,7 +4,7 @@
 
 Prints medians over interleaved epochs, all in one run:
   bare    forward, backward, update on batches already in memory
-  loop    the same batches through `pcsearch.train.fit`
+  loop    the same batches through `pcsearch.training.fit`
   whole   `fit` over a decoded image store: crop, flip, normalisation and metrics included
   whole+PC  the same with Pairwise Confusion
 """
@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pcsearch.data.batches import TrainBatches
+from pcsearch.data.loaders import TrainBatches
 from pcsearch.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from pcsearch.models.backbones import build_backbone
-from pcsearch.train.loop import fit
-from pcsearch.train.settings import FitSettings
+from pcsearch.models.registry import build_backbone
+from pcsearch.training.config import FitSettings
+from pcsearch.training.trainer import fit
 
 CLASSES = 20
 

@@ -29,16 +29,15 @@ from typing import Any
 import numpy as np
 
 from pcsearch.errors import DivergedError, TrialError
-from pcsearch.readiness import plan_recipe
-from pcsearch.recipe.load import load_recipe
-from pcsearch.recipe.paths import with_absolute_paths
-from pcsearch.results.summary import summarise
+from pcsearch.execution.preflight.datasets import open_datasets, prepare_datasets
+from pcsearch.execution.preflight.model_check import check_networks
+from pcsearch.execution.preflight.prepare import plan_recipe
+from pcsearch.execution.worker_data import hand_over
+from pcsearch.recipe.load import load_recipe, with_absolute_paths
+from pcsearch.reporting.summary import summarise
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.facts import open_datasets, prepare_datasets
-from pcsearch.search.journal import MemoryJournal
-from pcsearch.search.networks import check_networks
+from pcsearch.search.journal.file import MemoryJournal
 from pcsearch.search.observer import Silent
-from pcsearch.search.opened import hand_over
 
 
 def campaign(recipe_name: str, overrides: Sequence[str], seed: int, spoil: float) -> dict[str, Any]:
@@ -46,8 +45,8 @@ def campaign(recipe_name: str, overrides: Sequence[str], seed: int, spoil: float
     import torch
 
     from pcsearch.data.cache import default_cache_folder
-    from pcsearch.search import trial_run
-    from pcsearch.search.workplace import Workplace
+    from pcsearch.execution import trial_run
+    from pcsearch.execution.worker_data import Workplace
 
     torch.set_num_threads(1)
     recipe = with_absolute_paths(load_recipe(recipe_name, [*overrides, f"search.seed={seed}"]))

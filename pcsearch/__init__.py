@@ -3,7 +3,7 @@
     import pcsearch
     summary = pcsearch.tune("recipes/quickstart.yaml")
 
-`pcsearch.confusion` holds the loss by itself, for any training loop.
+`pcsearch.losses` holds the loss by itself, for any training loop.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ __all__ = ["LambdaCurve", "Summary", "__version__", "probe", "tune"]
 
 if TYPE_CHECKING:
     from pcsearch.api import probe, tune
-    from pcsearch.results.lambda_curve import LambdaCurve
-    from pcsearch.results.summary import Summary
+    from pcsearch.reporting.lambda_curve import LambdaCurve
+    from pcsearch.reporting.summary import Summary
 
 
 def __getattr__(name: str) -> Any:
-    # Looked up on demand: `import pcsearch.confusion` must not bring Ray or Optuna with it.
+    # Looked up on demand: `import pcsearch.losses` must not bring Ray or Optuna with it.
     if name == "tune":
         from pcsearch.api import tune
 
@@ -30,11 +30,11 @@ def __getattr__(name: str) -> Any:
 
         return probe
     if name == "LambdaCurve":
-        from pcsearch.results.lambda_curve import LambdaCurve
+        from pcsearch.reporting.lambda_curve import LambdaCurve
 
         return LambdaCurve
     if name == "Summary":
-        from pcsearch.results.summary import Summary
+        from pcsearch.reporting.summary import Summary
 
         return Summary
     raise AttributeError(f"module 'pcsearch' has no attribute '{name}'")

@@ -21,8 +21,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from pcsearch.errors import UserError
-from pcsearch.regular_files import read_regular
-from pcsearch.train.atomic import replacing
+from pcsearch.io import read_regular, replacing
 
 VARIABLE = "PCSEARCH_ALLOW_CODE"
 """Modules, separated by commas; holds for whatever the process and its children run."""

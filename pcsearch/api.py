@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from pcsearch.allowed_code import allow, own_modules
-from pcsearch.readiness import plan_recipe
+from pcsearch.execution.launch import Outcome, run_recipes
+from pcsearch.execution.preflight.datasets import open_datasets
+from pcsearch.execution.preflight.model_check import check_networks
+from pcsearch.execution.preflight.prepare import plan_recipe
 from pcsearch.recipe.load import load_recipe, load_recipes
 from pcsearch.recipe.schema import Recipe
-from pcsearch.results.earlier_runs import all_earlier_runs, check_earlier_runs
-from pcsearch.results.lambda_curve import LambdaCurve
-from pcsearch.results.summary import Summary
-from pcsearch.running import Outcome, run_recipes
-from pcsearch.search.facts import open_datasets
-from pcsearch.search.networks import check_networks
+from pcsearch.reporting.lambda_curve import LambdaCurve
+from pcsearch.reporting.summary import Summary
+from pcsearch.runs.earlier import all_earlier_runs, check_earlier_runs
 from pcsearch.search.observer import Observer, Silent
 from pcsearch.search.plan import Plan
 
@@ -141,7 +141,7 @@ def probe(
         UserError: a mistake in the recipe, the images or the arguments, or a network whose last
             layer does not get features.
     """
-    from pcsearch.search.lambda_probe import FRACTIONS, REPEATS, probe_recipe
+    from pcsearch.execution.preflight.lambda_probe import FRACTIONS, REPEATS, probe_recipe
 
     allow(allow_code)
     source = recipe.to_mapping() if isinstance(recipe, Recipe) else recipe
@@ -174,7 +174,7 @@ def resume(
         UserError: no such run; another process is running it; a change that the campaign cannot
             take; images that differ from those it began with. Nothing was started.
     """
-    from pcsearch.resuming import resume_run
+    from pcsearch.execution.resume import resume_run
 
     allow(allow_code)
     return resume_run(run, overrides, runs=runs, address=address, observer=observer or Silent())

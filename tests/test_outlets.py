@@ -77,7 +77,7 @@ def calls(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", MODULES, ids=named)
 def test_files_are_opened_in_one_way(path: Path) -> None:
     opened = calls(path) & OPENS
-    assert not opened or named(path) in ALLOWED, f"{opened}: take pcsearch.regular_files"
+    assert not opened or named(path) in ALLOWED, f"{opened}: take pcsearch.io"
 
 
 @pytest.mark.parametrize("words", ["Image.open(", "from_markup", "rich.markup import render"])

@@ -20,26 +20,26 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from pcsearch.api import probe
-from pcsearch.data.batches import TrainBatches
 from pcsearch.data.catalog import open_dataset
+from pcsearch.data.loaders import TrainBatches
 from pcsearch.data.prepared import prepare_training
 from pcsearch.errors import UserError
-from pcsearch.models import build_backbone
-from pcsearch.recipe.load import load_recipe
-from pcsearch.recipe.schema import Recipe
-from pcsearch.search.configs import confirm_config, finalist_config, search_config
-from pcsearch.search.facts import (
+from pcsearch.execution.preflight.datasets import (
     data_options,
     dataset_facts,
     open_datasets,
     prepare_datasets,
     preprocessing_for,
 )
-from pcsearch.search.opened import hand_over
+from pcsearch.execution.trial_run import Workplace, run_trial
+from pcsearch.execution.worker import REPORT, results_of
+from pcsearch.execution.worker_data import hand_over
+from pcsearch.models import build_backbone
+from pcsearch.recipe.load import load_recipe
+from pcsearch.recipe.schema import Recipe
+from pcsearch.search.configs import confirm_config, finalist_config, search_config
 from pcsearch.search.plan import Plan, build_plan
-from pcsearch.search.trainable import REPORT, results_of
 from pcsearch.search.trial import TrialSpec
-from pcsearch.search.trial_run import Workplace, run_trial
 from tests.search.driving import run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -355,7 +355,7 @@ def modules_after(*code: str) -> set[str]:
 
 
 def test_the_loss_alone_brings_neither_ray_nor_optuna() -> None:
-    modules = modules_after("from pcsearch.confusion import PairwiseConfusionLoss")
+    modules = modules_after("from pcsearch.losses import PairwiseConfusionLoss")
     assert "torch" in modules
     assert not {"ray", "optuna", "pydantic", "typer", "rich", "sklearn", "scipy"} & modules
 
@@ -375,7 +375,7 @@ def test_help_brings_neither_torch_nor_ray(arguments: list[str]) -> None:
 
 def test_decisions_need_neither_torch_nor_ray() -> None:
     modules = modules_after(
-        "import pcsearch.search.campaign, pcsearch.search.optuna_study, pcsearch.results.store",
-        "import pcsearch.results.summary, pcsearch.api",
+        "import pcsearch.search.campaign, pcsearch.search.sampling.samplers, pcsearch.runs.folder",
+        "import pcsearch.reporting.summary, pcsearch.api",
     )
     assert not {"torch", "ray"} & modules

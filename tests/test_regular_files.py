@@ -11,23 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pcsearch.cluster.file import load_cluster_file
-from pcsearch.data.cache.layout import StoreFiles, in_use
-from pcsearch.data.cache.meta import read_meta
-from pcsearch.data.cache.shelf import clear_stores, list_stores
+from pcsearch.cluster.files.file import load_cluster_file
+from pcsearch.data.cache.eviction import clear_stores, list_stores
+from pcsearch.data.cache.files import StoreFiles, in_use
+from pcsearch.data.cache.metadata import read_meta
+from pcsearch.data.datasets.svhn import pixels
 from pcsearch.data.decode import read_image
-from pcsearch.data.download.checksums import file_digest
-from pcsearch.data.download.unpacking import unpack
-from pcsearch.data.readers.cifar_files import binary_labels, read_pickle
-from pcsearch.data.readers.manifest_table import read_manifest
-from pcsearch.data.readers.matlab import read_mat
-from pcsearch.data.readers.same_bytes import same_bytes_groups
-from pcsearch.data.readers.svhn import pixels
-from pcsearch.data.readers.text_tables import read_names
+from pcsearch.data.download.archive import file_digest, unpack
+from pcsearch.data.layouts.cifar_files import binary_labels, read_pickle
+from pcsearch.data.layouts.copies import same_bytes_groups
+from pcsearch.data.layouts.manifest_table import read_manifest
+from pcsearch.data.layouts.matlab import read_mat
+from pcsearch.data.layouts.text_tables import read_names
 from pcsearch.errors import UserError
+from pcsearch.io import descriptor_of, open_regular, read_regular, read_text
 from pcsearch.models.weights import read_state_dict
 from pcsearch.recipe import load_recipe
-from pcsearch.regular_files import descriptor_of, open_regular, read_regular, read_text
 from pcsearch.storage.local import LocalStorage
 
 KINDS = ("pipe", "link to a pipe", "socket", "/dev/zero", "/dev/full", "/proc/self/fd", "folder")

@@ -25,11 +25,11 @@ from simulation import plan, study
 
 from cluster_parts.distant_store import distant_store
 from cluster_parts.sleeping import sleeping_trial
+from pcsearch.runs.segmented_journal import SegmentJournal
+from pcsearch.runs.shutdown import Ending
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.ending import Ending
-from pcsearch.search.journal import FileJournal, Journal
+from pcsearch.search.journal.file import FileJournal, Journal
 from pcsearch.storage import open_storage
-from pcsearch.storage.journal import SegmentJournal
 
 TRIALS, EPOCH_SECONDS = 64, 2.0
 STORE_MILLISECONDS = 20.0
@@ -44,8 +44,8 @@ def measure(scratch: Path, repeats: int) -> list[Figure]:
 
 
 def _measured(scratch: Path, journal: Journal) -> _Watch:
-    from pcsearch.cluster.quiet import stderr_to_file
-    from pcsearch.cluster.session import ray_session
+    from pcsearch.cluster.session.processes import stderr_to_file
+    from pcsearch.cluster.session.session import ray_session
 
     scratch.mkdir()
     with ray_session(None) as capacity:
@@ -96,8 +96,8 @@ class _Watch:
 
 
 def _run(scratch: Path, journal: Journal, cpus: float) -> _Watch:
-    from pcsearch.search.tune_run import run_campaign
-    from pcsearch.search.tune_scheduler import CampaignScheduler
+    from pcsearch.execution.tune_adapter import CampaignScheduler
+    from pcsearch.execution.tuner import run_campaign
 
     asked = plan(
         study("birds", 4 * TRIALS, arms=("pc",)), max_epochs=27, startup_trials=TRIALS,

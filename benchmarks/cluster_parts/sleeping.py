@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pcsearch.search.trainable import REPORT
+from pcsearch.execution.worker import REPORT
 
 
 def sleeping_trial(config: dict[str, Any], workplace: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from data_path_parts.figures import Figure, figure_of
 from data_path_parts.photos import Photos, enlarged, find_photos
 from data_path_parts.timing import Times, in_turns, median, on_cores, ratios
 from pcsearch.data.cache import ensure_store
-from pcsearch.data.options import DataOptions
+from pcsearch.data.dataset import DataOptions
 from pcsearch.data.sources import FileImages
 
 WANTED = 0.9

@@ -51,11 +51,11 @@ def main(rows: int, side: int, cache: Path, seed: int, images: int) -> None:
     """Train a few steps, then draw batches of at least `images` images in whole epochs."""
     import torch
 
-    from pcsearch.data.batches import TrainBatches
+    from pcsearch.data.loaders import TrainBatches
     from pcsearch.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-    from pcsearch.models.backbones import build_backbone
-    from pcsearch.train.loop import fit
-    from pcsearch.train.settings import FitSettings
+    from pcsearch.models.registry import build_backbone
+    from pcsearch.training.config import FitSettings
+    from pcsearch.training.trainer import fit
 
     torch.set_num_threads(1)
     store = noise_store(rows, side, cache)

@@ -32,13 +32,10 @@ from data_path_parts.timing import (
     synchroniser,
     timed,
 )
-from pcsearch.models.backbones import build_backbone
-from pcsearch.train.epoch import EpochTrainer
-from pcsearch.train.memory import keep_freed_memory
-from pcsearch.train.objective import Objective
-from pcsearch.train.optimizer import build_optimizer
-from pcsearch.train.settings import FitSettings
-from pcsearch.train.stages import stages_of
+from pcsearch.models.registry import build_backbone
+from pcsearch.training.config import FitSettings
+from pcsearch.training.optim import build_optimizer, stages_of
+from pcsearch.training.trainer import EpochTrainer, Objective, keep_freed_memory
 
 WARMUPS = 3
 ALONE = 2000

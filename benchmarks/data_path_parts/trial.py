@@ -2,9 +2,9 @@
 
 `bare` is forward, backward and update on the very batches of a trial's first epoch, already
 cropped, normalised and on the device in its memory format, and a forward pass over the validation
-batches, in memory too. `fit` is `pcsearch.train.fit` over the decoded images with everything on:
+batches, in memory too. `fit` is `pcsearch.training.fit` over the decoded images with everything on:
 crop, flip, normalisation, metrics, Pairwise Confusion, validation with all its measures, and
-checkpoints as often as a campaign writes them. `trial` is `pcsearch.search.trial_run.run_trial`,
+checkpoints as often as a campaign writes them. `trial` is `pcsearch.execution.trial_run.run_trial`,
 which adds the report of each epoch; its recipe, data and network are opened before the first
 epochs, which warm up and do not count (what trials cost between each other is the figure `gap`).
 
@@ -28,16 +28,15 @@ from torch.nn import functional as F
 from data_path_parts.figures import Figure, figure_of
 from data_path_parts.photos import Photos, find_photos
 from data_path_parts.timing import Times, in_turns, median, on_cores, ratios, synchroniser
-from pcsearch.data.batches import EvalBatches, TrainBatches
 from pcsearch.data.cache import ensure_store
+from pcsearch.data.loaders import EvalBatches, TrainBatches
 from pcsearch.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pcsearch.data.sources import FileImages
-from pcsearch.models.backbones import Backbone, build_backbone
-from pcsearch.train.checkpoints import Checkpoints
-from pcsearch.train.evaluate import Evaluation, evaluate
-from pcsearch.train.loop import fit
-from pcsearch.train.memory import keep_freed_memory
-from pcsearch.train.settings import FitSettings
+from pcsearch.models.registry import Backbone, build_backbone
+from pcsearch.training.checkpoints import Checkpoints
+from pcsearch.training.config import FitSettings
+from pcsearch.training.evaluate import Evaluation, evaluate
+from pcsearch.training.trainer import fit, keep_freed_memory
 
 EVAL_BATCH = {"cpu": 32, "cuda": 256}  # as run_trial has it
 LR = 0.001

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data_path_parts.photos import Photos
-from pcsearch import api, running
+from pcsearch import api
+from pcsearch.cluster.session.capacity import Sizing
+from pcsearch.execution import launch as running
+from pcsearch.execution.trial_run import TrialReport, Workplace, run_trial
 from pcsearch.recipe.load import load_recipe
-from pcsearch.results.store import new_run
+from pcsearch.runs.folder import new_run
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal import MemoryJournal
-from pcsearch.search.sizing import Sizing
-from pcsearch.search.trial_run import TrialReport, Workplace, run_trial
+from pcsearch.search.journal.file import MemoryJournal
 
 
 @contextlib.contextmanager

@@ -20,22 +20,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from pcsearch.data.batches import EvalBatches, TrainBatches
 from pcsearch.data.cache import default_cache_folder
+from pcsearch.data.loaders import EvalBatches, TrainBatches
 from pcsearch.errors import TrialError
-from pcsearch.models.backbones import build_backbone
-from pcsearch.recipe.load import load_recipe
-from pcsearch.search.facts import (
+from pcsearch.execution.preflight.datasets import (
     PreparedDataset,
     open_datasets,
     prepare_datasets,
     preprocessing_for,
     split_of,
 )
+from pcsearch.models.registry import build_backbone
+from pcsearch.recipe.load import load_recipe
 from pcsearch.search.plan import derive_seed
-from pcsearch.train.evaluate import evaluate
-from pcsearch.train.loop import fit
-from pcsearch.train.settings import FitSettings
+from pcsearch.training.config import FitSettings
+from pcsearch.training.evaluate import evaluate
+from pcsearch.training.trainer import fit
 
 LOOK_ALIKES = "[9, 11, 26, 27, 29, 30, 37, 39, 40, 43]"
 BATCH = 32

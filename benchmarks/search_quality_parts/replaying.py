@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from pcsearch.recipe.space import Space
+from pcsearch.recipe.search_space import Space
 from pcsearch.search.plan import (
     ArmPlan,
     ImageCounts,
@@ -29,7 +29,7 @@ from pcsearch.search.plan import (
     default_startup,
 )
 from pcsearch.search.trial import TrialSpec
-from pcsearch.search.verdict import gain_of, verdict_on
+from pcsearch.search.verdicts.verdict import gain_of, verdict_on
 from pcsearch.simulation.cluster import ClusterModel
 from pcsearch.simulation.simulator import simulate
 

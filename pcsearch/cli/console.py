@@ -1,4 +1,4 @@
-"""Where output goes: a console for people, bare JSON for scripts, and the view of a campaign."""
+"""How a campaign's end is told: its table, its exit code and, if need be, how to go on."""
 
 from __future__ import annotations
 
@@ -7,20 +7,34 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.file_proxy import FileProxy
 from rich.segment import Segment
 from rich.text import Text
 
+from pcsearch.cli.ctrl_c import EXIT_INTERRUPTED
 from pcsearch.printable import printable_lines
 
 if TYPE_CHECKING:
     from pcsearch.cli.live import LiveView
     from pcsearch.cli.plain import PlainLines
-    from pcsearch.cluster.relay import EventLines
+    from pcsearch.cluster.follow import EventLines
+    from pcsearch.reporting.models import Summary
+    from pcsearch.search.state import CampaignState
+
+
+def print_summary(console: Console, summary: Summary) -> None:
+    """The table of studies and the notes on it."""
+    from pcsearch.reporting.tables import summary_table
+
+    console.print(summary_table(summary, console.width))
+    for note in summary.notes:
+        console.print(Text(note))
+
 
 PIPED_COLUMNS = 120
 """Width of tables in a file or a pipe, where no terminal sets one; COLUMNS changes it."""
@@ -130,7 +144,7 @@ def observer(
 
     stream = stream or sys.stdout
     if events:
-        from pcsearch.cluster.relay import EventLines
+        from pcsearch.cluster.follow import EventLines
 
         return EventLines(stream)
     terminal = console(stream)
@@ -142,3 +156,56 @@ def observer(
 def write_json(content: Any, *, indent: int | None = None) -> None:
     """One JSON value on standard output, without colour or wrapping."""
     sys.stdout.write(json.dumps(content, indent=indent, allow_nan=False) + "\n")
+
+
+EXIT_FAILED = 1
+
+
+class Ended(Protocol):
+    """One campaign's end, here or on a cluster."""
+
+    @property
+    def state(self) -> CampaignState: ...
+
+    @property
+    def summary(self) -> Summary: ...
+
+    @property
+    def resume_command(self) -> str: ...
+
+
+def tell(
+    outcomes: Callable[[LiveView | PlainLines | EventLines], Iterable[Ended]],
+    *,
+    plain: bool,
+    events: bool = False,
+) -> typer.Exit:
+    """Watch campaigns, print what came of each, and give the exit with its code.
+
+    Args:
+        outcomes: runs them with the observer that it is given.
+        plain: plain lines in place of the live view.
+        events: a program's lines in place of view and table.
+    """
+
+    watcher = observer(plain=plain, events=events)
+    code = 0
+    try:
+        for outcome in outcomes(watcher):
+            if not events:
+                _print(outcome)
+            if outcome.summary.status == "interrupted":
+                code = EXIT_INTERRUPTED
+                break
+            if outcome.summary.status == "failed":
+                code = EXIT_FAILED
+    finally:
+        watcher.close()
+    return typer.Exit(code)
+
+
+def _print(outcome: Ended) -> None:
+
+    print_summary(console(), outcome.summary)
+    if outcome.summary.status == "interrupted":
+        typer.echo(f"interrupted; go on with: {outcome.resume_command}")

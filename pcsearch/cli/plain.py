@@ -9,8 +9,8 @@ from typing import TextIO
 from pcsearch.cli.progress import label, snapshot, study_progress
 from pcsearch.cli.text import count, duration, percent, strength
 from pcsearch.printable import printable
-from pcsearch.results.formatting import first_line
-from pcsearch.search.journal import Event
+from pcsearch.reporting.formatting import first_line
+from pcsearch.search.journal.file import Event
 from pcsearch.search.observer import STOPPING
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pcsearch.search.arm_state import ArmState
-from pcsearch.search.asking import searches_over
 from pcsearch.search.estimate import remaining_seconds
-from pcsearch.search.finalists import candidates
+from pcsearch.search.next_trial import searches_over
 from pcsearch.search.plan import ArmPlan, StudyPlan
-from pcsearch.search.state import CampaignState
+from pcsearch.search.selection import candidates
+from pcsearch.search.state import ArmState, CampaignState
 from pcsearch.search.trial import UNTRAINED, Config, Phase, Trial
 
 

@@ -32,8 +32,7 @@ def list_recipes(
 
     Example: pcsearch recipes ls
     """
-    from pcsearch.recipe.load import load_recipe
-    from pcsearch.recipe.shipped import description, shipped_recipes
+    from pcsearch.recipe.load import description, load_recipe, shipped_recipes
 
     rows = []
     for name, file in shipped_recipes().items():
@@ -67,9 +66,9 @@ def show_recipe(
     Examples: pcsearch recipes show quickstart search.trials=4
     pcsearch recipes show cub200 --raw
     """
+    from pcsearch.io import read_text
     from pcsearch.recipe.load import find_recipe, load_recipe
     from pcsearch.recipe.yaml_core import BYTES_LIMIT
-    from pcsearch.regular_files import read_text
 
     if raw:
         if overrides:
@@ -95,7 +94,7 @@ def copy_recipe(
 
     Example: pcsearch recipes copy quickstart my.yaml
     """
-    from pcsearch.recipe.shipped import shipped_recipes
+    from pcsearch.recipe.load import shipped_recipes
 
     shipped = shipped_recipes()
     if name not in shipped:
@@ -141,9 +140,9 @@ def validate_recipes(
     Example: pcsearch recipes validate my.yaml quickstart search.trials=20
     """
     from pcsearch.allowed_code import is_reference
+    from pcsearch.execution.preflight.model_check import check_networks
     from pcsearch.recipe.load import load_recipe
     from pcsearch.recipe.overrides import split_arguments
-    from pcsearch.search.networks import check_networks
 
     sources, overrides = split_arguments(arguments)
     if not sources:

@@ -38,9 +38,9 @@ def report(run: Run = None, out: Out = None, runs: Runs = RUNS) -> None:
     file, so it can be sent to others as it is;
     it holds the recipe and the command line, with the paths in them.
     """
-    from pcsearch.results.report import html_report
-    from pcsearch.results.runs import find_run
-    from pcsearch.train.atomic import replacing
+    from pcsearch.io import replacing
+    from pcsearch.reporting.html import html_report
+    from pcsearch.runs.find import find_run
 
     folder = find_run(run, runs)
     state = folder.state()

@@ -47,7 +47,7 @@ def resume(
     """
     ctrl_c.nothing_to_clean_up()
     from pcsearch import api
-    from pcsearch.cli.outcome import tell
+    from pcsearch.cli.console import tell
     from pcsearch.errors import UserError
     from pcsearch.recipe.overrides import split_arguments
 

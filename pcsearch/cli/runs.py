@@ -13,8 +13,8 @@ from pcsearch.errors import UserError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pcsearch.results.objects import Summary
-    from pcsearch.results.store import RunFolder
+    from pcsearch.reporting.models import Summary
+    from pcsearch.runs.folder import RunFolder
 
 app = typer.Typer(no_args_is_help=True, help="What has been run.")
 
@@ -24,8 +24,8 @@ def list_command(runs: Runs = RUNS, as_json: Json = False) -> None:
     """List runs, those last worked on first: status, time since they were begun, studies and the
     largest gain."""
     from pcsearch.cli.console import console, write_json
-    from pcsearch.results.naming import at
-    from pcsearch.results.runs import list_runs
+    from pcsearch.runs.find import list_runs
+    from pcsearch.runs.folder import at
 
     rows = [_row(folder, time.time()) for folder in list_runs(runs)]
     if as_json:
@@ -39,7 +39,7 @@ def list_command(runs: Runs = RUNS, as_json: Json = False) -> None:
 
 
 def _row(folder: RunFolder, now: float) -> dict[str, Any]:
-    from pcsearch.results.summary import summarise
+    from pcsearch.reporting.summary import summarise
 
     row: dict[str, Any] = {"name": folder.name, "path": str(folder.address)}
     try:
@@ -106,7 +106,7 @@ def _mismatches(row: dict[str, Any]) -> str:
 
 def _gain_text(gain: dict[str, Any] | None) -> str:
     from pcsearch.cli.text import NOTHING
-    from pcsearch.results.formatting import points
+    from pcsearch.reporting.formatting import points
 
     if gain is None:
         return NOTHING

@@ -15,10 +15,9 @@ EPILOG = examples(
 
 def summary(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     """Print a run's summary table, also while it runs."""
-    from pcsearch.cli.console import console, write_json
-    from pcsearch.cli.render import print_summary
-    from pcsearch.results.runs import find_run, resume_command
-    from pcsearch.results.summary import summarise
+    from pcsearch.cli.console import console, print_summary, write_json
+    from pcsearch.reporting.summary import summarise
+    from pcsearch.runs.find import find_run, resume_command
 
     folder = find_run(run, runs)
     state = folder.state()

@@ -21,9 +21,9 @@ def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     validation top-1 by epoch, seconds and error.
     """
     from pcsearch.cli.console import console, write_json
-    from pcsearch.results.notes import journal_notes
-    from pcsearch.results.runs import find_run, resume_command
-    from pcsearch.results.summary import trial_rows
+    from pcsearch.reporting.notes import journal_notes
+    from pcsearch.reporting.summary import trial_rows
+    from pcsearch.runs.find import find_run, resume_command
 
     folder = find_run(run, runs)
     state = folder.state()
@@ -34,7 +34,7 @@ def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
         for line in journal_notes(state):
             typer.echo(line, err=True)
         return
-    from pcsearch.results.trials_table import trials_table
+    from pcsearch.reporting.trials_table import trials_table
 
     terminal = console()
     terminal.print(trials_table(rows, terminal.width))

@@ -51,7 +51,7 @@ def tune(
     """
     ctrl_c.nothing_to_clean_up()
     from pcsearch import api
-    from pcsearch.cli.outcome import tell
+    from pcsearch.cli.console import tell
 
     with ctrl_c.told_as(ctrl_c.GO_ON):
         raise tell(

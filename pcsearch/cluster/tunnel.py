@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pcsearch.cluster.check_provider import provider
-from pcsearch.cluster.file import Config, commands, load_launcher_file
+from pcsearch.cluster.files.file import Config, commands, load_launcher_file
+from pcsearch.cluster.files.provider import provider
 from pcsearch.cluster.launcher_folder import private_launcher
-from pcsearch.cluster.signals import exit_when_told
+from pcsearch.cluster.session.signals import exit_when_told
 from pcsearch.errors import UserError
 
 DASHBOARD_PORT = 8265

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pcsearch.data.dataset import Dataset
-from pcsearch.data.entry import CatalogEntry
-from pcsearch.data.options import DataOptions
-from pcsearch.data.readers import (
+from pcsearch.data.dataset import CatalogEntry, DataOptions, Dataset
+from pcsearch.data.datasets import (
     aircraft,
     cars,
     cifar,
@@ -21,7 +19,7 @@ from pcsearch.data.readers import (
     nabirds,
     svhn,
 )
-from pcsearch.data.readers.official import level_of
+from pcsearch.data.layouts.official import level_of
 from pcsearch.errors import UserError, did_you_mean
 
 __all__ = ["DATASETS", "CatalogEntry", "DataOptions", "open_dataset"]

@@ -1,13 +1,17 @@
-"""What every reader returns: image sources, parts and the dataset they make up."""
+"""What is known about a dataset before it is opened: a catalogue entry."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from pcsearch.data.fieldguide.options import FieldguideOptions
 
 Int64Array = npt.NDArray[np.int64]
 Float32Array = npt.NDArray[np.float32]
@@ -90,3 +94,120 @@ class Dataset:
     def num_classes(self) -> int:
         """N, the number of classes."""
         return len(self.class_names)
+
+
+HalfUnpacked = Literal["refuse", "list"]
+NearDuplicates = Literal["together", "ignore"]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Options of `open_dataset`; a reader uses those that concern it.
+
+    Attributes:
+        root: the folder that holds the downloaded datasets.
+        images: the folder of the dataset `images`.
+        manifest: the CSV or Parquet file of the dataset `manifest`.
+        classes: which classes to use, None for all: integers are the dataset's own numbers
+            (from 1, as CUB-200-2011 writes them; from 0 for digits, CIFAR, SVHN and ImageNet),
+            strings are names.
+        test_fraction: the share of a class held out as test images where no test part is given.
+        split_seed: the seed of that held-out part.
+        near_duplicates: whether files that show the same picture are held out `together`; `ignore`
+            does not look for them.
+        cache: the image cache, which keeps thumbnails for that; None for this machine's own.
+        progress: told of thumbnails made for that, and how many there are in all.
+        levels: dataset id → the level of its class hierarchy to use, for example
+            {"aircraft": "family"}; the finest where it is left out.
+        instance: which of the random instances of `imagenet_random`, a seed from 0.
+        half_unpacked: what to do about a dataset that lacks many of its image files or whole
+            folders of them: `refuse` raises and names one; `list` opens it, so that whoever looks
+            at its images can tell all that are missing.
+        fieldguide: what the drawn dataset `fieldguide` looks like.
+    """
+
+    root: Path = Path("data")
+    images: Path | None = None
+    manifest: Path | None = None
+    classes: tuple[int | str, ...] | None = None
+    test_fraction: float = 0.2
+    split_seed: int = 0
+    near_duplicates: NearDuplicates = "together"
+    cache: Path | None = None
+    progress: Callable[[int, int], None] | None = field(default=None, compare=False, repr=False)
+    levels: Mapping[str, str] = field(default_factory=dict)
+    instance: int = 0
+    half_unpacked: HalfUnpacked = "refuse"
+    fieldguide: FieldguideOptions = field(default_factory=FieldguideOptions)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file that `pcsearch data get` downloads.
+
+    Attributes:
+        file: the name it is kept under while it is needed.
+        urls: where it is, the first that answers is used.
+        size_bytes: its size, None where nobody states it.
+        checksum: `md5:HEX` or `sha256:HEX` as published, None where none is.
+        unpack_in: the folder, relative to the root, in which it is unpacked ("" for the root);
+            an archive whose members already lie in a folder of their own needs no other.
+        unpack: False for a file that is used as it is, and moved into `unpack_in`.
+    """
+
+    file: str
+    urls: tuple[str, ...]
+    size_bytes: int | None = None
+    checksum: str | None = None
+    unpack_in: str = ""
+    unpack: bool = True
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """What is known about a dataset.
+
+    Attributes:
+        id: its name in recipes.
+        title: its full name.
+        classes: N, None where the person's data or options decide.
+        reader: reads it, or raises UserError.
+        description: what the images are, and how they are split.
+        citation: the publication to cite, empty if there is none.
+        terms: licence or terms of use.
+        homepage: where it is published, empty if nothing is to be downloaded.
+        images: official number of images of each part (`train`, `val`, `test`) with all classes;
+            empty where the person's data or options decide.
+        folder: its folder within `data.root`, as its archive or torchvision names it.
+        other_folders: what else its reader takes for that folder.
+        is_in: whether a folder, whatever its name, is the dataset's own as its reader knows it; a
+            glance. None where the dataset has no folder.
+        archives: what can be downloaded; all of them are needed.
+        by_hand: what to fetch and where to put it, where a form or an account is needed.
+        samples_per_class: training images a class as Table 1 of the paper lists them, None where
+            it does not.
+        in_imagenet: a clause on what is publicly known of its images among ImageNet's, which most
+            published weights were trained on; empty where nothing is.
+        is_imagenet: whether its training images are ImageNet's, so that such weights have seen
+            what would validate.
+        levels: names of the class hierarchy's levels, the finest (and default) first.
+    """
+
+    id: str
+    title: str
+    classes: int | None
+    reader: Callable[[DataOptions], Dataset]
+    description: str
+    citation: str
+    terms: str
+    homepage: str
+    images: Mapping[str, int] = field(default_factory=dict)
+    folder: str = ""
+    other_folders: tuple[str, ...] = ()
+    is_in: Callable[[Path], bool] | None = None
+    archives: tuple[Archive, ...] = ()
+    by_hand: str = ""
+    samples_per_class: float | None = None
+    in_imagenet: str = ""
+    is_imagenet: bool = False
+    levels: tuple[str, ...] = ()

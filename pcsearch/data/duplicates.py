@@ -12,20 +12,262 @@ from __future__ import annotations
 import functools
 import math
 import zlib
+from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
 from pcsearch.data.dataset import Float32Array, Int64Array, UInt8Array
-from pcsearch.data.duplicate_candidates import candidate_pairs
-from pcsearch.data.duplicate_criterion import (
-    CHROMA_BYTES,
-    LUMA_BYTES,
-    LUMA_SIDE,
-    contrast,
-    mirrored,
-    same_picture,
-)
+
+UInt64Array = npt.NDArray[np.uint64]
+
+_BANDS = 3
+_BAND_BITS = 21
+_WEAK = 3
+_DIFFERING_AT_MOST = 18  # of 63 signs; copies cropped by 4 % differ in 6 on average
+_BUCKET_AT_MOST = 128  # of more, those with the nearest codes: no set of alike pictures costs n^2
+_ROWS_AT_ONCE = 4096
+_BLOCK_ROWS = 512
+_ZERO = -0.5  # below zero, so that rounding does not decide the sign of what is not there
+
+
+def candidate_pairs(
+    thumbnails: UInt8Array, all_pairs_up_to: int = 4096
+) -> Iterator[tuple[Int64Array, Int64Array, bool]]:
+    """Yields rows i, rows j (both [k], i != j) and whether j's are to be turned left to right.
+
+    Args:
+        thumbnails: uint8 [m, LUMA_BYTES], brightness, with some contrast; without equal rows.
+        all_pairs_up_to: the largest m of which all pairs are looked at.
+    """
+    if len(thumbnails) <= all_pairs_up_to:
+        yield from _correlated_pairs(thumbnails)
+    else:
+        yield from _coded_pairs(thumbnails)
+
+
+def _correlated_pairs(thumbnails: UInt8Array) -> Iterator[tuple[Int64Array, Int64Array, bool]]:
+    values = thumbnails.astype(np.float32)
+    values -= values.mean(axis=1, keepdims=True)
+    values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
+    turned = values.reshape(-1, LUMA_SIDE, LUMA_SIDE)[:, :, ::-1].reshape(values.shape)
+    for start in range(0, len(values), _BLOCK_ROWS):
+        for others in (values, turned):
+            products = values[start : start + _BLOCK_ROWS] @ others[start:].T
+            i, j = np.nonzero(np.triu(products > LEAST_CORRELATION - 0.01, 1))
+            yield i + start, j + start, others is turned
+
+
+def _coded_pairs(thumbnails: UInt8Array) -> Iterator[tuple[Int64Array, Int64Array, bool]]:
+    strengths = _frequencies(thumbnails)
+    codes = _codes(strengths > _ZERO)
+    flips = _codes(np.broadcast_to(_odd_across(), (1, _BANDS * _BAND_BITS)))
+    for band in range(_BANDS):
+        rotated = _band_first(codes, band)
+        order = np.argsort(rotated, kind="stable")
+        in_order = rotated[order]
+        for start in range(0, len(codes), _ROWS_AT_ONCE):
+            rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(codes)))
+            probes = _probes(rotated[rows], np.abs(strengths[rows]), band)
+            for turned in (False, True):
+                asked = probes ^ _band_first(flips, band) if turned else probes
+                first, place = _look_up(asked, in_order)
+                i, j = rows[first], order[place]
+                own = codes[i] ^ flips if turned else codes[i]
+                near = (i != j) & (_ones(own ^ codes[j]) <= _DIFFERING_AT_MOST)
+                yield i[near], j[near], turned
+
+
+def _look_up(probes: UInt64Array, in_order: UInt64Array) -> tuple[Int64Array, Int64Array]:
+    """(row of probes, place in the sorted codes) of every code in a probe's bucket."""
+    low_bits = np.uint64((1 << (_BAND_BITS * (_BANDS - 1))) - 1)
+    flat = probes.ravel()
+    start = np.searchsorted(in_order, flat & ~low_bits, side="left")
+    stop = np.searchsorted(in_order, flat | low_bits, side="right")
+    crowded = np.flatnonzero(stop - start > _BUCKET_AT_MOST)
+    if len(crowded):
+        nearest = np.searchsorted(in_order, flat[crowded]) - _BUCKET_AT_MOST // 2
+        latest = stop[crowded] - _BUCKET_AT_MOST
+        start[crowded] = np.clip(nearest, start[crowded], latest)
+        stop[crowded] = start[crowded] + _BUCKET_AT_MOST
+    counts = stop - start
+    asked = np.repeat(np.arange(len(flat)), counts)
+    place = np.arange(len(asked)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return asked // probes.shape[1], place + start[asked]
+
+
+def _probes(rotated: UInt64Array, strengths: Float32Array, band: int) -> UInt64Array:
+    """[k, 2**_WEAK] codes: the weakest signs of the band as they are and turned over."""
+    in_band = strengths[:, band * _BAND_BITS : (band + 1) * _BAND_BITS]
+    weakest = np.argpartition(in_band, _WEAK - 1, axis=1)[:, :_WEAK]
+    places = (_BANDS * _BAND_BITS - 1 - weakest).astype(np.uint64)
+    bits = np.uint64(1) << places
+    turned = np.array(list(product((False, True), repeat=_WEAK)))
+    masks = np.where(turned[None], bits[:, None, :], np.uint64(0))
+    probes: UInt64Array = rotated[:, None] ^ np.bitwise_or.reduce(masks, axis=2)
+    return probes
+
+
+def _frequencies(thumbnails: UInt8Array) -> Float32Array:
+    """[m, 63] strengths of the lowest frequencies, those of a band side by side."""
+    waves = _waves()
+    strengths = np.empty((len(thumbnails), waves.shape[1]), dtype=np.float32)
+    for start in range(0, len(thumbnails), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        strengths[rows] = thumbnails[rows].astype(np.float32) @ waves
+    return strengths
+
+
+def _chosen() -> list[tuple[int, int]]:
+    """(down, across) of the frequencies, in the order of the code's bits."""
+    sides = range(LUMA_SIDE)
+    ascending = sorted(product(sides, sides), key=lambda f: (f[0] ** 2 + f[1] ** 2, f))
+    lowest = ascending[1 : 1 + _BANDS * _BAND_BITS]
+    return [lowest[i] for band in range(_BANDS) for i in range(band, len(lowest), _BANDS)]
+
+
+def _waves() -> Float32Array:
+    """[LUMA_BYTES, 63]: the cosine of each chosen frequency."""
+    places = np.arange(LUMA_SIDE) + 0.5
+    waves = [
+        np.outer(
+            np.cos(np.pi * places * down / LUMA_SIDE), np.cos(np.pi * places * across / LUMA_SIDE)
+        )
+        for down, across in _chosen()
+    ]
+    return np.array(waves, dtype=np.float32).reshape(-1, LUMA_BYTES).T
+
+
+def _odd_across() -> npt.NDArray[np.bool_]:
+    """[63]: the frequencies whose sign turns when the picture is mirrored."""
+    return np.array([across % 2 == 1 for _, across in _chosen()])
+
+
+def _codes(signs: npt.NDArray[np.bool_]) -> UInt64Array:
+    """[m] codes of 63 bits, the first sign highest."""
+    codes = np.zeros(len(signs), dtype=np.uint64)
+    for column in range(signs.shape[1]):
+        codes = (codes << np.uint64(1)) | signs[:, column].astype(np.uint64)
+    return codes
+
+
+def _band_first(codes: UInt64Array, band: int) -> UInt64Array:
+    """The codes, turned so that this band's bits are the highest."""
+    bits, moved = _BANDS * _BAND_BITS, band * _BAND_BITS
+    if moved == 0:
+        return codes
+    whole = np.uint64((1 << bits) - 1)
+    return ((codes << np.uint64(moved)) & whole) | (codes >> np.uint64(bits - moved))
+
+
+def _ones(codes: UInt64Array) -> UInt8Array:
+    """How many bits of each code are set."""
+    parts = np.ascontiguousarray(codes).view(np.uint16).reshape(-1, 4)
+    ones: UInt8Array = _ONES[parts].sum(axis=1, dtype=np.uint8)
+    return ones
+
+
+_ONES = np.unpackbits(
+    np.arange(1 << 16, dtype=np.uint16).view(np.uint8).reshape(-1, 2), axis=1
+).sum(axis=1, dtype=np.uint8)
+
+
+LUMA_SIDE = 12
+CHROMA_SIDE = 6
+LUMA_BYTES = LUMA_SIDE**2
+CHROMA_BYTES = 2 * CHROMA_SIDE**2
+
+_BoolArray = npt.NDArray[np.bool_]
+
+# Measured on 2,889 photographs of 50 bird species, all pairs: copies re-encoded at quality 50 or
+# 5 % brighter have a rest below 0.15; two frames of one burst have 0.3, the nearest two other
+# photographs 0.44, and the nearest two drawings of 40 species 0.28.
+_REST = 0.22
+_CONTRAST_CHANGE = 0.3
+_BRIGHTNESS_CHANGE = 40.0  # grey levels
+_SHIFT = 0.6  # thumbnail pixels
+_STRETCH = 0.7  # thumbnail pixels at the edge
+_COLOUR_CHANGE = 6.0  # root mean square, in levels of Cb and Cr
+LEAST_CORRELATION = 0.75  # what is below it has a rest far above _REST; it saves the least squares
+
+
+def same_picture(first: UInt8Array, second: UInt8Array) -> _BoolArray:
+    """A mask [k]: whether pictures k of both are the same, for textured pictures.
+
+    Args:
+        first: uint8 [k, LUMA_BYTES + CHROMA_BYTES or more], rows of fingerprints.
+        second: the same of the others.
+    """
+    same = np.zeros(len(first), dtype=bool)
+    rows = np.arange(len(first))
+    for rule in (_correlated, _same_colours, _same_when_aligned):  # the cheap ones first
+        rows = rows[rule(first[rows], second[rows])]
+    same[rows] = True
+    return same
+
+
+def mirrored(fingerprints: UInt8Array) -> UInt8Array:
+    """The thumbnails [k, LUMA_BYTES + CHROMA_BYTES] of the pictures turned left to right."""
+    luma = fingerprints[:, :LUMA_BYTES].reshape(-1, LUMA_SIDE, LUMA_SIDE)[:, :, ::-1]
+    chroma = fingerprints[:, LUMA_BYTES : LUMA_BYTES + CHROMA_BYTES]
+    chroma = chroma.reshape(-1, CHROMA_SIDE, CHROMA_SIDE, 2)[:, :, ::-1]
+    rows = len(fingerprints)
+    return np.concatenate(
+        [luma.reshape(rows, LUMA_BYTES), chroma.reshape(rows, CHROMA_BYTES)], axis=1
+    )
+
+
+def contrast(fingerprints: UInt8Array) -> Float32Array:
+    """[m] standard deviations of the thumbnails' brightness, in grey levels."""
+    deviations: Float32Array = fingerprints[:, :LUMA_BYTES].std(axis=1, dtype=np.float32)
+    return deviations
+
+
+def _correlated(first: UInt8Array, second: UInt8Array) -> _BoolArray:
+    a, b = _centred(first[:, :LUMA_BYTES]), _centred(second[:, :LUMA_BYTES])
+    products = np.einsum("ki,ki->k", a, b)
+    norms = np.einsum("ki,ki->k", a, a) * np.einsum("ki,ki->k", b, b)
+    return np.asarray(products > LEAST_CORRELATION * np.sqrt(norms), dtype=bool)
+
+
+def _centred(thumbnails: UInt8Array) -> Float32Array:
+    values = thumbnails.astype(np.float32)
+    values -= values.mean(axis=1, keepdims=True)
+    return values
+
+
+def _same_colours(first: UInt8Array, second: UInt8Array) -> _BoolArray:
+    colours = slice(LUMA_BYTES, LUMA_BYTES + CHROMA_BYTES)
+    change = first[:, colours].astype(np.float32) - second[:, colours]
+    return np.asarray(np.square(change).mean(axis=1) <= _COLOUR_CHANGE**2, dtype=bool)
+
+
+def _same_when_aligned(first: UInt8Array, second: UInt8Array) -> _BoolArray:
+    shape = (len(first), LUMA_SIDE, LUMA_SIDE)
+    a = first[:, :LUMA_BYTES].astype(np.float64).reshape(shape)
+    b = second[:, :LUMA_BYTES].astype(np.float64).reshape(shape)
+    middle, difference = (a + b) / 2, (a - b).reshape(-1, LUMA_BYTES)
+    middle -= middle.mean(axis=(1, 2), keepdims=True)
+    down, right = np.gradient(middle, axis=(1, 2))
+    x, y = _coordinates()
+    causes = np.stack(
+        [middle, np.ones_like(middle), right, down, x * right, y * down], axis=1
+    ).reshape(-1, 6, LUMA_BYTES)
+    normal = causes @ causes.transpose(0, 2, 1) + 1e-3 * np.eye(6)
+    fit = np.linalg.solve(normal, causes @ difference[:, :, None])
+    rest = difference - (fit.transpose(0, 2, 1) @ causes)[:, 0]
+    limits = (_CONTRAST_CHANGE, _BRIGHTNESS_CHANGE, _SHIFT, _SHIFT, _STRETCH, _STRETCH)
+    plausible = (np.abs(fit[:, :, 0]) <= limits).all(axis=1)
+    small = np.square(rest).mean(axis=1) <= _REST**2 * np.square(middle).mean(axis=(1, 2))
+    return np.asarray(plausible & small, dtype=bool)
+
+
+@functools.cache
+def _coordinates() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    across = np.linspace(-1.0, 1.0, LUMA_SIDE)
+    return across[None, :], across[:, None]
+
 
 _CHECKSUM_BYTES = 12
 _THUMBNAIL_BYTES = LUMA_BYTES + CHROMA_BYTES

@@ -11,11 +11,38 @@ from pathlib import Path
 
 import numpy as np
 
-from pcsearch.data.cache import Aspect, ImageStore, OnBadImage, Progress, ensure_store
+from pcsearch.data.cache import (
+    Aspect,
+    ImageStore,
+    OnBadImage,
+    Progress,
+    ensure_store,
+    fingerprints_of,
+)
 from pcsearch.data.dataset import Dataset, Int64Array, Part
+from pcsearch.data.duplicates import near_duplicates
 from pcsearch.data.sources import LoadedImages
 from pcsearch.data.splits import Split
 from pcsearch.errors import UserError
+
+COMPARED_AT_MOST = 100_000
+"""Images of both parts together, beyond which only `pcsearch data verify` compares them."""
+
+
+def copies_in_test(training: ImageStore, test: ImageStore) -> int | None:
+    """How many test images are near-duplicates of a training image.
+
+    None where they are too many to compare at every start, or their fingerprints are damaged.
+    """
+    trained_on = len(training.kept)
+    if trained_on + len(test.kept) > COMPARED_AT_MOST:
+        return None
+    prints = fingerprints_of(training), fingerprints_of(test)
+    if prints[0] is None or prints[1] is None:
+        return None
+    clusters = near_duplicates(np.concatenate([prints[0], prints[1]]))
+    return int((clusters[trained_on:] < trained_on).sum())
+
 
 ELSEWHERE = "(another process decodes them)"
 """What is added to the name of images that are waited for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcsearch.models.backbones import (
+from pcsearch.models.registry import (
     Backbone,
     build_backbone,
     check_backbone,
@@ -10,7 +10,7 @@ from pcsearch.models.backbones import (
     known_backbones,
     weights_normalisation,
 )
-from pcsearch.models.loading import LoadReport
+from pcsearch.models.weights import LoadReport
 
 __all__ = [
     "Backbone",

@@ -1,22 +1,25 @@
-"""Weights files: a PyTorch or safetensors state dict, read without running anything it holds."""
+"""Matching a file's tensors with a network's: names first, then shapes, the head forgivingly."""
 
 from __future__ import annotations
 
 import pickle
+import re
 import tarfile
 import warnings
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from pcsearch.errors import UserError
+from pcsearch.io import expanded, open_regular
 from pcsearch.pickles import check_torch_file
-from pcsearch.regular_files import expanded, open_regular
 
 NESTED_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
 """Entries under which training programs keep the state dict in a larger checkpoint."""
@@ -104,3 +107,126 @@ def _as_state_dict(content: object, file: Path) -> dict[str, Tensor]:
 def _named(key: object) -> str:
     """An entry's name; what is none may be anything, and is not written out."""
     return f'entry "{key}"' if isinstance(key, str) else f"an entry named by a {type(key).__name__}"
+
+
+WRAPPERS = tuple(
+    re.compile(pattern)
+    for pattern in (r"^", r"^(?:module\.|_orig_mod\.)+", r"^(?:module\.|_orig_mod\.|model\.)+")
+)
+"""Prefixes left in a state dict by data parallelism, `torch.compile` and Lightning; the first is
+none, for networks that call a layer of theirs so."""
+
+PARTS = tuple(
+    re.compile(rf"^(?:module\.|_orig_mod\.|model\.)*{part}\.(?:module\.|_orig_mod\.)*")
+    for part in ("backbone", "encoder", "network")
+)
+"""What larger programs call the network within theirs: a guess, taken only if it explains most."""
+
+OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+"""The published DenseNet files write `norm.1.weight` for what is now `norm1.weight`."""
+
+MOST_MISSING = 0.1
+"""Share of a body's tensors that a file may lack: a layer or an auxiliary head, not a depth."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What came from where.
+
+    `source` is `none`, `imagenet: FILE` or the path; `dropped` names the file's tensors that were
+    not used (a head of another size, parts this network does not have); `missing` names the
+    network's tensors that the file does not have, which keep their random start.
+    """
+
+    source: str
+    dropped: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def load_state(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    head: Collection[str],
+    source: str,
+    trunk: str = "",
+) -> LoadReport:
+    """Copy `state` into `module` (values are cast to its types) and report the differences.
+
+    `head` holds the names of the head's tensors: they may have other shapes or be absent, and are
+    then dropped together. `trunk` is the prefix under which the module holds a network that a file
+    may have been saved from.
+
+    Raises:
+        UserError: no tensor outside the head has a namesake, one has another shape, or more than
+            `MOST_MISSING` of them have none (ResNet-50's file for a ResNet-101): such a body would
+            be random in part, and its training say nothing of the weights.
+    """
+    own = {key: tensor.shape for key, tensor in module.state_dict().items()}
+    body = set(own) - set(head)
+    named = _best_naming(state, body, trunk)
+    if not any(key in own and key not in head for key in named):
+        raise UserError(
+            f"weights: {source} fits no layer of this network: the file begins with "
+            f"{_first(state)}, the network with {_first(own)}; give weights of this network"
+        )
+    wrong = [key for key, value in named.items() if key in own and own[key] != value.shape]
+    for key in wrong:
+        if key not in head:
+            raise UserError(
+                f"weights: {source} is of another network: {key} is {list(named[key].shape)} in "
+                f"the file but {list(own[key])} here; give weights of this network"
+            )
+    # Files older than the batch counter lack it; nothing that we do depends on it.
+    missing = tuple(
+        key for key in own if key not in named and not key.endswith("num_batches_tracked")
+    )
+    _check_missing([key for key in missing if key in body], body, source)
+    misfits = set(head) if wrong else set()
+    kept = OrderedDict((k, v) for k, v in named.items() if k in own and k not in misfits)
+    _copy(module, kept)
+    dropped = tuple(key for key in named if key not in kept)
+    return LoadReport(source, dropped, missing)
+
+
+def _check_missing(missing: list[str], body: Collection[str], source: str) -> None:
+    tensors = [key for key in body if not key.endswith("num_batches_tracked")]
+    if len(missing) > MOST_MISSING * len(tensors):
+        raise UserError(
+            f"weights: {source} lacks {len(missing)} of the {len(tensors)} tensors of this "
+            f"network's body: {_first(missing)}; give weights of this very network, or choose the "
+            "backbone that they are of"
+        )
+
+
+def _best_naming(state: Mapping[str, Tensor], body: set[str], trunk: str) -> dict[str, Tensor]:
+    """`state` under the renaming that gives the most names the network's body knows."""
+
+    def known(named: Mapping[str, Tensor]) -> int:
+        return sum(key in body for key in named)
+
+    certain = _readings(state, WRAPPERS, trunk)
+    guessed = _readings(state, PARTS, trunk)
+    return max([*certain, *(g for g in guessed if known(g) > len(body) / 2)], key=known)
+
+
+def _readings(
+    state: Mapping[str, Tensor], prefixes: Sequence[re.Pattern[str]], trunk: str
+) -> Iterator[dict[str, Tensor]]:
+    """`state` with each prefix taken off; then with new names; then those put under `trunk`."""
+    for prefix in prefixes:
+        bare = {prefix.sub("", key): value for key, value in state.items()}
+        yield bare
+        new = {OLD_DENSENET.sub(r"\1\2", key): value for key, value in bare.items()}
+        yield new
+        yield {trunk + key: value for key, value in new.items()}
+
+
+def _copy(module: nn.Module, kept: OrderedDict[str, Tensor]) -> None:
+    # Some torchvision networks read the format version beside the tensors and fail without it.
+    kept._metadata = module.state_dict()._metadata  # type: ignore[attr-defined]
+    module.load_state_dict(kept, strict=False)
+
+
+def _first(keys: Collection[str], count: int = 3) -> str:
+    return ", ".join(list(keys)[:count]) + (", ..." if len(keys) > count else "")

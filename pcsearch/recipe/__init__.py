@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pcsearch.recipe.arms import ARMS, Arm
-from pcsearch.recipe.load import load_recipe, load_recipes
+from pcsearch.recipe.load import load_recipe, load_recipes, shipped_recipes
 from pcsearch.recipe.problems import RecipeError
 from pcsearch.recipe.schema import Recipe
-from pcsearch.recipe.shipped import shipped_recipes
-from pcsearch.recipe.space import Space
+from pcsearch.recipe.search_space import ARMS, Arm, Space
 
 __all__ = [
     "ARMS",

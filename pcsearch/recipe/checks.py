@@ -1,17 +1,191 @@
-"""What must hold between the keys of a recipe, beyond the type of each."""
+"""Settings that the user gave and that take no effect, because `search` sets them elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from pcsearch.errors import did_you_mean
+from pcsearch.recipe.extend import largest, searched_at, trained_at
 from pcsearch.recipe.fields import BACKBONE, expanded
-from pcsearch.recipe.finding import Check, Finding
-from pcsearch.recipe.problems import KeyPath, suggest
+from pcsearch.recipe.overrides import OVERRIDE
+from pcsearch.recipe.problems import KeyPath, Problem, Where, dotted, show, suggest
 from pcsearch.recipe.schema import NO_IMAGENET, Recipe
-from pcsearch.recipe.search_checks import check_arms, check_grid, check_prior, check_trials
-from pcsearch.recipe.show import show
-from pcsearch.recipe.training_checks import check_stages, check_training
+from pcsearch.recipe.search_space import ARMS, COMPETITORS, CONTROL, DIMENSIONS, SHARED
+from pcsearch.recipe.tree import Tree
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A mistake at `path`; it says nothing when one of `needs` was itself mistaken."""
+
+    path: KeyPath
+    message: str
+    needs: tuple[KeyPath, ...] = ()
+
+
+Check = Callable[[Recipe], Iterator[Finding]]
+
+
+def check_stages(recipe: Recipe) -> Iterator[Finding]:
+    """No trial is judged, and no training ends, within its head-only stage or its warm-up."""
+    grace, most = recipe.asha.grace_epochs, recipe.asha.max_epochs
+    if grace > most:
+        message = f"is {grace}, but must be at most asha.max_epochs ({most})"
+        yield Finding(("asha", "grace_epochs"), message, (("asha", "max_epochs"),))
+    lengths = {("asha", "grace_epochs"): grace, ("confirm", "epochs"): recipe.confirm.epochs}
+    for opening in dict.fromkeys(_opening(recipe, backbone) for backbone in recipe.backbones):
+        total = sum(epochs for _, epochs in opening)
+        stages = " + ".join(dotted(stage) for stage, _ in opening)
+        parts = " + ".join(f"{epochs:g}" for _, epochs in opening)
+        for path, epochs in lengths.items():
+            if epochs is not None and epochs <= total:
+                message = f"is {epochs}, but must exceed {stages} ({parts})"
+                yield Finding(path, message, tuple(stage for stage, _ in opening))
+
+
+def check_training(recipe: Recipe) -> Iterator[Finding]:
+    """Finalists are trained at least once, and Nesterov's momentum is one of SGD's."""
+    if recipe.finalists.configs > 0 and recipe.finalists.repeats == 0:
+        message = f"is 0, but must be at least 1 for {recipe.finalists.configs} finalists an arm"
+        yield Finding(
+            ("finalists", "repeats"), f"{message} (finalists.configs)", (("finalists", "configs"),)
+        )
+    for prefix, values in _settings(recipe):
+        if not values["nesterov"]:
+            continue
+        path = (*prefix, "nesterov")
+        if values["optimizer"] != "sgd":
+            message = f"is true, but needs optimizer sgd, not {values['optimizer']}"
+            yield Finding(path, message, ((*prefix, "optimizer"),))
+        elif values["momentum"] == 0:
+            message = "is true, but needs a momentum greater than 0"
+            yield Finding(path, message, ((*prefix, "momentum"),))
+
+
+def _opening(recipe: Recipe, backbone: str) -> tuple[tuple[KeyPath, float], ...]:
+    """Epochs before a training of the backbone runs in full, each with the key that states them.
+
+    The warm-up begins after the longest classifier-only stage that the search may choose.
+    """
+    key, epochs = largest(recipe, backbone, "head_only_epochs")
+    warmup = trained_at(recipe, backbone, "warmup_epochs")
+    stages = ((key, float(epochs)), (warmup, float(recipe.train_for(backbone)["warmup_epochs"])))
+    return tuple(stage for stage in stages if stage[1] > 0)
+
+
+def _settings(recipe: Recipe) -> Iterator[tuple[KeyPath, dict[str, object]]]:
+    """The `train` settings in force, each with the place that states them."""
+    yield ("train",), recipe.train.for_backbone("")
+    for name in recipe.train.per_backbone:
+        yield ("train", "per_backbone", name), recipe.train_for(name)
+
+
+def check_arms(recipe: Recipe) -> Iterator[Finding]:
+    """Arms are known competitors, and there is something to compare."""
+    path: KeyPath = ("search", "arms")
+    for index, name in enumerate(recipe.search.arms):
+        if name == CONTROL:
+            message = "holds control: search.control says whether the control runs; leave it out"
+            yield Finding((*path, index), message)
+        elif name not in ARMS:
+            message = f"unknown arm {show(name)}{suggest(name, COMPETITORS)}"
+            yield Finding((*path, index), message)
+    if not recipe.search.arms and recipe.search.control != "matched":
+        control = show(recipe.search.control)
+        message = f"is empty, but search.control {control} needs at least one arm, as in [pc]"
+        yield Finding(path, message, (("search", "control"),))
+
+
+def check_grid(recipe: Recipe) -> Iterator[Finding]:
+    """The grid sampler has values for everything searched; no other sampler has a grid."""
+    grid, sampler = recipe.search.grid, recipe.search.sampler
+    path: KeyPath = ("search", "grid")
+    if grid is None:
+        if sampler == "grid":
+            message = (
+                "is grid, but search.grid does not state the values to try, as in "
+                "grid: {lambda_over_n: [0.05, 0.1, 0.15], lr: [0.01, 0.1]}"
+            )
+            yield Finding(("search", "sampler"), message, (path,))
+        return
+    if sampler != "grid":
+        message = f"is given, but search.sampler is {show(sampler)}: use sampler grid or leave it"
+        yield Finding(path, f"{message} out", (("search", "sampler"),))
+    for key in grid:
+        if key not in DIMENSIONS:
+            known = tuple(DIMENSIONS)
+            yield Finding((*path, key), f"is not a key to search{suggest(key, known)}")
+    if sampler == "grid":
+        keys = sorted({key for b in recipe.backbones for key in _ranges(recipe, b)})
+        for key in keys:
+            message = f"has no values for {key}, which search.{key} states as a range"
+            if key == "lr" and recipe.measures_lr:
+                message = (
+                    f"has no values for {key}: search.{key} is auto, a measured range, and "
+                    "sampler grid needs values, as in grid: {lr: [0.01, 0.1]}"
+                )
+            yield Finding(path, message, (("search", key), ("search", "sampler"), ("backbones",)))
+
+
+def check_trials(recipe: Recipe) -> Iterator[Finding]:
+    """The number of trials covers the random start, and every point of the grid."""
+    search, trials = recipe.search, recipe.search.trials
+    startup = search.startup_trials
+    if startup is not None and startup > trials:
+        message = f"is {startup}, but must be at most search.trials ({trials})"
+        yield Finding(("search", "startup_trials"), message, (("search", "trials"),))
+    if search.sampler != "grid" or not search.grid or not set(search.grid) <= set(DIMENSIONS):
+        return
+    sizes = [
+        (_points(recipe, backbone, name), name)
+        for backbone in recipe.backbones
+        for name in _searching(recipe)
+    ]
+    points, name = max(sizes, default=(0, ""), key=lambda size: size[0])
+    if points > trials:
+        message = f"is {trials}, but the grid has {points} points for {name}"
+        needs: tuple[KeyPath, ...] = (("search", "grid"), ("search", "sampler"), ("search", "arms"))
+        advice = f"give search.trials={points}, or fewer values in search.grid"
+        yield Finding(("search", "trials"), f"{message}: {advice}", needs)
+
+
+def check_prior(recipe: Recipe) -> Iterator[Finding]:
+    """Start points of earlier runs need a sampler that takes them, and trials besides them."""
+    path: KeyPath = ("search", "prior")
+    if not recipe.search.prior:
+        return
+    if recipe.search.sampler == "grid":
+        message = "is given, but search.sampler is grid, which tries its own values: leave one out"
+        yield Finding(path, message, (("search", "sampler"),))
+    elif recipe.search.trials < 2:
+        message = "is given, but search.trials is 1, and at most half of them are start points"
+        yield Finding(path, f"{message}: give search.trials=2 or more", (("search", "trials"),))
+
+
+def _searching(recipe: Recipe) -> list[str]:
+    """The arms that have search trials of their own."""
+    control = [CONTROL] if recipe.search.control == "matched" else []
+    return [*control, *(name for name in recipe.search.arms if name in ARMS)]
+
+
+def _points(recipe: Recipe, backbone: str, arm: str) -> int:
+    """Grid points of an arm; 0 where a range has no points."""
+    spaces = recipe.space_for(backbone, arm).values()
+    if any(space.kind in ("range", "auto") for space in spaces):
+        return 0
+    return math.prod(len(space.choices or (space.value,)) for space in spaces)
+
+
+def _ranges(recipe: Recipe, backbone: str) -> Iterator[str]:
+    """Keys of the dimensions that are still ranges under a grid."""
+    names = [CONTROL, *recipe.search.arms]
+    for arm in (ARMS[name] for name in names if name in ARMS):
+        for name, space in recipe.space_for(backbone, arm).items():
+            if space.kind in ("range", "auto"):
+                yield name if name in SHARED else str(arm.search_key)
+
 
 OWN_DATA = ("images", "manifest")
 """Datasets of the user's own, each with a key of its name under `data` that says where it is."""
@@ -184,3 +358,42 @@ CHECKS: tuple[Check, ...] = (
 def _stranger(path: KeyPath, name: str, known: tuple[str, ...], where: str) -> Finding:
     message = f"{show(name)} is not among {where}{suggest(name, known)}"
     return Finding(path, message, ((where,),))
+
+
+def without_effect(recipe: Recipe, tree: Tree, files: Sequence[str]) -> list[Problem]:
+    """Problems of the `train` keys that a `search` key sets in every trial.
+
+    Told are keys of an override, and those of a file that extends the one with the `search` key:
+    their author did not see it. A single file may state both. `files` are the sources of the
+    recipe's files, the nearest first.
+    """
+    problems = []
+    for path, setters in _trained(recipe):
+        own = tree.at(path)
+        if own is None or not setters or None in setters:
+            continue
+        setter = next(path for path in setters if path is not None)
+        other = tree.at(setter)
+        nearer = other is not None and _distance(own.where, files) < _distance(other.where, files)
+        if nearer or own.where.source.startswith(OVERRIDE):
+            key = dotted(setter)
+            message = f"has no effect, because {key} sets it: give {key} instead"
+            problems.append(Problem(own.where, dotted(path), message))
+    return problems
+
+
+def _trained(recipe: Recipe) -> Iterator[tuple[KeyPath, list[KeyPath | None]]]:
+    """Keys under `train`, each with what sets the same value in the trials that it is meant for."""
+    for name in SHARED:
+        setters = {backbone: searched_at(recipe, backbone, name) for backbone in recipe.backbones}
+        own = recipe.train.per_backbone
+        shared = [b for b in setters if b not in own or name not in own[b].given()]
+        yield ("train", name), [setters[backbone] for backbone in shared]
+        for backbone in own:
+            if backbone in setters:
+                yield ("train", "per_backbone", backbone, name), [setters[backbone]]
+
+
+def _distance(where: Where, files: Sequence[str]) -> int:
+    """0 for what was given beside the files, else the number of files that come before."""
+    return 1 + files.index(where.source) if where.source in files else 0

@@ -9,8 +9,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from pcsearch.recipe.show import show
-from pcsearch.recipe.space import DIMENSIONS, LARGEST, LARGEST_WHOLE, MOST_EPOCHS, parse_space
+from pcsearch.recipe.problems import show
+from pcsearch.recipe.search_space import (
+    DIMENSIONS,
+    LARGEST,
+    LARGEST_WHOLE,
+    MOST_EPOCHS,
+    parse_space,
+)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NAME_LENGTH = 100

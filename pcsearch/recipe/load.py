@@ -7,21 +7,63 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pcsearch.errors import UserError, did_you_mean
+from pcsearch.io import read_regular
 from pcsearch.printable import printable
 from pcsearch.recipe import yaml_core
-from pcsearch.recipe.checks import check_images_given, check_overlap, check_weights
-from pcsearch.recipe.effect import without_effect
+from pcsearch.recipe.checks import (
+    Check,
+    check_images_given,
+    check_overlap,
+    check_weights,
+    without_effect,
+)
 from pcsearch.recipe.fields import NAME, NAME_LENGTH, expanded
-from pcsearch.recipe.finding import Check
-from pcsearch.recipe.keys import KEYS
 from pcsearch.recipe.overrides import apply_overrides, split_arguments
-from pcsearch.recipe.problems import Problem, RecipeError, Where
+from pcsearch.recipe.problems import Problem, RecipeError, Where, show
 from pcsearch.recipe.schema import Recipe
-from pcsearch.recipe.shipped import shipped_recipes
-from pcsearch.recipe.show import show
 from pcsearch.recipe.tree import Tree, from_plain, from_yaml, merge
-from pcsearch.recipe.validate import validate
-from pcsearch.regular_files import read_regular
+from pcsearch.recipe.validate import KEYS, validate
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name → file: inside an installed package, or beside the package in a checkout."""
+    for folder in (PACKAGE / "recipes", PACKAGE.parent / "recipes"):
+        files = sorted(folder.glob("*.yaml"), key=lambda file: file.stem)
+        if files:
+            return {file.stem: file for file in files}
+    return {}
+
+
+def description(file: Path) -> str:
+    """The first comment line of a recipe: what it is for."""
+    with file.open(encoding="utf-8") as lines:
+        first = next(lines, "")
+    return first.lstrip("#").strip() if first.startswith("#") else ""
+
+
+def with_absolute_paths(recipe: Recipe) -> Recipe:
+    """The recipe as any process may read it, wherever that process was started."""
+
+    def absolute(path: str) -> str:
+        return str(Path(path).expanduser().absolute())
+
+    def weights(value: str) -> str:
+        return value if value in ("imagenet", "none") else absolute(value)
+
+    content = recipe.to_mapping()
+    stated = recipe.weights
+    content["weights"] = (
+        weights(stated)
+        if isinstance(stated, str)
+        else {backbone: weights(value) for backbone, value in stated.items()}
+    )
+    for key in ("root", "images", "manifest"):
+        if content["data"][key] is not None:
+            content["data"][key] = absolute(content["data"][key])
+    return load_recipe(content)
+
 
 SUFFIXES = (".yaml", ".yml")
 LONGEST_CHAIN = 20

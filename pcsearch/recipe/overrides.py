@@ -10,8 +10,7 @@ import yaml
 
 from pcsearch.printable import printable
 from pcsearch.recipe import yaml_core
-from pcsearch.recipe.problems import KeyPath, Problem, RecipeError, Where, dotted
-from pcsearch.recipe.show import show
+from pcsearch.recipe.problems import KeyPath, Problem, RecipeError, Where, dotted, show
 from pcsearch.recipe.tree import Tree, from_yaml, is_space, merge
 
 KEY = re.compile(r'(?:"[^"=]+"|[^".=]+)(?:\.(?:"[^"=]+"|[^".=]+))*')

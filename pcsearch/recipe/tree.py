@@ -9,9 +9,8 @@ from pathlib import Path
 import yaml
 
 from pcsearch.recipe import yaml_core
-from pcsearch.recipe.problems import KeyPath, Problem, RecipeError, Where, dotted
-from pcsearch.recipe.show import show
-from pcsearch.recipe.space import DIMENSIONS
+from pcsearch.recipe.problems import KeyPath, Problem, RecipeError, Where, dotted, show
+from pcsearch.recipe.search_space import DIMENSIONS
 
 CHARACTERS_LIMIT = yaml_core.BYTES_LIMIT + 100_000
 """Of all values together, each as often as aliases repeat it; and room for the defaults."""

@@ -8,17 +8,67 @@ campaign again.
 from __future__ import annotations
 
 import math
+import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 
-from pcsearch.search import budget, money
-from pcsearch.search.asking import look_due, next_step, nothing_left, trial_of
+from pcsearch.search import budget
+from pcsearch.search import budget as money
 from pcsearch.search.decisions import choice_of, decide, hopeless_because, may_begin_again
-from pcsearch.search.journal import Event, Journal
+from pcsearch.search.journal.file import Event, Journal
+from pcsearch.search.next_trial import look_due, next_step, nothing_left, trial_of
 from pcsearch.search.plan import Plan, StudyPlan
 from pcsearch.search.state import CampaignState, Status
 from pcsearch.search.trial import Loss, Trial, TrialSpec
-from pcsearch.search.verdict import look_at
-from pcsearch.search.warmth import written
+from pcsearch.search.verdicts.verdict import look_at
+
+KEPT_SECONDS = 5.0
+"""How long a cluster's worker waits for its next trial: longer than a decision, shorter than any
+idle timeout; another worker is started in seconds."""
+
+
+class Warmth:
+    """Says what is decoded where a worker has just become free, for the trial it is given next.
+
+    Tune gives a worker that is free the next trial that it asks for, in turn, and ends those that
+    have waited for too long.
+
+    Args:
+        clock: Seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._decoded: dict[str, set[str]] = {}
+        self._free: deque[tuple[str, float]] = deque()
+
+    def trained(self, node: str, dataset: str) -> None:
+        """A trial of the dataset has reported from the node."""
+        self._decoded.setdefault(node, set()).add(dataset)
+
+    def freed(self, node: str) -> None:
+        """A trial has ended on the node, whose worker waits for another one."""
+        self._free.append((node, self._clock()))
+
+    def next(self) -> frozenset[str]:
+        """The datasets on the node that has waited longest; none where none does."""
+        longest_ago = self._clock() - KEPT_SECONDS
+        while self._free and self._free[0][1] < longest_ago:
+            self._free.popleft()
+        return frozenset(self._decoded.get(self._free[0][0], ())) if self._free else frozenset()
+
+    def taken(self) -> None:
+        """It was given a trial."""
+        if self._free:
+            self._free.popleft()
+
+
+def written(decoded: Collection[str]) -> dict[str, list[str]]:
+    """What a question to the campaign went by, as its journal holds it: else none could repeat it.
+
+    Nothing where nothing was decoded, so that such journals are as they always were.
+    """
+    return {"decoded": sorted(decoded)} if decoded else {}
 
 
 class Campaign:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pcsearch.recipe.space import Space
+from pcsearch.recipe.search_space import Space
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan, derive_seed
 from pcsearch.search.trial import Config
 

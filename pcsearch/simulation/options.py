@@ -3,31 +3,83 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from pcsearch.cluster.capacity import Node
+from pcsearch.cluster.session.capacity import Node, gpus_of_trial
+from pcsearch.data.catalog import DATASETS
+from pcsearch.data.dataset import Dataset
 from pcsearch.errors import UserError
+from pcsearch.execution.preflight.datasets import data_options
+from pcsearch.execution.preflight.lr_ranges import with_default, without_automatic
 from pcsearch.recipe.load import load_recipes
-from pcsearch.recipe.schema import Recipe
-from pcsearch.recipe.searching import DEFAULT_LR
-from pcsearch.results.earlier_runs import all_earlier_runs
-from pcsearch.results.runs import find_run
+from pcsearch.recipe.schema import DEFAULT_LR, Recipe
+from pcsearch.runs.earlier import all_earlier_runs
+from pcsearch.runs.find import find_run
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.lr_ranges import with_default, without_automatic
 from pcsearch.search.observer import Observer
-from pcsearch.search.plan import build_plan
-from pcsearch.search.sizing import gpus_of_trial
-from pcsearch.search.start_points import EarlierRun, with_start_points
+from pcsearch.search.plan import DatasetFacts, ImageCounts, Plan, build_plan
+from pcsearch.search.sampling.start_points import EarlierRun, with_start_points
 from pcsearch.search.state import CampaignState
 from pcsearch.simulation.cluster import ClusterModel
-from pcsearch.simulation.curves import Curves, Family
-from pcsearch.simulation.facts import counted
+from pcsearch.simulation.curves import Curves, Family, Recorded
 from pcsearch.simulation.outcome import Simulated
-from pcsearch.simulation.recorded import Recorded
 from pcsearch.simulation.simulator import simulate
+
+NO_SPLIT = "0" * 16
+
+
+def counted(recipe: Recipe, recorded: Plan | None) -> tuple[tuple[DatasetFacts, ...], list[str]]:
+    """The facts of each of a recipe's datasets, and a sentence where they are only official.
+
+    Raises:
+        UserError: a dataset is neither recorded, nor here, nor of a known size.
+    """
+    known = {s.dataset: s for s in recorded.studies} if recorded is not None else {}
+    facts, notes = [], []
+    options = replace(data_options(recipe), near_duplicates="ignore")  # they change no count
+    for name in recipe.datasets:
+        if name in known:
+            study = known[name]
+            facts.append(DatasetFacts(name, study.num_classes, study.images, study.split_hash))
+            continue
+        try:
+            facts.append(_listed(recipe, DATASETS[name].reader(options)))
+        except UserError as error:
+            facts.append(_official(recipe, name, error))
+            notes.append(f"{name} is not here; its official counts of images are used")
+    return tuple(facts), notes
+
+
+def _listed(recipe: Recipe, dataset: Dataset) -> DatasetFacts:
+    given = None if dataset.given_val is None else len(dataset.given_val)
+    test = 0 if dataset.test is None else len(dataset.test.labels)
+    train = len(dataset.train.labels)
+    return _facts(recipe, dataset.id, len(dataset.class_names), train, given, test)
+
+
+def _official(recipe: Recipe, name: str, error: UserError) -> DatasetFacts:
+    entry = DATASETS[name]
+    counts: Mapping[str, int] = entry.images
+    chosen = recipe.data.classes
+    if entry.classes is None or "train" not in counts:
+        raise error
+    classes = entry.classes if chosen == "all" else len(chosen)
+    share = classes / entry.classes
+    given = round(counts["val"] * share) if "val" in counts else None
+    train = round(counts["train"] * share) + (given or 0)
+    return _facts(recipe, name, classes, train, given, round(counts.get("test", 0) * share))
+
+
+def _facts(
+    recipe: Recipe, name: str, classes: int, train: int, given_val: int | None, test: int
+) -> DatasetFacts:
+    val = round(train * recipe.data.val_fraction) if given_val is None else given_val
+    images = ImageCounts(fit=train - val, val=val, train=train, test=test)
+    return DatasetFacts(name, classes, images, NO_SPLIT)
+
 
 IMAGES_PER_SECOND = 500.0
 """A guess, where neither a run nor a person says it."""

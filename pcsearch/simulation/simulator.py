@@ -10,11 +10,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal import Event, Journal
+from pcsearch.search.campaign import Campaign, Warmth
+from pcsearch.search.journal.file import Event, Journal
 from pcsearch.search.plan import Plan, derive_seed
 from pcsearch.search.trial import TrialSpec
-from pcsearch.search.warmth import Warmth
 from pcsearch.simulation.cluster import ClusterModel, Node, Nodes
 from pcsearch.simulation.curves import JITTER, Curves
 from pcsearch.simulation.outcome import Simulated, Stay, Timeline

@@ -9,6 +9,6 @@ when an `s3://` address is opened.
 """
 
 from pcsearch.storage.base import Storage, StorageError, TakenOverError
-from pcsearch.storage.opening import check_storage, open_storage
+from pcsearch.storage.open import check_storage, open_storage
 
 __all__ = ["Storage", "StorageError", "TakenOverError", "check_storage", "open_storage"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pcsearch.errors import UserError
-from pcsearch.regular_files import open_regular, read_regular
+from pcsearch.io import open_regular, read_regular
 from pcsearch.storage.base import Storage, StorageError, check_name, is_name
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from pcsearch.recipe.space import Space
+from pcsearch.recipe.search_space import Space
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal import Event, Journal, MemoryJournal
+from pcsearch.search.journal.file import Event, Journal, MemoryJournal
 from pcsearch.search.plan import ArmPlan, ImageCounts, Plan, StudyPlan, confirm_seeds
 from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import TrialSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from pcsearch.cli.frame import frame
+from pcsearch.cli.live import frame
 from pcsearch.cli.progress import Snapshot, snapshot
 from pcsearch.search.plan import Plan
 from tests.cli.campaigns import arm, drive, plan, silent

@@ -5,11 +5,11 @@ import json
 import pytest
 from rich.console import Console
 
-from pcsearch.cli.plan_view import Rates, plan_json, plan_view
+from pcsearch.cli.plan import Rates, plan_json, plan_view
 from pcsearch.errors import UserError
 from pcsearch.search.budget import SLACK
-from pcsearch.search.gain import detectable_gain
 from pcsearch.search.plan import Plan, StartPoint
+from pcsearch.search.verdicts.gain import detectable_gain
 from tests.cli.campaigns import arm, plan
 
 NO_RATES = Rates(None, None, 1)

@@ -9,8 +9,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from pcsearch.cli.probe_view import probe_view
-from pcsearch.results.lambda_curve import CurvePoint, Difference, FeatureFacts, LambdaCurve
+from pcsearch.cli.probe import probe_view
+from pcsearch.reporting.lambda_curve import CurvePoint, Difference, FeatureFacts, LambdaCurve
 from tests.cli.test_app import pcsearch
 
 TINY = ("quickstart", "datasets=[fieldguide]", "data.fieldguide.images_per_species=12")

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from pcsearch.cli.app import app
 from pcsearch.errors import UserError
-from pcsearch.results.store import new_run
-from pcsearch.search.journal import FileJournal
+from pcsearch.runs.folder import new_run
+from pcsearch.search.journal.file import FileJournal
 from tests.cli.campaigns import drive, plan, silent
 
 QUICK = ["simulate", "quickstart", "datasets=[digits]", "confirm.seeds=2"]

@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from pcsearch.cluster.autoscaler import largest
+from pcsearch.cluster.session.autoscaler import largest
 from tests.cluster.fake_cluster import fake_cluster
 
 ASK = """
 import json, sys, time
-from pcsearch.cluster.early_nodes import early_nodes
-from pcsearch.cluster.session import ray_session
+from pcsearch.execution.nodes import early_nodes
+from pcsearch.cluster.session.session import ray_session
 from pcsearch.recipe.load import load_recipe
 with ray_session(sys.argv[1]) as session:
     capacity = session()

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from pcsearch.cluster import following, jobs
-from pcsearch.cluster.following import Following
+from pcsearch.cluster import follow as following
+from pcsearch.cluster import jobs
+from pcsearch.cluster.follow import Following
 
 
 class Client:

@@ -201,7 +201,7 @@ QUIET = """
 import json, sys
 from pathlib import Path
 from pcsearch.cluster import jobs
-from pcsearch.cluster.following import Following
+from pcsearch.cluster.follow import Following
 
 address, folder = sys.argv[1:]
 jobs._SILENT_SECONDS = 2.5
@@ -286,7 +286,7 @@ def test_with_another_ray_nothing_is_sent(site: Site, tmp_path: Path) -> None:
 
 SEEN_BY_DOWN = """
 import json, sys
-from pcsearch.cluster.launch import running_campaigns
+from pcsearch.cluster.launcher import running_campaigns
 print(json.dumps([job.id for job in running_campaigns(sys.argv[1])]))
 """
 

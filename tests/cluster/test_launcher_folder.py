@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pcsearch.cluster import launch
+from pcsearch.cluster import launcher as launch
 from pcsearch.cluster.launcher_folder import launcher_folder, private_launcher
 from pcsearch.errors import UserError
 

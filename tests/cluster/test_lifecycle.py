@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pcsearch.cli.app import app
-from pcsearch.cluster import launch
+from pcsearch.cluster import launcher as launch
 from pcsearch.cluster.jobs import Job
 
 FILE = str(Path(__file__).resolve().parents[2] / "clusters" / "on-premise.yaml")

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from pcsearch.cli.plain import PlainLines
-from pcsearch.cluster.relay import KEY, EventLines, Followed, follow
+from pcsearch.cluster.follow import KEY, EventLines, Followed, follow
 from pcsearch.errors import UserError
-from pcsearch.results.summary import summarise
+from pcsearch.reporting.summary import summarise
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal import MemoryJournal
+from pcsearch.search.journal.file import MemoryJournal
 from pcsearch.search.observer import Observer
 from pcsearch.search.state import replay
 from tests.cli.campaigns import drive, plan
-from tests.results.simulated_campaigns import campaign_plan, helpful
+from tests.reporting.simulated_campaigns import campaign_plan, helpful
 from tests.search.driving import Clock
 from tests.search.driving import drive as drive_on
 

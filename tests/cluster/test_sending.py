@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from pcsearch.allowed_code import VARIABLE
 from pcsearch.cli.app import app
-from pcsearch.cluster.sending import check_fits, further_campaign, new_campaign
+from pcsearch.cluster.submit import check_fits, further_campaign, new_campaign
 from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipe, load_recipes
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pcsearch.cluster.jobs import Jobs
-from pcsearch.cluster.launch import is_up
+from pcsearch.cluster.launcher import is_up
 from pcsearch.cluster.tunnel import dashboard_of
 from pcsearch.errors import UserError
 

@@ -12,8 +12,7 @@ from torchvision.datasets.folder import default_loader
 from pcsearch.data.decode import FORMATS, read_image
 from pcsearch.data.sources import FileImages
 from pcsearch.data.verify.scan import scan
-
-from .image_files import noise
+from tests.data.image_files import noise
 
 
 def read_back(image: Image.Image, path: Path, **options: object) -> np.ndarray:

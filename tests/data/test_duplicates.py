@@ -12,11 +12,16 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from pcsearch.data.catalog import DataOptions, open_dataset
 from pcsearch.data.dataset import ImageSource
-from pcsearch.data.duplicate_candidates import candidate_pairs
-from pcsearch.data.duplicate_criterion import LUMA_BYTES, mirrored, same_picture
-from pcsearch.data.duplicates import FINGERPRINT_BYTES, fingerprint, near_duplicates
-
-from .image_files import CUB_ROOT
+from pcsearch.data.duplicates import (
+    FINGERPRINT_BYTES,
+    LUMA_BYTES,
+    candidate_pairs,
+    fingerprint,
+    mirrored,
+    near_duplicates,
+    same_picture,
+)
+from tests.data.image_files import CUB_ROOT
 
 CHECKSUM = slice(FINGERPRINT_BYTES - 12, FINGERPRINT_BYTES)
 SMOOTHNESS = FINGERPRINT_BYTES - 13

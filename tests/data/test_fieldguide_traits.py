@@ -14,7 +14,7 @@ from pcsearch.data.fieldguide import FieldguideOptions, images_of_species, speci
 from pcsearch.data.fieldguide.drawing import _bird, _mask, _placed
 from pcsearch.data.fieldguide.plumage import plumage
 from pcsearch.data.fieldguide.pose import Pose
-from pcsearch.data.fieldguide.traits import (
+from pcsearch.data.fieldguide.species import (
     MARKS,
     colour_spread,
     mark_spread,

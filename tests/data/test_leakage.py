@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from pcsearch.data import leakage
+from pcsearch.data import prepared as leakage
 from pcsearch.data.cache import ImageStore, ensure_store
-from pcsearch.data.leakage import copies_in_test
+from pcsearch.data.prepared import copies_in_test
 from pcsearch.data.sources import FileImages
-
-from .test_duplicates import jpeg, picture
+from tests.data.test_duplicates import jpeg, picture
 
 
 def store_of(folder: Path, pictures: list[Image.Image]) -> ImageStore:

@@ -11,8 +11,7 @@ from pcsearch.data.dataset import Dataset, Part
 from pcsearch.data.prepared import prepare_test, prepare_training
 from pcsearch.data.splits import split_for
 from pcsearch.errors import UserError
-
-from .image_files import ForbiddenImages, save_classes
+from tests.data.image_files import ForbiddenImages, save_classes
 
 
 def with_parts(folder: Path) -> Dataset:

@@ -12,16 +12,15 @@ import numpy as np
 import pytest
 
 from pcsearch.data.cache import ensure_store
-from pcsearch.data.prepared import TestImages, TrainingImages
-from pcsearch.data.prepared_file import (
+from pcsearch.data.labels_file import (
     load_test,
     load_training,
     not_as_saved,
     save_test,
     save_training,
 )
-
-from .image_files import CountedImages
+from pcsearch.data.prepared import TestImages, TrainingImages
+from tests.data.image_files import CountedImages
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from pcsearch.execution.trial_run import Workplace, run_trial
 from pcsearch.search.trial import TrialSpec
-from pcsearch.search.trial_run import Workplace, run_trial
 from tests.e2e.cli import (
     CommandLine,
     ended,

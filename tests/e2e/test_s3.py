@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pcsearch.search.lines import sealed
+from pcsearch.runs.segmented_journal import read_segments
+from pcsearch.search.journal.file import sealed
 from pcsearch.storage import Storage, open_storage
-from pcsearch.storage.journal import read_segments
 from tests.e2e.cli import CommandLine, ended, epoch_events, wait_for
 from tests.e2e.test_resume import SMALL, attempts, history
 from tests.e2e.test_resume import whole as whole

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pcsearch.recipe.keys import KEYS
-from pcsearch.recipe.shipped import shipped_recipes
+from pcsearch.recipe.load import shipped_recipes
+from pcsearch.recipe.validate import KEYS
 
 SHIPPED = {name: path.read_text(encoding="utf-8") for name, path in shipped_recipes().items()}
 WORDS = sorted({name for names in KEYS.values() for name in names})

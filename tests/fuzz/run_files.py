@@ -22,12 +22,12 @@ from PIL import Image
 
 from pcsearch.cli.cluster.check import print_findings
 from pcsearch.cli.console import PrintableStream, console
-from pcsearch.cli.data.verify_view import report_view
-from pcsearch.cluster.check import check
-from pcsearch.cluster.file import load_cluster_file
-from pcsearch.data.download.unpacking import unpack
-from pcsearch.data.options import DataOptions
-from pcsearch.data.readers.manifest_table import read_manifest
+from pcsearch.cli.data.verify import report_view
+from pcsearch.cluster.files.check import check
+from pcsearch.cluster.files.file import load_cluster_file
+from pcsearch.data.dataset import DataOptions
+from pcsearch.data.download.archive import unpack
+from pcsearch.data.layouts.manifest_table import read_manifest
 from pcsearch.data.verify import inspect, report_on, write_manifest
 from pcsearch.errors import UserError
 from pcsearch.models.weights import read_state_dict

@@ -16,18 +16,17 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from pcsearch.cli.console import console
-from pcsearch.cli.render import print_summary
-from pcsearch.data.prepared_file import load_test, load_training
+from pcsearch.cli.console import console, print_summary
+from pcsearch.data.labels_file import load_test, load_training
 from pcsearch.errors import PcsearchError
 from pcsearch.recipe.load import read_resolved
-from pcsearch.results.report import html_report
-from pcsearch.results.store import RunFolder, check_free, find_run, list_runs
-from pcsearch.results.summary import summarise, trial_rows
-from pcsearch.results.trials_table import trials_table
-from pcsearch.search.journal import FileJournal
+from pcsearch.reporting.html import html_report
+from pcsearch.reporting.summary import summarise, trial_rows
+from pcsearch.reporting.trials_table import trials_table
+from pcsearch.runs.folder import RunFolder, check_free, find_run, list_runs
+from pcsearch.search.journal.file import FileJournal
 from pcsearch.search.trial import checkpoint_folder
-from pcsearch.train.checkpoints import Checkpoints
+from pcsearch.training.checkpoints import Checkpoints
 from tests.fuzz.guard import UNSEEN, Guard
 from tests.fuzz.run_cases import change_run
 from tests.fuzz.run_template import TRIAL, Template, make_template, snapshot

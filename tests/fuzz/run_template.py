@@ -11,20 +11,20 @@ import numpy as np
 import torch
 
 from pcsearch.data.cache import ensure_store
+from pcsearch.data.labels_file import save_test, save_training
 from pcsearch.data.prepared import TestImages, TrainingImages
-from pcsearch.data.prepared_file import save_test, save_training
-from pcsearch.models.backbones import build_backbone
+from pcsearch.models.registry import build_backbone
 from pcsearch.recipe import load_recipe
-from pcsearch.results.store import new_run
-from pcsearch.results.summary import summarise
+from pcsearch.reporting.summary import summarise
+from pcsearch.runs.folder import new_run
 from pcsearch.search.state import replay
 from pcsearch.search.trial import checkpoint_folder
-from pcsearch.train.checkpoint import Checkpoint, Identity, identity_of, save_checkpoint
-from pcsearch.train.export import save_weights
-from pcsearch.train.records import EpochRecord
+from pcsearch.training.checkpoints import Checkpoint, Identity, identity_of, save_checkpoint
+from pcsearch.training.export import save_weights
+from pcsearch.training.metrics import EpochRecord
 from tests.data.image_files import CountedImages
 from tests.search.journals import all_kinds, write_events
-from tests.train.helpers import settings
+from tests.training.helpers import settings
 
 TRIAL = "digits/compact_cnn/pc/search-000"
 

@@ -12,7 +12,7 @@ from torchvision import models as zoo
 
 from pcsearch.errors import UserError
 from pcsearch.models import build_backbone
-from pcsearch.models.imagenet import cached_file
+from pcsearch.models.torchvision import cached_file
 
 NAME = "squeezenet1_1"
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pcsearch.errors import UserError
 from pcsearch.models import build_backbone
-from pcsearch.models.loading import load_state
+from pcsearch.models.weights import load_state
 
 HEAD = ("classifier.1.weight", "classifier.1.bias")
 NAME = "squeezenet1_1"

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcsearch.errors import UserError
-from pcsearch.models.backbones import check_options
+from pcsearch.models.registry import check_options
 from pcsearch.recipe import load_recipe
-from pcsearch.recipe.keys import KEYS
 from pcsearch.recipe.problems import KeyPath
 from pcsearch.recipe.schema import Recipe
-from pcsearch.recipe.space import DIMENSIONS
+from pcsearch.recipe.search_space import DIMENSIONS
+from pcsearch.recipe.validate import KEYS
 
 SCHEMA = Recipe.model_json_schema()
 LARGEST = {"instance": 2**32, "seed": 2**32, "split_seed": 2**32} | {

@@ -11,8 +11,7 @@ import pytest
 from pcsearch.errors import UserError
 from pcsearch.recipe import load_recipe
 from tests.e2e.cli import PACKAGE
-
-from .recipes import MINIMAL, write
+from tests.recipe.recipes import MINIMAL, write
 
 FOREIGN = (
     "root:$6$SECRET:19000:0:99999:7:::\ndaemon:*:19000\n", "SECRET", "a: b: SECRET\n", "[SECRET\n",

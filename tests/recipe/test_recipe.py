@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from pcsearch.cluster.capacity import Capacity, Node
+from pcsearch.cluster.session.capacity import Capacity, Node, size_trials
 from pcsearch.errors import UserError
 from pcsearch.recipe import ARMS, Recipe, Space, load_recipe, shipped_recipes
-from pcsearch.recipe.shipped import description
-from pcsearch.search.sizing import size_trials
+from pcsearch.recipe.load import description
 
 OWN = {"my-images": ["data.images=x"], "my-manifest": ["data.manifest=x.csv"]}
 BASE: dict[str, Any] = {
@@ -173,7 +172,7 @@ def test_quickstart_never_mirrors_digits() -> None:
 
 
 def test_train_section_has_the_settings_of_a_training() -> None:
-    settings_module = pytest.importorskip("pcsearch.train.settings")
+    settings_module = pytest.importorskip("pcsearch.training.config")
     import dataclasses
 
     fields = {
@@ -187,8 +186,8 @@ def test_train_section_has_the_settings_of_a_training() -> None:
 
 
 def test_names_agree_with_the_loss() -> None:
-    confusion = pytest.importorskip("pcsearch.confusion")
-    from pcsearch.confusion.pairing import PAIRINGS
+    confusion = pytest.importorskip("pcsearch.losses")
+    from pcsearch.losses.pairing import PAIRINGS
 
     for variant in confusion.VARIANTS:
         assert recipe(train={"variant": variant}).train.variant == variant

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pcsearch.errors import UserError
+from pcsearch.recipe.extend import check_wider
 from pcsearch.recipe.load import load_recipe
 from pcsearch.recipe.schema import Recipe
-from pcsearch.recipe.widening import check_wider
 
 
 def changed(*overrides: str) -> tuple[Recipe, Recipe]:

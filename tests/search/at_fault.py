@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from pcsearch.allowed_code import allow
+from pcsearch.execution.preflight.datasets import dataset_facts, open_datasets, prepare_datasets
+from pcsearch.execution.trial_run import Workplace
+from pcsearch.execution.worker_data import hand_over
 from pcsearch.models.compact_cnn import CompactCNN
 from pcsearch.recipe.load import load_recipe
-from pcsearch.search.facts import dataset_facts, open_datasets, prepare_datasets
-from pcsearch.search.opened import hand_over
 from pcsearch.search.plan import build_plan
 from pcsearch.search.trial import TrialSpec
-from pcsearch.search.trial_run import Workplace
 
 BATCH = 32
 EPOCHS = 3

@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pcsearch.recipe.space import Space
+from pcsearch.recipe.search_space import Space
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal import MemoryJournal
+from pcsearch.search.journal.file import MemoryJournal
 from pcsearch.search.plan import ArmPlan, ImageCounts, Plan, StudyPlan, confirm_seeds
 from pcsearch.search.trial import TrialSpec
 

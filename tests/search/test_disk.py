@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from pcsearch.execution.preflight.model_check import ENOUGH_PIXELS
 from pcsearch.models import build_backbone
 from pcsearch.recipe.load import load_recipe
-from pcsearch.search.disk import FILES, KNOWN, checkpoint_bytes
-from pcsearch.search.networks import ENOUGH_PIXELS
-from pcsearch.train.checkpoints import Checkpoints
-from pcsearch.train.loop import fit
-from pcsearch.train.settings import FitSettings
+from pcsearch.search.plan import FILES, KNOWN, checkpoint_bytes
+from pcsearch.training.checkpoints import Checkpoints
+from pcsearch.training.config import FitSettings
+from pcsearch.training.trainer import fit
 
 CLASSES = 37
 

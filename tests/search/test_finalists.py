@@ -6,12 +6,12 @@ import math
 
 import pytest
 
-from pcsearch.recipe.space import Space
+from pcsearch.recipe.search_space import Space
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.configs import middle
-from pcsearch.search.finalists import candidates
-from pcsearch.search.journal import MemoryJournal
+from pcsearch.search.journal.file import MemoryJournal
 from pcsearch.search.plan import ArmPlan, Plan, confirm_seeds
+from pcsearch.search.selection import candidates
 from pcsearch.search.state import CampaignState, replay
 from pcsearch.search.trial import TrialSpec
 from tests.search.driving import (

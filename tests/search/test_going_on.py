@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from pcsearch.cli.progress import snapshot
 from pcsearch.errors import UserError
-from pcsearch.recipe.space import Space
-from pcsearch.results.notes import notes
-from pcsearch.results.objects import StudySummary
-from pcsearch.results.summary import summarise
-from pcsearch.resuming import _check_recipe
-from pcsearch.search.asking import nothing_left
+from pcsearch.execution.resume import _check_recipe
+from pcsearch.recipe.search_space import Space
+from pcsearch.reporting.models import StudySummary
+from pcsearch.reporting.notes import notes
+from pcsearch.reporting.summary import summarise
 from pcsearch.search.budget import certain
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.decisions import LOST_NODES, RETRIES
-from pcsearch.search.history import History
-from pcsearch.search.journal import Event, MemoryJournal
+from pcsearch.search.journal.file import Event, MemoryJournal
+from pcsearch.search.journal.validate import History
+from pcsearch.search.next_trial import nothing_left
 from pcsearch.search.plan import Plan, confirm_seeds
 from pcsearch.search.state import CampaignState, replay
 from pcsearch.search.trial import TrialSpec

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pcsearch.search.budget import IDLE_SECONDS
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal import MemoryJournal
-from pcsearch.search.money import IDLE_SECONDS
+from pcsearch.search.journal.file import MemoryJournal
 from tests.search.driving import Clock, make_plan
 
 PER_HOUR = 3600.0

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcsearch.search.arm_state import ArmState
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal import Event, MemoryJournal
-from pcsearch.search.order import Step, first
+from pcsearch.search.estimate import Step, first
+from pcsearch.search.journal.file import Event, MemoryJournal
 from pcsearch.search.plan import ImageCounts, Plan, StudyPlan
-from pcsearch.search.state import CampaignState, replay
+from pcsearch.search.state import ArmState, CampaignState, replay
 from pcsearch.search.trial import TrialSpec
 from pcsearch.simulation.cluster import ClusterModel
 from pcsearch.simulation.curves import Family

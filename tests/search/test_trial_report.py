@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pcsearch.search.trial_report import report_of
-from pcsearch.train.checkpoints import Checkpoints
-from pcsearch.train.records import EpochRecord
+from pcsearch.search.trial import report_of
+from pcsearch.training.checkpoints import Checkpoints
+from pcsearch.training.metrics import EpochRecord
 
 
 @pytest.mark.parametrize("clipped", [None, 0.0, 62.5])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pcsearch.search.warmth import KEPT_SECONDS, Warmth
+from pcsearch.search.campaign import KEPT_SECONDS, Warmth
 
 
 def test_workers_that_are_free_are_given_trials_in_turn() -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal import MemoryJournal
+from pcsearch.search.journal.file import MemoryJournal
 from pcsearch.search.trial import TrialSpec
-from pcsearch.simulation.curves import Family
-from pcsearch.simulation.recorded import Recorded
+from pcsearch.simulation.curves import Family, Recorded
 from tests.search.driving import Clock, drive, make_plan, smooth_curve
 
 

@@ -11,9 +11,9 @@ from random import Random
 import pytest
 
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.events import check_event
-from pcsearch.search.history import History
-from pcsearch.search.journal import MemoryJournal, read_events
+from pcsearch.search.journal.events import check_event
+from pcsearch.search.journal.file import MemoryJournal, read_events
+from pcsearch.search.journal.validate import History
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import replay
 from pcsearch.search.trial import TrialSpec
@@ -148,7 +148,7 @@ def test_simulated_nodes_are_given_trials_whose_images_they_have(
     warm = simulate(plan, model, Family(plan, 0, 5.0), journal=journal)
     assert any(event.get("decoded") for event in journal.events)
     assert first_difference(journal.events, width=12) is None
-    monkeypatch.setattr("pcsearch.search.warmth.Warmth.next", lambda self: frozenset())
+    monkeypatch.setattr("pcsearch.search.campaign.Warmth.next", lambda self: frozenset())
     blind = simulate(plan, model, Family(plan, 0, 5.0))
     assert _decoded(warm) < 0.85 * _decoded(blind)
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcsearch.recipe.space import Space
-from pcsearch.search.journal import MemoryJournal
-from pcsearch.search.optuna_study import BEST, LATEST, propose
+from pcsearch.recipe.search_space import Space
+from pcsearch.search.journal.file import MemoryJournal
 from pcsearch.search.plan import ArmPlan, Plan, confirm_seeds
+from pcsearch.search.sampling.samplers import BEST, LATEST, propose
 from pcsearch.search.state import replay
 from pcsearch.search.trial import Trial, TrialSpec
 from pcsearch.simulation.cluster import ClusterModel
@@ -206,7 +206,7 @@ def test_a_sampler_is_shown_no_more_of_many_trials(monkeypatch: pytest.MonkeyPat
         shown[index] = len(history)
         return propose(plan, study, arm, index, history, space)
 
-    monkeypatch.setattr("pcsearch.search.asking.propose", counting)
+    monkeypatch.setattr("pcsearch.search.next_trial.propose", counting)
     plan = make_plan(studies=(study_plan(arms=(pc_arm(400),)),), sampler="random")
     simulate(plan, cluster(nodes=2, slots=4), Steady())
     assert len(shown) == 400

@@ -11,7 +11,7 @@ import pytest
 
 from pcsearch.storage import Storage
 from pcsearch.storage.local import LocalStorage
-from pcsearch.storage.patience import Patience
+from pcsearch.storage.retry import Patience
 from pcsearch.storage.s3 import S3Storage
 from tests.storage import s3_server
 from tests.storage.network import Network, network_to

@@ -18,10 +18,9 @@ import pytest
 
 from pcsearch.errors import PcsearchError, UserError
 from pcsearch.storage import Storage, TakenOverError, open_storage
-from pcsearch.storage.holder import newest_holder, seen_alive
-from pcsearch.storage.lease import Lease, acquire
+from pcsearch.storage.lease import Lease, acquire, newest_holder, seen_alive
 from pcsearch.storage.local import LocalStorage
-from pcsearch.storage.patience import Patience
+from pcsearch.storage.retry import Patience
 from pcsearch.storage.s3 import S3Storage
 from tests.storage.conftest import PATIENCE
 from tests.storage.network import Network, network_to

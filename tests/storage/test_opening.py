@@ -11,7 +11,7 @@ import pytest
 from pcsearch.errors import UserError
 from pcsearch.storage import check_storage, open_storage
 from pcsearch.storage.local import LocalStorage
-from pcsearch.storage.opening import is_remote
+from pcsearch.storage.open import is_remote
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_without_boto3_the_extra_is_named() -> None:
 def test_boto3_and_torch_are_not_imported_for_a_folder() -> None:
     code = (
         "import sys; from pcsearch.storage import open_storage; open_storage('x'); "
-        "import pcsearch.storage.s3, pcsearch.storage.journal, pcsearch.storage.lease; "
+        "import pcsearch.storage.s3, pcsearch.runs.segmented_journal, pcsearch.storage.lease; "
         "print(sorted({'boto3', 'botocore', 'torch', 'ray'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

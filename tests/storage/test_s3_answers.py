@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from pcsearch.errors import UserError
-from pcsearch.storage.opening import check_storage
-from pcsearch.storage.patience import Patience
+from pcsearch.storage.open import check_storage
+from pcsearch.storage.retry import Patience
 from pcsearch.storage.s3 import S3Storage
 from tests.storage import scripted_s3
 from tests.storage.network import Network

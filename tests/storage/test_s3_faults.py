@@ -13,7 +13,7 @@ import pytest
 
 from pcsearch.errors import PcsearchError, UserError
 from pcsearch.storage.base import StorageError
-from pcsearch.storage.patience import Patience
+from pcsearch.storage.retry import Patience
 from pcsearch.storage.s3 import S3Storage
 from tests.storage import s3_server
 from tests.storage.conftest import PATIENCE

@@ -12,7 +12,7 @@ from pcsearch.cli.options import Json, examples
 from pcsearch.errors import UserError
 
 if TYPE_CHECKING:
-    from pcsearch.cluster.finding import Finding
+    from pcsearch.cluster.files.finding import Finding
 
 EPILOG = examples(
     "pcsearch cluster check cluster.yaml cub200 data.root=/home/ubuntu/data",
@@ -69,8 +69,8 @@ def findings_of(
     file: Path, recipes: list[str] | None, runs: str | None, prices: list[str] | None
 ) -> list[Finding]:
     """All that can be said of a file, for these recipes."""
-    from pcsearch.cluster.check import check as look
-    from pcsearch.cluster.file import load_cluster_file
+    from pcsearch.cluster.files.check import check as look
+    from pcsearch.cluster.files.file import load_cluster_file
     from pcsearch.recipe.load import load_recipes
 
     config = load_cluster_file(file)

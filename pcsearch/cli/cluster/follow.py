@@ -14,8 +14,7 @@ from pcsearch.cli.cluster.options import Cluster, Job
 from pcsearch.cli.options import Plain, examples
 
 if TYPE_CHECKING:
-    from pcsearch.cluster.following import Following
-    from pcsearch.cluster.relay import Followed
+    from pcsearch.cluster.follow import Followed, Following
     from pcsearch.search.observer import Observer
 
 EXIT_DETACHED = 130
@@ -40,7 +39,7 @@ def attach(cluster: Cluster, job: Job = None, plain: Plain = False) -> None:
     Exit codes: the campaign's, as of pcsearch tune; 130 after Ctrl-C, 3 when the connection is
     lost.
     """
-    from pcsearch.cluster.following import Following
+    from pcsearch.cluster.follow import Following
 
     raise watch(cluster, Following(cluster, job), plain=plain)
 
@@ -57,8 +56,8 @@ def logs(
     Errors and whatever else its process printed go to standard error.
     """
     from pcsearch.cli.plain import PlainLines
+    from pcsearch.cluster.follow import follow
     from pcsearch.cluster.jobs import Jobs
-    from pcsearch.cluster.relay import follow
     from pcsearch.cluster.tunnel import dashboard_of
 
     with dashboard_of(cluster) as address:
@@ -73,8 +72,8 @@ def logs(
 
 def watch(cluster: str, following: Following, *, plain: bool) -> typer.Exit:
     """Follow until the campaign ends, or Ctrl-C; the exit with the campaign's code."""
-    from pcsearch.cli.outcome import tell
-    from pcsearch.cluster.relay import follow
+    from pcsearch.cli.console import tell
+    from pcsearch.cluster.follow import follow
 
     detached = False
 

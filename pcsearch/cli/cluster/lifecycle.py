@@ -65,7 +65,7 @@ def up(
     What pcsearch cluster check finds is printed first, and a problem ends it there. For a cluster
     that is up, its file's changes are applied, which starts Ray anew. Needs rsync and ssh.
     """
-    from pcsearch.cluster import launch
+    from pcsearch.cluster import launcher as launch
 
     path = launch.check_is_file(file, "up")
     findings = findings_of(path, recipes, runs, price)
@@ -89,9 +89,9 @@ def stop(cluster: Cluster, job: Job = None) -> None:
     A longer epoch is trained again from the last checkpoint when the campaign goes on.
     pcsearch cluster submit CLUSTER --resume RUN goes on with it.
     """
-    from pcsearch.cluster import launch
+    from pcsearch.cluster import launcher as launch
+    from pcsearch.cluster.follow import follow
     from pcsearch.cluster.jobs import Jobs
-    from pcsearch.cluster.relay import follow
     from pcsearch.cluster.tunnel import dashboard_of
     from pcsearch.search.observer import Silent
 
@@ -118,7 +118,7 @@ def down(
     ] = False,
 ) -> None:
     """End every machine of a cluster; what lies on S3 or a shared file system remains."""
-    from pcsearch.cluster import launch
+    from pcsearch.cluster import launcher as launch
 
     path = launch.check_is_file(file, "down")
     all_the_same = f"pcsearch cluster down {shlex.quote(file)} --force ends all machines"
@@ -139,7 +139,7 @@ def down(
 
 def _running(file: str, all_the_same: str | None) -> list[jobs.Job]:
     """The campaigns that run; where that cannot be seen, what to do, or none if that is None."""
-    from pcsearch.cluster import launch
+    from pcsearch.cluster import launcher as launch
 
     try:
         return launch.running_campaigns(file)

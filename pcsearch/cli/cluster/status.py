@@ -88,7 +88,7 @@ def _amount(many: float, what: str) -> str:
 def _how_far(log: str, cluster: str) -> dict[str, Any] | None:
     """Of a campaign that runs: its run, and the trials that have ended and that run; or None."""
     from pcsearch.cli.progress import snapshot
-    from pcsearch.cluster.relay import Latest, follow
+    from pcsearch.cluster.follow import Latest, follow
 
     latest = Latest()
     with contextlib.suppress(UserError):  # of another version, which this one cannot read

@@ -79,8 +79,8 @@ def submit(
     and not the campaign.
     """
     from pcsearch.allowed_code import allow
-    from pcsearch.cluster import sending
-    from pcsearch.cluster.following import Following
+    from pcsearch.cluster import submit as sending
+    from pcsearch.cluster.follow import Following
     from pcsearch.cluster.jobs import Jobs
     from pcsearch.cluster.tunnel import dashboard_of, is_address, refuse_bare_address
     from pcsearch.recipe.load import load_recipes

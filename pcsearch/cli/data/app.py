@@ -28,7 +28,7 @@ def list_datasets(root: Root = ROOT, as_json: Json = False) -> None:
     from pcsearch.cli.console import console, write_json
     from pcsearch.cli.data.view import datasets_table, entry_json
     from pcsearch.data.catalog import DATASETS
-    from pcsearch.data.download.places import presence
+    from pcsearch.data.download.paths import presence
 
     rows = [(entry, presence(entry, root)) for entry in DATASETS.values()]
     if as_json:
@@ -46,8 +46,8 @@ def info(dataset: Id, root: Root = ROOT, as_json: Json = False) -> None:
     from pcsearch.cli.console import console, write_json
     from pcsearch.cli.data.options import find_entry
     from pcsearch.cli.data.view import entry_json, entry_view
-    from pcsearch.data.download.places import presence
-    from pcsearch.data.options import DataOptions
+    from pcsearch.data.dataset import DataOptions
+    from pcsearch.data.download.paths import presence
 
     entry = find_entry(dataset)
     place = presence(entry, root)

@@ -28,7 +28,7 @@ def list_cache(as_json: Json = False) -> None:
     """List the decoded images: of what, how many, how large, and when they were last used."""
     from pcsearch.cli.console import console, write_json
     from pcsearch.data.cache import default_cache_folder, list_stores, size_limit_bytes
-    from pcsearch.data.download.room import readable
+    from pcsearch.data.download.paths import readable
 
     folder = default_cache_folder()
     stores, limit = list_stores(folder), size_limit_bytes(folder)
@@ -65,7 +65,7 @@ def clear(
     from pcsearch.cli.console import write_json
     from pcsearch.cli.text import count
     from pcsearch.data.cache import clear_stores, default_cache_folder
-    from pcsearch.data.download.room import readable
+    from pcsearch.data.download.paths import readable
 
     folder = default_cache_folder()
     keep = None if older_than is None else older_than * DAY_SECONDS
@@ -116,7 +116,7 @@ def _table(stores: list[StoreInfo], now: float) -> Table:
     from rich.text import Text
 
     from pcsearch.cli.text import age
-    from pcsearch.data.download.room import readable
+    from pcsearch.data.download.paths import readable
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("of", overflow="fold", ratio=1)

@@ -10,8 +10,7 @@ import typer
 from pcsearch.errors import UserError
 
 if TYPE_CHECKING:
-    from pcsearch.data.entry import CatalogEntry
-    from pcsearch.data.options import DataOptions
+    from pcsearch.data.dataset import CatalogEntry, DataOptions
 
 ROOT = Path("data")
 Root = Annotated[
@@ -71,7 +70,7 @@ def chosen_dataset(
     instance: int | None = None,
 ) -> tuple[CatalogEntry, DataOptions]:
     """Which dataset is meant; --images and --manifest alone say that, too."""
-    from pcsearch.data.options import DataOptions
+    from pcsearch.data.dataset import DataOptions
 
     own = {"images": images, "manifest": manifest}
     given = [name for name, path in own.items() if path is not None]

@@ -17,9 +17,8 @@ from pcsearch.cli.data.progress import Watch
 from pcsearch.cli.text import count
 from pcsearch.data.cache import Aspect, ImageStore, OnBadImage, default_cache_folder
 from pcsearch.data.catalog import open_dataset
-from pcsearch.data.download.room import readable
-from pcsearch.data.entry import CatalogEntry
-from pcsearch.data.options import DataOptions
+from pcsearch.data.dataset import CatalogEntry, DataOptions
+from pcsearch.data.download.paths import readable
 from pcsearch.data.prepared import ELSEWHERE, THUMBNAILS, prepare_test, prepare_training
 
 
@@ -107,8 +106,8 @@ def recipe_images(
     recipe: str, overrides: Sequence[str], images: Path | None, progress: Watch
 ) -> list[Prepared]:
     """Decode what a recipe needs, at its sizes."""
+    from pcsearch.execution.preflight.datasets import open_datasets, prepare_datasets
     from pcsearch.recipe.load import load_recipe
-    from pcsearch.search.facts import open_datasets, prepare_datasets
 
     loaded = load_recipe(recipe, overrides, images=images)
     watched = _Building(progress)

@@ -116,7 +116,7 @@ class Pace:
 
 def how_far(pace: Pace, *, is_bytes: bool) -> str:
     """`20.0 of 45.6 MB, 3.2 MB/s, ~0:10 left`, as much of it as is known."""
-    from pcsearch.data.download.room import readable
+    from pcsearch.data.download.paths import readable
 
     done, total = pace.done, pace.total
     if not is_bytes:

@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from pcsearch.cli.text import NOTHING
-from pcsearch.data.download.room import readable
-from pcsearch.results.published import published, published_backbones, published_iou
+from pcsearch.data.download.paths import readable
+from pcsearch.reporting.published import published, published_backbones, published_iou
 
 if TYPE_CHECKING:
+    from pcsearch.data.dataset import Archive, CatalogEntry
     from pcsearch.data.download import Got, Presence
-    from pcsearch.data.entry import Archive, CatalogEntry
 
 _PARTS = ("train", "val", "test")
 _OWN = ("images", "manifest")

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from pcsearch.data.cache.resizing import Aspect
-from pcsearch.data.cache.settings import default_cache_folder, size_limit_bytes
-from pcsearch.data.cache.shelf import Cleared, StoreInfo, clear_stores, list_stores
+from pcsearch.data.cache.eviction import (
+    Cleared,
+    StoreInfo,
+    clear_stores,
+    default_cache_folder,
+    list_stores,
+    size_limit_bytes,
+)
+from pcsearch.data.cache.metadata import Aspect
 from pcsearch.data.cache.store import (
     ImageStore,
     NoImageError,

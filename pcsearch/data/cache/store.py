@@ -21,21 +21,20 @@ import numpy as np
 import PIL
 from filelock import FileLock, Timeout
 
-from pcsearch.data.cache.blocks import blocks_whole
-from pcsearch.data.cache.build import stored_image, write_pixels
-from pcsearch.data.cache.disk import disk_errors, replace_all, write_synced
-from pcsearch.data.cache.layout import (
+from pcsearch.data.cache.build import blocks_whole, stored_image, write_pixels
+from pcsearch.data.cache.eviction import make_room, remove_files, title_of
+from pcsearch.data.cache.files import (
     StoreFiles,
     array_content,
+    disk_errors,
     map_pixels,
     prints_whole,
     read_prints,
     read_twins,
+    replace_all,
+    write_synced,
 )
-from pcsearch.data.cache.meta import FORMAT, StoreMeta, read_meta
-from pcsearch.data.cache.resizing import Aspect
-from pcsearch.data.cache.shelf import make_room, remove_files
-from pcsearch.data.cache.titles import title_of
+from pcsearch.data.cache.metadata import FORMAT, Aspect, StoreMeta, read_meta
 from pcsearch.data.dataset import ImageSource, Int64Array, UInt8Array
 from pcsearch.data.duplicates import FINGERPRINT_BYTES, near_duplicates
 from pcsearch.errors import UserError

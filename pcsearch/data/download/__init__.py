@@ -1,8 +1,8 @@
 """Getting a dataset: resumable downloads, checksums, safe unpacking, and a look at the result."""
 
-from pcsearch.data.download.getting import Got, get
-from pcsearch.data.download.obtaining import GotArchive
-from pcsearch.data.download.places import Presence, presence
-from pcsearch.data.download.progress import DownloadProgress, Step
+from pcsearch.data.download.archive import GotArchive
+from pcsearch.data.download.dataset import Got, get
+from pcsearch.data.download.fetch import DownloadProgress, Step
+from pcsearch.data.download.paths import Presence, presence
 
 __all__ = ["DownloadProgress", "Got", "GotArchive", "Presence", "Step", "get", "presence"]

@@ -2,16 +2,140 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from pcsearch.data.download.partial import Origin
-from pcsearch.data.download.reasons import DroppedError, SourceError, network_reason
+from pcsearch.io import create_anew, read_regular
 
 if TYPE_CHECKING:
     from requests import Response, Session
+
+
+class SourceError(Exception):
+    """One address does not give the file; another one may."""
+
+
+class DroppedError(Exception):
+    """An attempt ended early; the next one may go on from there.
+
+    Attributes:
+        wait_seconds: how long the server asks to wait, None where it does not.
+    """
+
+    def __init__(self, reason: str, wait_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait_seconds = wait_seconds
+
+
+def network_reason(error: BaseException, url: str) -> str:
+    """The cause of an error of requests or urllib3, without their nesting."""
+    from urllib3 import exceptions as u
+
+    host = urlsplit(url).hostname or url
+    causes = list(_causes(error))
+    words: tuple[tuple[type[BaseException], str], ...] = (
+        (u.NameResolutionError, f"the name {host} cannot be resolved (is the network reachable?)"),
+        (ConnectionRefusedError, f"{host} refuses the connection"),
+        (u.SSLError, f"the certificate or the encryption of {host} is not in order"),
+        (u.ConnectTimeoutError, f"{host} does not answer"),
+        (u.ReadTimeoutError, f"{host} stopped sending"),
+    )
+    for kind, reason in words:
+        if any(isinstance(cause, kind) for cause in causes):
+            return reason
+    return f"the connection to {host} broke off"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that it wraps."""
+    seen: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if not isinstance(one, BaseException) or one in seen:
+            continue
+        seen.append(one)
+        yield one
+        waiting += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]
+
+
+_ORIGIN_BYTES = 10**5
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which version of which file a partial one is the beginning of.
+
+    Attributes:
+        url: where it came from, before redirections.
+        etag: the server's entity tag, empty if it sent none.
+        last_modified: the server's date of change, empty if it sent none.
+        total_bytes: the size of the whole, None where the server did not say.
+    """
+
+    url: str
+    etag: str = ""
+    last_modified: str = ""
+    total_bytes: int | None = None
+
+    @property
+    def validator(self) -> str:
+        """What If-Range may carry: a strong entity tag, else the date, else nothing."""
+        if self.etag and not self.etag.startswith("W/"):
+            return self.etag
+        return self.last_modified
+
+    def same_version(self, other: Origin) -> bool:
+        """Whether nothing that both of them state differs."""
+        stated = (
+            (self.etag, other.etag),
+            (self.last_modified, other.last_modified),
+            (self.total_bytes, other.total_bytes),
+        )
+        return all(not mine or not theirs or mine == theirs for mine, theirs in stated)
+
+
+@dataclass(frozen=True)
+class Partial:
+    """`FILE.part`, and `FILE.part.json` with its origin."""
+
+    path: Path
+
+    @property
+    def size_bytes(self) -> int:
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    @property
+    def _origin_file(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.json")
+
+    def origin(self) -> Origin | None:
+        """Where its bytes are from; None, too, if that cannot be read."""
+        try:
+            return Origin(**json.loads(read_regular(self._origin_file, _ORIGIN_BYTES)))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def restart(self, origin: Origin) -> None:
+        """Begin anew: the old bytes go before the new origin is written, never the other way."""
+        self.path.unlink(missing_ok=True)
+        with create_anew(self._origin_file) as file:
+            file.write(json.dumps(asdict(origin)).encode())
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._origin_file.unlink(missing_ok=True)
+
+    def become(self, target: Path) -> None:
+        """Put the whole file in place."""
+        self.path.replace(target)
+        self._origin_file.unlink(missing_ok=True)
+
 
 _MOST_REDIRECTIONS = 10
 _REDIRECTIONS = (301, 302, 303, 307, 308)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pcsearch.data.fieldguide.drawing import draw
-from pcsearch.data.fieldguide.names import species_names
+from pcsearch.data.fieldguide.drawing import contact_sheet, draw
 from pcsearch.data.fieldguide.options import FieldguideOptions, images_of_species
-from pcsearch.data.fieldguide.sheet import contact_sheet
+from pcsearch.data.fieldguide.species import species_names
 
 __all__ = ["FieldguideOptions", "contact_sheet", "draw", "images_of_species", "species_names"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pcsearch.data.fieldguide.curves import Floats, Points, closed
+from pcsearch.data.fieldguide.outlines import Floats, Points, closed
 
 NECK = (0.36, -0.26)  # where the head turns
 TAIL_ROOT = (-0.48, 0.27)

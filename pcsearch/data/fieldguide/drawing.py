@@ -1,4 +1,4 @@
-"""One picture: a posed bird of one species in its surroundings, and the bird's box."""
+"""A contact sheet: the guide's species, a row each, with their names."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from pcsearch.data.fieldguide import anatomy, scene
-from pcsearch.data.fieldguide.curves import Floats, stroke
 from pcsearch.data.fieldguide.options import FieldguideOptions
+from pcsearch.data.fieldguide.outlines import Floats, stroke
 from pcsearch.data.fieldguide.plumage import Layer, Patch, species_plumage, toned
 from pcsearch.data.fieldguide.pose import Pose, Rig, feet, placement, posed, random_pose, rig
-from pcsearch.data.fieldguide.seeding import Purpose, stream
-from pcsearch.data.fieldguide.traits import species_traits
+from pcsearch.data.fieldguide.species import Purpose, species_names, species_traits, stream
 
 Box = tuple[float, float, float, float]
 _PAPER = (250, 246, 234)
@@ -189,3 +188,31 @@ def portrait(options: FieldguideOptions, species: int, size: int) -> Image.Image
     bird = _bird(figure, mask, species_traits(options, species).legs, (0.0, -1.0))
     canvas.paste(bird, mask=mask)
     return canvas.reduce(side // size)
+
+
+_PAPER_SHEET, _INK, _FAINT = (250, 246, 234), (58, 50, 40), (206, 196, 174)
+
+
+def contact_sheet(options: FieldguideOptions, columns: int, rows: int) -> Image.Image:
+    """The first `rows` species, each with its plate portrait, `columns` pictures and its name.
+
+    The pictures are the set's own, at the set's size; `rows` is cut to the number of species.
+    """
+    rows = min(rows, options.species)
+    size, gap = options.size, max(4, options.size // 12)
+    caption = max(14, size // 5)
+    font = ImageFont.load_default(size=caption * 0.72)
+    width = gap + (columns + 1) * (size + gap)
+    pitch = size + caption + gap
+    sheet = Image.new("RGB", (width, gap + rows * pitch), _PAPER_SHEET)
+    painter = ImageDraw.Draw(sheet)
+    for species, name in enumerate(species_names(options)[:rows]):
+        top = gap + species * pitch
+        sheet.paste(portrait(options, species, size), (gap, top))
+        for column in range(columns):
+            picture, _ = draw(options, species, column)
+            sheet.paste(picture, (gap + (column + 1) * (size + gap), top))
+        painter.text((gap + 1, top + size + 1), name, fill=_INK, font=font)
+        rule = top + size + caption
+        painter.line((gap, rule, width - gap, rule), fill=_FAINT)
+    return sheet

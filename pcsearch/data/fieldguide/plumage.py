@@ -10,10 +10,10 @@ import numpy as np
 
 from pcsearch.data.fieldguide import anatomy
 from pcsearch.data.fieldguide.anatomy import on_wing
-from pcsearch.data.fieldguide.curves import Floats, Points, closed, ellipse, opened, stroke
 from pcsearch.data.fieldguide.options import FieldguideOptions
+from pcsearch.data.fieldguide.outlines import Floats, Points, closed, ellipse, opened, stroke
 from pcsearch.data.fieldguide.palettes import Colour
-from pcsearch.data.fieldguide.traits import Traits, species_traits
+from pcsearch.data.fieldguide.species import Traits, species_traits
 
 _BLACK: Colour = (0.07, 0.06, 0.06)
 _WHITE: Colour = (1.0, 1.0, 1.0)

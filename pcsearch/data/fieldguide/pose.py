@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pcsearch.data.fieldguide import anatomy
-from pcsearch.data.fieldguide.curves import Floats
+from pcsearch.data.fieldguide.outlines import Floats
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from pcsearch.data.fieldguide import palettes
-from pcsearch.data.fieldguide.curves import Floats, closed, stroke
+from pcsearch.data.fieldguide.outlines import Floats, closed, stroke
 from pcsearch.data.fieldguide.palettes import Colour
 from pcsearch.data.fieldguide.plumage import toned
 

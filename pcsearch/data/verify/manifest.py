@@ -10,17 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pcsearch.data.dataset import Int64Array
-from pcsearch.data.options import DataOptions
-from pcsearch.data.readers.folder_layout import find_parts
-from pcsearch.data.readers.manifest_table import as_text, read_manifest
+from pcsearch.data.dataset import DataOptions, Int64Array
+from pcsearch.data.datasets.folder import find_parts
+from pcsearch.data.layouts.manifest_table import as_text, read_manifest
 from pcsearch.data.sources import FileImages
-from pcsearch.data.split_units import units_of
-from pcsearch.data.verify.check import Inspected
-from pcsearch.data.verify.listing import images_of
-from pcsearch.data.verify.twins import clusters_of
+from pcsearch.data.splits import units_of
+from pcsearch.data.verify.check import Inspected, clusters_of, images_of
 from pcsearch.errors import UserError
-from pcsearch.regular_files import create_anew, expanded
+from pcsearch.io import create_anew, expanded
 
 
 def write_manifest(inspected: Inspected, path: Path) -> int:

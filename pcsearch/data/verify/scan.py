@@ -17,7 +17,7 @@ from pcsearch.data.dataset import ImageSource, UInt8Array
 from pcsearch.data.decode import cannot_be_read, open_image, to_rgb
 from pcsearch.data.duplicates import fingerprint
 from pcsearch.data.sources import FileImages
-from pcsearch.regular_files import read_regular
+from pcsearch.io import read_regular
 
 MISSING = "no such file"
 _CHUNK_IMAGES = 16

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from pcsearch.data.catalog import DATASETS
+from tests.cli import test_app
 from tests.cli.data.commands import Command, check_width, command
 from tests.data.download.server import Habits, Server, running
 from tests.data.download.small_cub import check_whole, entry, part_of, tgz
-
-from .. import test_app
 
 __all__ = ["command"]
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcsearch.data.cache import ensure_store
-from pcsearch.data.cache.blocks import blocks_whole, rows_per_block
-from pcsearch.data.cache.layout import header
-from pcsearch.data.cache.meta import StoreMeta, read_meta
+from pcsearch.data.cache.build import blocks_whole, rows_per_block
+from pcsearch.data.cache.files import header
+from pcsearch.data.cache.metadata import StoreMeta, read_meta
 from pcsearch.data.sources import ArrayImages, FileImages
 
 

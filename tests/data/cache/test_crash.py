@@ -13,10 +13,9 @@ import pytest
 
 from pcsearch.data.cache import ensure_store, list_stores, open_store
 from pcsearch.data.cache import store as store_module
-from pcsearch.data.cache.layout import StoreFiles, stores_in
-
-from ..image_files import CountedImages, leftovers, noise
-from .processes import BUILD, LOCK, said, start
+from pcsearch.data.cache.files import StoreFiles, stores_in
+from tests.data.cache.processes import BUILD, LOCK, said, start
+from tests.data.image_files import CountedImages, leftovers, noise
 
 
 def expected(size: int) -> np.ndarray:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pcsearch.data.cache import clear_stores, ensure_store, list_stores, open_store, shelf
+from pcsearch.data.cache import clear_stores, ensure_store, list_stores, open_store
+from pcsearch.data.cache import eviction as shelf
 from pcsearch.errors import UserError
-
-from ..image_files import CountedImages, leftovers
+from tests.data.image_files import CountedImages, leftovers
 
 
 def test_too_little_room_is_found_before_writing(

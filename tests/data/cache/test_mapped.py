@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pcsearch.data.cache.mapped import ImagesChangedError, MappedFile
+from pcsearch.data.cache.files import ImagesChangedError, MappedFile
 from pcsearch.data.dataset import UInt8Array
 
 SHAPE = (9, 32, 32, 3)

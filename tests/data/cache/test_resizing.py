@@ -6,9 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
-from pcsearch.data.cache.resizing import resized
-
-from ..image_files import noise
+from pcsearch.data.cache.metadata import resized
+from tests.data.image_files import noise
 
 SIDES = st.integers(1, 90)
 

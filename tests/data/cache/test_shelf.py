@@ -10,19 +10,12 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from pcsearch.data.cache import (
-    ImageStore,
-    clear_stores,
-    ensure_store,
-    list_stores,
-    open_store,
-    shelf,
-)
-from pcsearch.data.cache.layout import StoreFiles
+from pcsearch.data.cache import ImageStore, clear_stores, ensure_store, list_stores, open_store
+from pcsearch.data.cache import eviction as shelf
+from pcsearch.data.cache.files import StoreFiles
 from pcsearch.errors import UserError
-
-from ..image_files import CountedImages, leftovers
-from .processes import HOLD, said, start
+from tests.data.cache.processes import HOLD, said, start
+from tests.data.image_files import CountedImages, leftovers
 
 
 def filled(folder: Path, keys: str, used_seconds_ago: int = 1000) -> dict[str, Path]:

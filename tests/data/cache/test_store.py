@@ -12,13 +12,12 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from pcsearch.data.cache import OnBadImage, ensure_store, fingerprints_of, open_store
-from pcsearch.data.cache.layout import StoreFiles
+from pcsearch.data.cache.files import StoreFiles
 from pcsearch.data.duplicates import FINGERPRINT_BYTES
 from pcsearch.data.sources import ArrayImages, FileImages
 from pcsearch.errors import UserError
-
-from ..image_files import CountedImages, leftovers, noise
-from .processes import LOCK, said, start
+from tests.data.cache.processes import LOCK, said, start
+from tests.data.image_files import CountedImages, leftovers, noise
 
 
 def files_in(folder: Path, count: int = 5) -> FileImages:

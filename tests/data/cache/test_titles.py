@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pcsearch.data.cache.titles import title_of
+from pcsearch.data.cache.eviction import title_of
 from pcsearch.data.sources import ArrayImages, FileImages
-
-from ..image_files import ForbiddenImages
+from tests.data.image_files import ForbiddenImages
 
 
 def test_common_folder_of_files(tmp_path: Path) -> None:

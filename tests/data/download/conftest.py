@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .server import Server, running
+from tests.data.download.server import Server, running
 
 
 @pytest.fixture

@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from pcsearch.data.catalog import DATASETS
+from pcsearch.data.dataset import Archive, CatalogEntry
 from pcsearch.data.download.http import Patience
-from pcsearch.data.entry import Archive, CatalogEntry
-
-from ..image_files import noise
+from tests.data.image_files import noise
 
 QUICK = Patience(
     attempts=4,

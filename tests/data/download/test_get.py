@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from pcsearch.data.catalog import DATASETS
+from pcsearch.data.dataset import Archive
 from pcsearch.data.download import get, presence
-from pcsearch.data.download.places import DOWNLOADS
-from pcsearch.data.entry import Archive
+from pcsearch.data.download.paths import DOWNLOADS
 from pcsearch.errors import UserError
-
-from ..readers.layouts import (
+from tests.data.datasets.layouts import (
     build_aircraft,
     build_cars,
     build_cars_in_one_folder,
@@ -23,8 +22,17 @@ from ..readers.layouts import (
     build_flowers102,
     build_nabirds,
 )
-from .server import Habits, Server
-from .small_cub import QUICK, Recorded, check_whole, entry, members, tar_of, tgz, tree
+from tests.data.download.server import Habits, Server
+from tests.data.download.small_cub import (
+    QUICK,
+    Recorded,
+    check_whole,
+    entry,
+    members,
+    tar_of,
+    tgz,
+    tree,
+)
 
 
 def test_a_dataset_is_downloaded_checked_unpacked_and_opened(

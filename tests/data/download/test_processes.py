@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from pcsearch.data.download import get
-
-from .server import Habits, Server
-from .small_cub import QUICK, Recorded, check_whole, entry, part_of, tgz, tree
+from tests.data.download.server import Habits, Server
+from tests.data.download.small_cub import QUICK, Recorded, check_whole, entry, part_of, tgz, tree
 
 PACKAGE = Path(__file__).resolve().parents[3]
 HALF = 150_000

@@ -10,9 +10,8 @@ import pytest
 
 from pcsearch.data.download import get
 from pcsearch.errors import UserError
-
-from .server import Habits, Server
-from .small_cub import QUICK, Recorded, check_whole, entry, part_of, tgz
+from tests.data.download.server import Habits, Server
+from tests.data.download.small_cub import QUICK, Recorded, check_whole, entry, part_of, tgz
 
 PACKAGE = Path(__file__).resolve().parents[3]
 HALF = 150_000
@@ -237,8 +236,7 @@ def test_redirections_that_are_not_followed(
 
 
 def test_what_began_encrypted_is_not_led_to_plain_text() -> None:
-    from pcsearch.data.download.http import _redirected
-    from pcsearch.data.download.reasons import SourceError
+    from pcsearch.data.download.http import SourceError, _redirected
 
     assert _redirected("http://a.org/x", "https://b.org/y") == "https://b.org/y"
     assert _redirected("https://a.org/x", "/y") == "https://a.org/y"

@@ -9,9 +9,8 @@ import pytest
 
 from pcsearch.data.download import get, presence
 from pcsearch.errors import UserError
-
-from .server import Habits, Server
-from .small_cub import QUICK, Recorded, entry, members, part_of, tgz, tree
+from tests.data.download.server import Habits, Server
+from tests.data.download.small_cub import QUICK, Recorded, entry, members, part_of, tgz, tree
 
 
 @pytest.fixture

@@ -14,10 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcsearch.data.download.unpacking import unpack
+from pcsearch.data.download.archive import unpack
 from pcsearch.errors import UserError
-
-from .small_cub import tar_of, tgz, tree
+from tests.data.download.small_cub import tar_of, tgz, tree
 
 FILES = {
     "top.txt": b"top",

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from pcsearch.data.dataset import Part
 from pcsearch.data.sources import ArrayImages
-from pcsearch.data.verify.listing import Images
+from pcsearch.data.verify.check import Images, duplicates_in
 from pcsearch.data.verify.scan import Scanned
-from pcsearch.data.verify.twins import duplicates_in
 
 ORDER = ("train", "val", "test")
 

@@ -14,9 +14,8 @@ from PIL import Image
 from pcsearch.data.catalog import DataOptions, open_dataset
 from pcsearch.data.verify import VerifyReport, inspect, verify, write_manifest
 from pcsearch.errors import UserError
-
-from ..image_files import CUB_ROOT, save_classes
-from ..test_duplicates import picture
+from tests.data.image_files import CUB_ROOT, save_classes
+from tests.data.test_duplicates import picture
 
 PARTS = ("train", "val", "test")
 CLASSES = ("gull", "tern")

@@ -1,0 +1,221 @@
+"""A cluster that KubeRay runs on Kubernetes, in the terms of a file for Ray's launcher."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pcsearch.errors import UserError
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+CLUSTER = frozenset(
+    _words("""
+    upgradeStrategy authOptions suspend managedBy autoscalerOptions headServiceAnnotations
+    enableInTreeAutoscaling gcsFaultToleranceOptions historyServerOptions networkPolicy tlsOptions
+    headGroupSpec rayVersion workerGroupSpecs
+""")
+)
+HEAD = frozenset(
+    _words("""
+    template headService enableIngress ingressOptions resources labels rayStartParams serviceType
+""")
+)
+WORKERS = frozenset(
+    _words("""
+    suspend groupName replicas minReplicas maxReplicas idleTimeoutSeconds priority resources
+    labels rayStartParams template scaleStrategy numOfHosts
+""")
+)
+AUTOSCALER = frozenset(
+    _words("""
+    resources image imagePullPolicy securityContext idleTimeoutSeconds upscalingMode version env
+    envFrom volumeMounts command args
+""")
+)
+AUTH = frozenset(
+    _words("""
+    enableK8sTokenAuth secretName mode
+""")
+)
+JOB = frozenset(
+    _words("""
+    activeDeadlineSeconds preRunningDeadlineSeconds backoffLimit rayClusterSpec
+    submitterPodTemplate metadata clusterSelector submitterConfig managedBy deletionStrategy
+    entrypoint runtimeEnvYAML jobId submissionMode entrypointResources entrypointNumCpus
+    entrypointNumGpus ttlSecondsAfterFinished shutdownAfterJobFinishes suspend
+""")
+)
+
+
+Spec = dict[str, Any]
+
+
+def groups(spec: Spec) -> dict[str, Spec]:
+    """The head's group and those of the workers, by name."""
+    workers = {str(group["groupName"]): group for group in spec["workerGroupSpecs"]}
+    return {"head": spec["headGroupSpec"]} | workers
+
+
+def pod(group: Spec) -> Spec:
+    """The spec of a group's pods; empty where there is none."""
+    template = group.get("template")
+    spec = template.get("spec") if isinstance(template, dict) else None
+    return spec if isinstance(spec, dict) else {}
+
+
+def containers(group: Spec, key: str = "containers") -> list[Spec]:
+    """The containers of a group's pods, Ray's first; none where one of them is no mapping."""
+    return mappings(pod(group).get(key))
+
+
+def mappings(value: Any) -> list[Spec]:
+    """A list of mappings, or none at all where the value is something else."""
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        return value
+    return []
+
+
+def variables(group: Spec) -> dict[str, Spec]:
+    """What is stated of the environment of a group's Ray container, by name."""
+    return {str(item.get("name")): item for item in mappings(containers(group)[0].get("env"))}
+
+
+def mounted(container: Spec) -> dict[str, str]:
+    """Folders of a container, with the names of the volumes mounted there."""
+    found = mappings(container.get("volumeMounts"))
+    return {str(item.get("mountPath")): str(item.get("name")) for item in found}
+
+
+def volumes(group: Spec) -> dict[str, Spec]:
+    """The volumes of a group's pods, by name."""
+    return {str(item.get("name")): item for item in mappings(pod(group).get("volumes"))}
+
+
+def filled_folders(spec: Spec) -> list[str]:
+    """Folders that every pod's Ray container has from outside of its image.
+
+    A volume that starts empty counts where an init container has it as well, to fill it.
+    """
+    each = [set(_filled(group)) for group in groups(spec).values()]
+    return sorted(set.intersection(*each))
+
+
+def _filled(group: Spec) -> list[str]:
+    early = {name for c in containers(group, "initContainers") for name in mounted(c).values()}
+    kinds = volumes(group)
+    return [
+        folder
+        for folder, name in mounted(containers(group)[0]).items()
+        if ("emptyDir" not in kinds.get(name, {}) or name in early)
+        and not {"secret", "configMap"} & kinds.get(name, {}).keys()
+    ]
+
+
+_GROUP = "ray.io/"
+_MOST_PODS = 10**6
+
+
+def is_kuberay(documents: Sequence[Any]) -> bool:
+    """Whether any of a file's documents is for KubeRay."""
+    return any(str(document.get("apiVersion", "")).startswith(_GROUP)
+               or document.get("kind") in ("RayCluster", "RayJob", "RayService")
+               for document in documents if isinstance(document, dict))  # fmt: skip
+
+
+def launcher_form(documents: Sequence[Any]) -> dict[str, Any]:
+    """What the autoscaler makes of a manifest, by Ray's own code.
+
+    The keys are those of a file for the launcher, the provider's type is `kuberay`; `documents` are
+    the documents themselves, and `spec` is the one cluster's among them.
+
+    Raises:
+        UserError: the manifest holds no cluster, or several, or one that cannot be read.
+    """
+    for document in documents:
+        if not isinstance(document, dict) or not isinstance(document.get("spec") or {}, dict):
+            raise UserError("each document must be a mapping, with a spec that is one")
+        if not isinstance(document.get("metadata") or {}, dict):
+            raise UserError(f"{document.get('kind')}: metadata must be a mapping")
+    found = [(_label(document), document, spec) for document in documents
+             for spec in [_cluster_spec(document)] if spec is not None]  # fmt: skip
+    if not found:
+        raise UserError(
+            "holds no Ray cluster: a RayJob with a clusterSelector starts none; name the file of "
+            "its RayCluster"
+        )
+    if len(found) > 1:
+        names = " and ".join(label for label, _, _ in found)
+        raise UserError(
+            f"holds {len(found)} Ray clusters ({names}); put each into a file of its own"
+        )
+    (label, document, spec) = found[0]
+    for problem in _misshapen(spec):
+        raise UserError(f"{label}: {problem}")
+    metadata = {"name": "cluster", "namespace": "default"} | (document.get("metadata") or {})
+    try:
+        config = derived(metadata, spec)
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{label}: {reason[0]}") from error
+    return config | {"documents": list(documents), "spec": spec}
+
+
+def derived(metadata: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    """A file for the launcher, as KubeRay's autoscaler sees the cluster."""
+    from ray.autoscaler._private.kuberay import autoscaling_config
+
+    config: dict[str, Any] = autoscaling_config._derive_autoscaling_config_from_ray_cr(
+        {"metadata": metadata, "spec": spec}
+    )
+    return config
+
+
+def _label(document: dict[str, Any]) -> str:
+    name = (document.get("metadata") or {}).get("name", "without a name")
+    return f"{document.get('kind')} {name}"
+
+
+def _cluster_spec(document: dict[str, Any]) -> Any:
+    spec = document.get("spec") or {}
+    if document.get("kind") == "RayCluster":
+        return spec
+    return spec.get({"RayJob": "rayClusterSpec", "RayService": "rayClusterConfig"}.get(
+        str(document.get("kind")), ""))  # fmt: skip
+
+
+def _misshapen(spec: Any) -> Iterator[str]:
+    """What would keep the cluster from being looked at any further."""
+    groups = (spec.get("workerGroupSpecs") or []) if isinstance(spec, dict) else []
+    if not isinstance(spec, dict) or not isinstance(groups, list):
+        yield "the cluster's spec must be a mapping, and workerGroupSpecs in it a list"
+        return
+    spec["workerGroupSpecs"] = groups
+    for group in [spec.get("headGroupSpec"), *groups]:
+        head = group is spec.get("headGroupSpec")
+        here = "headGroupSpec" if head else f"worker group {_named(group)}"
+        if not isinstance(group, dict):
+            yield f"{here} must be a mapping"
+        elif not containers(group):
+            yield f"{here}: template.spec.containers must be a list of mappings, the first Ray's"
+        elif not all(
+            isinstance(group.get(key) or {}, dict) for key in ("rayStartParams", "resources")
+        ):
+            yield f"{here}: rayStartParams and resources must be mappings"
+        elif not head and not isinstance(group.get("groupName"), str):
+            yield f"{here}: it has no groupName"
+        elif not head and not all(_count(group.get(key)) for key in ("minReplicas", "maxReplicas")):
+            yield f"{here}: minReplicas and maxReplicas must be whole numbers"
+        elif not head and group["minReplicas"] > group["maxReplicas"]:
+            yield f"{here}: minReplicas is more than maxReplicas"
+
+
+def _named(group: Any) -> str:
+    return str(group.get("groupName", "without a name")) if isinstance(group, dict) else "?"
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_PODS

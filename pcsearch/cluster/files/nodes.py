@@ -1,0 +1,224 @@
+"""Whether trials fit on a cluster file's nodes, and what these may cost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pcsearch.cluster.files.file import (
+    Config,
+    commands,
+    node_of,
+    on_kubernetes,
+    texts,
+    unstated_types,
+    worker_types,
+)
+from pcsearch.cluster.files.finding import Finding
+from pcsearch.cluster.files.kuberay import containers, groups
+from pcsearch.cluster.session.autoscaler import largest
+from pcsearch.cluster.session.capacity import Node, gpus_of_trial
+from pcsearch.errors import did_you_mean
+from pcsearch.recipe.schema import Recipe
+
+_RAY_PIN = re.compile(r"\bray(?:\[[^\]]*\])?==([0-9][0-9.]*[0-9])")
+_RAY_IMAGE = re.compile(r"\brayproject/ray(?:-ml)?:([0-9][0-9.]*[0-9])")
+_PYTHON = re.compile(r"\bpython(?:3?==?)?3\.(\d+)\b|-py3(\d+)\b")
+_OLDEST_PYTHON = (3, 11)
+
+
+def versions(config: Config) -> Iterator[Finding]:
+    import ray
+
+    lines = list(_stating(config))
+    pinned = {pin for line in lines for pin in (*_RAY_PIN.findall(line), *_RAY_IMAGE.findall(line))}
+    if on_kubernetes(config) and config["spec"].get("rayVersion"):
+        pinned.add(str(config["spec"]["rayVersion"]))
+    if not pinned:
+        yield Finding(
+            "warning",
+            "no version of Ray is stated, so nodes that start later may get another one",
+            f"rayVersion: {ray.__version__}, and images that hold it"
+            if on_kubernetes(config)
+            else f"pip install 'ray[default,tune]=={ray.__version__}' in setup_commands",
+        )
+    elif len(pinned) > 1:
+        yield Finding("problem", f"Ray is installed as {' and '.join(sorted(pinned))}", "state one")
+    unfit = list(_requirement(pinned))
+    yield from unfit
+    if len(pinned) == 1 and pinned != {ray.__version__} and not unfit:
+        (there,) = pinned
+        yield _another_than_here(there, ray.__version__, applied=on_kubernetes(config))
+    yield from _pythons(lines)
+
+
+def _another_than_here(there: str, here: str, *, applied: bool) -> Finding:
+    """Python is not compared: a job runs with the one of the head."""
+    return Finding(
+        "warning" if applied else "problem",  # a manifest's own job needs no Ray here
+        f"the nodes get Ray {there}, and this machine has {here}, by which the file was looked at; "
+        "pcsearch cluster submit takes the same on both",
+        f"pip install 'ray[default,tune]=={there}' here, or state {here} there",
+    )
+
+
+def _requirement(pinned: set[str]) -> Iterator[Finding]:
+    from importlib.metadata import PackageNotFoundError, requires
+
+    from packaging.requirements import Requirement
+
+    try:
+        stated = [Requirement(text) for text in requires("pcsearch") or []]
+    except PackageNotFoundError:
+        return
+    for wanted in stated:
+        if wanted.name != "ray":
+            continue
+        for pin in sorted(pinned):
+            if not wanted.specifier.contains(pin):
+                yield Finding(
+                    "problem",
+                    f"the nodes get Ray {pin}, but pcsearch takes {wanted.specifier}",
+                    f"state a version that is {wanted.specifier}",
+                )
+
+
+def _pythons(lines: list[str]) -> Iterator[Finding]:
+    found = {int(one or other) for line in lines for one, other in _PYTHON.findall(line)}
+    if len(found) > 1:
+        names = " and ".join(f"3.{minor}" for minor in sorted(found))
+        yield Finding(
+            "problem", f"the nodes get Python {names}, and Ray takes one", "state one for all"
+        )
+    for minor in sorted(found):
+        if (3, minor) < _OLDEST_PYTHON:
+            yield Finding(
+                "problem",
+                f"the nodes get Python 3.{minor}, but pcsearch takes 3.11 or newer",
+                "choose an image, or a command, with Python 3.11 or newer",
+            )
+
+
+def _stating(config: Config) -> Iterator[str]:
+    """Commands and names of images."""
+    if on_kubernetes(config):
+        for group in groups(config["spec"]).values():
+            yield str(containers(group)[0].get("image", ""))
+        return
+    yield from commands(config)
+    yield from (text for _, text in texts(config.get("docker") or {}))
+
+
+def nodes(config: Config, recipes: Sequence[Recipe]) -> Iterator[Finding]:
+    types = config.get("available_node_types") or {}
+    head = types.get(config.get("head_node_type"), {})
+    if node_of(head).cpus or node_of(head).gpus:
+        yield Finding(
+            "warning",
+            "the head has room for trials, which slow down what decides for all of them",
+            'rayStartParams: {num-cpus: "0", num-gpus: "0"}'
+            if on_kubernetes(config)
+            else "give the head's type resources: {CPU: 0, GPU: 0}",
+        )
+    workers = worker_types(config)
+    unstated = unstated_types(config)
+    if unstated:
+        yield Finding(
+            "warning",
+            f"{', '.join(unstated)}: CPU and GPU are not both stated, so what has room there is "
+            "known once Ray has asked the provider, and not by this check",
+            "state them, such as resources: {CPU: 4, GPU: 1}, and {CPU: 0, GPU: 0} for the head",
+        )
+    if not workers and config["provider"]["type"] != "local":
+        yield Finding("warning", "there are no worker types: the cluster is its head alone")
+    for name, kind in workers.items():
+        if kind.get("min_workers"):
+            many = kind["min_workers"]
+            yield Finding(
+                "warning", f"{many} of {name} run, and cost, also while there is no trial"
+            )
+    if config["provider"]["type"] == "local" and not types:
+        yield Finding(
+            "warning",
+            "what the machines have room for is not in the file, so whether a trial fits is seen "
+            "when they run, and not by this check",
+            "see that `nproc` and `nvidia-smi -L` there show what a trial takes "
+            "(resources.cpus_per_trial, gpus_per_trial); pcsearch cluster status counts them",
+        )
+        return
+    if any(name in unstated for name in workers):
+        return  # one of them may have the room
+    for recipe in recipes:
+        yield from _fits(config, recipe, workers)
+
+
+def _fits(config: Config, recipe: Recipe, workers: Mapping[str, Any]) -> Iterator[Finding]:
+    capacity, cpus = largest(config), recipe.resources.cpus_per_trial
+    gpus = gpus_of_trial(recipe.resources, capacity.gpus)
+    most = capacity.fits(cpus, gpus)
+    needs = f"a trial of {recipe.name} takes {_size(Node(cpus, gpus))}"
+    if not most:
+        sizes = ", ".join(f"{name} {_size(node_of(kind))}" for name, kind in workers.items())
+        yield Finding(
+            "problem",
+            f"{needs}, and no node has room for one ({sizes or 'there are no worker types'})",
+            "lower resources.cpus_per_trial or gpus_per_trial, or state the resources of a "
+            "larger type",
+        )
+        return
+    limit = recipe.resources.max_concurrent
+    at_once = most if limit == "auto" else min(most, limit)
+    room = {name: node_of(kind).fits(cpus, gpus) for name, kind in workers.items()}
+    rooms = ", ".join(f"{fits} on a {name}" for name, fits in room.items())
+    yield Finding("fine", f"{needs}: {rooms}; {at_once} at once at most")
+    without = [name for name, fits in room.items() if not fits]
+    if without:
+        yield Finding(
+            "warning",
+            f"no trial of {recipe.name} fits on {', '.join(without)}, so none will be started",
+            "lower what a trial takes, or take the type out",
+        )
+
+
+def _size(node: Node) -> str:
+    cpus = "1 CPU" if node.cpus == 1 else f"{node.cpus:g} CPUs"
+    return f"{cpus} and 1 GPU" if node.gpus == 1 else f"{cpus} and {node.gpus:g} GPUs"
+
+
+def price(config: Config, prices: Mapping[str, float]) -> Iterator[Finding]:
+    types = config.get("available_node_types") or {}
+    if not types and not prices:
+        return  # machines that are there already
+    for name in prices:
+        if name not in types:
+            yield Finding(
+                "problem",
+                f'--price: there is no node type "{name}"{did_you_mean(name, list(types))}',
+                f"the types are {', '.join(types)}",
+            )
+    unpriced = [name for name in types if name not in prices]
+    if not prices or unpriced:
+        missing = " ".join(f"--price {name}=P" for name in unpriced)
+        yield Finding("warning", "what it may cost is not known", f"give {missing}")
+        return
+    limit = int(config.get("max_workers", 2))
+    each = sorted(
+        (
+            prices[name]
+            for name, kind in worker_types(config).items()
+            for _ in range(min(int(kind.get("max_workers", limit)), limit))
+        ),
+        reverse=True,
+    )
+    head = prices.get(str(config.get("head_node_type")), 0.0)
+    most = head + sum(each[:limit])
+    idle = head + sum(
+        prices[name] * int(kind.get("min_workers", 0))
+        for name, kind in worker_types(config).items()
+    )
+    yield Finding(
+        "fine",
+        f"it costs {idle:,.2f} an hour idle and {most:,.2f} an hour at most; what a campaign may "
+        "cost: pcsearch simulate RECIPE --nodes K --price P",
+    )

@@ -1,0 +1,357 @@
+"""Whether KubeRay takes a manifest, by the rules of its version 1.7 that a campaign relies on.
+
+The last word has the API server: `kubectl apply --dry-run=server`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from posixpath import normpath
+from typing import Any
+
+from pcsearch.cluster.files import kuberay as fields
+from pcsearch.cluster.files.file import Config, texts
+from pcsearch.cluster.files.finding import Finding
+from pcsearch.cluster.files.kuberay import (
+    containers,
+    filled_folders,
+    groups,
+    mappings,
+    mounted,
+    pod,
+    variables,
+    volumes,
+)
+from pcsearch.errors import did_you_mean
+
+_PORTS = {6379, 8265, 10001, 8076, 8077, 44217, 52365}
+_OUTER = ("LoadBalancer", "NodePort")
+_HEAD_SERVICE = re.compile(r"-head-svc$")
+_INSIDE = "kubectl port-forward reaches the dashboard without that"
+
+
+def pod_ports(config: Config) -> Iterator[Finding]:
+    found = list(_opened(config))
+    yield from found
+    if not found:
+        yield Finding("fine", "no port is opened beyond Kubernetes' own network by the file")
+
+
+def _opened(config: Config) -> Iterator[Finding]:
+    head = config["spec"]["headGroupSpec"]
+    service = head.get("headService")
+    inner = service.get("spec") if isinstance(service, dict) else None
+    kinds = [head.get("serviceType"), inner.get("type") if isinstance(inner, dict) else None]
+    for kind in kinds:
+        if kind in _OUTER:
+            yield _world(f"the head's Service is a {kind}", "ClusterIP, or leave the type out")
+    if head.get("enableIngress"):
+        yield _world("an Ingress leads to the dashboard", "enableIngress: false")
+    for document in of_kind(config, "Service"):
+        spec = document["spec"]
+        if spec.get("type") in _OUTER and _leads_to_ray(spec):
+            yield _world(f"the Service {_name(document)} is a {spec['type']}", "type: ClusterIP")
+    for kind in ("Ingress", "HTTPRoute", "Route"):
+        for document in of_kind(config, kind):
+            if any(_HEAD_SERVICE.search(text) for _, text in texts(document["spec"])):
+                yield _world(f"the {kind} {_name(document)} leads to the head", "take it out")
+    for name, group in groups(config["spec"]).items():
+        ports = [port for item in containers(group) for port in mappings(item.get("ports"))]
+        if pod(group).get("hostNetwork") or any(port.get("hostPort") for port in ports):
+            yield _world(
+                f"{name}: its pods listen at the addresses of their machines",
+                "leave hostNetwork and hostPort out",
+            )
+
+
+def _world(what: str, remedy: str) -> Finding:
+    return Finding(
+        "problem",
+        f"{what}, so Ray's ports are open beyond Kubernetes' own network, and whoever reaches one "
+        "may run code on the cluster",
+        f"{remedy}; {_INSIDE}",
+    )
+
+
+def _leads_to_ray(spec: dict[str, Any]) -> bool:
+    selector = spec.get("selector")
+    labels = selector if isinstance(selector, dict) else {}
+    numbers = {port.get(key) for port in mappings(spec.get("ports"))
+               for key in ("port", "targetPort")}  # fmt: skip
+    return any(str(label).startswith("ray.io/") for label in labels) or bool(numbers & _PORTS)
+
+
+def _name(document: dict[str, Any]) -> str:
+    return str((document.get("metadata") or {}).get("name"))
+
+
+def pod_token(config: Config) -> Iterator[Finding]:
+    spec = config["spec"]
+    auth = spec.get("authOptions")
+    mode = auth.get("mode") if isinstance(auth, dict) else None
+    each = [variables(group) for group in groups(spec).values()]
+    stated = [str(of.get("RAY_AUTH_MODE", {}).get("value")) for of in each]
+    secrets = [d for d in config["documents"] if d.get("kind") == "Secret"]
+    if any("RAY_AUTH_TOKEN" in of and of["RAY_AUTH_TOKEN"].get("value") for of in each) or any(
+        path.endswith("auth_token") for secret in secrets for path, _ in texts(secret)
+    ):
+        yield Finding(
+            "problem",
+            "a token is written in the file",
+            "authOptions: {mode: token}, by which KubeRay makes one and keeps it in a Secret",
+        )
+    elif mode == "disabled" or "disabled" in stated:
+        yield Finding("problem", "token authentication is off", "authOptions: {mode: token}")
+    elif mode == "token":
+        if spec.get("rayVersion"):
+            yield Finding("fine", "KubeRay makes a token and hands it to every pod")
+        else:
+            yield Finding(
+                "problem", "with a token, KubeRay must know the version of Ray", "state rayVersion"
+            )
+    elif set(stated) == {"token"} and all(
+        "valueFrom" in of.get("RAY_AUTH_TOKEN", {}) for of in each
+    ):
+        yield Finding("fine", "the token is handed to every pod from a Secret")
+    else:
+        yield Finding(
+            "problem",
+            "the pods are not given a token, and whoever reaches the head inside of Kubernetes may "
+            "run code on it",
+            "authOptions: {mode: token} (KubeRay 1.5.1 or newer)",
+        )
+
+
+_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_TUNE = re.compile(r"\bpcsearch\s+tune\b")
+_DEFAULT = "runs"
+"""Where `pcsearch tune` keeps them if it is not told: beside it, in its own pod."""
+_RUNS = re.compile(r"--runs[= ]+['\"]?([^\s'\"]+)")
+
+
+def pod_storage(config: Config, runs: str | None) -> Iterator[Finding]:
+    spec = config["spec"]
+    yield from _written_keys(spec)
+    kept = {runs} if runs else set(_stated(config))
+    remote = sorted(of for of in kept if "://" in of)
+    own = sorted(kept - set(remote))
+    shared = _shared(spec)
+    if remote:
+        yield Finding("fine", f"runs are kept at {', '.join(remote)}, which every pod can reach")
+        bare = [name for name, group in groups(spec).items() if not _has_credentials(group)]
+        if bare:
+            yield Finding(
+                "warning",
+                f"{', '.join(bare)}: the file gives no credentials for {remote[0]}",
+                "mount a Secret as ~/.aws, or state a serviceAccountName with a role",
+            )
+    if own or not remote:
+        yield _in_folders(own, shared)
+
+
+def _stated(config: Config) -> Iterator[str]:
+    """Where the file's own campaigns keep their runs."""
+    for line in entrypoints(config):
+        found = _RUNS.findall(line)
+        yield from found or ([_DEFAULT] if _TUNE.search(line) else [])
+
+
+def _in_folders(runs: list[str], shared: list[str]) -> Finding:
+    """Whether folders for runs, or any that are still to be named, are the same in every pod."""
+    if not shared:
+        return Finding(
+            "problem",
+            "no folder is shared by the pods, so trials cannot go on elsewhere",
+            "keep the runs on S3 and say so: --runs s3://BUCKET/runs",
+        )
+    folders = ", ".join(shared)
+    outside = [
+        of
+        for of in runs
+        if not any(PurePosixPath(normpath(of)).is_relative_to(folder) for folder in shared)
+    ]
+    if outside:
+        return Finding(
+            "problem",
+            f"runs at {', '.join(outside)} would be in another folder in each pod, so trials "
+            f"cannot go on elsewhere: the pods share {folders}",
+            f"--runs s3://BUCKET/runs, or a folder below {' or '.join(shared)}",
+        )
+    return Finding("fine", f"{folders} is one and the same folder in every pod")
+
+
+def _written_keys(spec: dict[str, Any]) -> Iterator[Finding]:
+    for name, group in groups(spec).items():
+        stated = variables(group)
+        written = [key for key in _SECRETS if stated.get(key, {}).get("value")]
+        if written:
+            yield Finding(
+                "problem",
+                f"{name}: {', '.join(written)} is written in the file",
+                "put it into a Secret, and take it from there: valueFrom: {secretKeyRef: ...}",
+            )
+
+
+def _shared(spec: dict[str, Any]) -> list[str]:
+    """Folders at which all pods have the same claim, or the same export of a server."""
+    claims = []
+    for group in groups(spec).values():
+        kinds, found = volumes(group), {}
+        for folder, name in mounted(containers(group)[0]).items():
+            volume = kinds.get(name, {})
+            source = volume.get("persistentVolumeClaim") or volume.get("nfs")
+            if source:
+                found[folder] = source
+        claims.append(found)
+    first = claims[0]
+    return [
+        folder
+        for folder in filled_folders(spec)
+        if folder in first and all(of.get(folder) == first[folder] for of in claims)
+    ]
+
+
+def _has_credentials(group: dict[str, Any]) -> bool:
+    kinds = volumes(group)
+    return (
+        "serviceAccountName" in pod(group)
+        or bool(containers(group)[0].get("envFrom"))
+        or any(name.startswith("AWS_") for name in variables(group))
+        or any(
+            folder.endswith(".aws") and "secret" in kinds.get(name, {})
+            for folder, name in mounted(containers(group)[0]).items()
+        )
+    )
+
+
+_VERSION = "ray.io/v1"
+_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_LONGEST = {"RayCluster": 63, "RayJob": 47, "RayService": 47}
+_SELECTOR = "ray.io/cluster"
+_STATED_TWICE = {"num-cpus", "num-gpus", "memory", "resources"}
+
+
+def manifest(config: Config) -> Iterator[Finding]:
+    """Findings of the cluster, and of the jobs beside it."""
+    spec = config["spec"]
+    found = [*_documents(config), *_unknown(spec), *_groups(spec)]
+    for job in of_kind(config, "RayJob"):
+        found += _job(job, config)
+    if not spec.get("enableInTreeAutoscaling"):
+        found.append(
+            Finding(
+                "warning",
+                "the workers do not come and go with the trials",
+                "enableInTreeAutoscaling: true",
+            )
+        )
+    yield from found
+    if not any(finding.level == "problem" for finding in found):
+        yield Finding("fine", "the manifest is one for KubeRay, as far as can be seen offline")
+
+
+def of_kind(config: Config, kind: str) -> list[dict[str, Any]]:
+    """The documents of that kind, those without a spec left out."""
+    return [d for d in config["documents"] if d.get("kind") == kind and d.get("spec")]
+
+
+def _documents(config: Config) -> Iterator[Finding]:
+    for document in config["documents"]:
+        kind, name = document.get("kind"), (document.get("metadata") or {}).get("name")
+        if kind not in _LONGEST:
+            continue
+        if document.get("apiVersion") != _VERSION:
+            yield Finding(
+                "problem",
+                f"{kind} {name}: apiVersion is {document.get('apiVersion')}",
+                f"apiVersion: {_VERSION}",
+            )
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > _LONGEST[kind]:
+            yield Finding(
+                "problem",
+                f"{kind} {name}: KubeRay takes no such name",
+                f"up to {_LONGEST[kind]} lower-case letters, digits and -, a letter first",
+            )
+
+
+def _unknown(spec: dict[str, Any]) -> Iterator[Finding]:
+    yield from _unlisted("spec", spec, fields.CLUSTER)
+    yield from _unlisted("autoscalerOptions", spec.get("autoscalerOptions"), fields.AUTOSCALER)
+    yield from _unlisted("authOptions", spec.get("authOptions"), fields.AUTH)
+    for name, group in groups(spec).items():
+        yield from _unlisted(
+            name, group, fields.HEAD if group is spec["headGroupSpec"] else fields.WORKERS
+        )
+
+
+def _unlisted(where: str, value: Any, known: frozenset[str]) -> Iterator[Finding]:
+    if not isinstance(value, dict):
+        if value is not None:
+            yield Finding("problem", f"{where} must be a mapping", "write its keys below it")
+        return
+    for key in value:
+        if key not in known:
+            near = did_you_mean(str(key), known)
+            yield Finding(
+                "problem" if near else "warning",
+                f"{where}.{key}: KubeRay 1.7 knows no such key{near}",
+                "Kubernetes refuses keys that it does not know",
+            )
+
+
+def _groups(spec: dict[str, Any]) -> Iterator[Finding]:
+    for name, group in groups(spec).items():
+        parameters = group.get("rayStartParams") or {}
+        for key, value in parameters.items():
+            if not isinstance(value, str):
+                yield Finding(
+                    "problem",
+                    f"{name}: rayStartParams.{key} is {value}, but must be a text",
+                    f'{key}: "{str(value).lower()}"',
+                )
+        if group.get("resources") and _STATED_TWICE & parameters.keys():
+            yield Finding(
+                "problem",
+                f"{name}: its resources are stated in both resources and rayStartParams",
+                "state them in one of the two",
+            )
+        if pod(group).get("restartPolicy", "Never") != "Never":
+            yield Finding(
+                "problem", f"{name}: restartPolicy must be Never with an autoscaler", "leave it out"
+            )
+
+
+def _job(job: dict[str, Any], config: Config) -> Iterator[Finding]:
+    name, spec = (job.get("metadata") or {}).get("name"), job["spec"]
+    yield from _unlisted(f"RayJob {name}: spec", spec, fields.JOB)
+    selector = spec.get("clusterSelector")
+    if not selector:
+        return
+    own = [(c.get("metadata") or {}).get("name") for c in of_kind(config, "RayCluster")]
+    wanted = selector.get(_SELECTOR) if isinstance(selector, dict) else None
+    if wanted not in own:
+        yield Finding(
+            "problem",
+            f"RayJob {name}: its clusterSelector names {wanted}, and the cluster of this file is "
+            f"{', '.join(map(str, own))}",
+            f"clusterSelector: {{{_SELECTOR}: {own[0] if own else 'NAME'}}}",
+        )
+    if spec.get("backoffLimit") or spec.get("submissionMode") == "SidecarMode":
+        yield Finding(
+            "problem",
+            f"RayJob {name}: neither backoffLimit nor SidecarMode goes with a clusterSelector",
+            "leave them out",
+        )
+    if spec.get("shutdownAfterJobFinishes"):
+        yield Finding(
+            "warning",
+            f"RayJob {name}: the cluster stays when the job has ended, as another started it",
+            "leave shutdownAfterJobFinishes out, and kubectl delete the RayCluster",
+        )
+
+
+def entrypoints(config: Config) -> list[str]:
+    """What the jobs of the file run."""
+    return [str(job["spec"].get("entrypoint", "")) for job in of_kind(config, "RayJob")]

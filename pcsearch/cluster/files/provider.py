@@ -1,0 +1,159 @@
+"""Whether Ray's launcher takes a cluster file, and finds credentials here to act on it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib.util
+import io
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pcsearch.cluster.files.file import Config, texts, unstated_types
+from pcsearch.cluster.files.finding import Finding
+from pcsearch.errors import did_you_mean
+
+_VENDOR = Path("/sys/class/dmi/id/sys_vendor")
+_WRITTEN = re.compile(r"\bAWS_(SECRET_ACCESS_KEY|SESSION_TOKEN)=[\"']?[A-Za-z0-9/+]")
+_SECRETS = ("aws_credentials", "gcp_credentials")
+
+
+def provider(config: Config) -> Iterator[Finding]:
+    from ray.autoscaler._private.providers import _NODE_PROVIDERS
+
+    kind = str(config["provider"]["type"])
+    if kind not in _NODE_PROVIDERS:
+        known = ", ".join(sorted(_NODE_PROVIDERS))
+        yield Finding(
+            "problem",
+            f'provider.type is "{kind}", which Ray does not know'
+            f"{did_you_mean(kind, list(_NODE_PROVIDERS))}",
+            f"it must be one of {known}",
+        )
+        return  # Ray can say nothing of its file
+    for key in _SECRETS:
+        if config["provider"].get(key):
+            yield Finding(
+                "problem",
+                f"provider.{key} are written in the file, which is copied to the head",
+                "take them out: the launcher finds those of this machine by itself",
+            )
+    for path, text in texts(config):
+        if _WRITTEN.search(text):
+            yield Finding(
+                "problem",
+                f"{path}: a secret key is written in the file, which is copied to the head",
+                "take it out: give the machines a role, or copy ~/.aws to the head by file_mounts",
+            )
+    look = _CREDENTIALS.get(kind)
+    if look is not None:
+        yield from look()
+    else:
+        yield Finding("fine", f"provider {kind}; its credentials were not looked at")
+    yield from _schema(config)
+
+
+def _schema(config: Config) -> Iterator[Finding]:
+    from jsonschema import ValidationError  # type: ignore[import-untyped]
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # warns of files among the file mounts
+            validate_config(prepare_config(_as_asked(config)))
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.absolute_path)
+        at = f"{where}: " if where else ""
+        yield Finding("problem", f"{at}{error.message}", "Ray's launcher refuses the file")
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        yield Finding("problem", reason[0], "Ray's launcher refuses the file")
+    else:
+        yield Finding("fine", "Ray's launcher accepts the file")
+
+
+def _as_asked(config: Config) -> Config:
+    """A copy in which no node type lacks what Ray asks the provider for when it starts."""
+    config = copy.deepcopy(config)
+    for kind in unstated_types(config).values():
+        kind.setdefault("resources", {})
+    return config
+
+
+def _aws() -> Iterator[Finding]:
+    if importlib.util.find_spec("botocore") is None:
+        yield Finding(
+            "problem", "boto3 is not installed, which `ray up` needs", "pip install 'pcsearch[aws]'"
+        )
+        return
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        found = _aws_credentials()
+    except (BotoCoreError, OSError, ValueError) as error:
+        yield Finding("problem", f"AWS credentials cannot be read: {error}", "run `aws configure`")
+        return
+    if found:
+        yield Finding("fine", "AWS credentials are here; whether they are valid was not asked")
+    elif _vendor().startswith("Amazon"):
+        yield Finding("fine", "this is a machine of AWS; whether it has a role was not asked")
+    else:
+        yield Finding(
+            "problem",
+            "there are no AWS credentials on this machine",
+            "run `aws configure`, or set AWS_PROFILE",
+        )
+
+
+def _aws_credentials() -> bool:
+    from botocore.session import Session
+
+    before = os.environ.get("AWS_EC2_METADATA_DISABLED")
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # no question to the network
+    try:
+        return Session().get_credentials() is not None
+    finally:
+        if before is None:
+            del os.environ["AWS_EC2_METADATA_DISABLED"]
+        else:
+            os.environ["AWS_EC2_METADATA_DISABLED"] = before
+
+
+def _gcp() -> Iterator[Finding]:
+    if importlib.util.find_spec("googleapiclient") is None:
+        yield Finding(
+            "problem",
+            "google-api-python-client is not installed, which `ray up` needs",
+            "pip install google-api-python-client",
+        )
+    try:
+        from google.auth import _cloud_sdk, load_credentials_from_file
+        from google.auth.exceptions import GoogleAuthError
+    except ImportError:
+        return  # it comes with that
+
+    own = _cloud_sdk.get_application_default_credentials_path()  # type: ignore[no-untyped-call]
+    file = Path(os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") or own)
+    login = "gcloud auth application-default login"
+    if file.is_file():
+        try:
+            load_credentials_from_file(str(file))  # type: ignore[no-untyped-call]
+        except (GoogleAuthError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            yield Finding("problem", f"Google Cloud credentials cannot be read: {reason}", login)
+        else:
+            yield Finding("fine", "Google Cloud credentials are here; they were not tried")
+    elif _vendor().startswith("Google"):
+        yield Finding("fine", "this is a machine of Google Cloud; its rights were not asked for")
+    else:
+        yield Finding("problem", "there are no Google Cloud credentials on this machine", login)
+
+
+def _vendor() -> str:
+    with contextlib.suppress(OSError):
+        return _VENDOR.read_text()
+    return ""
+
+
+_CREDENTIALS: dict[str, Callable[[], Iterator[Finding]]] = {"aws": _aws, "gcp": _gcp}

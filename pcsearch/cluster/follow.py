@@ -1,0 +1,304 @@
+"""Following a campaign on a cluster, also over a connection that breaks now and then."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import shlex
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TextIO
+
+from pcsearch.cluster.jobs import Job, Jobs, LostConnectionError, SilentError, UnknownJobError
+from pcsearch.cluster.tunnel import dashboard_of
+from pcsearch.errors import PcsearchError, UserError
+from pcsearch.reporting.summary import Summary, summarise
+from pcsearch.search.journal.events import check_event
+from pcsearch.search.journal.file import Event, encode, parse_line
+from pcsearch.search.observer import STOPPING, STOPPING_THERE, Observer, Silent
+from pcsearch.search.plan import Plan
+from pcsearch.search.state import CampaignState, replay
+
+KEY = "pcsearch"
+"""In every line of ours: what it tells. Other lines are what the process printed besides."""
+
+TICK_SECONDS = 2.0
+
+
+class EventLines:
+    """An `Observer` that writes all it is told to a stream, for `follow`."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._ticked = float("-inf")
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        if done >= total or self._due():
+            self._write("preparing", what=what, done=done, total=total)
+
+    def noted(self, line: str) -> None:
+        self._write("noted", line=line)
+
+    def history(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._write("history", event=event)
+
+    def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
+        campaign = {"event": "campaign", "t": 0.0, "plan": plan.model_dump(mode="json")}
+        self._write("started", run=str(run_folder), width=width, campaign=campaign)
+
+    def event(self, event: Event, state: CampaignState) -> None:
+        self._write("event", event=event)
+
+    def tick(
+        self, state: CampaignState, elapsed_seconds: float, width: int, waiting: int = 0
+    ) -> None:
+        if self._due():
+            seconds = round(elapsed_seconds, 1)
+            self._write("tick", seconds=seconds, width=width, waiting=waiting)
+
+    def stopping(self, line: str = STOPPING) -> None:
+        self._write("stopping")
+
+    def finished(self, status: str) -> None:
+        self._write("finished", status=status)
+
+    def close(self) -> None:
+        """Nothing to restore."""
+
+    def _due(self) -> bool:
+        now = self._clock()
+        due = now - self._ticked >= TICK_SECONDS
+        self._ticked = now if due else self._ticked
+        return due
+
+    def _write(self, told: str, /, **more: Any) -> None:
+        self._stream.write(encode({KEY: told, **more}) + "\n")
+        self._stream.flush()
+
+
+@dataclass(frozen=True)
+class Followed:
+    """One campaign's end, as its lines told it."""
+
+    run: str
+    """Its folder or address, where it ran."""
+    state: CampaignState
+    summary: Summary
+    cluster: str
+
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on with it."""
+        words = ["pcsearch", "cluster", "submit", self.cluster, "--resume", self.run]
+        return shlex.join(words)
+
+
+def follow(
+    lines: Iterable[str], observer: Observer, other: Callable[[str], None], cluster: str
+) -> Iterator[Followed]:
+    """Tell an observer what the lines tell; yields each campaign's end.
+
+    Args:
+        lines: As `EventLines` wrote them, among others.
+        observer: Told as if the campaign ran here.
+        other: Called with each line that is none of ours.
+        cluster: Where the campaign runs, as a person names it.
+
+    Raises:
+        UserError: a line of ours that this version cannot read.
+    """
+    reader = _Reader(observer, cluster)
+    for line in lines:
+        told = _told(line)
+        if told is None:
+            other(line)
+            continue
+        try:
+            end = reader.take(told.pop(KEY), told)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"a line of the campaign cannot be read ({error!r}); it was written by another "
+                "version of pcsearch: install the cluster's version here"
+            ) from error
+        if end is not None:
+            yield end
+
+
+class Latest(Silent):
+    """An observer that remembers how far the latest campaign is."""
+
+    def __init__(self) -> None:
+        self.run = ""
+        self.state: CampaignState | None = None
+        self.seconds = 0.0
+        self.width = 1
+        self.waiting = 0
+
+    def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
+        self.run, self.state, self.width = str(run_folder), None, width
+
+    def event(self, event: Event, state: CampaignState) -> None:
+        self.state, self.seconds = state, max(self.seconds, state.seconds)
+
+    def tick(
+        self, state: CampaignState, elapsed_seconds: float, width: int, waiting: int = 0
+    ) -> None:
+        self.state, self.seconds, self.waiting = state, elapsed_seconds, waiting
+
+
+class _Reader:
+    """What one campaign's lines have told so far."""
+
+    def __init__(self, observer: Observer, cluster: str) -> None:
+        self._observer = observer
+        self._cluster = cluster
+        self._run = ""
+        self._forget()
+
+    def _forget(self) -> None:
+        self._past: list[Event] = []
+        self._early: list[Event] = []
+        """Events of going on, which come before it is said what campaign starts."""
+        self._state: CampaignState | None = None
+
+    def take(self, what: str, told: dict[str, Any]) -> Followed | None:
+        """Pass one line on; the campaign's end where it was its last."""
+        observer = self._observer
+        if what == "preparing":
+            observer.preparing(str(told["what"]), int(told["done"]), int(told["total"]))
+        elif what == "noted":
+            observer.noted(str(told["line"]))
+        elif what == "history":
+            self._past.append(check_event(told["event"]))
+        elif what == "event":
+            self._event(check_event(told["event"]))
+        elif what == "started":
+            self._run = str(told["run"])
+            self._begin(check_event(told["campaign"]))
+            observer.started(self._run, self._known.plan, int(told["width"]))
+        elif what == "tick":
+            waiting = int(told.get("waiting", 0))
+            observer.tick(self._known, float(told["seconds"]), int(told["width"]), waiting)
+        elif what == "stopping":
+            observer.stopping(STOPPING_THERE)  # a second Ctrl-C here would not end it there
+        elif what == "finished":
+            return self._finished(str(told["status"]))
+        return None  # what a later version tells besides is no reason to stop following
+
+    @property
+    def _known(self) -> CampaignState:
+        if self._state is None:
+            raise ValueError("it does not say what campaign it is of")
+        return self._state
+
+    def _begin(self, campaign: Event) -> None:
+        self._state = replay(self._past or [campaign])
+        self._observer.history(self._past)
+        early, self._early = self._early, []
+        for event in early:
+            self._event(event)
+
+    def _event(self, event: Event) -> None:
+        if self._state is None:
+            self._early.append(event)
+            return
+        self._state.apply(event)
+        self._observer.event(event, self._state)
+
+    def _finished(self, status: str) -> Followed | None:
+        self._observer.finished(status)
+        state = self._state
+        self._forget()
+        return (
+            None if state is None else Followed(self._run, state, summarise(state), self._cluster)
+        )
+
+
+def _told(line: str) -> dict[str, Any] | None:
+    if not line.startswith('{"' + KEY + '":'):
+        return None
+    with contextlib.suppress(ValueError, json.JSONDecodeError):
+        told = parse_line(line.encode())
+        if isinstance(told, dict) and isinstance(told.get(KEY), str):
+            return told
+    return None
+
+
+PATIENCE_SECONDS = 120.0
+_PAUSE_SECONDS = 2.0
+
+
+class Following:
+    """What a job prints, line by line, until it ends; `job` is how it ended.
+
+    Args:
+        cluster: Its file, or its dashboard's address.
+        job: Its id, or None for the latest campaign.
+        patience_seconds: How long a lost connection is tried again.
+    """
+
+    def __init__(
+        self, cluster: str, job: str | None, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
+        self._cluster = cluster
+        self._patience = patience_seconds
+        with dashboard_of(cluster) as address:
+            self.job: Job = Jobs(address).find_submitted(job)
+
+    def lines(self, lost: Callable[[], None]) -> Iterator[str]:
+        """Yield each line once, whatever the connection does; `lost` is called when it breaks.
+
+        A campaign may be silent for long, while its store is away for example: as long as the
+        cluster answers and has the job, it is followed.
+
+        Raises:
+            PcsearchError: the connection stays broken, or the cluster has forgotten the job.
+        """
+        seen, answered = 0, time.monotonic()
+        while True:
+            try:
+                with dashboard_of(self._cluster) as address:
+                    jobs = Jobs(address)
+                    self.job, answered = jobs.find(self.job.id), time.monotonic()
+                    for line in itertools.islice(jobs.lines(self.job.id), seen, None):
+                        seen, answered = seen + 1, time.monotonic()
+                        yield line
+                    self.job = jobs.find(self.job.id)
+                answered = time.monotonic()
+                if not self.job.runs:
+                    return
+            except SilentError:  # whether the connection broke shows when it is asked anew
+                if not self.job.runs:
+                    return
+            except UnknownJobError as error:
+                raise PcsearchError(
+                    f"{self._cluster} was started anew, which ended {self.job.id}; what it had "
+                    f"trained is kept. Go on with: {self.resume_command}"
+                ) from error
+            except (LostConnectionError, UserError) as error:
+                if time.monotonic() - answered > self._patience:
+                    raise PcsearchError(
+                        f"the connection to {self._cluster} is lost ({error}); if its head lives, "
+                        f"the campaign goes on. Follow it again with: {self.attach_command}"
+                    ) from error
+                lost()
+                time.sleep(_PAUSE_SECONDS)
+
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on with its run on the cluster."""
+        run, runs = self.job.metadata.get("name") or "RUN", self.job.metadata.get("runs", "")
+        words = ["pcsearch", "cluster", "submit", self._cluster, "--resume"]
+        # a run that was gone on with by its address has that in place of where runs are kept
+        own = [runs] if PurePosixPath(runs).name == run else [run, "--runs", runs]
+        return shlex.join([*words, *own])
+
+    @property
+    def attach_command(self) -> str:
+        """What to type to follow it again."""
+        return f"pcsearch cluster attach {shlex.quote(self._cluster)} {self.job.id}"

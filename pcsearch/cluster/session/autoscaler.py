@@ -1,0 +1,175 @@
+"""What a cluster's autoscaler is about to add, and what it could not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pcsearch.cluster.files.kuberay import derived
+from pcsearch.cluster.session.capacity import Capacity, Node
+from pcsearch.io import expanded, open_regular, read_text
+
+_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+def own_config() -> dict[str, Any]:
+    """What the autoscaler of this pod's cluster goes by; empty outside of KubeRay's pods.
+
+    It runs beside the head and has it from Kubernetes; the head's pod may ask for it, too.
+    """
+    name = os.environ.get("RAY_CLUSTER_NAME")
+    if not name or "KUBERNETES_SERVICE_HOST" not in os.environ:
+        return {}
+    import requests
+
+    with contextlib.suppress(requests.RequestException, OSError, LookupError, ValueError):
+        from ray.autoscaler._private.kuberay.node_provider import KubernetesHttpApiClient
+
+        namespace = os.environ.get("RAY_CLUSTER_NAMESPACE") or _NAMESPACE.read_text().strip()
+        cluster = KubernetesHttpApiClient(namespace).get(f"rayclusters/{name}")
+        if cluster["spec"].get("enableInTreeAutoscaling"):
+            return derived(cluster["metadata"], cluster["spec"])
+    return {}
+
+
+_FLAG = "--autoscaling-config="
+
+
+def largest(config: Mapping[str, Any]) -> Capacity:
+    """What a cluster may grow to.
+
+    Args:
+        config: A cluster file as Ray reads it: `available_node_types`, `head_node_type`,
+            `max_workers` (for all worker types together, 2 where it is left out).
+    """
+    node_types = dict(config.get("available_node_types") or {})
+    head = node_types.pop(config.get("head_node_type"), {})
+    limit = int(config.get("max_workers", 2))
+    addable = [
+        _node(kind)
+        for kind in node_types.values()
+        for _ in range(min(int(kind.get("max_workers", limit)), limit))
+    ]
+    return Capacity((_node(head),), tuple(addable), limit)
+
+
+def machines_listed(config: Mapping[str, Any]) -> int:
+    """How many machines a cluster's file lists by address, its head among them; 0 for others.
+
+    What those have room for is not in the file: it is seen when they have joined.
+    """
+    provider = config.get("provider") or {}
+    if provider.get("type") != "local":
+        return 0
+    workers = len(provider.get("worker_ips") or [])
+    return 1 + min(workers, int(config.get("max_workers", workers)))
+
+
+def running_config(gcs_address: str) -> dict[str, Any]:
+    """The file of the autoscaler of this cluster; empty where none runs on this machine.
+
+    In a pod of KubeRay's, Kubernetes is asked instead: the autoscaler has its rules from there.
+    Ray has no question for this that an autoscaler of its own answers (as of 2.60), but the head
+    node's autoscaler carries the file's path in its command line.
+    """
+    import yaml
+
+    port = ":" + gcs_address.rpartition(":")[2]  # one machine, several names for it
+    for arguments in _command_lines():
+        if not any(argument.endswith(port) for argument in arguments):
+            continue
+        for argument in arguments:
+            if argument.startswith(_FLAG):
+                with contextlib.suppress(OSError, yaml.YAMLError):
+                    text = read_text(expanded(argument.removeprefix(_FLAG)))
+                    return dict(yaml.safe_load(text) or {})
+    own = gcs_address.startswith("127.")  # a Ray of this machine's own, not the pod's cluster
+    return {} if own else own_config()
+
+
+def _command_lines() -> Iterator[list[str]]:
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if file.stat().st_uid != os.getuid():  # anybody may write anything there
+                continue
+            yield file.read_bytes().decode(errors="replace").split("\0")
+
+
+def _node(node_type: Mapping[str, Any]) -> Node:
+    resources = node_type.get("resources", {})
+    return Node(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)))
+
+
+_ANSWER_SECONDS = 2
+_LATELY_SECONDS = 60.0
+_FAILED = re.compile(r"Failed to launch \d+ nodes of type (?P<type>\S+): (?P<reason>.+)")
+_LOG = "monitor.log"
+_LATEST_LINES = 500
+
+
+@dataclass(frozen=True)
+class Launches:
+    """Nodes that are on their way.
+
+    Attributes:
+        booting: the types of machines that the provider has started, and that have not joined yet;
+            they cost.
+        failed: types of which one could not be started in the last minute, and none boots.
+    """
+
+    booting: tuple[str, ...] = ()
+    failed: frozenset[str] = frozenset()
+
+
+def launches() -> Launches | None:
+    """Ask the cluster that this process has joined; None if no answer came.
+
+    By the connection that the process has: another one would take its time to open.
+    """
+    from ray._private.worker import global_worker
+    from ray.autoscaler.v2.schema import Stats
+    from ray.autoscaler.v2.utils import ClusterStatusParser
+    from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
+
+    try:
+        told = global_worker.gcs_client.get_cluster_status(timeout_s=_ANSWER_SECONDS)
+        reply = GetClusterStatusReply.FromString(told)
+        status = ClusterStatusParser.from_get_cluster_status_reply(reply, stats=Stats())
+    except Exception:  # a busy head, or another Ray's answer: it is asked again
+        return None
+    booting = tuple(node.ray_node_type_name for node in status.pending_nodes)
+    since = time.time() - _LATELY_SECONDS  # Ray tells of every failure since the head began
+    failed = {
+        launch.ray_node_type_name
+        for launch in status.failed_launches
+        if (launch.failed_ts_s or 0.0) >= since
+    }
+    return Launches(booting, frozenset(failed - set(booting)))
+
+
+def reason_of(node_type: str) -> str:
+    """Why none could be started, as the autoscaler's log has it where it is on this machine.
+
+    Ray keeps the provider's reason out of what it answers (as of 2.60).
+    """
+    from ray._private.worker import global_worker
+
+    node = global_worker.node
+    log = Path(node.get_logs_dir_path()) / _LOG if node is not None else Path(_LOG)
+    try:
+        with open_regular(log) as file:
+            lines = deque((line.decode(errors="replace") for line in file), _LATEST_LINES)
+    except OSError:
+        return f"the autoscaler's log ({_LOG} of the head's Ray) says why"
+    for line in reversed(lines):
+        found = _FAILED.search(line)
+        if found is not None and found["type"] == node_type:
+            return found["reason"].strip()
+    return f"{log} says why"

@@ -1,0 +1,105 @@
+"""How much of the cluster a trial takes, and so how many run at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pcsearch.errors import UserError
+from pcsearch.recipe.sections import ResourcesSection
+
+
+@dataclass(frozen=True)
+class Node:
+    """CPUs and GPUs of one machine."""
+
+    cpus: float
+    gpus: float
+
+    def fits(self, cpus: float, gpus: float) -> int:
+        """Trials of that size that fit on it."""
+        fits = _times(cpus, self.cpus)
+        if gpus >= 1:
+            fits = min(fits, _times(gpus, self.gpus))
+        elif gpus > 0:  # Ray gives no trial parts of two GPUs
+            whole = int(self.gpus)
+            fits = min(fits, whole * _times(gpus, 1) + _times(gpus, self.gpus - whole))
+        return fits
+
+
+def _times(part: float, whole: float) -> int:
+    return int(whole / part + 1e-9)  # 0.3 fits three times in 0.9
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The nodes there are, and those that an autoscaler may add to them.
+
+    Attributes:
+        nodes: Machines that do not come and go.
+        addable: Machines that may come, each as often as its type allows.
+        most_added: How many of these there may be at once.
+    """
+
+    nodes: tuple[Node, ...]
+    addable: tuple[Node, ...] = ()
+    most_added: int = 0
+
+    @property
+    def cpus(self) -> float:
+        """CPUs of the cluster at its largest."""
+        by_cpus = sorted(self.addable, key=lambda node: -node.cpus)
+        return sum(node.cpus for node in (*self.nodes, *by_cpus[: self.most_added]))
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of the cluster at its largest."""
+        by_gpus = sorted(self.addable, key=lambda node: -node.gpus)
+        return sum(node.gpus for node in (*self.nodes, *by_gpus[: self.most_added]))
+
+    def fits(self, cpus: float, gpus: float) -> int:
+        """Trials of that size that fit at once on the cluster at its largest."""
+        added = sorted((node.fits(cpus, gpus) for node in self.addable), reverse=True)
+        return sum(node.fits(cpus, gpus) for node in self.nodes) + sum(added[: self.most_added])
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """What one trial is given, and the number of trials at once."""
+
+    cpus_per_trial: float
+    gpus_per_trial: float
+    width: int
+
+
+def one_a_cpu(resources: ResourcesSection) -> bool:
+    """Whether a machine's every CPU will have a trial of its own, as far as the recipe says."""
+    return (
+        resources.gpus_per_trial == 0
+        and resources.cpus_per_trial <= 1
+        and resources.max_concurrent == "auto"
+    )
+
+
+def gpus_of_trial(resources: ResourcesSection, gpus: float) -> float:
+    """The GPUs that a trial is given where there are `gpus` in all: `auto` is one, if there is."""
+    wanted = resources.gpus_per_trial
+    return float(min(1, int(gpus))) if wanted == "auto" else wanted
+
+
+def size_trials(resources: ResourcesSection, capacity: Capacity) -> Sizing:
+    """Fit a recipe's demands to a cluster.
+
+    Raises:
+        UserError: not a single trial fits on any of its nodes.
+    """
+    cpus, gpus = resources.cpus_per_trial, gpus_of_trial(resources, capacity.gpus)
+    most = capacity.fits(cpus, gpus)
+    if most < 1:
+        raise UserError(
+            f"resources: a trial needs {cpus:g} CPUs and {gpus:g} GPUs on one machine, but there "
+            f"are {capacity.cpus:g} CPUs and {capacity.gpus:g} GPUs in all, and no machine has "
+            "that many; lower resources.cpus_per_trial or resources.gpus_per_trial (0 trains on "
+            "the CPU), or join a larger cluster with --address"
+        )
+    limit = resources.max_concurrent
+    return Sizing(cpus, gpus, most if limit == "auto" else min(most, limit))

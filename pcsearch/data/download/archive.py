@@ -1,0 +1,353 @@
+"""One archive: found where it lies already, or downloaded from the first source that works."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
+
+from pcsearch.data.dataset import Archive, CatalogEntry
+from pcsearch.data.download.fetch import DownloadProgress, fetch
+from pcsearch.data.download.http import Partial, Patience, SourceError
+from pcsearch.data.download.paths import Places, hand_places, readable
+from pcsearch.errors import UserError
+from pcsearch.io import create_anew, open_regular
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found.
+
+    Attributes:
+        problem: what is expected and what was found, empty where they agree.
+        note: what was checked.
+    """
+
+    problem: str
+    note: str
+
+
+def check(path: Path, archive: Archive, progress: Callable[[int, int], None]) -> Verdict:
+    """Compare size and checksum with what is published; `progress` gets bytes done and in all."""
+    size = path.stat().st_size
+    if archive.size_bytes is not None and size != archive.size_bytes:
+        return Verdict(f"{archive.size_bytes:,} bytes are expected, it has {size:,}", "")
+    if archive.checksum is None:
+        checked = "its size" if archive.size_bytes is not None else "nothing"
+        return Verdict("", f"no checksum is published for it; {checked} could be checked")
+    kind, _, expected = archive.checksum.partition(":")
+    found = file_digest(path, kind, progress)
+    if found != expected.lower():
+        return Verdict(f"{kind} {expected} is expected, it has {found}", "")
+    return Verdict("", f"its {kind} is the published one")
+
+
+def file_digest(path: Path, kind: str, progress: Callable[[int, int], None]) -> str:
+    """The digest of a file as hexadecimal digits, read in chunks."""
+    digest = hashlib.new(kind, usedforsecurity=False)
+    total, done = path.stat().st_size, 0
+    with open_regular(path) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            done += len(chunk)
+            progress(done, total)
+    return digest.hexdigest()
+
+
+Moved = Callable[[int, int], None]
+_CHUNK_BYTES_UNPACKING = 1 << 20
+_BROKEN = (EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
+_NONSENSE = (KeyError, ValueError, OverflowError, RecursionError)
+"""What tarfile raises at a link to nothing, and at headers that hold no number."""
+_CONFLICTS = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
+_UNREADABLE = (errno.EIO, errno.EAGAIN)
+_MOST_GROWTH, _SMALL_BYTES = 100, 1 << 20
+"""Text shrinks to a twentieth, and a bomb to a thousandth or less."""
+_TAR_HEADER_BYTES = 512
+_FIELDS_BYTES = 1 << 20
+"""Of a member's long name, or of its further fields."""
+_PADDING_BYTES = 1 << 27
+_MOST_FOLDERS = 64
+"""That a member lies in: Python makes and removes folders within folders by recursion."""
+_NAMED_CHARACTERS = 200
+
+
+def unpack(archive: Path, folder: Path, moved: Moved) -> None:
+    """Unpack a tar (also compressed) or zip file into `folder`, which is made.
+
+    Args:
+        archive: the file; its content decides what it is, not its name.
+        folder: where its members go.
+        moved: called with bytes done and in all.
+
+    Raises:
+        UserError: it is no archive, truncated, damaged or encrypted, or holds a member that does
+            not belong into a dataset: a link, a device, a path that leads elsewhere, far more bytes
+            than an archive of its size has.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        raw = open_regular(archive)
+    except OSError as error:
+        raise UserError(f"{archive} cannot be read: {error.strerror}.") from error
+    try:
+        with raw:
+            if _is_tar(raw):  # first: a zip file may be the last member of a tar
+                _untar(archive, raw, folder, moved)
+            elif zipfile.is_zipfile(raw):
+                _unzip(archive, raw, folder, moved)
+            else:
+                raise UserError(f"{archive} is neither a tar nor a zip file{_looks_like(raw)}.")
+    except (*_BROKEN, *_NONSENSE) as error:
+        raise UserError(f"{archive} is damaged or not complete: {error}.") from error
+    except OSError as error:
+        if error.errno in _CONFLICTS:
+            raise UserError(
+                f"{archive} is damaged: its member {error.filename} cannot be made "
+                f"({error.strerror})."
+            ) from error
+        if error.errno in _UNREADABLE:
+            raise UserError(f"{archive} cannot be read: {error.strerror}.") from error
+        if error.errno not in (None, errno.EINVAL):  # EINVAL: a place before the beginning
+            raise
+        # gzip and bz2 report bad data as OSError without a number.
+        raise UserError(f"{archive} is damaged or not complete: {error}.") from error
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose long name and further fields, which are read whole, are not too long."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if not self.isreg() and self.size > _FIELDS_BYTES:
+            raise tarfile.HeaderError("a member's header is too large")
+        return super()._proc_member(tar)  # type: ignore[misc, no-any-return]
+
+
+def _open_tar(raw: BinaryIO) -> tarfile.TarFile:
+    """With the limits of `_Member`, and what it begins with as the one compression to try.
+
+    Python's decoder of xz, for one, looks for a beginning in zeros for ever.
+    """
+    raw.seek(0)
+    start = raw.read(6)
+    raw.seek(0)
+    if start.startswith(b"\x1f\x8b"):
+        return tarfile.open(fileobj=raw, mode="r:gz", tarinfo=_Member)
+    if start.startswith(b"BZh"):
+        return tarfile.open(fileobj=raw, mode="r:bz2", tarinfo=_Member)
+    if start == b"\xfd7zXZ\0":
+        return tarfile.open(fileobj=raw, mode="r:xz", tarinfo=_Member)
+    return tarfile.open(fileobj=raw, mode="r:", tarinfo=_Member)
+
+
+def _is_tar(raw: BinaryIO) -> bool:
+    try:
+        with _open_tar(raw):
+            return True
+    except tarfile.TarError:
+        return False
+    finally:
+        raw.seek(0)
+
+
+def _untar(archive: Path, raw: BinaryIO, folder: Path, moved: Moved) -> None:
+    if not hasattr(tarfile, "data_filter"):
+        raise UserError("unpacking needs Python 3.11.4 or newer: older ones cannot do it safely.")
+    size, unpacked = archive.stat().st_size, 0
+    with _open_tar(raw) as tar:
+        for member in tar:
+            _check_member(archive, member.name, _kind(member))
+            unpacked += _TAR_HEADER_BYTES + member.size
+            _check_growth(archive, unpacked)
+            if member.islnk():
+                _check_member(archive, member.linkname, "")
+                (folder / member.name).unlink(missing_ok=True)  # of an attempt that was killed
+            tar.extract(member, folder, filter="data")
+            moved(raw.tell(), size)
+        # tarfile takes a damaged header for the end; the end is zeros, and then gzip's checksum.
+        stream, padding = tar.fileobj, 0
+        while stream is not None and (rest := stream.read(_CHUNK_BYTES_UNPACKING)):
+            if rest.strip(b"\0"):
+                raise tarfile.ReadError("a member's header cannot be read")
+            padding += len(rest)
+            if padding > _PADDING_BYTES:
+                raise tarfile.ReadError("zeros without end follow its last member")
+    moved(size, size)
+
+
+def _kind(member: tarfile.TarInfo) -> str:
+    """What is wrong with a member's type, empty for files, folders and hard links.
+
+    Symbolic links are refused even where they stay inside: several flaws of tarfile's filter
+    were chains of them, and no dataset of the catalogue holds one.
+    """
+    if member.issym():
+        return "a symbolic link"
+    if not (member.isreg() or member.isdir() or member.islnk()):
+        return "a device or another special file"
+    return ""
+
+
+def _unzip(archive: Path, raw: BinaryIO, folder: Path, moved: Moved) -> None:
+    with zipfile.ZipFile(raw) as packed:
+        members = packed.infolist()
+        total, done = sum(member.file_size for member in members), 0
+        _check_growth(archive, total)
+        for member in members:
+            link = stat.S_ISLNK(member.external_attr >> 16)
+            _check_member(archive, member.filename, "a symbolic link" if link else "")
+            if member.flag_bits & 1:
+                raise UserError(f"{archive} is encrypted: unpack it yourself.")
+        for member in members:
+            target = folder / member.filename
+            if member.is_dir():
+                target.mkdir(parents=True, exist_ok=True)
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                source = packed.open(member)
+            except NotImplementedError as error:
+                raise UserError(f"{archive} cannot be unpacked: {error}.") from error
+            with source, create_anew(target) as file:
+                while chunk := source.read(_CHUNK_BYTES_UNPACKING):
+                    file.write(chunk)
+                    done += len(chunk)
+                    moved(done, total)
+    moved(total, total)
+
+
+def _check_member(archive: Path, name: str, wrong: str) -> None:
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    if posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts:
+        wrong = "a path that leads out of the folder"
+    if len(windows.parts) > _MOST_FOLDERS:
+        wrong = f"in more than {_MOST_FOLDERS} folders"
+    if "\0" in name:
+        wrong = "a name that no file can have"
+    if wrong:
+        named = name if len(name) <= _NAMED_CHARACTERS else f"{name[:_NAMED_CHARACTERS]}…"
+        raise UserError(
+            f"{archive} is not unpacked: its member {named!r} is {wrong}, which no dataset needs. "
+            "It may be a forgery: remove it, and get it from its publisher."
+        )
+
+
+def _check_growth(archive: Path, unpacked_bytes: int) -> None:
+    """Before the bytes are written: a forged archive must not fill the disk."""
+    if unpacked_bytes > max(_SMALL_BYTES, _MOST_GROWTH * archive.stat().st_size):
+        raise UserError(
+            f"{archive} is not unpacked: it states to hold {readable(unpacked_bytes)} or more, "
+            f"over {_MOST_GROWTH} times its own size. It is not complete, or a forgery: remove it, "
+            "and get it from its publisher."
+        )
+
+
+def _looks_like(raw: BinaryIO) -> str:
+    raw.seek(0)
+    start = raw.read(512).lstrip().lower()
+    return ", but a web page" if start.startswith((b"<!doctype", b"<html")) else ""
+
+
+@dataclass(frozen=True)
+class GotArchive:
+    """An archive that is there.
+
+    Attributes:
+        file: its name.
+        path: where it is.
+        yours: whether it was found outside the downloads, and is left there.
+        fetched_bytes: how many bytes came over the network this time.
+        checked: what was compared with what is published.
+    """
+
+    file: str
+    path: Path
+    yours: bool
+    fetched_bytes: int
+    checked: str
+
+
+def find(
+    entry: CatalogEntry, archive: Archive, places: Places, progress: DownloadProgress
+) -> GotArchive | None:
+    """An archive that was downloaded before, by this program or by hand, if it is the right one."""
+    own = places.archive(archive)
+    for path in (own, *hand_places(entry, archive, places.root)):
+        if not path.is_file():
+            continue
+        verdict = _check(path, archive, progress)
+        if not verdict.problem:
+            return GotArchive(archive.file, path, path != own, 0, verdict.note)
+        if path == own:
+            path.unlink()
+        left = "removed" if path == own else "left there, not used"
+        progress.noted(f"{path} is not the published file ({verdict.problem}): {left}")
+    return None
+
+
+def download(
+    entry: CatalogEntry,
+    archive: Archive,
+    places: Places,
+    progress: DownloadProgress,
+    patience: Patience,
+) -> GotArchive:
+    """Fetch and check an archive from its sources in turn.
+
+    Raises UserError, which names what each of them answered, if none gives it.
+    """
+    part, target = Partial(places.part(archive)), places.archive(archive)
+    problems, fetched_bytes = [], 0
+    for url in archive.urls:
+        for _ in ("perhaps resumed", "from the start"):
+            try:
+                fetched = fetch(url, archive, part, progress, patience)
+            except SourceError as failure:
+                problems.append(f"{url}: {failure}")
+                break
+            fetched_bytes += fetched.bytes
+            verdict = _check(part.path, archive, progress)
+            if not verdict.problem:
+                part.become(target)
+                return GotArchive(archive.file, target, False, fetched_bytes, verdict.note)
+            part.remove()
+            problem = f"wrong content, removed: {verdict.problem}"
+            if not fetched.resumed:
+                problems.append(f"{url}: {problem}")
+                break
+            progress.noted(f"{archive.file}: {problem}; fetching it once more from the start")
+        else:
+            problems.append(f"{url}: {problem}")
+        if url != archive.urls[-1]:
+            progress.noted(f"{problems[-1]}; trying the next source")
+    raise UserError(_failure(entry, archive, places, problems, part.size_bytes))
+
+
+def _check(path: Path, archive: Archive, progress: DownloadProgress) -> Verdict:
+    return check(
+        path, archive, lambda done, total: progress.moved("checking", archive.file, done, total)
+    )
+
+
+def _failure(
+    entry: CatalogEntry, archive: Archive, places: Places, problems: list[str], kept_bytes: int
+) -> str:
+    kept = f" {readable(kept_bytes)} of it are kept; it goes on from there." if kept_bytes else ""
+    return "\n".join(
+        [
+            f"{archive.file} could not be downloaded:",
+            *(f"  {problem}" for problem in problems),
+            f"Try again later.{kept} Or fetch it in another way (see {entry.homepage}), put it at "
+            f"{hand_places(entry, archive, places.root)[0]}, and run the same command again.",
+        ]
+    )

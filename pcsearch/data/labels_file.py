@@ -1,0 +1,208 @@
+"""Labels of prepared images in a small file, so that a worker opens them without the dataset.
+
+Opening a dataset means to list its files and to parse its annotations, again in every worker; a
+file of labels and the name of the decoded images are all that training needs. The images lie in
+the node's own cache, hence the name of a store and no path.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pcsearch.data.cache import ImageStore, open_store
+from pcsearch.data.prepared import TestImages, TrainingImages
+from pcsearch.io import create_anew, open_regular
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+HOLDS = "holds"
+"""The array that lists the names of the others."""
+HELD_OUT = "held_out"
+
+_PER_ROW = ("kept", "labels", "groups")
+_NAMES_BYTES = 2**26  # 1000 characters of 16,000 classes each
+_HEADER_BYTES = 2**12
+_HEX = re.compile(r"[0-9a-f]{16}")
+_STORE = re.compile(r"[0-9a-f]{32}\.npy")
+
+
+class Archive:
+    """An open labels file. What cannot be read raises whatever zipfile or numpy happens to."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open_regular(path)
+        try:
+            self._zip = zipfile.ZipFile(self._file)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._zip.close()
+        self._file.close()
+
+    def store_name(self) -> str:
+        """The name of the file of pixels: a name in the cache, never a path out of it."""
+        store = self._array("store", _HEADER_BYTES)
+        if store.shape != () or not _STORE.fullmatch(str(store)):
+            raise ValueError("its store is not one of the cache")
+        return str(store)
+
+    def held_out(self) -> str:
+        """Which files were held out as the test part; empty where a dataset has one of its own."""
+        if f"{HELD_OUT}.npy" not in self._zip.namelist():
+            return ""
+        held_out = self._array(HELD_OUT, _HEADER_BYTES)
+        if held_out.shape != () or not _HEX.fullmatch(str(held_out)):
+            raise ValueError("what it holds out is no digest")
+        return str(held_out)
+
+    def arrays(self, at_most_rows: int) -> Arrays:
+        """The arrays but the store's name: `kept`, `labels`, and what else was written."""
+        names = {name.removesuffix(".npy") for name in self._zip.namelist()} - {HOLDS}
+        if names != set(self._array(HOLDS, _HEADER_BYTES).tolist()):
+            raise ValueError("it does not hold what was written")  # a damaged directory hides some
+        names -= {"store", HELD_OUT}
+        if not {"kept", "labels"} <= names <= {*_PER_ROW, "class_names", "given_val"}:
+            raise ValueError("it holds other arrays")
+        size = 8 * at_most_rows + _HEADER_BYTES
+        found = {name: self._array(name, size) for name in names - {"class_names"}}
+        rows = len(found["kept"])
+        for name, array in found.items():
+            if array.dtype != np.int64 or array.ndim != 1:
+                raise ValueError(f"its {name} are not whole numbers")
+            if name in _PER_ROW and len(array) != rows:
+                raise ValueError(f"its {name} are not one a row")
+        if "class_names" in names:
+            found["class_names"] = self._array("class_names", _NAMES_BYTES)
+            _check_classes(found["class_names"], found["labels"])
+        if "given_val" in found:
+            _check_range(found["given_val"], rows)
+        return found
+
+    def _array(self, name: str, at_most_bytes: int) -> npt.NDArray[Any]:
+        entry = self._zip.getinfo(f"{name}.npy")
+        if entry.file_size > at_most_bytes:
+            raise ValueError(f"its {name} are {entry.file_size} bytes, which cannot be")
+        with self._zip.open(entry) as member:
+            content = io.BytesIO(member.read(at_most_bytes + 1))
+        version = np.lib.format.read_magic(content)
+        if version != (1, 0):
+            raise ValueError(f"its {name} are in a format that was not written")
+        shape, _, kind = np.lib.format.read_array_header_1_0(content)
+        items = 1
+        for length in shape:
+            items *= length  # Python's own numbers, which do not overflow
+        if kind.hasobject or items * kind.itemsize != entry.file_size - content.tell():
+            raise ValueError(f"its {name} are not as long as they say")
+        content.seek(0)
+        array: npt.NDArray[Any] = np.lib.format.read_array(content, allow_pickle=False)
+        return array
+
+
+def _check_classes(names: npt.NDArray[Any], labels: npt.NDArray[Any]) -> None:
+    if names.ndim != 1 or names.dtype.kind != "U" or not len(names):
+        raise ValueError("its class_names are no list of names")
+    _check_range(labels, len(names))
+
+
+def _check_range(numbers: npt.NDArray[Any], below: int) -> None:
+    if len(numbers) and not (numbers.min() >= 0 and numbers.max() < below):
+        raise ValueError("its numbers are out of their range")
+
+
+_FURTHER_ROWS = 2**24
+"""How many more images than this node another one may have read, for them to be compared."""
+
+
+def save_training(path: Path, training: TrainingImages) -> None:
+    """Write what `load_training` needs."""
+    arrays = {"labels": training.labels, "class_names": np.array(training.class_names)}
+    for name in ("given_val", "groups"):
+        if (array := getattr(training, name)) is not None:
+            arrays[name] = array
+    _save(path, training.store, training.held_out, arrays)
+
+
+def load_training(path: Path, cache: Path) -> TrainingImages | None:
+    """The training images of that file.
+
+    None where the file is missing or damaged, and where this node's cache does not hold the same
+    images: all of them, without those that could not be read when the labels were written.
+    """
+    found = _read(path, cache)
+    if found is None or "class_names" not in found[1]:
+        return None
+    store, arrays, held_out = found
+    return TrainingImages(
+        store,
+        arrays["labels"],
+        arrays.get("given_val"),
+        arrays.get("groups"),
+        tuple(arrays["class_names"].tolist()),
+        held_out,
+    )
+
+
+def save_test(path: Path, test: TestImages) -> None:
+    """Write what `load_test` needs."""
+    _save(path, test.store, test.held_out, {"labels": test.labels})
+
+
+def load_test(path: Path, cache: Path) -> TestImages | None:
+    """The test images of that file; None as for `load_training`."""
+    found = _read(path, cache)
+    return None if found is None else TestImages(found[0], found[1]["labels"], found[2])
+
+
+def not_as_saved(path: Path, test: TestImages) -> bool:
+    """Whether that file tells of other test images than these; no, if it cannot be read."""
+    try:
+        with Archive(path) as archive:
+            arrays = archive.arrays(len(test.labels) + _FURTHER_ROWS)
+            held_out = archive.held_out()
+    except Exception:  # as in `_read`
+        return False
+    return not (
+        held_out == test.held_out
+        and np.array_equal(arrays["kept"], test.store.kept)
+        and np.array_equal(arrays["labels"], test.labels)
+    )
+
+
+def _save(path: Path, store: ImageStore, held_out: str, arrays: Arrays) -> None:
+    unfinished = path.with_name(path.name + ".tmp")
+    with create_anew(unfinished) as file:
+        named = {"store": np.array(store.path.name), "kept": store.kept, **arrays}
+        if held_out:
+            named[HELD_OUT] = np.array(held_out)
+        named[HOLDS] = np.array(list(named))
+        np.savez_compressed(file, allow_pickle=False, **named)
+    unfinished.replace(path)
+
+
+def _read(path: Path, cache: Path) -> tuple[ImageStore, Arrays, str] | None:
+    """The store, the arrays beside it, and what is held out.
+
+    A node may fail to read other images than the driver did: its rows are others then.
+    """
+    try:
+        with Archive(path) as archive:
+            store = open_store(cache / archive.store_name())
+            arrays = None if store is None else archive.arrays(len(store.kept))
+            held_out = archive.held_out()
+    except Exception:  # zipfile and numpy raise a dozen kinds for a file that is not what it was
+        return None
+    if store is None or arrays is None or not np.array_equal(store.kept, arrays["kept"]):
+        return None
+    return store, arrays, held_out

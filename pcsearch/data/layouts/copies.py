@@ -1,0 +1,175 @@
+"""Files that show the same picture, before any of them is decoded for training.
+
+Near-duplicates are to be on one side of the held-out test part, so they must be known before there
+is one. A thumbnail is enough to tell, and of a JPEG it costs a part of decoding the file: its
+decoder leaves out the detail. Thumbnails lie in the image cache like any other decoded images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pcsearch.data.cache import Progress, default_cache_folder, ensure_store
+from pcsearch.data.dataset import Int64Array
+from pcsearch.data.decode import read_image
+from pcsearch.data.sources import FileImages
+from pcsearch.io import LARGEST_BYTES, open_regular
+
+_PROBE_BYTES = 4096
+_CHUNK_BYTES = 1 << 20
+
+
+def same_bytes_groups(root: Path, names: Sequence[str]) -> Int64Array | None:
+    """Which files are copies of each other.
+
+    Only files of equal size are looked into, first at some bytes in their middle, so that a
+    folder of bitmaps, all of one size, is not read as a whole. Empty and unreadable files are
+    nobody's copy.
+
+    Args:
+        root: the folder.
+        names: n files relative to it, or absolute.
+
+    Returns:
+        [n] group numbers: the row of the first of several copies, else the file's own row. None
+        where no file has a copy.
+    """
+    stamps = [_size_and_file(os.path.join(root, name)) for name in names]  # noqa: PTH118
+    digests: dict[Hashable, bytes | None] = {}  # links to one file need not be read twice
+
+    def alike(rows: Iterable[int], *, whole: bool) -> list[list[int]]:
+        keyed = []
+        for row in rows:
+            file = (stamps[row][1], whole)
+            if file not in digests:
+                digests[file] = _digest(root / names[row], whole=whole)
+            keyed.append((digests[file] or row, row))
+        return _shared(keyed)
+
+    groups = np.arange(len(names), dtype=np.int64)
+    for equal_size in _shared((size or -row, row) for row, (size, _) in enumerate(stamps)):
+        for equal_middle in alike(equal_size, whole=False):
+            for copies in alike(equal_middle, whole=True):
+                groups[copies] = copies[0]
+    return None if np.array_equal(groups, np.arange(len(names))) else groups
+
+
+def merge_groups(stated: Int64Array | None, copies: Int64Array | None) -> Int64Array | None:
+    """Groups that keep together what either of two groupings keeps together.
+
+    Args:
+        stated: [n] any group numbers, or None.
+        copies: [n] rows, as `same_bytes_groups` gives them, or None.
+    """
+    if stated is None or copies is None:
+        return stated if copies is None else copies
+    parent: dict[int, int] = {}
+
+    def top(group: int) -> int:
+        while group in parent:
+            group = parent[group]
+        return group
+
+    for row in np.flatnonzero(copies != np.arange(len(copies))).tolist():
+        one, other = top(int(stated[row])), top(int(stated[copies[row]]))
+        if one != other:
+            parent[max(one, other)] = min(one, other)
+    numbers, inverse = np.unique(stated, return_inverse=True)
+    merged = np.array([top(number) for number in numbers.tolist()], dtype=np.int64)
+    return merged[inverse]
+
+
+def _size_and_file(path: str) -> tuple[int, Hashable]:
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return 0, None
+    return status.st_size, (status.st_dev, status.st_ino)
+
+
+def _digest(path: Path, *, whole: bool) -> bytes | None:
+    digest = hashlib.sha256()
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > LARGEST_BYTES:
+                return None
+            if not whole:
+                file.seek(max(0, (size - _PROBE_BYTES) // 2))
+                digest.update(file.read(_PROBE_BYTES))
+            while whole and (chunk := file.read(_CHUNK_BYTES)):
+                digest.update(chunk)
+    except OSError:
+        return None
+    return digest.digest()
+
+
+def _shared(keyed: Iterable[tuple[Hashable, int]]) -> list[list[int]]:
+    """The rows of each key that has several."""
+    rows: dict[Hashable, list[int]] = {}
+    for key, row in keyed:
+        rows.setdefault(key, []).append(row)
+    return [members for members in rows.values() if len(members) > 1]
+
+
+SIDE = 64
+"""Of the thumbnails, in pixels."""
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """The images of files, decoded to no more detail than `SIDE` pixels need."""
+
+    files: FileImages
+
+    @property
+    def key(self) -> str:
+        return f"thumbnails {self.files.key}"
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def name(self, index: int) -> str:
+        """The path of file `index`."""
+        return self.files.name(index)
+
+    def image(self, index: int) -> Image.Image:
+        """File `index` as RGB, `SIDE` pixels or more along each side where it has as many."""
+        return read_image(self.files.root / self.files.names[index], least_side=SIDE)
+
+
+def same_picture_groups(
+    root: Path,
+    names: tuple[str, ...],
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Int64Array:
+    """[n] group numbers of files: equal for near-duplicates, -1 for those that cannot be read.
+
+    Args:
+        root: the folder.
+        names: n files relative to it, or absolute.
+        cache: the image cache; None takes this machine's own.
+        progress: told of thumbnails made, and in all.
+
+    Raises:
+        UserError: none can be read; the cache has no room or is not writable.
+    """
+    store = ensure_store(
+        Thumbnails(FileImages.of(root, names)),
+        SIDE,
+        folder=cache or default_cache_folder(),
+        on_bad_image="skip",
+        progress=progress,
+        waiting=progress,
+    )
+    groups = np.full(len(names), -1, dtype=np.int64)
+    groups[store.kept] = store.twins
+    return groups

@@ -1,0 +1,275 @@
+"""The rows of a manifest: a CSV or Parquet file that lists images, one a row."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pcsearch.errors import UserError
+from pcsearch.io import open_regular, read_regular
+
+BOX_COLUMNS = ("x", "y", "w", "h")
+_REQUIRED = ("path", "label")
+_KNOWN = (*_REQUIRED, "split", "group", *BOX_COLUMNS)
+_MISSPELT = {
+    **dict.fromkeys(("splits", "split_name", "set", "subset", "fold", "partition"), "split"),
+    **dict.fromkeys(("groups", "group_id", "groupid", "grp"), "group"),
+}
+"""Names that would be passed over in silence, and with them what keeps parts apart."""
+_MOST_ROWS = 20_000_000
+_MOST_BYTES = 4_000_000_000
+_DELIMITERS = (",", ";", "\t")
+_COLUMN = re.compile(r"[\w ./()-]{0,40}")
+_MOST_COLUMNS = 40
+_FORMULA = re.compile(r"'*\s*[=+@\t\r]|'*\s*-(?!\.?\d[\d.]*\s*$)")
+"""What spreadsheets take for the beginning of a formula; a negative number is none."""
+_NOT_TEXT = {
+    b"PK\x03\x04": "an Excel workbook or another zip file",
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+}
+
+
+@dataclass(frozen=True)
+class ManifestTable:
+    """What a manifest's columns hold.
+
+    Attributes:
+        file: the manifest.
+        columns: of each column that is known and there, its name and n cells without spaces
+            around them (paths as they are); empty cells are "".
+        lines: [n] where each row begins: the line of a CSV file, the row of a Parquet file, both
+            from 1.
+        unit: what `lines` counts, "line" or "row".
+    """
+
+    file: Path
+    columns: dict[str, list[str]]
+    lines: Sequence[int]
+    unit: str
+
+    def where(self, row: int) -> str:
+        """For example `birds.csv, line 5`."""
+        return f"{self.file}, {self.unit} {self.lines[row]}"
+
+
+def read_manifest(path: Path) -> ManifestTable:
+    """The manifest's rows in their order.
+
+    CSV: UTF-8 with or without a byte order mark, any line ends, fields quoted where needed,
+    separated by commas, semicolons or tabs; blank lines are passed over. Column names may be
+    written in capitals; columns with other names are ignored, but not what must be a split or a
+    group by another name.
+
+    Raises:
+        UserError: the file cannot be read, lacks a column or misspells one, has no rows, or a row
+            has too few or too many cells or an empty path or label; the message names the line.
+    """
+    try:
+        with open_regular(path) as file:
+            start = file.read(4)
+        content = b"" if start == b"PAR1" else read_regular(path)
+    except OSError as error:
+        raise UserError(
+            f"manifest {path} cannot be read: {error.strerror}; check the path (data.manifest, or "
+            "--manifest)."
+        ) from error
+    table = _parquet(path) if start == b"PAR1" else _csv(path, content)
+    if not table.lines:
+        raise UserError(f"{path} lists no images: it has a header, but no rows.")
+    for name in _REQUIRED:
+        if "" in table.columns[name]:
+            raise UserError(
+                f"{table.where(table.columns[name].index(''))}: the {name} is empty; fill it in, "
+                "or remove the row."
+            )
+    return table
+
+
+def _csv(path: Path, content: bytes) -> ManifestTable:
+    text = _text(path, content)
+    header, delimiter = _header(path, text)
+    where = _positions(path, header)
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    for line, cells in _rows(path, text, delimiter):
+        if len(cells) != len(header):
+            raise UserError(
+                f"{path}, line {line}: {len(cells)} cells, but the header names {len(header)} "
+                f"columns. Write a cell that holds {delimiter!r} in double quotes."
+            )
+        rows.append(cells)
+        lines.append(line)
+    columns = {
+        name: _column((as_written(cells[i]) for cells in rows), name) for name, i in where.items()
+    }
+    return ManifestTable(path, columns, lines, "line")
+
+
+def _text(path: Path, content: bytes) -> str:
+    for mark, kind in _NOT_TEXT.items():
+        if content.startswith(mark):
+            raise UserError(f"{path} is {kind}: save it as CSV in UTF-8, or as Parquet.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line}: not UTF-8 text; save the file as UTF-8.") from error
+
+
+def _header(path: Path, text: str) -> tuple[list[str], str]:
+    """The column names, as they are written, and the delimiter that finds most known ones."""
+    first = next((line for line in io.StringIO(text, newline="") if line.strip(" \r\n")), "")
+    if not first:
+        raise UserError(f"{path} is empty: its first line must name the columns path and label.")
+    best: tuple[int, list[str], str] = (-1, [], ",")
+    for delimiter in _DELIMITERS:
+        header = next(csv.reader([first], delimiter=delimiter), [])
+        known = sum(_plain(name) in _KNOWN for name in header)
+        if known > best[0]:
+            best = (known, header, delimiter)
+    return best[1], best[2]
+
+
+def _rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows below the header that are not blank, each with the line where it begins."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    header_passed = False
+    line = 1
+    try:
+        for cells in reader:
+            if "".join(cells).strip():
+                if header_passed:
+                    yield line, cells
+                header_passed = True
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(
+            f"{path}, line {line}: {error}. Is a double quote missing, or one too many?"
+        ) from error
+
+
+def _parquet(path: Path) -> ManifestTable:
+    try:
+        import pyarrow  # type: ignore[import-untyped]
+        import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise UserError(
+            f"{path} is a Parquet file, and reading it takes pyarrow: `pip install pyarrow`, or "
+            "save the manifest as CSV."
+        ) from error
+    try:
+        with open_regular(path) as content:
+            schema = parquet.read_schema(content)
+            content.seek(0)
+            texts = [field.name for field in schema if pyarrow.types.is_string(field.type)]
+            file = parquet.ParquetFile(content, read_dictionary=texts)
+            if file.metadata.num_rows > _MOST_ROWS:
+                raise UserError(f"{path} lists {file.metadata.num_rows:,} images, too many.")
+            where = _positions(path, file.schema_arrow.names)
+            names = file.schema_arrow.names
+            wanted = {name: names[position] for name, position in where.items()}
+            _check_size(path, file, set(wanted.values()))
+            table = file.read(columns=list(wanted.values()))
+        columns = {
+            name: _column(map(_cell, _values(table[written])), name)
+            for name, written in wanted.items()
+        }
+    except UserError:
+        raise
+    except Exception as error:  # pyarrow's errors derive from several built-in ones
+        raise UserError(f"{path} cannot be read as Parquet: {error}") from error
+    return ManifestTable(path, columns, range(1, table.num_rows + 1), "row")
+
+
+def _check_size(path: Path, file: Any, wanted: Collection[str]) -> None:
+    """UserError if the columns unpack to more than rows of text and numbers do."""
+    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+    unpacked = sum(c.total_uncompressed_size for c in chunks if c.path_in_schema in wanted)
+    if unpacked > _MOST_BYTES:
+        raise UserError(f"{path} unpacks to {unpacked / 1e9:.1f} GB, too much for a manifest.")
+
+
+def _values(column: Any) -> Iterator[object]:
+    """The cells of a column; a text that many rows have is one object, however long it is."""
+    for chunk in column.chunks:
+        if not hasattr(chunk, "dictionary"):
+            yield from chunk.to_pylist()
+            continue
+        texts = chunk.dictionary.to_pylist()
+        yield from (None if at is None else texts[at] for at in chunk.indices.to_pylist())
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value:  # NaN is how pandas writes an empty cell
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _positions(path: Path, header: Sequence[str]) -> dict[str, int]:
+    """Column name → its position, of those that are known."""
+    plain = [_plain(name) for name in header]
+    for name in _KNOWN:
+        if plain.count(name) > 1:
+            raise UserError(f"{path} has several columns named {name}: keep one of them.")
+    for name, other in zip(header, plain, strict=True):
+        meant = _MISSPELT.get(other)
+        if meant is not None and meant not in plain:
+            raise UserError(
+                f"{path} has a column {name.strip()!r}, which would be ignored; call it {meant!r} "
+                "if that is meant, else give it another name."
+            )
+    for name in _REQUIRED:
+        if name not in plain:
+            others = [other for other in plain if other not in _KNOWN]
+            close = difflib.get_close_matches(name, others, n=1)
+            hint = f'; is "{close[0]}" meant to be it?' if close else ""
+            raise UserError(
+                f"{path} has no column {name}{hint} ({_named(header)}). The columns are path and "
+                "label and, where wanted, split, group and x, y, w, h."
+            )
+    boxes = [name for name in BOX_COLUMNS if name in plain]
+    if boxes and len(boxes) < len(BOX_COLUMNS):
+        raise UserError(
+            f"{path} has {', '.join(boxes)}, but a box takes all of {', '.join(BOX_COLUMNS)} "
+            "(pixels): add the others, or rename these."
+        )
+    return {name: plain.index(name) for name in _KNOWN if name in plain}
+
+
+def _named(header: Sequence[str]) -> str:
+    """What the first line names; a file that is no table may hold what is nobody else's."""
+    names = [name.strip() for name in header]
+    several = 1 < len(names) <= _MOST_COLUMNS
+    if not several or not all(_COLUMN.fullmatch(name) for name in names):
+        return "its first line does not look like names of columns"
+    return f"its first line names: {', '.join(names)}"
+
+
+def _column(cells: Iterable[str], name: str) -> list[str]:
+    if name == "path":  # a file's name may begin or end with spaces
+        return [cell if cell.strip() else "" for cell in cells]
+    return [cell.strip() for cell in cells]
+
+
+def as_text(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula, with an apostrophe before it if need be."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def as_written(cell: str) -> str:
+    """The cell of which `as_text` made this one."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def _plain(name: str) -> str:
+    return name.strip().casefold()

@@ -1,0 +1,246 @@
+"""What the readers of official layouts share: finding the folder, assembling the dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pcsearch.data.classes import choose_classes, rows_of
+from pcsearch.data.dataset import CatalogEntry, DataOptions, Dataset, Float32Array, Int64Array, Part
+from pcsearch.data.sources import FileImages
+from pcsearch.errors import UserError, did_you_mean
+
+Needed = Sequence[str | tuple[str, ...]]
+"""Files, and folders with a "/" at their end, that a dataset needs; of a tuple any one."""
+
+_FEW_MISSING = 10
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of one official part, all classes.
+
+    Attributes:
+        files: n paths relative to the dataset's folder, with forward slashes.
+        labels: [n] positions in the list of all class names.
+        boxes: [n, 4] x, y, width, height in pixels, or None.
+        groups: [n] group numbers, or None.
+    """
+
+    files: Sequence[str]
+    labels: Int64Array
+    boxes: Float32Array | None = None
+    groups: Int64Array | None = None
+
+
+def level_of(entry: CatalogEntry, options: DataOptions) -> str:
+    """The level of the class hierarchy to read, empty for a dataset that has none.
+
+    Raises:
+        UserError: `options.levels` asks for a level that the dataset does not have.
+    """
+    wanted = options.levels.get(entry.id)
+    if wanted is None:
+        return entry.levels[0] if entry.levels else ""
+    if not entry.levels:
+        raise UserError(f"data.levels: {entry.id} has no class hierarchy; leave it out.")
+    if wanted not in entry.levels:
+        raise UserError(
+            f'data.levels: {entry.id} has no level "{wanted}"{did_you_mean(wanted, entry.levels)} '
+            f"(its levels: {', '.join(entry.levels)})"
+        )
+    return wanted
+
+
+def dataset_folder(entry: CatalogEntry, root: Path, needed: Needed) -> Path:
+    """The dataset's folder: `root / entry.folder`, or `root` itself where it is that folder.
+
+    Args:
+        entry: the dataset.
+        root: what the user gave as data.root.
+        needed: what must be there.
+
+    Raises:
+        UserError: naming what is missing and what to do about it.
+    """
+    candidates = (root / entry.folder, root)
+    missing = {folder: _missing(folder, needed) for folder in candidates}
+    for folder in candidates:
+        if not missing[folder]:
+            return folder
+    for folder in candidates:
+        if len(missing[folder]) < len(needed) or (folder != root and folder.is_dir()):
+            raise UserError(
+                f"{entry.title} is not complete at {folder}: {', '.join(missing[folder])} missing. "
+                f"{how_to_get(entry, root)}."
+            )
+    gone = "" if root.is_dir() else f", and there is no folder {root}"
+    raise UserError(
+        f"{entry.title} is not at {root / entry.folder}{gone}. {how_to_get(entry, root)}. "
+        f"If it is elsewhere, give the folder that holds {entry.folder} (data.root, or --root)."
+    )
+
+
+def holds(*needed: str | tuple[str, ...]) -> Callable[[Path], bool]:
+    """Whether all of these are in a folder; for `CatalogEntry.is_in`."""
+    return lambda folder: not _missing(folder, needed)
+
+
+def _missing(folder: Path, needed: Needed) -> list[str]:
+    """What a folder lacks, by the first of its places, as `find_place` looks for it."""
+    alternatives = [(places,) if isinstance(places, str) else places for places in needed]
+    return [places[0] for places in alternatives if find_place(folder, places) is None]
+
+
+def find_place(folder: Path, places: Sequence[str]) -> str | None:
+    """The first of several places where a file (or, with a "/" at its end, a folder) lies."""
+    return next((place for place in places if _is_there(folder, place)), None)
+
+
+def how_to_get(entry: CatalogEntry, root: Path) -> str:
+    """What to do when a dataset, or a part of it, is not there; no full stop at its end."""
+    if entry.archives and not entry.by_hand:
+        command = f"pcsearch data get {entry.id} --root {root}"
+        return f"`{command}` downloads it from {entry.homepage}"
+    return f"{entry.by_hand.rstrip('.')} (`pcsearch data info {entry.id}` says more)"
+
+
+def labels_of_numbers(numbers: Sequence[int], classes: int, where: Path) -> Int64Array:
+    """Labels from 0 of class numbers counted from 1 or, as some copies have them, from 0.
+
+    Raises:
+        UserError: a number outside both ranges.
+    """
+    array = np.asarray(numbers, dtype=np.int64)
+    least, most = int(array.min(initial=1)), int(array.max(initial=1))
+    if least >= 1 and most <= classes:
+        return array - 1
+    if least == 0 and most <= classes - 1:
+        return array
+    raise UserError(
+        f"{where}: class numbers go from {least} to {most}, but there are {classes} classes; "
+        "unpack the dataset again."
+    )
+
+
+def boxes_of_corners(corners: Int64Array) -> Float32Array:
+    """Boxes [n, 4] (x, y, width, height) of first and last pixels counted from 1.
+
+    Args:
+        corners: [n, 4] x1, y1, x2, y2, the last pixel within the box, as MATLAB users write it.
+    """
+    first, last = corners[:, :2], corners[:, 2:]
+    return np.concatenate([first - 1, last - first + 1], axis=1).astype(np.float32)
+
+
+def assemble(
+    dataset_id: str,
+    folder: Path,
+    class_names: Sequence[str],
+    train: Listing,
+    test: Listing | None,
+    options: DataOptions,
+    *,
+    numbers: Sequence[int] | None = None,
+    given_val: Int64Array | None = None,
+    ancestors: Sequence[tuple[str, ...]] | None = None,
+) -> Dataset:
+    """The dataset of the chosen classes.
+
+    Args:
+        dataset_id: the catalogue's id.
+        folder: what the listings' files are relative to.
+        class_names: all names; a listing's label is a position here.
+        train: the training images, and the validation images where some are given.
+        test: the test images.
+        options: whose `classes` are chosen; its `half_unpacked` is heeded.
+        numbers: the dataset's own number of each class; 1, 2, ... if not given.
+        given_val: the rows of `train` that are set aside for validation.
+        ancestors: of each class, see `Dataset`.
+
+    Raises:
+        UserError: a class without images in a part, an image in both parts, folders or many
+            images that are missing, a mistake in `options.classes`.
+    """
+    chosen = choose_classes(class_names, options.classes, numbers)
+    refuse = options.half_unpacked == "refuse"
+    rows_train, train_part = _part(folder, class_names, chosen, train, "training", refuse)
+    test_part = None
+    if test is not None:
+        _refuse_shared(folder, train, test)
+        _, test_part = _part(folder, class_names, chosen, test, "test", refuse)
+    if given_val is not None:
+        given_val = np.flatnonzero(np.isin(rows_train, given_val)).astype(np.int64)
+    return Dataset(
+        dataset_id,
+        tuple(class_names[position] for position in chosen),
+        train_part,
+        test_part,
+        given_val,
+        None if ancestors is None else tuple(ancestors[position] for position in chosen),
+    )
+
+
+def _part(
+    folder: Path,
+    class_names: Sequence[str],
+    chosen: list[int],
+    listing: Listing,
+    what: str,
+    refuse_half_unpacked: bool,
+) -> tuple[Int64Array, Part]:
+    rows, labels = rows_of(listing.labels, chosen)
+    lacking = sorted(set(range(len(chosen))) - set(labels.tolist()))
+    if lacking:
+        names = ", ".join(class_names[chosen[label]] for label in lacking[:10])
+        verb = "has" if len(lacking) == 1 else "have"
+        raise UserError(f"class {names} {verb} no {what} images in {folder}.")
+    files = [listing.files[row] for row in rows]
+    if refuse_half_unpacked:
+        _check_folders(folder, files)
+    images = FileImages.of(folder, files)
+    if refuse_half_unpacked:
+        _check_missing(images, what)
+    return rows, Part(
+        images,
+        labels,
+        None if listing.boxes is None else listing.boxes[rows],
+        None if listing.groups is None else listing.groups[rows],
+    )
+
+
+def _refuse_shared(folder: Path, train: Listing, test: Listing) -> None:
+    """A damaged list must not bring test images into training."""
+    shared = set(train.files).intersection(test.files)
+    if shared:
+        raise UserError(
+            f"{folder}: {len(shared)} images are listed as training and as test images "
+            f"({min(shared)}, ...); unpack the dataset again."
+        )
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    return (folder / name).is_dir() if name.endswith("/") else (folder / name).is_file()
+
+
+def _check_folders(folder: Path, files: Sequence[str]) -> None:
+    wanted = sorted({file.rpartition("/")[0] for file in files})
+    missing = [name for name in wanted if not (folder / name).is_dir()]
+    if missing:
+        raise UserError(
+            f"{folder} lacks {len(missing)} of {len(wanted)} image folders ({missing[0]}, ...): "
+            "unpack the whole archive, or choose the classes that are there by data.classes."
+        )
+
+
+def _check_missing(images: FileImages, what: str) -> None:
+    """A few missing files are unreadable images; many are an archive that is half unpacked."""
+    missing = images.missing
+    if len(missing) >= max(_FEW_MISSING, len(images) // 100):
+        raise UserError(
+            f"{images.root} lacks {len(missing)} of {len(images)} {what} images "
+            f"({images.names[missing[0]]}, ...): unpack the whole archive again."
+        )

@@ -1,0 +1,182 @@
+"""From a person's own lists of images to a dataset: held-out test part, copies kept together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pcsearch.data.cache import NoImageError
+from pcsearch.data.dataset import DataOptions, Dataset, Float32Array, Int64Array, Part
+from pcsearch.data.layouts.copies import merge_groups, same_bytes_groups, same_picture_groups
+from pcsearch.data.sources import FileImages
+from pcsearch.data.splits import hold_out_test
+from pcsearch.errors import UserError
+
+_USES = (("validate", "val"), ("test", "test"))
+
+
+@dataclass(frozen=True)
+class OwnPart:
+    """Images that a person lists for one use.
+
+    Attributes:
+        files: n paths relative to the dataset's folder, or absolute.
+        labels: [n] class numbers from 0.
+        boxes: [n, 4] x, y, width, height in pixels, or None.
+        groups: [n] group numbers as the person states them, or None.
+    """
+
+    files: Sequence[str]
+    labels: Int64Array
+    boxes: Float32Array | None = None
+    groups: Int64Array | None = None
+
+    def only(self, rows: npt.NDArray[np.bool_]) -> OwnPart:
+        """The images where the mask [n] is set."""
+        return OwnPart(
+            [self.files[row] for row in np.flatnonzero(rows).tolist()],
+            self.labels[rows],
+            None if self.boxes is None else self.boxes[rows],
+            None if self.groups is None else self.groups[rows],
+        )
+
+
+def own_dataset(
+    dataset_id: str,
+    root: Path,
+    listed: Mapping[str, OwnPart],
+    class_names: Sequence[str],
+    options: DataOptions,
+    *,
+    where: str,
+) -> Dataset:
+    """The dataset of the parts `train` and, where they are given, `val` and `test`.
+
+    Without `test`, a share of `train` is held out. Training images that are copies of one file
+    are a group, together with those of the groups that they belong to: they are held out, or
+    set aside for validation, all or none. So are, wherever their class can still be divided,
+    images that show the same picture.
+
+    Args:
+        dataset_id: the catalogue's id.
+        root: what the files are relative to.
+        listed: the parts by name.
+        class_names: N names.
+        options: its `test_fraction`, `split_seed`, `near_duplicates`, `cache` and `progress`.
+        where: what messages call the place of the lists.
+
+    Raises:
+        UserError: a class has too few images for its uses, or parts share a file.
+    """
+    _refuse_shared_files(root, listed)
+    _check_counts(listed, class_names, where)
+    train, val, test = listed["train"], listed.get("val"), listed.get("test")
+    copies, held_out = same_bytes_groups(root, train.files), ""
+    train = replace(train, groups=merge_groups(train.groups, copies))
+    if test is None:
+        aside = _held_out(root, train, val, class_names, options)
+        train, test = train.only(~aside), train.only(aside)
+        held_out = hashlib.sha256("\0".join(test.files).encode(errors="replace")).hexdigest()[:16]
+    given_val = None
+    if val is not None:
+        given_val = np.arange(len(train.files), len(train.files) + len(val.files), dtype=np.int64)
+        train = _joined(train, val)
+    parts = _part(root, train), _part(root, test)
+    return Dataset(dataset_id, tuple(class_names), *parts, given_val, held_out=held_out)
+
+
+def _held_out(
+    root: Path, train: OwnPart, val: OwnPart | None, names: Sequence[str], options: DataOptions
+) -> npt.NDArray[np.bool_]:
+    """A mask of the training images that become the test part."""
+    keep, given = (2, ()) if val is None else (1, tuple(val.files))
+    twins, count = _twins(root, (*train.files, *given), options), len(train.files)
+    asked = (options.test_fraction, options.split_seed, keep, names)
+    if twins is None:
+        return hold_out_test(train.labels, *asked, groups=train.groups)
+    own = twins[:count]
+    bound = np.isin(own, twins[count:][twins[count:] >= 0])  # they are in val, too
+    if train.groups is not None:
+        bound |= np.isin(train.groups, train.groups[bound])
+    free = ~bound
+    aside = np.zeros(count, dtype=bool)
+    try:
+        groups = None if train.groups is None else train.groups[free]
+        aside[free] = hold_out_test(train.labels[free], *asked, groups=groups, twins=own[free])
+    except UserError:  # a class has too few others
+        return hold_out_test(train.labels, *asked, groups=train.groups, twins=own)
+    return aside
+
+
+def _twins(root: Path, files: Sequence[str], options: DataOptions) -> Int64Array | None:
+    if options.near_duplicates == "ignore":
+        return None
+    try:
+        return same_picture_groups(root, tuple(files), options.cache, options.progress)
+    except NoImageError:
+        if options.half_unpacked == "list":  # whoever looks at the images tells what is wrong
+            return None
+        raise
+    except UserError as error:
+        raise UserError(
+            f"{error} This was for small thumbnails, to hold copies of a picture out together; "
+            "data.near_duplicates=ignore does without."
+        ) from error
+
+
+def _refuse_shared_files(root: Path, parts: Mapping[str, OwnPart]) -> None:
+    """A file (or a link to it) in two parts would make validation or test meaningless."""
+    owner: dict[tuple[int, int], tuple[str, str]] = {}
+    for what, part in parts.items():
+        for path in part.files:
+            try:
+                status = (root / path).stat()
+            except (OSError, ValueError):  # ValueError: a zero byte within the name
+                continue
+            first, first_path = owner.setdefault((status.st_dev, status.st_ino), (what, path))
+            if first != what:
+                raise UserError(
+                    f"{root / path} is the very same file as {root / first_path}: images to "
+                    "train on, to validate on and to test on must differ. Remove the link, or "
+                    "one of the two lines."
+                )
+
+
+def _check_counts(parts: Mapping[str, OwnPart], names: Sequence[str], where: str) -> None:
+    """Every class must leave an image for each use that has no list of its own."""
+    uses = ["train on", *(f"{use} on" for use, part in _USES if part not in parts)]
+    counts = np.bincount(parts["train"].labels, minlength=len(names))
+    small = [
+        f"{name} ({count})" for name, count in zip(names, counts, strict=True) if count < len(uses)
+    ]
+    if small:
+        raise UserError(
+            f"too few images to split in {where}: {', '.join(small[:10])}. Every class needs one "
+            f"to {', one to '.join(uses)}: add images, or remove or leave out the class."
+        )
+
+
+def _joined(one: OwnPart, other: OwnPart) -> OwnPart:
+    boxes = groups = None
+    if one.boxes is not None and other.boxes is not None:
+        boxes = np.concatenate([one.boxes, other.boxes])
+    if one.groups is not None:
+        free = int(one.groups.max(initial=-1)) + 1
+        more = other.groups
+        if more is None:
+            more = np.arange(free, free + len(other.files), dtype=np.int64)
+        groups = np.concatenate([one.groups, more])
+    labels = np.concatenate([one.labels, other.labels])
+    return OwnPart([*one.files, *other.files], labels, boxes, groups)
+
+
+def _part(root: Path, part: OwnPart) -> Part:
+    groups = part.groups
+    if groups is not None and len(np.unique(groups)) == len(groups):
+        groups = None  # nothing is kept together
+    return Part(FileImages.of(root, part.files), part.labels, part.boxes, groups)

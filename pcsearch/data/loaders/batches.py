@@ -1,0 +1,172 @@
+"""Batches for training and evaluation, straight from the decoded images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pcsearch.data.dataset import Int64Array, UInt8Array
+from pcsearch.data.loaders.augment import ORDER_STREAM, Crops, Draws, draw, erase
+from pcsearch.data.loaders.device_cache import Residency
+from pcsearch.data.loaders.pixels import Normalizer
+from pcsearch.data.loaders.transfer import open_feed
+from pcsearch.data.preprocessing import Preprocessing
+from pcsearch.losses.pairing import epoch_batches, num_batches
+
+Batch = tuple[Tensor, Tensor]
+
+
+class TrainBatches:
+    """Shuffled, randomly cropped, mirrored and otherwise changed batches, epoch by epoch.
+
+    What is done to an image depends on (seed, epoch, its row) alone, not on the batch or the other
+    images, so an epoch can be repeated exactly, by any worker. Where the pairing shows an image
+    twice in an epoch, it is drawn for anew the second time.
+    """
+
+    def __init__(
+        self,
+        images: UInt8Array,
+        labels: Int64Array,
+        indices: Int64Array,
+        preprocessing: Preprocessing,
+        *,
+        batch_size: int,
+        pairing: str,
+        seed: int,
+        device: torch.device | str,
+        channels_last: bool = False,
+        residency: Residency = "auto",
+    ) -> None:
+        """Prepare batches of some of the images.
+
+        Args:
+            images: uint8 [n, R, R, 3], for example memory-mapped; never copied whole on the CPU.
+            labels: [n] classes.
+            indices: the rows to train on.
+            preprocessing: crop, mirroring, colours, erasing and normalisation.
+            batch_size: images a batch; the last batch of an epoch may be smaller.
+            pairing: how batches are made up, see `pcsearch.losses.pairing`.
+            seed: of order and changes.
+            device: where batches are delivered.
+            channels_last: deliver images in that memory format.
+            residency: where the images lie when the device is a GPU, see `resident_images`.
+
+        Raises UserError for crops larger than the images, and for images that do not fit on the
+        device under residency `device`.
+        """
+        self._supply = _Supply(
+            images, labels, preprocessing, torch.device(device), channels_last, residency
+        )
+        self._indices = np.ascontiguousarray(indices, dtype=np.int64)
+        self._preprocessing = preprocessing
+        self._places = images.shape[1] - preprocessing.crop + 1
+        self._batch_size, self._pairing, self._seed = batch_size, pairing, seed
+        self._length = num_batches(len(self._indices), batch_size, pairing)
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return self._length
+
+    @property
+    def num_images(self) -> int:
+        """Different images an epoch."""
+        return len(self._indices)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch: float32 [B, 3, crop, crop] and int64 [B]."""
+        batches = self._order(epoch)
+        if batches:
+            rows = np.concatenate(batches)
+            draws = draw(self._preprocessing, self._places, self._seed, epoch, rows)
+            yield from self._supply.batches(draws, [len(batch) for batch in batches])
+
+    def _order(self, epoch: int) -> list[Int64Array]:
+        """The rows of each batch of an epoch."""
+        sequence = np.random.SeedSequence((self._seed, epoch, ORDER_STREAM))
+        generator = torch.Generator()
+        generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+        positions = epoch_batches(len(self._indices), self._batch_size, self._pairing, generator)
+        return [self._indices[batch.numpy()] for batch in positions]
+
+
+class EvalBatches:
+    """Batches in order, cropped at the centre exactly as torchvision's CenterCrop."""
+
+    def __init__(
+        self,
+        images: UInt8Array,
+        labels: Int64Array,
+        indices: Int64Array | None,
+        preprocessing: Preprocessing,
+        *,
+        batch_size: int,
+        device: torch.device | str,
+        channels_last: bool = False,
+        residency: Residency = "auto",
+    ) -> None:
+        """As for `TrainBatches`; `indices` None means all rows."""
+        self._supply = _Supply(
+            images, labels, preprocessing, torch.device(device), channels_last, residency
+        )
+        rows = np.arange(len(images)) if indices is None else indices
+        self._rows = np.ascontiguousarray(rows, dtype=np.int64)
+        self._batch_size = batch_size
+        self._margin = round((images.shape[1] - preprocessing.crop) / 2.0)
+
+    def __len__(self) -> int:
+        """Batches in all."""
+        return -(-len(self._rows) // self._batch_size)
+
+    @property
+    def num_images(self) -> int:
+        """Images in all."""
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Float32 [B, 3, crop, crop] and int64 [B]."""
+        margins = np.full(len(self._rows), self._margin)
+        draws = Draws(Crops(self._rows, margins, margins), jitter=None, erased=None)
+        starts = range(0, len(self._rows), self._batch_size)
+        sizes = [min(self._batch_size, len(self._rows) - start) for start in starts]
+        return self._supply.batches(draws, sizes)
+
+
+class _Supply:
+    """Finished batches of given crops: what training and evaluation have in common."""
+
+    def __init__(
+        self,
+        images: UInt8Array,
+        labels: Int64Array,
+        preprocessing: Preprocessing,
+        device: torch.device,
+        channels_last: bool,
+        residency: Residency,
+    ) -> None:
+        self._feed = open_feed(images, preprocessing.crop, device, residency)
+        self._labels = np.ascontiguousarray(labels)
+        self._normalize = Normalizer(preprocessing, device, channels_last)
+        self._device = device
+
+    def batches(self, draws: Draws, sizes: list[int]) -> Iterator[Batch]:
+        """The images of `draws` in their order, so many a batch."""
+        bounds = np.cumsum([0, *sizes]).tolist()
+        parts = [slice(start, stop) for start, stop in pairwise(bounds)]
+        # Sent once, not batch by batch: each time, a GPU would wait for its queue.
+        labels = torch.from_numpy(self._labels[draws.crops.rows]).to(self._device)
+        jitter, erased = (
+            None if values is None else torch.from_numpy(values).to(self._device)
+            for values in (draws.jitter, draws.erased)
+        )
+        with closing(self._feed.crops(draws.crops, parts)) as cuts:
+            for part, crops in zip(parts, cuts, strict=True):
+                images = self._normalize(crops, None if jitter is None else jitter[part])
+                if erased is not None:
+                    erase(images, erased[part])
+                yield images, labels[part]

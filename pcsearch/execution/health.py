@@ -1,0 +1,237 @@
+"""Looks after the workers: one that reports no epoch for far too long is ended."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import ray
+from ray.tune.experiment import Trial as RayTrial
+
+from pcsearch.search.campaign import Campaign
+from pcsearch.search.state import CampaignState
+from pcsearch.search.trial import Loss, Trial
+
+_NODE = ("node has died", "node died", "node was drained", "node is dead", "its node")
+_ASKED = "The process receives a SIGTERM"
+
+
+def loss_of(
+    error: BaseException | None, *, one_machine: bool = False, waited: bool = False
+) -> tuple[str, Loss]:
+    """A reason to write down, and its kind: the node was lost, or the process alone.
+
+    A lost node is not the trial's fault: it does not use up its retries. Where a connection broke,
+    Ray does not know yet which of the two it was; that counts as a node's loss, unless there is
+    but `one_machine`, which is still there. So does a worker that was asked to end: a machine that
+    shuts down, as one does that a cloud takes back, asks all that it runs, in any order. And one
+    that died while it `waited` for a trial was not ended by the trial that finds it dead.
+    """
+    if error is None:
+        return "its worker was lost", "worker"
+    from ray.exceptions import (
+        ActorUnavailableError,
+        NodeDiedError,
+        OutOfMemoryError,
+        RayActorError,
+        RayTaskError,
+    )
+
+    text = " ".join(str(error).split())
+    if isinstance(error, NodeDiedError) or any(sign in text for sign in _NODE):
+        return "its node was lost", "node"
+    if isinstance(error, ActorUnavailableError):
+        return "the connection to its worker broke", "worker" if one_machine else "node"
+    if _ASKED in text and isinstance(error, RayActorError) and not one_machine:
+        return "its worker was asked to end, by SIGTERM", "node"
+    if isinstance(error, OutOfMemoryError):
+        return "its node ran out of memory and Ray ended its worker", "worker"
+    if isinstance(error, RayTaskError):
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        return (
+            f"its worker failed: {lines[-1].strip() if lines else 'no reason is known'}",
+            "worker",
+        )
+    if isinstance(error, RayActorError) and waited:
+        return "its worker had died while it waited for a trial", "node"
+    if isinstance(error, RayActorError):
+        return f"its worker died ({_cause(str(error))})", "worker"
+    return f"its worker was lost ({text or 'no reason is known'})", "worker"
+
+
+def error_of(pickled: str | None) -> BaseException | None:
+    """What ended a worker, from the file that Tune has just written in its scratch folder.
+
+    Tune's own function to read it still answers None when a scheduler is told of the error.
+    """
+    from ray import cloudpickle
+
+    try:
+        error = cloudpickle.loads(Path(pickled or "").read_bytes())
+    except Exception:
+        return None
+    return error if isinstance(error, BaseException) else None
+
+
+def _cause(message: str) -> str:
+    """The part of Ray's message that says why, without names, ids and guesses."""
+    detail = re.search(
+        r"exit detail: (.*?)(?: Some common causes| There are some|$)", message, re.S
+    )
+    lines = (detail[1] if detail else message).strip().splitlines()
+    return lines[-1].strip().rstrip(".") if lines else "no reason is known"
+
+
+PATIENCE_SECONDS = 60.0
+"""For how long a node may go on to lack something while others train: a mount may be late."""
+
+
+class NodeTrouble:
+    """What the nodes of a cluster have told of late.
+
+    Args:
+        clock: Seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._trained = False
+        self._told: dict[str, tuple[float, float]] = {}
+
+    def trained(self, node: str) -> None:
+        """An epoch has come in from the node."""
+        self._trained = True
+        self._told.pop(node, None)
+
+    def stays(self, node: str) -> bool:
+        """Take note that a trial could not be trained on the node; whether to wait no longer.
+
+        Where none has trained yet, nothing is lost by an end. Later, only a node that tells it
+        again and again ends the campaign, for every trial that it is given fails there.
+        """
+        now = self._clock()
+        first, last = self._told.get(node, (now, now))
+        if now - last > PATIENCE_SECONDS:
+            first = now
+        self._told[node] = first, now
+        return not self._trained or now - first > PATIENCE_SECONDS
+
+
+TIMES = 10.0
+"""So many times the longest epoch measured in the study."""
+
+LEAST_SECONDS = 30.0
+"""However short epochs are: a machine may be busy for that long."""
+
+START_SECONDS = 60.0
+"""More for the first epoch of an attempt, which opens images and loads weights."""
+
+DECODE_SECONDS = 0.1
+"""More for every image that the worker's node may have to decode first; a big photograph takes as
+long on one core."""
+
+UNMEASURED_SECONDS = 3600.0
+"""While no epoch of the study has ended; nothing takes longer for other reasons either."""
+
+
+def deadline_seconds(
+    state: CampaignState, trial: Trial, *, first: bool, decodes: bool = False
+) -> float:
+    """Seconds within which a trial's next epoch is to be reported.
+
+    Epochs of confirm train on more images than those of the search, so the longest time an image
+    is what counts.
+
+    Args:
+        state: What has been measured so far.
+        trial: The trial that trains.
+        first: Whether its worker has not reported yet in this attempt.
+        decodes: Whether workers may be on nodes that have not decoded the images yet: the training
+            images then come before the first epoch, the test images with confirm's last one.
+    """
+    slowest = state.trained[trial.spec.study].slowest
+    if slowest is None:
+        return UNMEASURED_SECONDS
+    images = state.plan.study(trial.spec.study).images
+    limit = max(LEAST_SECONDS, TIMES * slowest * images.of(trial.spec.phase))
+    if first:
+        limit += START_SECONDS
+    if not decodes:
+        return limit
+    to_decode = images.train if first else 0
+    if trial.spec.phase == "confirm" and trial.epochs_left == 1:
+        to_decode += images.test
+    return max(limit, min(UNMEASURED_SECONDS, limit + DECODE_SECONDS * to_decode))
+
+
+_LOOK_SECONDS = 1.0
+_STANDSTILL_SECONDS = 5.0
+
+
+class Watchdog:
+    """Ends the workers of trials whose next epoch is long overdue.
+
+    Args:
+        campaign: Knows how long epochs take.
+        trial_of: The campaign's trial that one of Tune's trains, None if it has ended.
+        decodes: See `deadline_seconds`.
+
+    Attributes:
+        hung: Tune's id to what is to be said of a trial whose worker was ended so.
+    """
+
+    def __init__(
+        self, campaign: Campaign, trial_of: Callable[[str], str | None], *, decodes: bool = False
+    ) -> None:
+        self.hung: dict[str, tuple[str, Loss]] = {}
+        self._campaign = campaign
+        self._trial_of = trial_of
+        self._decodes = decodes
+        self._since: dict[str, tuple[float, bool]] = {}
+        self._actors: dict[str, ray.actor.ActorHandle] = {}
+        self._looked = 0.0
+
+    def reported(self, tune_id: str) -> None:
+        """An epoch of a trial has come in."""
+        self._since[tune_id] = (time.monotonic(), False)
+
+    def look(self, trials: Iterable[RayTrial]) -> None:
+        """End what hangs; does something once a second only."""
+        now = time.monotonic()
+        passed = now - self._looked
+        if passed < _LOOK_SECONDS:
+            return
+        self._looked = now
+        if passed > _STANDSTILL_SECONDS:  # this process was deaf to reports: a store was away
+            self._since = {key: (t + passed, first) for key, (t, first) in self._since.items()}
+        # One that is pending and has a worker is to begin on one that was kept, which may be stuck.
+        running = {
+            trial.trial_id: trial.temporary_state.ray_actor
+            for trial in trials
+            if trial.status in (RayTrial.PENDING, RayTrial.RUNNING)
+            and trial.temporary_state.ray_actor is not None
+        }
+        self._actors = running
+        self._since = {key: self._since.get(key, (now, True)) for key in running}
+        for tune_id, (since, first) in self._since.items():
+            name = self._trial_of(tune_id)
+            if name is None or tune_id in self.hung:
+                continue
+            state = self._campaign.state
+            trial = state.trials[name]
+            limit = deadline_seconds(state, trial, first=first, decodes=self._decodes)
+            if now - since > limit:
+                reason = f"its worker hung: no epoch for {limit:.0f} s"
+                self.hung[tune_id] = (reason, "hang")
+                self.end([tune_id])
+
+    def end(self, tune_ids: Iterable[str]) -> None:
+        """End the workers of trials at once, whatever they do."""
+        for tune_id in tune_ids:
+            actor = self._actors.get(tune_id)
+            if actor is not None:
+                with contextlib.suppress(Exception):  # it may have died by itself meanwhile
+                    ray.kill(actor)

@@ -1,0 +1,300 @@
+"""Running campaigns: begin or go on, and write what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pcsearch import __version__
+from pcsearch.allowed_code import allowed, code_of, own_modules, remember
+from pcsearch.cluster.session.capacity import Sizing
+from pcsearch.data.cache import default_cache_folder
+from pcsearch.errors import NodeError, UserError
+from pcsearch.execution.preflight.datasets import open_datasets
+from pcsearch.execution.preflight.prepare import Ready, made_ready
+from pcsearch.execution.worker_data import hand_over
+from pcsearch.printable import printable_lines
+from pcsearch.recipe.load import with_absolute_paths
+from pcsearch.recipe.schema import Recipe
+from pcsearch.reporting.summary import Summary, summarise
+from pcsearch.reporting.warnings import first_near_perfect
+from pcsearch.runs.earlier import all_earlier_runs, check_earlier_runs
+from pcsearch.runs.find import Runs, check_free, check_place, free_names, new_run
+from pcsearch.runs.folder import RunFolder, environment, resume_command, shown
+from pcsearch.runs.shutdown import Ending
+from pcsearch.search.campaign import Campaign
+from pcsearch.search.journal.file import Event
+from pcsearch.search.observer import Observer
+from pcsearch.search.plan import Plan
+from pcsearch.search.state import CampaignState, Status, replay
+from pcsearch.storage import StorageError, TakenOverError
+
+
+@contextlib.contextmanager
+def ended_well(
+    campaign: Campaign, folder: RunFolder, observer: Observer, go_on: str
+) -> Iterator[Callable[[bool], None]]:
+    """Write down how a campaign ended, whatever happened.
+
+    Yields what to call with whether it is done; not called, it was interrupted. `go_on` is what to
+    type to go on with it.
+    """
+    status: Status = "interrupted"
+
+    def end(complete: bool) -> None:
+        nonlocal status
+        status = status_of(campaign) if complete else "interrupted"
+
+    try:
+        yield end
+        _write_end(campaign, folder, status)
+    except TakenOverError:
+        raise  # another process goes on with it
+    except StorageError as error:  # the end cannot be written either
+        raise StorageError(f"{error}. Then go on with: {go_on}") from error
+    except NodeError as error:
+        _write_end(campaign, folder, status)
+        raise UserError(
+            f"{error}. What was run until then is kept; when that is mended, go on with: {go_on}"
+        ) from error
+    except BaseException as error:
+        if isinstance(error, OSError) and _is_in(folder.path, error.filename):
+            raise UserError(
+                f"{folder.address} can no longer be written ({error.strerror or error}): what the "
+                "journal holds is whole. Free some space or mend its permissions, then go on "
+                f"with: {go_on}"
+            ) from error
+        with contextlib.suppress(Exception):
+            _write_end(campaign, folder, status)
+        raise
+    finally:
+        observer.finished(status)
+
+
+def _is_in(folder: Path, filename: object) -> bool:
+    """Whether an error is about a file there; one of a closed pipe, say, names none."""
+    if not isinstance(filename, str | bytes):
+        return False
+    return Path(os.fsdecode(filename)).absolute().is_relative_to(folder.absolute())
+
+
+def _write_end(campaign: Campaign, folder: RunFolder, status: Status) -> None:
+    campaign.end(status)
+    folder.finish(summarise(campaign.state).to_json(), whole=campaign.done)
+
+
+def status_of(campaign: Campaign) -> Status:
+    """How a campaign that is done ended."""
+    return "failed" if campaign.state.failed_studies() else "complete"
+
+
+EXIT_WITHOUT_RAY = 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One campaign's end."""
+
+    folder: RunFolder
+    state: CampaignState
+    summary: Summary
+    cluster: str | None = None
+    """The address that it ran at, if that was not this machine alone."""
+
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on with it."""
+        return resume_command(self.folder.address, self.cluster)
+
+
+def run_recipes(
+    recipes: Sequence[Recipe],
+    *,
+    runs: Runs,
+    name: str | None,
+    address: str | None,
+    observer: Observer,
+) -> Iterator[Outcome]:
+    """Prepare every recipe, then run them in turn on one Ray session."""
+    recipes, earlier = all_earlier_runs([with_absolute_paths(recipe) for recipe in recipes], runs)
+    for recipe in recipes:
+        own_modules(recipe.backbones)
+    if name is not None and len(recipes) > 1:
+        raise UserError(f"--name names one run, but there are {len(recipes)} recipes; leave it out")
+    names = [name] if name is not None else free_names(runs, [recipe.name for recipe in recipes])
+    for run_name in names:
+        check_free(runs, run_name)
+    check_place(runs)
+    opened = [open_datasets(recipe) for recipe in recipes]
+    check_earlier_runs(recipes, opened, earlier)
+    # Nodes that come early are paid for before a campaign begins to count what it spends.
+    early = address is not None and recipes[0].budget.cost is None
+    about = {
+        "recipes": ", ".join(recipe.name for recipe in recipes),
+        "runs": str(runs),
+        "name": ", ".join(names),
+    }
+    with made_ready(recipes, opened, address, observer, early, about, earlier=earlier) as all_ready:
+        for ready, run_name in zip(all_ready, names, strict=True):
+            text = ready.recipe.dump_yaml()
+            with new_run(runs, run_name, text, environment(ready.weights)) as folder:
+                if folder.url is None:
+                    remember(folder.path, options_of(ready.recipe))
+                outcome = run_in(folder, ready, observer)
+            yield outcome
+
+
+def options_of(recipe: Recipe) -> dict[str, object]:
+    """Each backbone's options."""
+    return {name: recipe.options_for(name) for name in recipe.backbones}
+
+
+def run_in(
+    folder: RunFolder,
+    ready: Ready,
+    observer: Observer,
+    state: CampaignState | None = None,
+    going_on: Callable[[Campaign], None] = lambda campaign: None,
+) -> Outcome:
+    """Run a campaign in its folder, whose lock is held, from its beginning or from `state`.
+
+    Args:
+        folder: Where its journal is, or will be.
+        ready: What to run.
+        observer: Told how it goes.
+        state: What its journal holds; None begins anew.
+        going_on: Called with the campaign before its first trial is asked.
+
+    Raises:
+        UserError: the journal cannot be written any more; what it holds is whole.
+    """
+    from pcsearch.cluster.session.processes import lifeline, stderr_to_file
+    from pcsearch.execution.nodes import NodeWatch
+    from pcsearch.execution.tuner import run_campaign
+
+    for dataset in ready.datasets:
+        hand_over(dataset, folder.data)
+    folder.share_data()
+    state = _as_it_is_now(folder, state, observer)
+    began = time.monotonic() - (state.seconds if state else 0.0)
+    sizing = ready.sizing
+    with folder.open_journal(after=state.events if state else 0) as journal:
+        campaign = Campaign(
+            ready.plan if state is None else state.plan,
+            journal,
+            clock=lambda: time.monotonic() - began,
+            width=sizing.width,
+            state=state,
+            listener=lambda event, now: _watch(event, now, folder, observer),
+        )
+        going_on(campaign)
+        campaign.settle()
+        ending = Ending(folder.stop_marker())
+        nodes = NodeWatch(
+            campaign,
+            sizing.cpus_per_trial,
+            sizing.gpus_per_trial,
+            grows=not ready.one_machine,
+            told=observer.noted,
+        )
+
+        def tick(waiting: int) -> None:
+            if not ending.begun:
+                nodes.look(waiting)
+            elapsed_seconds = time.monotonic() - began
+            observer.tick(campaign.state, elapsed_seconds, sizing.width, waiting)
+
+        observer.started(shown(folder.address), campaign.plan, sizing.width)
+        go_on = resume_command(folder.address, ready.address)
+        with ended_well(campaign, folder, observer, go_on) as end:
+            with (
+                lifeline(lambda what: _without_ray(what, folder, observer, go_on)),
+                stderr_to_file(folder.path / "driver.log"),
+            ):
+                complete = run_campaign(
+                    campaign,
+                    workplace(ready.recipe, campaign.plan, folder, sizing),
+                    ending,
+                    cpus_per_trial=sizing.cpus_per_trial,
+                    gpus_per_trial=sizing.gpus_per_trial,
+                    one_machine=ready.one_machine,
+                    tick=tick,
+                    stopping=observer.stopping,
+                )
+            end(complete)
+    return Outcome(folder, campaign.state, summarise(campaign.state), ready.address)
+
+
+def _as_it_is_now(
+    folder: RunFolder, state: CampaignState | None, observer: Observer
+) -> CampaignState | None:
+    """The state of a campaign that is gone on with, of which the observer is told.
+
+    While images and Ray were made ready, a driver that was cut off from a store, and has lost the
+    run since, may have got one more event through.
+    """
+    if state is None:
+        return None
+    events = list(folder.events())
+    observer.history(events)
+    return state if state.events == len(events) else replay(events)
+
+
+def _without_ray(what: str, folder: RunFolder, observer: Observer, go_on: str) -> None:
+    """End this process: whatever waits for Ray would wait in vain. The journal is whole."""
+    told = (
+        f"error: Ray on this machine ended unexpectedly (its {what}); what was run until then is "
+        f"kept. Go on with: {go_on}\n"
+    )
+    try:
+        observer.finished("interrupted")
+        with contextlib.suppress(OSError):  # nobody may be listening
+            sys.stdout.flush()
+            os.write(1, printable_lines(told).encode())
+        folder.let_go()
+    finally:  # whatever failed: this is a thread of a process whose main one waits for ever
+        os._exit(EXIT_WITHOUT_RAY)
+
+
+def finish(folder: RunFolder, state: CampaignState) -> Outcome:
+    """Write what is missing of a campaign that has nothing left to do."""
+    if state.status not in ("complete", "failed"):
+        with folder.open_journal(after=state.events) as journal:
+            campaign = Campaign(state.plan, journal, clock=lambda: state.seconds, state=state)
+            campaign.end(status_of(campaign))
+    folder.finish(summarise(state).to_json(), whole=True)
+    return Outcome(folder, state, summarise(state))
+
+
+def _watch(event: Event, state: CampaignState, folder: RunFolder, observer: Observer) -> None:
+    """Tell the observer, and remove the checkpoints of a trial that ended."""
+    if event.get("trial") and event["trial"] not in state.live:
+        folder.drop_checkpoints(event["trial"])
+    observer.event(event, state)
+    if (line := first_near_perfect(event, state)) is not None:
+        observer.noted(line)
+
+
+def workplace(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing) -> dict[str, Any]:
+    """The fields of `Workplace`, as plain data, for the workers."""
+    return {
+        "recipe": recipe.dump_yaml(),
+        "cache": str(default_cache_folder()),
+        "data": str(folder.data.resolve()),
+        "checkpoints": str(folder.checkpoints.resolve()),
+        "weights": str(folder.weights.resolve()),
+        "cpus": max(1, int(sizing.cpus_per_trial)),
+        "gpus": sizing.gpus_per_trial,
+        "split_hashes": {study.id: study.split_hash for study in plan.studies},
+        "code": code_of(recipe.backbones),
+        "allowed_code": list(allowed()),
+        "import_path": str(Path.cwd()),
+        "version": __version__,
+        "remote": folder.url,
+    }

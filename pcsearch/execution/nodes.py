@@ -1,0 +1,140 @@
+"""Looks at a cluster's nodes while a campaign runs: what they cost, and why trials wait for one."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pcsearch.cluster.files.file import node_of
+from pcsearch.cluster.session.autoscaler import Launches, launches, reason_of, running_config
+from pcsearch.cluster.session.capacity import Capacity, Node, size_trials
+from pcsearch.printable import printable
+from pcsearch.recipe.schema import Recipe
+from pcsearch.search.campaign import Campaign
+
+HELD_SECONDS = 300.0
+"""However long images take to decode: nodes cost money while they wait."""
+
+
+@contextlib.contextmanager
+def early_nodes(recipe: Recipe, capacity: Capacity) -> Iterator[None]:
+    """Reserve room for a recipe's first trials, so that an autoscaler starts the nodes for them.
+
+    For no more than the search surely asks for at once, and only where the cluster can grow. Given
+    back at the end, for the trials themselves, after `HELD_SECONDS` at the latest, and by Ray
+    should this process die. A node that has come by then waits for them as long as any idle one.
+
+    Raises:
+        UserError: no trial of the recipe fits on any node.
+    """
+    sizing = size_trials(recipe.resources, capacity)
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    held = []
+    if capacity.addable and capacity.most_added:
+        bundle = {"CPU": sizing.cpus_per_trial}
+        bundle |= {"GPU": sizing.gpus_per_trial} if sizing.gpus_per_trial else {}
+        studies = len(recipe.datasets) * len(recipe.backbones)
+        trials = studies * len(recipe.search.arms) * recipe.search.trials
+        held = [placement_group([bundle]) for _ in range(min(sizing.width, trials))]
+
+    def give_back() -> None:
+        while held:
+            remove_placement_group(held.pop())
+
+    at_the_latest = threading.Timer(HELD_SECONDS, give_back)
+    at_the_latest.daemon = True
+    at_the_latest.start()
+    try:
+        yield
+    finally:
+        at_the_latest.cancel()
+        give_back()
+
+
+_LOOK_SECONDS = 2.0
+_NO_ANSWER_SECONDS = 15.0
+_TELL_AGAIN_SECONDS = 600.0
+
+
+class NodeWatch:
+    """Counts the nodes of the Ray session that a trial fits on; a head without room costs nothing.
+
+    Args:
+        campaign: Told of each change, if it pays for its nodes.
+        cpus: That a trial takes.
+        gpus: That a trial takes.
+        grows: Whether nodes may come.
+        told: Called with a sentence on each reason for which none comes.
+    """
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        cpus: float,
+        gpus: float,
+        *,
+        grows: bool,
+        told: Callable[[str], None],
+    ) -> None:
+        self._campaign = campaign
+        self._cpus, self._gpus = cpus, gpus
+        self._grows = grows
+        self._tell = told
+        self._told: dict[str, float] = {}
+        self._coming = Launches()
+        self._types: dict[str, Any] | None = None
+        self._next = float("-inf")
+
+    def look(self, waiting: int) -> None:
+        """Called often with the number of trials that wait for a node; does something every two
+        seconds, and only where nodes cost or trials wait."""
+        pays = self._campaign.plan.budget_cost is not None
+        if not (pays or (waiting and self._grows)) or time.monotonic() < self._next:
+            return
+        if self._grows:
+            coming = launches()
+            self._coming = coming or self._coming  # no answer is no news
+            pause = _LOOK_SECONDS if coming else _NO_ANSWER_SECONDS
+        else:
+            pause = _LOOK_SECONDS
+        if pays:
+            self._count()
+        if waiting:
+            self._say_why()
+        self._next = time.monotonic() + pause
+
+    def _count(self) -> None:
+        """A machine that boots is paid for as one that runs, if it will have room."""
+        import ray
+
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        nodes = [Node(of.get("CPU", 0.0), of.get("GPU", 0.0)) for of in alive]
+        nodes += [self._size(node_type) for node_type in self._coming.booting]
+        fits = [slots for node in nodes if (slots := node.fits(self._cpus, self._gpus))]
+        self._campaign.machines(len(fits), sum(fits))
+
+    def _size(self, node_type: str) -> Node:
+        """What a type has room for, by the file of the cluster's autoscaler."""
+        if self._types is None:
+            import ray
+
+            config = running_config(ray.get_runtime_context().gcs_address)
+            self._types = dict(config.get("available_node_types") or {})
+        return node_of(self._types.get(node_type) or {})
+
+    def _say_why(self) -> None:
+        """Once in a while: the autoscaler tries again and again."""
+        now = time.monotonic()
+        for node_type in sorted(self._coming.failed):
+            if now - self._told.get(node_type, float("-inf")) >= _TELL_AGAIN_SECONDS:
+                self._told[node_type] = now
+                reason = printable(reason_of(node_type))
+                self._tell(
+                    f"no machine of type {node_type} could be started: {reason}; trials wait "
+                    "until one can, or until another type has room. To change the file: cluster "
+                    "stop, edit it, cluster up, cluster submit --resume"
+                )

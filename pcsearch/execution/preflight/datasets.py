@@ -1,0 +1,207 @@
+"""From a recipe to its datasets: open them, decode them once, and say what a plan must know."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pcsearch.data.catalog import open_dataset
+from pcsearch.data.dataset import DataOptions, Dataset
+from pcsearch.data.fieldguide.options import FieldguideOptions
+from pcsearch.data.prepared import (
+    ELSEWHERE,
+    THUMBNAILS,
+    TestImages,
+    TrainingImages,
+    copies_in_test,
+    prepare_test,
+    prepare_training,
+)
+from pcsearch.data.preprocessing import ColorJitter, Preprocessing
+from pcsearch.data.splits import Split, split_for
+from pcsearch.errors import UserError
+from pcsearch.recipe.schema import Recipe
+from pcsearch.search.plan import DatasetFacts, ImageCounts
+from pcsearch.search.verdicts.gain import pack_classes
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A dataset's decoded images, and what a plan must know of them."""
+
+    facts: DatasetFacts
+    training: TrainingImages
+    test: TestImages | None
+
+
+def data_options(recipe: Recipe, cache: Path | None = None) -> DataOptions:
+    """What the recipe says of its datasets, for `open_dataset`; see there for the cache."""
+    data = recipe.data
+    return DataOptions(
+        root=Path(data.root),
+        images=None if data.images is None else Path(data.images),
+        manifest=None if data.manifest is None else Path(data.manifest),
+        classes=None if data.classes == "all" else tuple(data.classes),
+        test_fraction=data.test_fraction,
+        split_seed=data.split_seed,
+        near_duplicates=data.near_duplicates,
+        cache=cache,
+        levels=dict(data.levels),
+        instance=data.instance,
+        fieldguide=FieldguideOptions(**data.fieldguide.model_dump()),
+    )
+
+
+def preprocessing_for(recipe: Recipe, dataset: str) -> Preprocessing:
+    """The recipe's crop, augmentation and normalisation for a dataset."""
+    image = recipe.image_for(dataset)
+    return Preprocessing(
+        crop=image.crop,
+        flip=image.flip,
+        mean=image.mean,
+        std=image.std,
+        jitter=ColorJitter(**image.color_jitter.model_dump()),
+        erasing=image.random_erasing,
+    )
+
+
+def split_of(recipe: Recipe, training: TrainingImages, repeat: int) -> Split:
+    """The train-validation split of one repeat, as the recipe asks for it."""
+    data = recipe.data
+    asked = (data.val_fraction, data.split_seed, data.near_duplicates, repeat)
+    if asked not in training.splits:
+        split = split_for(
+            training.labels,
+            training.given_val,
+            data.val_fraction,
+            data.split_seed,
+            repeat,
+            training.class_names,
+            groups=training.groups,
+            twins=training.store.twins if data.near_duplicates == "together" else None,
+        )
+        training.splits[asked] = _named_after(split, training.held_out)
+    return training.splits[asked]
+
+
+def _named_after(split: Split, held_out: str) -> Split:
+    """With a hash that says, too, which files were held out before: labels alone do not."""
+    if not held_out:
+        return split
+    digest = hashlib.sha256(f"{split.hash} {held_out}".encode()).hexdigest()
+    return replace(split, hash=digest[:16])
+
+
+def open_datasets(recipe: Recipe) -> dict[str, Dataset]:
+    """Every dataset of the recipe by id, listed but not decoded: copies are not looked for yet.
+
+    Most of a user's mistakes with images show up here: missing folders, annotations that do not
+    fit, classes without images.
+    """
+    options = replace(data_options(recipe), near_duplicates="ignore")
+    return {name: open_dataset(name, options) for name in recipe.datasets}
+
+
+def prepare_datasets(
+    recipe: Recipe,
+    datasets: Mapping[str, Dataset],
+    cache: Path,
+    progress: Progress,
+    needs_test: bool = True,
+) -> tuple[PreparedDataset, ...]:
+    """Decode every dataset's images into the cache, before anything is started.
+
+    Raises:
+        UserError: files that do not decode, classes that cannot be split, no room, no test images.
+    """
+    return tuple(
+        _prepared(
+            recipe, _copies_together(recipe, dataset, cache, progress), cache, progress, needs_test
+        )
+        for dataset in datasets.values()
+    )
+
+
+def _copies_together(recipe: Recipe, dataset: Dataset, cache: Path, progress: Progress) -> Dataset:
+    """The dataset with another test part where one was held out: copies are on one side of it."""
+    if not dataset.held_out or recipe.data.near_duplicates == "ignore":
+        return dataset
+
+    def show(done: int, total: int) -> None:
+        progress(f"{dataset.id} {THUMBNAILS}", done, total)
+
+    return open_dataset(dataset.id, replace(data_options(recipe, cache), progress=show))
+
+
+def dataset_facts(
+    recipe: Recipe, cache: Path, progress: Progress, needs_test: bool = True
+) -> tuple[DatasetFacts, ...]:
+    """Open and decode every dataset of a recipe, and say what its plan must know."""
+    prepared = prepare_datasets(recipe, open_datasets(recipe), cache, progress, needs_test)
+    return tuple(dataset.facts for dataset in prepared)
+
+
+def _prepared(
+    recipe: Recipe, dataset: Dataset, cache: Path, progress: Progress, needs_test: bool
+) -> PreparedDataset:
+    name = dataset.id
+    image, bad_images = recipe.image_for(name), recipe.data.on_bad_image
+
+    def show(what: str) -> Callable[[int, int], None]:
+        return lambda done, total: progress(f"{name} {what}", done, total)
+
+    training = prepare_training(
+        dataset,
+        image.resize,
+        cache,
+        bad_images,
+        show("training images"),
+        aspect=image.aspect,
+        waiting=show(f"training images {ELSEWHERE}"),
+    )
+    split = split_of(recipe, training, 0)
+    test, copies, bad = None, None, training.store.bad
+    if needs_test:
+        if dataset.test is None:
+            raise UserError(
+                f"{name}: there are no test images to confirm on; add a test part, or set "
+                "confirm.seeds=0 to search only"
+            )
+        test = prepare_test(
+            dataset,
+            image.resize,
+            cache,
+            bad_images,
+            show("test images"),
+            aspect=image.aspect,
+            waiting=show(f"test images {ELSEWHERE}"),
+        )
+        bad = (*bad, *test.store.bad)
+        copies = copies_in_test(training.store, test.store)
+    twins = training.store.twins
+    counts = ImageCounts(
+        fit=len(split.fit),
+        val=len(split.val),
+        train=len(training.labels),
+        test=0 if test is None else len(test.labels),
+        skipped=len(bad),
+        first_skipped=bad[0] if bad else None,
+        test_copies=copies,
+        val_copies=int(np.isin(twins[split.val], twins[split.fit]).sum()),
+        majority=max(_majority(part.labels) for part in (training, test) if part is not None),
+    )
+    classes = None if test is None else pack_classes(test.labels)
+    facts = DatasetFacts(name, dataset.num_classes, counts, split.hash, classes)
+    return PreparedDataset(facts, training, test)
+
+
+def _majority(labels: npt.NDArray[np.integer]) -> float:
+    """Percent of the images that are of the most frequent class."""
+    return 100.0 * int(np.bincount(labels).max()) / len(labels) if len(labels) else 0.0

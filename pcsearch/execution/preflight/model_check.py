@@ -1,0 +1,214 @@
+"""Backbones and weights, checked before anything starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pcsearch.errors import UserError
+from pcsearch.recipe.problems import show
+from pcsearch.recipe.schema import Recipe
+from pcsearch.search.plan import KNOWN, NetworkSize
+
+if TYPE_CHECKING:
+    from pcsearch.models import Backbone
+
+ENOUGH_PIXELS = {
+    "compact_cnn": 1,
+    "vgg16": 32,
+    "googlenet": 32,
+    "resnet50": 32,
+    "densenet161": 32,
+    "bilinear_cnn": 32,
+}
+"""Crops from which on these networks, with their own start values, are known to work."""
+
+_SAME_CHANNEL = 0.002  # of pixels from 0 to 1: published values are rounded to three digits
+
+_TRIED_CLASSES = 3  # unlike the two images of a try, so that their places cannot be exchanged
+
+
+@dataclass(frozen=True)
+class NetworkReport:
+    """Where the tensors of one backbone come from.
+
+    Attributes:
+        backbone: As the recipe names it.
+        weights: `none`, `imagenet: FILE` or the path.
+        dropped: The file's tensors that are not used.
+        missing: The network's tensors that the file lacks; they start at random.
+        head: The network's tensors that make the logits.
+        size: How large the network is.
+        normalisation: What the recipe's `image.mean` or `image.std` should be for its weights, and
+            are not; empty where they agree or nothing is known.
+    """
+
+    backbone: str
+    weights: str
+    dropped: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    head: tuple[str, ...] = ()
+    size: NetworkSize | None = None
+    normalisation: str = ""
+
+    def sentences(self) -> tuple[str, ...]:
+        """For a person: what a file fills, what is re-initialised, what images should be."""
+        return (*self._loaded(), *self.warnings())
+
+    def warnings(self) -> tuple[str, ...]:
+        """What should be changed before a campaign starts."""
+        return (f"{self.backbone}: {self.normalisation}",) if self.normalisation else ()
+
+    def _loaded(self) -> tuple[str, ...]:
+        if self.weights == "none":
+            return ()
+        head = f"{self.backbone}: the head ({_tensors(self.head)})"
+        body = [name for name in self.missing if name not in self.head]
+        rest = "everything else comes" if not body else "the rest of the body comes"
+        if any(name in self.head for name in self.missing):
+            start = f"{head} starts anew"
+        elif any(name in self.head for name in self.dropped):
+            start = f"{head} starts anew unless the file's has as many classes as the dataset"
+        else:
+            start = f"{head} is taken from the file where the numbers of classes agree"
+        lines = [f"{start}; {rest} from {self.weights}"]
+        if body:
+            lines.append(
+                f"{self.backbone}: {_tensors(body)} of the body {_verb(body, 'is', 'are')} not in "
+                f"{self.weights} and {_verb(body, 'starts', 'start')} anew: {_first(body)}"
+            )
+        unused = [name for name in self.dropped if name not in self.head]
+        if unused:
+            lines.append(
+                f"{self.backbone}: {_tensors(unused)} of {self.weights} "
+                f"{_verb(unused, 'has', 'have')} no place in this network and "
+                f"{_verb(unused, 'is', 'are')} not used: {_first(unused)}"
+            )
+        return tuple(lines)
+
+
+def check_networks(
+    recipe: Recipe, *, download: bool = True, leave: Collection[str] = ()
+) -> tuple[NetworkReport, ...]:
+    """Build every network once, with its weights and options, and try it on images of each crop.
+
+    One of ours without weights or options cannot be wrong on images that are large enough; it has
+    no report and needs no torch here.
+
+    Args:
+        recipe: The recipe whose backbones are checked.
+        download: Whether ImageNet weights are loaded, and fetched where they are not there yet;
+            otherwise such a network is checked as if it had none.
+        leave: Backbones that are not checked.
+
+    Raises:
+        UserError: an unknown backbone or option; weights that are missing or do not fit; a network
+            that does not take the recipe's images.
+    """
+    crops: dict[int, list[str]] = {}
+    for dataset in recipe.datasets:
+        crops.setdefault(recipe.image_for(dataset).crop, []).append(dataset)
+    return tuple(
+        _checked(recipe, backbone, crops, download)
+        for backbone in recipe.backbones
+        if backbone not in leave and not _is_plain(recipe, backbone, min(crops))
+    )
+
+
+def _is_plain(recipe: Recipe, backbone: str, crop: int) -> bool:
+    return (
+        backbone in ENOUGH_PIXELS
+        and crop >= ENOUGH_PIXELS[backbone]
+        and recipe.weights_for(backbone) == "none"
+        and not recipe.options_for(backbone)
+    )
+
+
+def _checked(
+    recipe: Recipe, name: str, crops: dict[int, list[str]], download: bool
+) -> NetworkReport:
+    from pcsearch.models import build_backbone
+
+    # The head is replaced in any case: the number of classes does not matter.
+    weights = recipe.weights_for(name)
+    backbone = build_backbone(
+        name,
+        _TRIED_CLASSES,
+        weights="none" if weights == "imagenet" and not download else weights,
+        options=recipe.options_for(name),
+    )
+    for crop, datasets in crops.items():
+        _try_images(name, backbone, crop, datasets, aux=bool(recipe.options_for(name).get("aux")))
+    loading = backbone.loading
+    return NetworkReport(
+        name,
+        loading.source,
+        loading.dropped,
+        loading.missing,
+        backbone.head_names,
+        _size(backbone),
+        _normalisation(recipe, name),
+    )
+
+
+def _normalisation(recipe: Recipe, name: str) -> str:
+    """What to write where the weights expect other images than the recipe makes."""
+    from pcsearch.models import weights_normalisation
+
+    wanted = weights_normalisation(name, recipe.weights_for(name), recipe.options_for(name))
+    have = (*recipe.image.mean, *recipe.image.std)
+    if wanted is None or all(
+        math.isclose(one, other, abs_tol=_SAME_CHANNEL)
+        for one, other in zip(have, (*wanted.mean, *wanted.std), strict=True)
+    ):
+        return ""
+    line = (
+        f"its ImageNet weights expect other images: write image.mean={show(wanted.mean)} and "
+        f"image.std={show(wanted.std)}, not {show(recipe.image.mean)} and {show(recipe.image.std)}"
+    )
+    if len(recipe.backbones) > 1:
+        line += ". These hold for every backbone of a recipe, so others may need a recipe of theirs"
+    return line
+
+
+def network_sizes(recipe: Recipe, reports: Collection[NetworkReport]) -> dict[str, NetworkSize]:
+    """The size of every backbone of a recipe, from its reports or known without building it."""
+    found = {report.backbone: report.size for report in reports}
+    sizes = {name: found.get(name) or KNOWN.get(name) for name in recipe.backbones}
+    return {name: size for name, size in sizes.items() if size is not None}
+
+
+def _size(backbone: Backbone) -> NetworkSize:
+    numbers = {name: value.numel() for name, value in backbone.module.state_dict().items()}
+    head = sum(numbers[name] for name in backbone.head_names)
+    return NetworkSize(sum(numbers.values()) - head, head / _TRIED_CLASSES)
+
+
+def _try_images(
+    name: str, backbone: Backbone, crop: int, datasets: Collection[str], *, aux: bool
+) -> None:
+    from pcsearch.models.heads import failed_pass
+
+    # Auxiliary heads work in training only, and some need larger images than the network itself.
+    for training in (False, True) if aux else (False,):
+        failure = failed_pass(backbone.module, _TRIED_CLASSES, crop, training=training)
+        if failure is not None:
+            raise UserError(
+                f"{name} fails on images of {crop} x {crop} pixels (image.crop of "
+                f"{', '.join(datasets)}){' in training' if training else ''}: {failure}; choose "
+                "an image.crop that it takes, or another backbone"
+            )
+
+
+def _tensors(names: Collection[str]) -> str:
+    return "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
+
+
+def _verb(names: Collection[str], one: str, several: str) -> str:
+    return one if len(names) == 1 else several
+
+
+def _first(names: Collection[str], count: int = 3) -> str:
+    return ", ".join(list(names)[:count]) + (", ..." if len(names) > count else "")

@@ -1,0 +1,148 @@
+"""Making recipes ready to run: their images are decoded, their networks tried, Ray is there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pcsearch.cluster.session.capacity import Sizing, one_a_cpu, size_trials
+from pcsearch.data.cache import default_cache_folder
+from pcsearch.data.dataset import Dataset
+from pcsearch.execution.preflight.datasets import PreparedDataset, prepare_datasets
+from pcsearch.execution.preflight.lr_ranges import is_automatic, with_measured
+from pcsearch.execution.preflight.model_check import NetworkReport, check_networks, network_sizes
+from pcsearch.recipe.schema import Recipe
+from pcsearch.search.observer import Observer
+from pcsearch.search.plan import Plan, build_plan
+from pcsearch.search.sampling.start_points import EarlierRun, with_known_points, with_start_points
+
+TRIAL_MODULES = (
+    "ray.tune",
+    "torch._dynamo",
+    "pcsearch.execution.worker",
+    "pcsearch.execution.trial_run",
+)
+"""What a trial imports; PyTorch's optimizers bring its compiler along."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A recipe that can be run: its images are decoded, its networks tried, Ray is there."""
+
+    recipe: Recipe
+    datasets: tuple[PreparedDataset, ...]
+    plan: Plan
+    sizing: Sizing
+    weights: tuple[str, ...]
+    """Where each network's weights come from, a sentence each."""
+    address: str | None
+    """Of the Ray cluster that was joined; None where Ray was started, or is there already."""
+    one_machine: bool
+
+
+@contextlib.contextmanager
+def made_ready(
+    recipes: Sequence[Recipe],
+    opened: Sequence[Mapping[str, Dataset]],
+    address: str | None,
+    observer: Observer,
+    early: bool = False,
+    about: Mapping[str, str] | None = None,
+    begun: Plan | None = None,
+    earlier: Sequence[Sequence[EarlierRun]] | None = None,
+) -> Iterator[list[Ready]]:
+    """Start or join Ray and, while that takes its seconds, prepare every recipe.
+
+    `early` asks a cluster for the first recipe's nodes meanwhile; `about` is what a cluster's list
+    of campaigns says of this one. What was measured for the plan `begun` is not measured again, and
+    it has its start points. Other plans get theirs from each recipe's `earlier` runs.
+    """
+    from pcsearch.cluster.session.session import is_running, ray_session
+    from pcsearch.execution.nodes import early_nodes
+
+    one_machine = address is None and not is_running()
+    preload = TRIAL_MODULES if all(one_a_cpu(recipe.resources) for recipe in recipes) else ()
+    with ray_session(address, preload, about or {}) as capacity:  # Ray starts in the background
+        if address is not None:
+            capacity()  # a wrong address is told before images are decoded for minutes
+        networks = [_check_networks(recipe, observer) for recipe in recipes]
+        with early_nodes(recipes[0], capacity()) if early else contextlib.nullcontext():
+            prepared = [
+                _prepare(recipe, datasets, observer)
+                for recipe, datasets in zip(recipes, opened, strict=True)
+            ]
+            plans = [
+                _plan(recipe, datasets, reports, observer, begun, priors)
+                for recipe, datasets, reports, priors in zip(
+                    recipes, prepared, networks, earlier or [()] * len(recipes), strict=True
+                )
+            ]
+            import pcsearch.execution.tuner  # noqa: F401  a second, while Ray is still starting
+
+            all_ready = [
+                Ready(
+                    recipe=recipe,
+                    datasets=datasets,
+                    plan=plan,
+                    sizing=size_trials(recipe.resources, capacity()),
+                    weights=tuple(line for report in reports for line in report.sentences()),
+                    address=address,
+                    one_machine=one_machine,
+                )
+                for recipe, datasets, plan, reports in zip(
+                    recipes, prepared, plans, networks, strict=True
+                )
+            ]
+        yield all_ready
+
+
+def plan_recipe(
+    recipe: Recipe,
+    opened: Mapping[str, Dataset],
+    networks: Sequence[NetworkReport],
+    observer: Observer,
+    earlier: Sequence[EarlierRun] = (),
+) -> Plan:
+    """The plan of a recipe, its images decoded into the cache and its `auto` ranges measured."""
+    prepared = _prepare(recipe, opened, observer)
+    return _plan(recipe, prepared, networks, observer, earlier=earlier)
+
+
+def _check_networks(recipe: Recipe, observer: Observer) -> tuple[NetworkReport, ...]:
+    """Try every network; says where the weights come from."""
+    reports = check_networks(recipe)
+    for report in reports:
+        for line in report.sentences():
+            observer.noted(line)
+    return reports
+
+
+def _prepare(
+    recipe: Recipe, datasets: Mapping[str, Dataset], observer: Observer
+) -> tuple[PreparedDataset, ...]:
+    needs_test = recipe.confirm.seeds > 0
+    return prepare_datasets(
+        recipe, datasets, default_cache_folder(), observer.preparing, needs_test
+    )
+
+
+def _plan(
+    recipe: Recipe,
+    prepared: Sequence[PreparedDataset],
+    networks: Sequence[NetworkReport],
+    observer: Observer,
+    begun: Plan | None = None,
+    earlier: Sequence[EarlierRun] = (),
+) -> Plan:
+    facts = [dataset.facts for dataset in prepared]
+    plan = build_plan(recipe, facts, network_sizes(recipe, networks))
+    if is_automatic(plan):
+        plan = with_measured(plan, recipe, prepared, begun, observer)
+    if begun is not None:
+        return with_known_points(plan, begun)
+    held_out = {dataset.facts.dataset for dataset in prepared if dataset.training.held_out}
+    plan, lines = with_start_points(plan, earlier, held_out)
+    for line in lines:
+        observer.noted(line)
+    return plan

@@ -1,0 +1,209 @@
+"""Going on with a campaign: read its journal, see that nothing has changed below it, and run it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import PurePosixPath
+
+from pcsearch.allowed_code import check_outside, own_modules, recall, remember
+from pcsearch.errors import UserError
+from pcsearch.execution.launch import Outcome, finish, options_of, run_in
+from pcsearch.execution.preflight.datasets import open_datasets
+from pcsearch.execution.preflight.prepare import made_ready
+from pcsearch.recipe.extend import check_wider
+from pcsearch.recipe.load import load_recipe, parse_recipe, read_resolved, with_absolute_paths
+from pcsearch.recipe.problems import show
+from pcsearch.recipe.schema import Recipe
+from pcsearch.recipe.search_space import Space
+from pcsearch.runs.earlier import with_earlier_runs
+from pcsearch.runs.find import Runs, check_place, find_run, held
+from pcsearch.runs.folder import RunFolder, shown
+from pcsearch.search.campaign import Campaign
+from pcsearch.search.next_trial import nothing_left, places, search_open
+from pcsearch.search.observer import Observer
+from pcsearch.search.plan import Plan, StudyPlan
+from pcsearch.search.sampling.start_points import EarlierRun
+from pcsearch.search.state import CampaignState
+
+_STATED = (
+    "metric", "seed", "sampler", "max_epochs", "grace_epochs", "reduction_factor", "rung_rule",
+    "full_trainings", "widen", "finalist_configs", "finalist_repeats", "confirm_epochs",
+)  # fmt: skip
+"""Of a plan: what a recipe states as it is, and what no widening changes."""
+
+NOTHING_LEFT = (
+    "nothing is left to run; changes such as search.trials=40 or confirm.seeds=5 would widen it"
+)
+
+
+def resume_run(
+    run: str | None,
+    overrides: Sequence[str],
+    *,
+    runs: Runs,
+    address: str | None,
+    observer: Observer,
+) -> Outcome:
+    """Go on with a run; see `pcsearch.api.resume`."""
+    with held(find_run(run, runs, begun=False)) as folder:
+        state = folder.trusted_state() if folder.has_begun else None
+        if state is not None and state.recipe is not None:  # a widening may have been cut off
+            folder.write_text("recipe.yaml", state.recipe)
+        before = _stated_recipe(folder, state)
+        recipe = _with(before, overrides)
+        wider = recipe != before
+        if state is not None and not wider and nothing_left(state):
+            observer.history(folder.events())
+            observer.noted(NOTHING_LEFT)
+            observer.started(shown(folder.address), state.plan, 0)
+            outcome = finish(folder, state)
+            observer.finished(outcome.summary.status)
+            return outcome
+        check_place(folder.address)
+        _check_code(folder, before, recipe)
+        begun = None if state is None else state.plan
+        earlier: tuple[EarlierRun, ...] = ()
+        if begun is None:  # afterwards the journal holds what earlier runs gave
+            recipe, earlier = with_earlier_runs(recipe, runs)
+        opened, place = open_datasets(recipe), str(folder.address)
+        name = PurePosixPath(place).name
+        about = {"recipes": f"{name}, resumed", "runs": place, "name": name}
+        with made_ready(
+            [recipe], [opened], address, observer, about=about, begun=begun, earlier=[earlier]
+        ) as (ready,):
+            if state is not None:
+                _check_same(state.plan, ready.plan)
+                _check_recipe(state.plan, ready.plan)
+
+            def go_on(campaign: Campaign) -> None:
+                if state is None:
+                    return
+                who = {"host": socket.gethostname(), "pid": os.getpid()}
+                now = ready.plan.sampler_version
+                began_with = campaign.plan.sampler_version
+                campaign.resume(**who, version=version("pcsearch"), sampler_version=now)
+                if wider:
+                    campaign.extend(ready.plan, recipe.dump_yaml())
+                    folder.write_text("recipe.yaml", recipe.dump_yaml())
+                for line in _other_sampler(campaign.state, began_with, now):
+                    observer.noted(line)
+
+            folder.make_folders()
+            if wider and state is None:  # from now on the journal begins with the wider plan
+                folder.write_text("recipe.yaml", recipe.dump_yaml())
+            return run_in(folder, ready, observer, state, go_on)
+
+
+def _check_code(folder: RunFolder, before: Recipe, recipe: Recipe) -> None:
+    """A run from elsewhere needs consent of its own; one that began here keeps what it has."""
+    check_outside(folder.path, recipe.backbones)
+    if folder.url is None:  # who may write to a bucket is not known here
+        recall(folder.path, options_of(before))
+        remember(folder.path, options_of(recipe))
+    own_modules(recipe.backbones)
+
+
+def _other_sampler(state: CampaignState, began_with: str | None, now: str | None) -> Iterator[str]:
+    """A sentence where another library proposes what is still to be searched."""
+    searches = any(search_open(state, place) for place in places(state))
+    if searches and began_with is not None and began_with != now:
+        yield (
+            f"The campaign began with {began_with}, and {now} proposes its further search trials: "
+            "they may differ from those of an uninterrupted run"
+        )
+
+
+def _stated_recipe(folder: RunFolder, state: CampaignState | None) -> Recipe:
+    """The recipe as it was when the campaign was last gone on with."""
+    if state is not None and state.recipe is not None:
+        return parse_recipe(state.recipe)
+    return read_resolved(folder.path / "recipe.yaml")
+
+
+def _with(before: Recipe, overrides: Sequence[str]) -> Recipe:
+    """The recipe with the overrides; UserError with all that is wrong with them."""
+    if not overrides:
+        return before
+    try:
+        after = with_absolute_paths(load_recipe(before.to_mapping(), overrides))
+    except UserError as error:
+        raise UserError(f"{error}{_also_refused(before, overrides)}") from None
+    check_wider(before, after)
+    return after
+
+
+def _also_refused(before: Recipe, overrides: Sequence[str]) -> str:
+    """What else could not be done, of those that can be read."""
+    readable: list[str] = []
+    for override in overrides:
+        with contextlib.suppress(UserError):
+            load_recipe(before.to_mapping(), [*readable, override])
+            readable.append(override)
+    try:
+        _with(before, readable)
+    except UserError as error:
+        return f"\n{error}"
+    return ""
+
+
+def _check_same(before: Plan, now: Plan) -> None:
+    """Whether the images are still those that the campaign began with."""
+    for study in before.studies:
+        found = next((other for other in now.studies if other.id == study.id), None)
+        if found is None:
+            raise UserError(
+                f"recipe.yaml no longer has the study {study.id}, which the campaign began with; "
+                "put it back, or start a new run"
+            )
+        tested = bool(before.confirm_seeds)
+        if _images(found, tested) != _images(study, tested):
+            raise UserError(
+                f"the images of {study.dataset} are no longer those that the campaign began with: "
+                f"{study.images.train} training and {study.images.test} test images in "
+                f"{study.num_classes} classes then (split {study.split_hash}), "
+                f"{found.images.train}, {found.images.test} and {found.num_classes} now (split "
+                f"{found.split_hash}). Put them back, or start a new run. (Where nothing was "
+                "changed, the version of pcsearch, or of Pillow, that began it divided them "
+                "another way.)"
+            )
+
+
+def _check_recipe(before: Plan, now: Plan) -> None:
+    """Whether recipe.yaml and the journal still state the same, where neither may change.
+
+    A journal of an earlier format may come from a recipe whose defaults were others.
+    """
+    if before.schema_version != now.schema_version:
+        return
+    pairs = [(key, getattr(before, key), getattr(now, key)) for key in _STATED]
+    for study in before.studies:
+        for arm in study.arms:
+            other = now.study(study.id).arm(arm.name)
+            for key in (*arm.space, *other.space):
+                if key not in arm.measured:
+                    ranges = arm.space.get(key), other.space.get(key)
+                    pairs.append((f"the range of {key} of {arm.name}", *ranges))
+            pairs.append((f"what is fixed of {arm.name}", arm.fixed, other.fixed))
+    for what, old, new in pairs:
+        if old != new:
+            raise UserError(
+                f"recipe.yaml and the journal of this run differ in {what}: one of them was "
+                f"changed by hand ({_shown(new)} in the recipe, {_shown(old)} in the journal). "
+                "Put it back, or start a new run"
+            )
+
+
+def _shown(value: object) -> str:
+    return show(value.to_yaml() if isinstance(value, Space) else value)
+
+
+def _images(study: StudyPlan, tested: bool) -> object:
+    """What must be as it was. Without confirm seeds the test images have not been looked at."""
+    unknown = {"first_skipped", "test_copies", "val_copies"} | (
+        set() if tested else {"test", "skipped"}
+    )
+    return study.num_classes, study.images.model_dump(exclude=unknown), study.split_hash

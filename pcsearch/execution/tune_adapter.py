@@ -1,0 +1,232 @@
+"""Where the epochs of Ray Tune's trials go: a scheduler that hands them to the campaign."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ray.tune.experiment import Trial as RayTrial
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
+
+from pcsearch.errors import NodeError
+from pcsearch.execution.health import NodeTrouble, Watchdog, error_of, loss_of
+from pcsearch.execution.tune_patches import died_waiting, forget_ended, keep_workers
+from pcsearch.execution.worker import FAILURE, NODE, REPORT
+from pcsearch.runs.shutdown import Ending
+from pcsearch.search.campaign import KEPT_SECONDS, Campaign, Warmth
+
+LEAST_SECONDS = 10.0
+"""A trial that waits for less is being started: a worker takes its seconds. Tune does not tell one
+that has a place, and no worker yet, from one that has no place."""
+
+
+class Waiting:
+    """Counts trials that were asked and have no place yet; on a cluster that grows, for minutes."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since: dict[str, float] = {}
+
+    def look(self, trials: Sequence[RayTrial]) -> int:
+        """How many of Tune's trials have waited for `LEAST_SECONDS` by now."""
+        now = self._clock()
+        pending = [trial.trial_id for trial in trials if trial.status == RayTrial.PENDING]
+        self._since = {name: self._since.get(name, now) for name in pending}
+        return sum(now - since >= LEAST_SECONDS for since in self._since.values())
+
+
+class NotStored:
+    """Tune pickles what it is given so as to restore it later; we never do, so nothing is kept."""
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return (object, ())
+
+
+class Runs:
+    """Which of Tune's trials trains which of the campaign's, while it does."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, str] = {}
+        self.safe: set[str] = set()
+        """Trials that have written down all they trained since the campaign was told to end."""
+        self.warmth = Warmth()
+
+    @property
+    def ids(self) -> set[str]:
+        return set(self._open)
+
+    def begin(self, tune_id: str, trial: str) -> None:
+        self._open[tune_id] = trial
+
+    def trial(self, tune_id: str) -> str | None:
+        return self._open.get(tune_id)
+
+    def end(self, tune_id: str) -> str | None:
+        """The trial, once: None if it had ended already as the campaign decided."""
+        return self._open.pop(tune_id, None)
+
+
+class CampaignSearcher(NotStored, Searcher):  # type: ignore[misc]
+    """Hands the campaign's trials to Tune, and the ends that Tune alone sees to the campaign."""
+
+    def __init__(self, campaign: Campaign, runs: Runs, ending: Ending) -> None:
+        super().__init__()
+        self._campaign = campaign
+        self._runs = runs
+        self._ending = ending
+
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        return True
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        return True  # the campaign's width is Tune's own; no limiter around this searcher
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        spec, done = None, False
+        if not self._ending.begun:
+            with self._ending.guard():
+                decoded = self._runs.warmth.next()
+                spec, done = self._campaign.next_trial(decoded), self._campaign.done
+        if spec is None:
+            # None while nothing runs would make Tune sleep for minutes, deaf to everything
+            done = done or (self._ending.begun and not self._runs.ids)
+            return Searcher.FINISHED if done else None
+        self._runs.warmth.taken()
+        self._runs.begin(trial_id, spec.trial)
+        trial = self._campaign.state.trials[spec.trial]
+        return {
+            "spec": json.dumps(vars(spec)),
+            "attempt": trial.attempt,
+            "micro_batches": trial.micro_batches,
+        }
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        # What ended as the campaign decided, or with an error, is no longer among the open ones.
+        self.lost([trial_id], "its worker ended before its last epoch")
+
+    def lost(self, trial_ids: Iterable[str], reason: str) -> None:
+        """Tell the campaign of trials that Tune has ended without any decision of ours."""
+        for trial_id in trial_ids:
+            trial = self._runs.end(trial_id)
+            if trial is not None and not self._ending.begun:
+                with self._ending.guard():
+                    self._campaign.lost(trial, reason, "worker")
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the only record."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing, either."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("a campaign goes on from its journal, never from Tune's files")
+
+
+_log = logging.getLogger(__name__)
+
+
+class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
+    """Passes each epoch on to the campaign and stops the trial when it says so."""
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        runs: Runs,
+        ending: Ending,
+        watchdog: Watchdog,
+        *,
+        one_machine: bool,
+    ) -> None:
+        super().__init__()
+        self._campaign = campaign
+        self._runs = runs
+        self._ending = ending
+        self._watchdog = watchdog
+        self._one_machine = one_machine
+        self._trouble = NodeTrouble()
+
+    def on_trial_add(self, tune_controller: object, trial: RayTrial) -> None:
+        forget_ended(tune_controller)
+        keep_workers(tune_controller, math.inf if self._one_machine else KEPT_SECONDS)
+
+    def on_trial_result(
+        self, tune_controller: object, trial: RayTrial, result: Mapping[str, Any]
+    ) -> str:
+        name = self._runs.trial(trial.trial_id)
+        if name is None:
+            return str(self.STOP)
+        if "trial" not in result:  # Tune's closing result repeats the last one without our keys
+            return str(self.CONTINUE)
+        self._watchdog.reported(trial.trial_id)
+        goes_on = False
+        with self._ending.guard():
+            goes_on = self._taken(name, trial.trial_id, result)
+        if not self._one_machine:
+            self._remember(name, result, free=not goes_on)
+        if not goes_on:
+            self._runs.end(trial.trial_id)
+        return str(self.CONTINUE if goes_on else self.STOP)
+
+    def _remember(self, name: str, result: Mapping[str, Any], *, free: bool) -> None:
+        node = _node(result)
+        if FAILURE not in result:
+            study = self._campaign.state.trials[name].spec.study
+            self._runs.warmth.trained(node, study.partition("/")[0])
+            self._trouble.trained(node)
+        if free:
+            self._runs.warmth.freed(node)
+
+    def _taken(self, name: str, trial_id: str, result: Mapping[str, Any]) -> bool:
+        if FAILURE in result:
+            self._failed(name, result)
+            return False
+        report = json.loads(result[REPORT])
+        saved = report.pop("saved", False)
+        failed = report.pop("checkpoint_error", None)
+        if failed is not None:  # training goes on; this goes to driver.log, if there is room for it
+            _log.warning("%s, epoch %d: %s", name, report["epoch"], failed)
+        goes_on = self._campaign.report(name, **report, attempt=result["attempt"])
+        if self._ending.begun and saved:
+            self._runs.safe.add(trial_id)
+        return goes_on
+
+    def _failed(self, name: str, result: Mapping[str, Any]) -> None:
+        if result.get("unwritable"):
+            raise OSError(*result["unwritable"])
+        if result.get("node") and not self._one_machine:
+            reason = f"on {result['host']}: {result[FAILURE]}"
+            if self._trouble.stays(_node(result)):
+                raise NodeError(reason)
+            self._campaign.lost(name, reason, "node")
+        elif result.get("memory"):
+            self._campaign.lost(name, result[FAILURE], "memory")
+        elif result.get("diverged"):
+            self._campaign.diverge(name, result[FAILURE])
+        else:
+            self._campaign.fail(name, result[FAILURE])
+
+    def on_trial_error(self, tune_controller: object, trial: RayTrial) -> None:
+        name = self._runs.end(trial.trial_id)
+        if name is None or self._ending.begun:
+            return
+        hung = self._watchdog.hung.get(trial.trial_id)
+        reason, kind = hung or loss_of(
+            error_of(trial.pickled_error_file),
+            one_machine=self._one_machine,
+            waited=died_waiting(tune_controller, trial),
+        )
+        with self._ending.guard():
+            self._campaign.lost(name, reason, kind)
+
+
+def _node(result: Mapping[str, Any]) -> str:
+    return str(result.get(NODE, result["host"]))

@@ -1,0 +1,215 @@
+"""Files that are either there whole or not there."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+_Found = TypeVar("_Found")
+
+# the last two are names of POSIX only
+_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
+
+LARGEST_BYTES = 2**30
+"""Of an image, a table or another file that is read whole and may well be large."""
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with a user's folder for a `~` at its beginning, as it is where there is no such."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path's own raises a RuntimeError)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open for reading.
+
+    Raises:
+        OSError: it cannot be read, or is a folder, a pipe, a socket or a device.
+    """
+    _check(path.stat().st_mode, path)  # some devices act when they are merely opened
+    # opened by its name, which an array that is mapped from it keeps
+    file = io.BufferedReader(_Ready(os.fspath(path), opener=_without_waiting))
+    try:
+        _check(os.fstat(file.fileno()).st_mode, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+class _Ready(io.FileIO):
+    """A file that is read without waiting; a few of the kernel's have nothing to read at times."""
+
+    def readinto(self, buffer: Any) -> int:
+        found: int | None = super().readinto(buffer)
+        return self._there(found)
+
+    def readall(self) -> bytes:
+        return self._there(super().readall())
+
+    def _there(self, found: _Found | None) -> _Found:
+        if found is None:
+            raise BlockingIOError(errno.EAGAIN, "has nothing to be read", str(self.name))
+        return found
+
+
+def descriptor_of(path: Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of an existing file, opened with `flags`.
+
+    Raises:
+        OSError: as for `open_regular`.
+    """
+    _check(path.stat().st_mode, path)
+    descriptor = _without_waiting(os.fspath(path), flags)
+    try:
+        _check(os.fstat(descriptor).st_mode, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | _FLAGS)
+
+
+def read_regular(path: Path, at_most_bytes: int = LARGEST_BYTES) -> bytes:
+    """The whole content of a file.
+
+    Raises:
+        OSError: as for `open_regular`, or there are more than `at_most_bytes` bytes.
+    """
+    with open_regular(path) as file:
+        stated = os.fstat(file.fileno()).st_size
+        content = b"" if stated > at_most_bytes else file.read(stated + 1)
+        if len(content) > stated:  # it grows, or is one of the kernel's, which state nothing
+            while len(content) <= at_most_bytes and (more := file.read(len(content) + 2**16)):
+                content += more
+    if max(stated, len(content)) > at_most_bytes:
+        raise OSError(errno.EFBIG, f"is larger than {at_most_bytes / 1e6:g} MB", str(path))
+    return content
+
+
+def read_text(
+    path: Path, encoding: str = "utf-8", errors: str = "strict", at_most_bytes: int = LARGEST_BYTES
+) -> str:
+    """A file's content as `Path.read_text` gives it: every line end is a newline.
+
+    Raises:
+        OSError: as for `read_regular`.
+        UnicodeDecodeError: it is no such text.
+    """
+    content = io.BytesIO(read_regular(path, at_most_bytes))
+    return io.TextIOWrapper(content, encoding, errors).read()
+
+
+def own_text(path: Path, at_most_bytes: int) -> str | None:
+    """A file's content as text, whatever its bytes.
+
+    None if it cannot be read, is larger, or is a link: what that leads to lies somewhere else.
+    """
+    try:
+        if path.is_symlink():
+            return None
+        return read_regular(path, at_most_bytes).decode("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def open_to_append(path: Path) -> int:
+    """A descriptor to read and to append to a regular file, which is made if it is missing.
+
+    Raises:
+        OSError: it cannot be written, or is a link or no regular file.
+    """
+    if path.is_symlink() or path.exists():
+        _check(path.lstat().st_mode, path)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _FLAGS | _NO_LINK, 0o666)
+    try:
+        _check(os.fstat(descriptor).st_mode, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def create_anew(path: Path) -> BinaryIO:
+    """Open a new, empty file for writing; a file or a link that has the name is removed first.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.unlink(missing_ok=True)
+    return path.open("xb")
+
+
+def own_folder(path: Path) -> Path:
+    """A folder to write in that is itself a folder, made if it is missing.
+
+    Raises:
+        OSError: it is a link or a file, or cannot be made.
+    """
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "is a link, which is not written through", str(path))
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def _check(mode: int, path: Path) -> None:
+    if stat.S_ISLNK(mode):
+        raise OSError(errno.ELOOP, "is a link, which is not written through", str(path))
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; when the block succeeds, it is fsynced and renamed to `path`.
+
+    The parent folder is created. On any error what was written is removed and `path` is as before.
+
+    Raises:
+        OSError: it cannot be written, or the parent folder is a link, which could lead elsewhere.
+    """
+    if path.parent.is_symlink():
+        raise OSError(errno.ELOOP, "is a link, which is not written through", str(path.parent))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    written.unlink(missing_ok=True)  # a link that somebody left there would be followed
+    try:
+        yield written
+        _fsync(written)
+        written.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            written.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # as of a full disk
+            error.filename = str(path)
+        raise
+    with suppress(OSError):  # some file systems cannot sync a folder; the rename itself stands
+        _fsync(path.parent)
+
+
+def remove_half_written(*folders: Path) -> None:
+    """Remove what killed processes have left in folders that nobody writes to any more, but maybe a
+    report, which is then to be asked for again."""
+    for folder in folders:
+        for left in folder.glob(".*.tmp"):
+            with suppress(OSError):
+                left.unlink()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

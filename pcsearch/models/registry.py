@@ -1,0 +1,215 @@
+"""Backbones by name: built, given a head for the classes at hand, and loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from pcsearch.allowed_code import is_reference
+from pcsearch.errors import UserError, did_you_mean
+from pcsearch.models import torchvision as torchvision_models
+from pcsearch.models.bilinear import BilinearCNN, FeatureMaps
+from pcsearch.models.compact_cnn import CompactCNN
+from pcsearch.models.custom import build_custom, find_function
+from pcsearch.models.heads import find_head, parameter_names
+from pcsearch.models.options import OptionTypes, check_values
+from pcsearch.models.torchvision import Normalisation, expected_normalisation, imagenet_file
+from pcsearch.models.weights import LoadReport, load_state, read_state_dict
+
+COMPACT = "compact_cnn"
+BILINEAR = "bilinear_cnn"
+DEFAULT_FEATURES = "vgg16"
+NO_OPTIONS: Mapping[str, object] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network ready for training.
+
+    `module` turns images `[B, 3, H, W]` into logits `[B, N]`, in training and in evaluation; with
+    auxiliary heads asked for (`aux`), its training output is `(logits, [auxiliary logits, ...])`.
+    `loading` says where its weights come from; `head_names` are the parameters that start anew.
+    """
+
+    module: nn.Module
+    loading: LoadReport
+    head_names: tuple[str, ...] = field(repr=False)
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the classifier: what a classifier-only stage trains."""
+        return [p for name, p in self.module.named_parameters() if name in set(self.head_names)]
+
+    def body_parameters(self) -> list[nn.Parameter]:
+        """All other parameters."""
+        return [p for name, p in self.module.named_parameters() if name not in set(self.head_names)]
+
+
+@dataclass(frozen=True)
+class _Network:
+    """An unloaded network: its new layers, and under which prefix a plain backbone is in it."""
+
+    module: nn.Module
+    new_layers: tuple[str, ...]
+    trunk: str = ""
+
+
+def known_backbones() -> tuple[str, ...]:
+    """Every name but the user's own: ours first, then torchvision's classifiers."""
+    return (COMPACT, BILINEAR, *torchvision_models.classifier_names())
+
+
+def check_backbone(name: str) -> None:
+    """Raise `UserError` unless `name` is known or is a `module:function` that can be imported."""
+    if is_reference(name):
+        find_function(name)
+    elif name not in known_backbones():
+        raise UserError(
+            f'unknown backbone "{name}"{did_you_mean(name, known_backbones())}; known are '
+            f"{COMPACT}, {BILINEAR}, torchvision's classifiers by name (vgg16, resnet50, ...) and "
+            "your own as module:function"
+        )
+
+
+def check_options(name: str, options: Mapping[str, object]) -> None:
+    """Raise `UserError` for options `name` lacks or of a wrong type; a user's own take any."""
+    check_backbone(name)
+    if is_reference(name):
+        return
+    check_values(name, options, _option_types(name))
+    if name == BILINEAR:
+        features = str(options.get("features", DEFAULT_FEATURES))
+        choices = [known for known in known_backbones() if known != BILINEAR]
+        if features not in choices:
+            hint = did_you_mean(features, choices)
+            raise UserError(f'{BILINEAR}: unknown backbone "{features}" for `features`{hint}')
+
+
+def _option_types(name: str) -> OptionTypes:
+    if name == COMPACT:
+        return {"width": int}
+    if name == BILINEAR:
+        return {"features": str, "channels": int}
+    return torchvision_models.option_types(name)
+
+
+def build_backbone(
+    name: str,
+    num_classes: int,
+    *,
+    weights: str = "none",
+    options: Mapping[str, object] = NO_OPTIONS,
+    seed: int = 0,
+) -> Backbone:
+    """Build a backbone for `num_classes` classes; the same arguments give the same network.
+
+    Args:
+        name: `compact_cnn`, `bilinear_cnn`, a torchvision classifier, or `module:function`, called
+            as `function(num_classes=num_classes, **options)`.
+        weights: `imagenet`, `none`, or the path of a state dict.
+        options: the backbone's own (`dropout` for VGG-16, `aux` for GoogLeNet, `features` for the
+            Bilinear CNN, ...).
+        seed: of the start values; the global generators stay as they are.
+
+    Raises:
+        UserError: unknown name or option, weights that cannot be had, read or matched.
+    """
+    if num_classes < 1:
+        raise UserError(f"`num_classes` is {num_classes}, but must be at least 1")
+    check_options(name, options)
+    source, state = _weights(name, weights, options)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = _construct(name, num_classes, options, initialise=state is None)
+    module, head = network.module, _names(network)
+    if state is None:
+        return Backbone(module, LoadReport(source), head)
+    report = load_state(module, state, head=head, source=source, trunk=network.trunk)
+    return Backbone(module, report, head)
+
+
+def _names(network: _Network) -> tuple[str, ...]:
+    layers = network.new_layers
+    return tuple(name for layer in layers for name in parameter_names(network.module, layer))
+
+
+def _weights(
+    name: str, weights: str, options: Mapping[str, object]
+) -> tuple[str, dict[str, Tensor] | None]:
+    """Where the weights come from, and the weights; before anything large is built."""
+    if weights == "none":
+        return weights, None
+    if weights != "imagenet":
+        return weights, read_state_dict(weights)
+    plain = _plain(name, options)
+    if plain not in torchvision_models.classifier_names():
+        raise UserError(
+            f"weights: imagenet: there are none for {plain}; give `weights: none` or "
+            "`weights: PATH` for it"
+        )
+    file = imagenet_file(plain)
+    return f"imagenet: {Path(file).name}", read_state_dict(file)
+
+
+def weights_normalisation(
+    name: str, weights: str, options: Mapping[str, object] = NO_OPTIONS
+) -> Normalisation | None:
+    """What images the weights expect; None without weights, and for a file: it does not say."""
+    plain = _plain(name, options)
+    if weights != "imagenet" or plain not in torchvision_models.classifier_names():
+        return None
+    return expected_normalisation(plain)
+
+
+def _plain(name: str, options: Mapping[str, object]) -> str:
+    """The network that published weights are of."""
+    return str(options.get("features", DEFAULT_FEATURES)) if name == BILINEAR else name
+
+
+def _construct(
+    name: str, num_classes: int, options: Mapping[str, object], *, initialise: bool
+) -> _Network:
+    if is_reference(name):
+        return _custom(name, num_classes, options)
+    try:
+        if name == BILINEAR:
+            return _bilinear(num_classes, initialise=initialise, **options)  # type: ignore[arg-type]
+        if name == COMPACT:
+            return _Network(CompactCNN(num_classes, **options), ("head",))  # type: ignore[arg-type]
+    except ValueError as error:
+        raise UserError(f"{name}: {error}") from error
+    module, heads = torchvision_models.build_classifier(
+        name, num_classes, options, initialise=initialise
+    )
+    return _Network(module, heads)
+
+
+def _custom(name: str, num_classes: int, options: Mapping[str, object]) -> _Network:
+    module = build_custom(name, num_classes, options)
+    head = find_head(module)
+    layer = module.get_submodule(head)
+    outputs = getattr(layer, "out_features", getattr(layer, "out_channels", num_classes))
+    if outputs != num_classes:
+        raise UserError(
+            f'backbone "{name}": its last layer, `{head}`, has {outputs} outputs, but there are '
+            f"{num_classes} classes; use the argument `num_classes` (if `{head}` does not make the "
+            "logits, call the layer that does `head`)"
+        )
+    return _Network(module, (head,))
+
+
+def _bilinear(
+    num_classes: int,
+    *,
+    initialise: bool,
+    features: str = DEFAULT_FEATURES,
+    channels: int = 512,
+) -> _Network:
+    plain = _construct(features, 1, {}, initialise=initialise)
+    trunk = FeatureMaps(features, plain.module, plain.new_layers[0])
+    module = BilinearCNN(trunk, num_classes, channels)
+    return _Network(module, ("project", "head"), trunk="trunk.layers.")

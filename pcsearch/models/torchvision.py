@@ -1,0 +1,178 @@
+"""torchvision's published ImageNet weights: the cached file, else one attempt to download it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlparse
+from urllib.request import Request, urlopen
+
+import torch
+from torch import Tensor, nn
+from torchvision import models as zoo
+from torchvision.models import get_model_weights
+
+from pcsearch.errors import UserError
+from pcsearch.models.heads import find_head, replace_layer
+from pcsearch.models.options import OptionTypes
+
+AUXILIARY: Mapping[str, tuple[str, ...]] = {
+    "googlenet": ("aux1", "aux2"),
+    "inception_v3": ("AuxLogits",),
+}
+"""Networks with auxiliary classifiers, and where these are."""
+
+_OURS = {"num_classes", "init_weights", "aux_logits"}
+
+
+def classifier_names() -> tuple[str, ...]:
+    """Names of torchvision's image classifiers, sorted."""
+    return tuple(zoo.list_models(module=zoo))
+
+
+def option_types(name: str) -> OptionTypes:
+    """The scalar arguments of the network's class that its builder leaves open, and `aux`.
+
+    Raises:
+        KeyError: `name` is not one of `classifier_names()`.
+    """
+    if name not in classifier_names():
+        raise KeyError(name)
+    types = {
+        key: parameter.annotation
+        for key, parameter in _arguments(name).items()
+        if parameter.annotation in (bool, int, float)
+        and key not in _OURS
+        # What has no default is fixed by the builder, but for the transformers' image size.
+        and (parameter.default is not parameter.empty or key == "image_size")
+    }
+    return types | ({"aux": bool} if name in AUXILIARY else {})
+
+
+def _arguments(name: str) -> Mapping[str, inspect.Parameter]:
+    """Arguments of the class that the builder of `name` makes."""
+    builder = inspect.unwrap(zoo.get_model_builder(name))
+    return inspect.signature(typing.get_type_hints(builder)["return"]).parameters
+
+
+def build_classifier(
+    name: str, num_classes: int, options: Mapping[str, object], *, initialise: bool
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """The network, unloaded, and the names of the layers that make logits.
+
+    `initialise` False leaves out slow start values, for weights that will replace them. The two
+    Inception networks' published weights expect images scaled to [-1, 1]: these networks are always
+    built to rescale normalised images themselves (`transform_input`), so that a weights file means
+    one function, however it came to be.
+
+    In training, a network with the option `aux` returns `(logits, [auxiliary logits, ...])`.
+
+    Raises:
+        UserError: an option's value is impossible.
+    """
+    arguments: dict[str, object] = dict(options)
+    aux = bool(arguments.pop("aux", False))
+    if name in AUXILIARY:
+        arguments = {"transform_input": True} | arguments
+        arguments["aux_logits"] = aux
+    if "init_weights" in _arguments(name):
+        arguments["init_weights"] = initialise
+    try:
+        module: nn.Module = zoo.get_model(name, weights=None, progress=False, **arguments)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{name} cannot be built with the options {dict(options)}: {error}"
+        ) from error
+    heads = [find_head(module)]
+    if aux:
+        heads += [f"{part}.{find_head(module.get_submodule(part))}" for part in AUXILIARY[name]]
+        module.register_forward_hook(_plain_outputs)
+    for head in heads:
+        replace_layer(module, head, num_classes)
+    return module, tuple(heads)
+
+
+def _plain_outputs(
+    module: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]
+) -> Tensor | tuple[Tensor, list[Tensor]]:
+    """torchvision's named tuples, one type a network, as `(logits, [auxiliary logits, ...])`."""
+    return output if isinstance(output, Tensor) else (output[0], list(output[1:]))
+
+
+PREFERRED = ("IMAGENET1K_V1", "IMAGENET1K_SWAG_LINEAR_V1")
+"""The original recipe's weights come first: they are the ones in published comparisons, and
+`_V2` weights, trained with strong regularisation, would mix that in with what is compared."""
+
+CONNECT_SECONDS = 10.0
+
+
+def imagenet_file(name: str) -> Path:
+    """Path of the ImageNet weights of torchvision's `name`, downloaded if they are not cached.
+
+    torchvision's own cache is used: `torch.hub.get_dir()/checkpoints` (see `TORCH_HOME`).
+
+    Raises:
+        UserError: neither cached nor to be had; says where the file is looked for.
+    """
+    url = _entry(name).url
+    file = cached_file(name)
+    if file.is_file():
+        return file
+    digest = re.search(r"-([a-f0-9]{8,})\.", file.name)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _check_connection(url)
+        torch.hub.download_url_to_file(
+            url, str(file), hash_prefix=digest and digest.group(1), progress=False
+        )
+    except (OSError, HTTPException, RuntimeError) as error:
+        raise UserError(
+            f"weights: imagenet: the file of {name} is not in the cache and cannot be downloaded "
+            f"({error}).\n"
+            f"  Looked for: {file}\n"
+            f"  Source:     {url}\n"
+            "Put that file there (from a machine with a network), or give `weights: PATH` to a "
+            "state dict of your own, or `weights: none` to train from scratch."
+        ) from error
+    return file
+
+
+def cached_file(name: str) -> Path:
+    """Where torchvision keeps the ImageNet weights of `name`, whether they are there or not."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(_entry(name).url).path).name
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What images are normalised with: means and standard deviations of red, green and blue."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def expected_normalisation(name: str) -> Normalisation:
+    """What the ImageNet weights of torchvision's `name` were trained with, as torchvision says."""
+    transforms = _entry(name).transforms()
+    return Normalisation(tuple(transforms.mean), tuple(transforms.std))
+
+
+def _entry(name: str) -> Any:
+    entries = {entry.name: entry for entry in get_model_weights(name)}
+    chosen = next((key for key in PREFERRED if key in entries), None)
+    return entries[chosen] if chosen else get_model_weights(name).DEFAULT
+
+
+def _check_connection(url: str) -> None:
+    """The downloader waits without limit, so a cut-off machine is found out here, in seconds."""
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=CONNECT_SECONDS):
+            pass
+    except HTTPError:
+        pass  # A server answered; the download itself gives the reason.

@@ -1,0 +1,254 @@
+"""Arms: the regularisers that compete in a study, as data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pcsearch.recipe.problems import show
+
+Number = int | float
+AUTO = "auto"
+LARGEST, LARGEST_WHOLE = 1e6, 10**6
+MOST_EPOCHS = 10_000
+MOST_IMAGES = 100_000
+"""In a batch."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """The values of one dimension: a fixed one, a range (linear or logarithmic), or choices.
+
+    `auto` is a range that is measured before a campaign starts; no plan that is run has one.
+    """
+
+    kind: Literal["fixed", "range", "choices", "auto"]
+    value: Number | None = None
+    low: Number | None = None
+    high: Number | None = None
+    log: bool = False
+    choices: tuple[Number, ...] | None = None
+
+    @staticmethod
+    def fixed(value: Number) -> Space:
+        return Space("fixed", value=value)
+
+    @staticmethod
+    def between(low: Number, high: Number, *, log: bool = False) -> Space:
+        return Space("range", low=low, high=high, log=log)
+
+    @staticmethod
+    def of(choices: tuple[Number, ...]) -> Space:
+        return Space("choices", choices=choices)
+
+    @staticmethod
+    def auto() -> Space:
+        return Space("auto")
+
+    @property
+    def lowest(self) -> Number:
+        """The smallest value that the space holds."""
+        if self.choices is not None:
+            return min(self.choices)
+        return self.low if self.low is not None else (self.value or 0)
+
+    @property
+    def highest(self) -> Number:
+        """The largest value that the space holds."""
+        if self.choices is not None:
+            return max(self.choices)
+        return self.high if self.high is not None else (self.value or 0)
+
+    def nearest(self, value: Number) -> Number:
+        """The value of this space that is nearest to the one given (of choices, by their ratio)."""
+        if self.kind == "fixed":
+            return self.value or 0
+        if self.choices is None:
+            return min(max(value, self.lowest), self.highest)
+        if self.lowest > 0 and value > 0:
+            return min(self.choices, key=lambda choice: abs(math.log(choice / value)))
+        return min(self.choices, key=lambda choice: abs(choice - value))
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field, ready for JSON; `Space(**...)` rebuilds it (choices come as a list)."""
+        return asdict(self) | {"choices": list(self.choices) if self.choices else None}
+
+    def to_yaml(self) -> Any:
+        """The way a recipe writes it."""
+        if self.choices is not None:
+            return {"choices": list(self.choices)}
+        if self.kind == "range":
+            return {"low": self.low, "high": self.high, "log": self.log}
+        return AUTO if self.kind == "auto" else self.value
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A hyperparameter that a recipe may search, and the values it can take."""
+
+    name: str
+    whole: bool = False
+    minimum: Number = 0
+    maximum: Number = LARGEST
+    above_minimum: bool = False
+    below: Number | None = None
+    measurable: bool = False
+    """Whether its range can be measured: `auto`."""
+
+    @property
+    def allowed(self) -> str:
+        kind = "a whole number" if self.whole else "a number"
+        bound = f"greater than {self.minimum}" if self.above_minimum else f"{self.minimum} or more"
+        return f"{kind}, {bound}" + ("" if self.below is None else f" and below {self.below}")
+
+    def number(self, value: object, where: str = "") -> Number:
+        """The value as a number of this dimension; ValueError that says what is allowed."""
+        number = to_number(value)
+        if number is not None and number > self.maximum:
+            raise ValueError(f"{where}is {show(value)}, but must be at most {self.maximum:,.0f}")
+        if number is None or not self._admits(number):
+            raise ValueError(f"{where}is {show(value)}, but must be {self.allowed}")
+        return int(number) if self.whole else float(number)
+
+    def _admits(self, number: Number) -> bool:
+        if self.whole and number != int(number):
+            return False
+        if number < self.minimum or (self.above_minimum and number == self.minimum):
+            return False
+        return self.below is None or number < self.below
+
+
+def _by_name(*dimensions: Dimension) -> dict[str, Dimension]:
+    return {dimension.name: dimension for dimension in dimensions}
+
+
+SHARED = _by_name(
+    Dimension("lr", above_minimum=True, measurable=True),
+    Dimension("weight_decay"),
+    Dimension("batch_size", whole=True, minimum=2, maximum=MOST_IMAGES),
+    Dimension("head_lr_multiplier", above_minimum=True),
+    Dimension("head_only_epochs", whole=True, maximum=MOST_EPOCHS),
+)
+"""Dimensions that every arm has, in the order in which they are sampled."""
+
+OWN = _by_name(
+    Dimension("lambda_over_n"),
+    Dimension("label_smoothing", below=1),
+    Dimension("entropic_lambda"),
+    Dimension("jeffreys_lambda"),
+)
+"""Dimensions that belong to one arm."""
+
+DIMENSIONS = {**SHARED, **OWN}
+
+FORMS = "a number, [low, high], {low: , high: , log: true} or {choices: [...]}"
+
+
+def parse_space(value: object, dimension: Dimension) -> Space:
+    """The space that a recipe wrote; ValueError with the rest of the sentence "`key` ..."."""
+    if isinstance(value, Space):
+        return value
+    if value == AUTO and dimension.measurable:
+        return Space.auto()
+    if isinstance(value, Mapping):
+        return _from_mapping(value, dimension)
+    if isinstance(value, list | tuple):
+        if len(value) != 2:
+            raise ValueError(
+                f"is {show(value)}, but a list must be [low, high]; "
+                "to choose among values write {choices: [...]}"
+            )
+        return _range(value[0], value[1], False, dimension)
+    if to_number(value) is None:
+        forms = f"{AUTO}, {FORMS}" if dimension.measurable else FORMS
+        raise ValueError(f"is {show(value)}, but must be {forms}")
+    return Space.fixed(dimension.number(value))
+
+
+def parse_choices(value: object, dimension: Dimension) -> tuple[Number, ...]:
+    """A list of at least one value, all different."""
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError(f"is {show(value)}, but must be a list of values")
+    numbers = tuple(dimension.number(item, "holds a value that ") for item in value)
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"is {show(value)}, but its values must differ")
+    return numbers
+
+
+def to_number(value: object) -> Number | None:
+    """A finite number, also from text such as `1e-4`; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value) if isinstance(value, int | float | str) else float("nan")
+    except (ValueError, OverflowError):
+        return None
+    if number != number or number in (float("inf"), float("-inf")):
+        return None
+    return value if isinstance(value, int) else number
+
+
+def _from_mapping(value: Mapping[Any, Any], dimension: Dimension) -> Space:
+    keys = set(value)
+    if keys == {"choices"}:
+        return Space.of(parse_choices(value["choices"], dimension))
+    if not {"low", "high"} <= keys <= {"low", "high", "log"}:
+        raise ValueError(f"is {show(value)}, but must be {FORMS}")
+    log = value.get("log", False)
+    if not isinstance(log, bool):
+        raise ValueError(f"has log {show(log)}, but log must be true or false")
+    return _range(value["low"], value["high"], log, dimension)
+
+
+def _range(low: object, high: object, log: bool, dimension: Dimension) -> Space:
+    lowest = dimension.number(low, "has a lower end that ")
+    highest = dimension.number(high, "has an upper end that ")
+    if lowest >= highest:
+        raise ValueError(
+            f"is {show([lowest, highest])}, but must be [low, high] with low below high"
+            + (" (a single number fixes it)" if lowest == highest else "")
+        )
+    if log and lowest <= 0:
+        raise ValueError(
+            f"has a lower end of {show(lowest)}, but must be greater than 0 with log: true"
+        )
+    return Space.between(lowest, highest, log=log)
+
+
+Parameter = Literal["lambda_over_n", "lambda", "label_smoothing"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A regulariser: the loss variant it needs (None: that of `train.variant`), and what it tunes.
+
+    `parameter` is the dimension of its own: λ as a fraction of the number of classes, λ itself,
+    or the amount of label smoothing; the control has none. `label` is its name in prose.
+    """
+
+    name: str
+    label: str
+    variant: str | None
+    parameter: Parameter | None
+
+    @property
+    def search_key(self) -> str | None:
+        """The key under `search` that states the range of its own dimension."""
+        return f"{self.name}_lambda" if self.parameter == "lambda" else self.parameter
+
+
+ARMS: dict[str, Arm] = {
+    arm.name: arm
+    for arm in (
+        Arm("control", "control", None, None),
+        Arm("pc", "PC", None, "lambda_over_n"),
+        Arm("label_smoothing", "label smoothing", None, "label_smoothing"),
+        Arm("entropic", "entropic", "entropic", "lambda"),
+        Arm("jeffreys", "jeffreys", "jeffreys", "lambda"),
+    )
+}
+
+CONTROL = "control"
+COMPETITORS = tuple(name for name in ARMS if name != CONTROL)

@@ -1,0 +1,205 @@
+"""A run as one HTML page that needs nothing else: no script, no network, no file beside it.
+
+Like the summary it is made from the journal, so it can be made at any time of a run's life. All
+text is escaped: a run folder may come from anybody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from jinja2 import Environment, Template
+from markupsafe import Markup, escape
+
+from pcsearch import __version__
+from pcsearch.printable import printable_lines
+from pcsearch.reporting import formatting as fmt
+from pcsearch.reporting.figures import Plot, confirm_plots, search_plot
+from pcsearch.reporting.models import ArmSummary, StudySummary
+from pcsearch.reporting.summary import summarise, trial_rows
+from pcsearch.reporting.tables import accuracies
+from pcsearch.reporting.trials_table import (
+    STATES,
+    Row,
+    differing,
+    hyperparameters,
+    last_value,
+    short_name,
+    test_value,
+    value_text,
+)
+from pcsearch.runs.folder import RunFolder, resume_command
+from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
+from pcsearch.search.state import CampaignState, Status
+
+LISTED_AT_MOST = 1000
+"""Trials of a study in the page; `pcsearch trials` lists all of any number."""
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """A line of a study's table, as text."""
+
+    name: str
+    strength: str
+    fraction: str
+    settings: str
+    validation: str
+    test: str
+    gain: str
+    level: str
+    verdict: str
+    p_value: str
+    colour: str
+    epochs: str
+
+
+@dataclass(frozen=True)
+class _Study:
+    """What the page says of a study."""
+
+    summary: StudySummary
+    plan: StudyPlan
+    arms: list[_Arm]
+    plots: list[Plot]
+    trials: list[dict[str, str]]
+    trials_in_all: int
+    time: str
+
+
+def html_report(folder: RunFolder, state: CampaignState, status: Status) -> str:
+    """The page of a run whose journal holds `state`."""
+    summary = summarise(state, status)
+    rows = trial_rows(state)
+    studies = [
+        _study(state, one, plan, [row for row in rows if row["study"] == plan.id])
+        for one, plan in zip(summary.studies, state.plan.studies, strict=True)
+    ]
+    treated = fmt.label(fmt.campaign_headline(summary))
+    page: str = _template().render(
+        summary=summary,
+        address=folder.url or folder.name,
+        facts=_facts(state.plan),
+        studies=studies,
+        notes=summary.notes,
+        meaning=accuracies(summary, treated),
+        files=[(name, folder.read_text(name)) for name in ("recipe.yaml", "environment.json")],
+        written=time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        version=__version__,
+        duration=fmt.duration(state.seconds),
+        resume=resume_command(folder.address) if status == "interrupted" else None,
+        smoothing=any("label_smoothing" in study.arms for study in summary.studies),
+    )
+    return page
+
+
+def _template() -> Template:
+    text = (files("pcsearch.reporting") / "report.html.j2").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
+    environment.filters["commands"] = _commands
+    return environment.from_string(text)
+
+
+def _shown(value: object) -> object:
+    """What the template writes; the page's own elements as they are."""
+    is_text = isinstance(value, str) and not isinstance(value, Markup)
+    return printable_lines(str(value)) if is_text else value
+
+
+def _commands(line: str) -> Markup:
+    """What stands between backticks, as code."""
+    line = printable_lines(line)
+    parts = [escape(part) for part in line.split("`")]
+    if len(parts) % 2 == 0:  # one is missing
+        return escape(line)
+    code = (
+        Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts)
+    )
+    return Markup("").join(code)
+
+
+def _study(
+    state: CampaignState, summary: StudySummary, plan: StudyPlan, rows: Sequence[Row]
+) -> _Study:
+    search = search_plot(state, plan)
+    return _Study(
+        summary=summary,
+        plan=plan,
+        arms=[_arm(arm, plan.arm(name)) for name, arm in summary.arms.items()],
+        plots=[*([] if search is None else [search]), *confirm_plots(summary)],
+        trials=_trials(rows[:LISTED_AT_MOST]),
+        trials_in_all=len(rows),
+        time=fmt.duration(summary.seconds),
+    )
+
+
+def _arm(arm: ArmSummary, plan: ArmPlan) -> _Arm:
+    own = ("lambda", "lambda_over_n", "label_smoothing")
+    searched = [key for key in arm.config if key in plan.space] or arm.config  # or borrowed
+    settings = (f"{key}={value_text(arm.config[key])}" for key in searched if key not in own)
+    gain = arm.gain
+    word = arm.verdict.word if arm.verdict else ""
+    return _Arm(
+        name=fmt.label(plan.name),
+        strength=fmt.strength(arm),
+        fraction=fmt.fraction(arm),
+        settings=", ".join(settings) or fmt.ABSENT,
+        validation=fmt.percent(arm.val_top1),
+        test=fmt.scores(arm.test_top1),
+        gain=fmt.gain_text(gain),
+        level=fmt.level(gain) if gain is not None and gain.low is not None else "",
+        verdict=word,
+        p_value=""
+        if gain is None or gain.p_value is None or word == "withheld"
+        else fmt.p_value(gain.p_value),
+        colour={"helps": "good", "hurts": "bad"}.get(word, ""),
+        epochs=str(arm.epochs_run),
+    )
+
+
+def _trials(rows: Sequence[Row]) -> list[dict[str, str]]:
+    shown = differing(rows)
+    return [
+        {
+            "arm": fmt.label(row["arm"]),
+            "name": short_name(row),
+            "state": STATES[row["state"]] + (", set aside" if row["set_aside"] else ""),
+            "epochs": str(len(row["epochs"])),
+            "value": last_value(row),
+            "test": test_value(row),
+            "time": fmt.duration(row["seconds"]),
+            "settings": hyperparameters(row, shown),
+            "error": fmt.first_line(row["error"]) if row["error"] else "",
+        }
+        for row in rows
+    ]
+
+
+def _facts(plan: Plan) -> list[tuple[str, str]]:
+    """How it was searched, for whoever wants to judge or repeat it."""
+    ladder = f"grace {plan.grace_epochs}, factor {plan.reduction_factor}"
+    finalists = plan.finalist_configs and plan.finalist_repeats
+    confirm = f"{len(plan.confirm_seeds)} seeds × {plan.confirm_epochs} epochs"
+    facts = [
+        ("metric", plan.metric),
+        ("sampler", f"{plan.sampler}, seed {plan.seed}"),
+        ("early stopping", f"ASHA up to {plan.max_epochs} epochs, {ladder}"),
+        (
+            "finalists",
+            f"every arm's best {plan.finalist_configs}, by every arm, {finalists} times each"
+            if finalists
+            else "none",
+        ),
+        ("confirm", confirm if plan.confirm_seeds else "none: nothing was measured on test images"),
+    ]
+    if plan.budget_seconds is not None:
+        facts.append(("budget", fmt.duration(plan.budget_seconds)))
+    if plan.budget_cost is not None:
+        price = f"{plan.price_per_node_hour:g} a node-hour" if plan.price_per_node_hour else ""
+        facts.append(("budget", f"{plan.budget_cost:g} at {price}"))
+    return facts

@@ -1,0 +1,212 @@
+"""A regulariser's best strength at the end of its range: what to search next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pcsearch.recipe.search_space import ARMS, CONTROL, Space
+from pcsearch.reporting import formatting as fmt
+from pcsearch.reporting.models import StudySummary
+from pcsearch.search.journal.file import Event
+from pcsearch.search.plan import ArmPlan, StudyPlan
+from pcsearch.search.selection import nothing_beyond
+from pcsearch.search.state import ArmState, CampaignState
+from pcsearch.search.trial import Trial
+from pcsearch.search.verdicts.verdict import FEWEST_TEST_IMAGES
+
+NEAR_PERFECT = 99.0
+"""Percent of the validation images, from which on a study can hardly show a gain."""
+
+FEW_WRONG = 3
+"""Validation images; where fewer are wrong, configurations cannot be told apart."""
+
+MOSTLY_RIGHT = 80.0
+"""Percent; below, few wrong images are few images, and say nothing of the room."""
+
+
+def ceiling(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    """A note where the control's best search trial that has ended leaves too little room."""
+    if CONTROL not in study.arms:
+        return
+    ended = [trial for trial in state.arms[plan.id, CONTROL].trials["search"] if _measured(trial)]
+    best = max((_value(trial) for trial in ended), default=0.0)
+    images = plan.images.val
+    if images < FEWEST_TEST_IMAGES:
+        return  # all right by chance
+    wrong = _wrong(best, images) if state.plan.metric == "top1" else None
+    few = wrong is not None and wrong < FEW_WRONG and best >= MOSTLY_RIGHT
+    if best < NEAR_PERFECT and not few:
+        return
+    has = "" if wrong is None else f" ({wrong} of {images} images wrong)"
+    yield (
+        f"The control's best validation accuracy is {best:.2f} %{has}. All that a regulariser "
+        f"could gain is {_room(best)}."
+    )
+
+
+def first_near_perfect(event: Event, state: CampaignState) -> str | None:
+    """What to tell when a study's first search trial ends with next to nothing wrong."""
+    trial = state.trials.get(event.get("trial", ""))
+    if trial is None or event["event"] != "epoch" or not _near_perfect(trial):
+        return None
+    study = trial.spec.study
+    if state.plan.study(study).images.val < FEWEST_TEST_IMAGES:
+        return None
+    others = (one for one in state.trials.values() if one is not trial and one.spec.study == study)
+    if any(_near_perfect(one) for one in others):
+        return None
+    return (
+        f"{trial.spec.trial} has {_value(trial):.2f} % of the validation images right: all that a "
+        f"regulariser could gain in this study is {_room(_value(trial))}; stop it (Ctrl-C) if that "
+        "is too little"
+    )
+
+
+def _near_perfect(trial: Trial) -> bool:
+    return trial.spec.phase == "search" and _measured(trial) and _value(trial) >= NEAR_PERFECT
+
+
+def _measured(trial: Trial) -> bool:
+    return trial.state in ("COMPLETE", "PRUNED") and trial.last_value is not None
+
+
+def _value(trial: Trial) -> float:
+    return trial.last_value or 0.0
+
+
+def _wrong(percent: float, images: int) -> int:
+    return round((100 - percent) / 100 * images)
+
+
+def _room(percent: float) -> str:
+    return f"{max(0.0, 100 - percent):.2f} points"
+
+
+MOST_CLIPPED = 50.0
+"""Percent of an arm's updates; beyond, most of its steps are shorter than its recipe says."""
+
+MOST_APART = 20.0
+"""Percentage points between two arms; beyond, they do not step alike."""
+
+
+def clipping(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    """A note where the chosen configurations were trained with many clipped gradients."""
+    found = {arm.name: clipped_percent(state.arms[plan.id, arm.name]) for arm in plan.arms}
+    shares = {name: share for name, share in found.items() if share is not None}
+    if not shares:
+        return
+    differ = max(shares.values()) - min(shares.values()) > MOST_APART
+    if max(shares.values()) <= MOST_CLIPPED and not differ:
+        return
+    each = ", ".join(f"{fmt.label(name)} {share:.0f} %" for name, share in shares.items())
+    line = (
+        f"Confirm updates whose gradient was clipped (train.clip_norm): {each}. Such a step is "
+        "shorter than search.lr says."
+    )
+    if differ:
+        line += " The arms differ in this, so it may be part of what a gain shows."
+    yield f"{line} Raise train.clip_norm, or leave it out."
+
+
+def clipped_percent(arm: ArmState) -> float | None:
+    """Of the updates of an arm's confirm trials that ran to their end; None where not counted.
+
+    A trial's epochs have the same number of updates, so the mean of their shares is the share.
+    """
+    shares = [
+        share
+        for trial in arm.trials["confirm"]
+        if trial.state == "COMPLETE" and trial.comparable
+        for epoch in trial.epochs
+        if (share := epoch.metrics.get("clipped")) is not None
+    ]
+    return sum(shares) / len(shares) if shares else None
+
+
+_OWN = ("lambda_over_n", "lambda", "label_smoothing")
+
+
+def shared_edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    """A sentence for each shared hyperparameter whose chosen value lies at an end of its range."""
+    for arm in plan.arms:
+        choice = state.arms[plan.id, arm.name].choice
+        for key, end in (choice.edges if choice else {}).items():
+            if choice is None or key in _OWN or key not in arm.space:
+                continue
+            if nothing_beyond(key, end, arm.space[key]):
+                continue
+            value = fmt.significant(float(choice.config[key]))
+            way = "upwards" if end == "high" else "downwards"
+            advice = f"Widen search.{key} {way} in a new run."
+            if state.plan.sampler == "grid":
+                advice = f"Add values to search.grid.{key} in a new run."
+            yield (
+                f"{fmt.label(arm.name)}'s best {key}, {value}, is at the {end} end of its "
+                f"range: a better one may lie beyond it. {advice}"
+            )
+
+
+def beyond(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    """A sentence for each range that the search left, by `search.widen` or by a finalist."""
+    for arm in plan.arms:
+        done = state.arms[plan.id, arm.name]
+        for key, stated in arm.space.items():
+            if stated.kind != "range":
+                continue
+            trials = (*done.trials["search"], *done.trials["finalists"])
+            tried = [float(t.spec.config[key]) for t in trials if key in t.spec.config]
+            low, high = _ends(stated)
+            outside = [value for value in tried if not low <= value <= high]
+            if outside:
+                ends = " to ".join(map(fmt.significant, (min(tried), max(tried))))
+                yield (
+                    f"{fmt.label(arm.name)} tried {key} from {ends}, beyond the stated "
+                    f"{fmt.significant(low)} to {fmt.significant(high)}, as its own best or "
+                    "another arm's lay there (search.widen: auto)."
+                )
+
+
+def edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    """A sentence for each arm whose chosen strength lies at an end of its range."""
+    for arm in plan.arms:
+        choice = state.arms[plan.id, arm.name].choice
+        key = ARMS[arm.name].search_key if arm.name in ARMS else None
+        if key is not None and state.plan.sampler == "grid":
+            key = f"grid.{key}"
+        if choice is None or choice.edge is None or arm.parameter is None or key is None:
+            continue
+        value = float(choice.config[arm.parameter])
+        search = state.arms[plan.id, arm.name].trials["search"]
+        if len(search) < 2:
+            continue  # both ends at once
+        whole = sum(trial.state == "COMPLETE" for trial in search)
+        of = f"of {len(search)} values tried, {whole} fully trained"
+        symbol = {"lambda_over_n": "λ/N", "lambda": "λ"}.get(arm.parameter, "smoothing")
+        yield (
+            f"{fmt.label(arm.name)}'s best {symbol}, {fmt.significant(value)}, is at the "
+            f"{choice.edge} end of what was searched ({of}): {_advice(arm, key, choice.edge)}"
+        )
+
+
+def _advice(arm: ArmPlan, key: str, edge: str) -> str:
+    low, high = _ends(arm.space[arm.parameter or ""])
+    if key.startswith("grid."):
+        return f"a better one may lie beyond it. Add values to search.{key} in a new run."
+    if edge == "high":
+        upper = min(2 * high, 0.9) if arm.parameter == "label_smoothing" else 2 * high
+        return (
+            f"a better one may lie above. Widen search.{key} upwards in a new run, "
+            f"for example to [{low:.3g}, {upper:.3g}]."
+        )
+    if low == 0:
+        return "that is next to no regularisation, and nothing lies below."
+    return (
+        f"a better one may lie below. Widen search.{key} downwards in a new run, "
+        f"for example to [{low / 2:.3g}, {high:.3g}]."
+    )
+
+
+def _ends(space: Space) -> tuple[float, float]:
+    if space.choices:
+        return float(min(space.choices)), float(max(space.choices))
+    return float(space.low or 0), float(space.high or 0)

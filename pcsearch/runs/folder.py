@@ -1,0 +1,394 @@
+"""The run folder: everything a campaign leaves, and nothing that has to be unpickled.
+
+runs/NAME/
+  recipe.yaml         the recipe as it was resolved
+  environment.json    versions, machine, command line
+  journal.jsonl       every decision and every epoch, append-only
+  summary.json        the final summary, once the campaign ended
+  report.html         the page of `pcsearch report`, if it was asked for
+  weights/            one safetensors file a choice: its PC arm, first confirm seed
+  data/               labels of the images, and which decoded ones they belong to
+  checkpoints/        of running trials
+  driver.lock         held by the process that runs the campaign
+  driver.json         host and pid of that process
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from pcsearch.errors import UserError, did_you_mean
+from pcsearch.io import (
+    open_regular,
+    own_folder,
+    own_text,
+    read_regular,
+    remove_half_written,
+    replacing,
+)
+from pcsearch.runs.shutdown import Marker
+from pcsearch.search.journal.audit import audited, refusal
+from pcsearch.search.journal.file import LINE_BYTES, Chain, Event, FileJournal, Journal, read_events
+from pcsearch.search.state import CampaignState, Status
+from pcsearch.search.trial import checkpoint_folder, stop_marker
+
+DEFAULT_RUNS = Path("runs")
+"""Where commands keep and look for runs unless they are told otherwise."""
+
+
+def resume_command(run: Path | str, cluster: str | None = None) -> str:
+    """What to type to go on with a run, from the folder that one is in now.
+
+    Args:
+        run: Its folder, or its URL.
+        cluster: The address of the Ray cluster that it is to go on on, if not on this machine.
+    """
+    on = f" --address {shlex.quote(cluster)}" if cluster else ""
+    return f"pcsearch resume {shlex.quote(shown(run))}{on}"
+
+
+def shown(run: Path | str) -> str:
+    """How a run's folder is written for a person who is in the current folder."""
+    return min(os.path.relpath(run), str(run), key=len) if isinstance(run, Path) else run
+
+
+def at(runs: Path | str) -> str:
+    """The option that names the folder of the runs, with a space before it; empty for the usual."""
+    return "" if str(runs) == str(DEFAULT_RUNS) else f" --runs {shlex.quote(str(runs))}"
+
+
+MINIMUM_FREE_BYTES = 100 * 2**20
+
+
+def check_space(runs: Path) -> None:
+    """A campaign that cannot write its journal should not begin; `runs` need not be there yet."""
+    existing = next(path for path in (runs, *runs.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise UserError(not_writable(runs, f"{existing} is a file"))
+    if not os.access(existing, os.W_OK):
+        raise UserError(not_writable(runs, f"{existing} may not be written"))
+    free = shutil.disk_usage(existing).free
+    if free < MINIMUM_FREE_BYTES:
+        raise UserError(
+            f"the disk that holds {runs} has {free / 2**20:.0f} MiB left, but a campaign needs "
+            f"{MINIMUM_FREE_BYTES / 2**20:.0f} MiB at least; free some, or choose another disk "
+            "with --runs"
+        )
+
+
+def not_writable(runs: Path, reason: str | None) -> str:
+    """What to say when no run folder can be made there."""
+    return f"no run folder can be made in {runs} ({reason}); choose another folder with --runs"
+
+
+_REPORTED = ("pcsearch", "torch", "torchvision", "ray", "optuna", "numpy", "pillow")
+
+
+def environment(weights: Sequence[str]) -> dict[str, Any]:
+    """Versions, machine and where each network's weights came from, stored with every run."""
+    return {
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "weights": list(weights),
+        "versions": {package: _version(package) for package in _REPORTED},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+_LOCK_SECONDS = 1.0  # longer than a reader takes to try whether it is held
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_WRITTEN_ONCE = "environment.json"
+READ_AT_MOST_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One campaign's folder."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def address(self) -> Path | str:
+        """What a person names it by."""
+        return self.path
+
+    @property
+    def url(self) -> str | None:
+        """Where it lies, if that is not in a file system."""
+        return None
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "weights"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its journal holds a whole event: a driver may die before it writes one."""
+        try:
+            with open_regular(self.journal) as file:
+                return file.readline(LINE_BYTES + 1).endswith(b"\n")
+        except FileNotFoundError:
+            return False
+
+    def modified(self) -> float:
+        """When the journal was last written, Unix time in seconds."""
+        return self.journal.stat().st_mtime
+
+    def created(self) -> float:
+        """When the run was made, Unix time in seconds."""
+        try:
+            return (self.path / _WRITTEN_ONCE).stat().st_mtime
+        except FileNotFoundError:  # somebody tidied up
+            return self.modified()
+
+    def open_journal(self, after: int) -> contextlib.AbstractContextManager[Journal]:
+        """The journal, to be written after the `after` events that were read from it."""
+        return FileJournal(self.journal)
+
+    def share_data(self) -> None:
+        """Make what lies in `data` visible to all workers."""
+
+    def stop_marker(self) -> Marker:
+        """See `Ending`."""
+        return stop_marker(self.checkpoints)
+
+    def drop_checkpoints(self, trial: str) -> None:
+        """Remove the checkpoints of a trial that ended."""
+        shutil.rmtree(self.checkpoints / checkpoint_folder(trial), ignore_errors=True)
+
+    def let_go(self) -> None:
+        """Give up the lock before this process ends itself; the system does so with a file's."""
+
+    def make_folders(self) -> None:
+        """Make what a new run has; what is there is left alone."""
+        for folder in (self.data, self.checkpoints, self.weights):
+            own_folder(folder)
+
+    def events(self, chain: Chain | None = None) -> Iterator[Event]:
+        """What its journal holds, also while it runs; `chain` follows its lines."""
+        if not self.journal.is_file():
+            raise UserError(f"{self.path} has no journal.jsonl: nothing was started there")
+        return read_events(self.journal, chain)
+
+    def state(self) -> CampaignState:
+        """The campaign as its journal tells it, also while it runs.
+
+        What in the journal does not agree is in `CampaignState.mismatches`.
+        """
+        chain = Chain()
+        try:
+            return audited(self.events(chain), chain)
+        except (KeyError, TypeError, ValueError, StopIteration) as error:
+            raise UserError(f"{self.address}: the journal is damaged: {error!r}") from error
+
+    def trusted_state(self) -> CampaignState:
+        """The same, to build on.
+
+        Raises:
+            UserError: the journal does not agree with itself; the first such line is named.
+        """
+        state = self.state()
+        if state.mismatches:
+            raise UserError(f"{self.address}: {refusal(state.mismatches)}")
+        return state
+
+    def status(self, state: CampaignState | None = None, *, quick: bool = False) -> Status:
+        """`running` only while a process holds the lock; one that vanished was interrupted.
+
+        `quick` may take one that vanished a while ago for running, where the truth takes time.
+        """
+        told = (state or self.state()).status
+        return "interrupted" if told == "running" and not self.is_locked() else told
+
+    def is_locked(self) -> bool:
+        """Whether a process is running this campaign now."""
+        try:
+            file = open_regular(self.path / "driver.lock")
+        except FileNotFoundError:
+            return False
+        except OSError:  # not for us to read
+            return True
+        with file:  # shared, for readers must not take each other for a driver, or write anything
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return False
+
+    def finish(self, summary: object, *, whole: bool) -> None:
+        """Write the final summary; a campaign that ran to its end needs no checkpoints."""
+        self.write_json("summary.json", summary)
+        if whole:
+            if self.checkpoints.is_dir():  # rmtree waits for ever at a named pipe
+                shutil.rmtree(self.checkpoints, ignore_errors=True)
+            remove_half_written(self.path, self.data, self.weights)
+
+    def read_text(self, name: str) -> str | None:
+        """A file of the run as text, None if there is none to be shown; see `own_text`."""
+        return own_text(self.path / name, READ_AT_MOST_BYTES)
+
+    def write_json(self, name: str, content: object) -> None:
+        """Write a file whole or not at all."""
+        self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False))
+
+    def write_text(self, name: str, content: str) -> None:
+        """Write a file whole or not at all."""
+        with replacing(self.path / name) as temporary:
+            temporary.write_text(content)
+
+
+@contextlib.contextmanager
+def new_run(runs: Path, name: str, recipe: str, environment: dict[str, Any]) -> Iterator[RunFolder]:
+    """Make a run folder and hold its lock.
+
+    Raises:
+        UserError: the name is taken or is no folder name, the disk is nearly full, or nothing can
+            be written there.
+    """
+    folder = RunFolder(runs / check_name(name))
+    check_space(runs)
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        folder.path.mkdir()
+    except FileExistsError:
+        raise UserError(_taken(folder)) from None
+    except OSError as error:
+        raise UserError(not_writable(runs, error.strerror)) from error
+    with held(folder):
+        folder.write_json(_WRITTEN_ONCE, environment)
+        folder.make_folders()
+        folder.write_text("recipe.yaml", recipe)  # last: with it, the run can be gone on with
+        yield folder
+
+
+@contextlib.contextmanager
+def held(folder: RunFolder) -> Iterator[RunFolder]:
+    """Hold a run's lock; the system lets go of it when the process dies, however that happens.
+
+    Raises:
+        UserError: another process runs the campaign, or nothing can be written there.
+    """
+    try:
+        lock = FileLock(folder.path / "driver.lock", timeout=_LOCK_SECONDS)
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{_in_use(folder)}; wait for it, or end it there first") from None
+    except OSError as error:
+        raise UserError(f"{folder.path} cannot be locked ({error.strerror or error})") from error
+    try:
+        try:
+            folder.write_json("driver.json", {"host": socket.gethostname(), "pid": os.getpid()})
+        except OSError as error:
+            raise UserError(f"{folder.path} cannot be written ({error.strerror})") from error
+        yield folder
+    finally:
+        lock.release()
+
+
+def check_free(runs: Path, name: str) -> None:
+    """Say early that a run's name is taken, before anything is prepared."""
+    folder = RunFolder(runs / check_name(name))
+    if folder.path.exists():
+        raise UserError(_taken(folder))
+
+
+def check_name(name: str) -> str:
+    """The name of a run, which is the name of a folder."""
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f'the run name is "{name}", but must be letters, digits, ".", "_" and "-" only and '
+            "begin with a letter or digit"
+        )
+    return name
+
+
+def list_runs(runs: Path) -> list[RunFolder]:
+    """Every campaign under a folder, the newest first."""
+    if not runs.is_dir():
+        return []
+    folders = [RunFolder(path) for path in runs.iterdir() if (path / "journal.jsonl").is_file()]
+    return sorted(folders, key=lambda folder: folder.journal.stat().st_mtime, reverse=True)
+
+
+def find_run(run: str | None, runs: Path, *, begun: bool = True) -> RunFolder:
+    """A run by its folder or its name; the newest one when none is named.
+
+    `begun=False` also finds a named one whose driver died before its journal's first line.
+    """
+    known = list_runs(runs)
+    if run is None:
+        if not known:
+            raise UserError(
+                f"there are no runs under {runs}; start one with "
+                f"`pcsearch tune quickstart{at(runs)}`"
+            )
+        return known[0]
+    for path in (Path(run), runs / run):
+        sign = "journal.jsonl" if begun else "recipe.yaml"
+        if (path / "journal.jsonl").is_file() or (path / sign).is_file():
+            return RunFolder(path.resolve())
+    names = [folder.name for folder in known]
+    hint = did_you_mean(Path(run).name, names)
+    where = f'there is no run "{run}" under {runs}'
+    if len(Path(run).parts) > 1:
+        where = f"{run} is no run"
+    raise UserError(f"{where}{hint}; `pcsearch runs ls{at(runs)}` lists those there are")
+
+
+def _taken(folder: RunFolder) -> str:
+    if folder.is_locked():
+        return f"{_in_use(folder)}; choose another name with --name"
+    begun = (folder.path / "recipe.yaml").is_file()
+    go_on = f" go on with it by `{resume_command(folder.path)}`, or" if begun else ""
+    taken = f"{folder.path} exists already and is never overwritten"
+    return f"{taken};{go_on} choose another name with --name"
+
+
+def _in_use(folder: RunFolder) -> str:
+    try:
+        owner = json.loads(read_regular(folder.path / "driver.json", 10_000))
+        return f"{folder.path} is in use: process {owner['pid']} on {owner['host']} runs it now"
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{folder.path} is in use: another process runs it now"

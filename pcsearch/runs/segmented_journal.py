@@ -1,0 +1,315 @@
+"""The campaign's journal where nothing can be appended: numbered files that are never changed.
+
+    journal/00000001.jsonl, journal/00000002.jsonl, ...      an event each
+    journal/compacted-00000001-00001000.jsonl                the same events in one file
+
+A number is taken by exclusive creation, so of two drivers only one goes on. The first one that
+another driver took stays after compaction, for a driver that wakes up late to run into.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from pcsearch.errors import PcsearchError, UserError
+from pcsearch.search.journal.events import Event, NewerError, check_event
+from pcsearch.search.journal.file import Chain, sealed
+from pcsearch.search.journal.validate import History
+from pcsearch.storage.base import Storage, TakenOverError
+
+FOLDER = "journal"
+
+_READERS = 16
+_NAME = re.compile(rf"{FOLDER}/(?:(compacted)-([0-9]{{8}})-)?([0-9]{{8}})\.jsonl")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A file with the numbers from `first` to `last`."""
+
+    first: int
+    last: int
+    is_compacted: bool = False
+
+    @property
+    def name(self) -> str:
+        if self.is_compacted:
+            return f"{FOLDER}/compacted-{self.first:08d}-{self.last:08d}.jsonl"
+        return f"{FOLDER}/{self.last:08d}.jsonl"
+
+
+def present(storage: Storage) -> list[Segment]:
+    """All segments that are there, those that others replace included."""
+    matches = filter(None, map(_NAME.fullmatch, storage.list(FOLDER)))
+    segments = [Segment(int(one[2] or one[3]), int(one[3]), one[1] is not None) for one in matches]
+    return [one for one in segments if 1 <= one.first <= one.last]
+
+
+def chain(storage: Storage) -> list[Segment]:
+    """The segments that make up the journal, in order: the widest one wherever there are several.
+
+    Raises:
+        UserError: one is missing.
+    """
+    waiting = sorted(present(storage), key=lambda one: (one.first, -one.last))
+    used: list[Segment] = []
+    after = 1
+    for one in waiting:
+        if one.first == after:
+            used.append(one)
+            after = one.last + 1
+        elif one.last >= after:
+            missing = f"{storage.url}/{Segment(after, after).name}"
+            raise UserError(f"{missing} is missing; the journal is damaged")
+    return used
+
+
+def read_all(storage: Storage, segments: Sequence[Segment]) -> dict[Segment, bytes]:
+    """The contents, in the order of `segments`.
+
+    Raises:
+        FileNotFoundError: one was removed meanwhile.
+    """
+    names = [segment.name for segment in segments]
+    with ThreadPoolExecutor(_READERS) as pool:
+        return dict(zip(segments, pool.map(storage.read, names), strict=True))
+
+
+def parse(
+    storage: Storage, segment: Segment, content: bytes, chain: Chain | None = None
+) -> list[tuple[str, Event]]:
+    """The events of a segment, a line each, with that line's place.
+
+    `chain` follows the lines, see `Chain`; of one segment alone no seal can be judged.
+
+    Raises:
+        UserError: it is damaged; the message names the file and the line.
+    """
+    *lines, rest = content.split(b"\n")
+    path = f"{storage.url}/{segment.name}"
+    if not lines or rest:
+        raise UserError(f"{path}:{len(lines) + 1}: the file is cut short; the journal is damaged")
+    places = [f"{path}:{number}" for number in range(1, len(lines) + 1)]
+    chain = chain or Chain()
+    return [(where, _event(line, where, chain)) for where, line in zip(places, lines, strict=True)]
+
+
+def _event(line: bytes, where: str, chain: Chain) -> Event:
+    try:
+        event = chain.take(line)
+    except ValueError as error:
+        raise UserError(
+            f"{where}: this line is not an event: {error}; the journal is damaged"
+        ) from None
+    if not isinstance(event, dict) or "event" not in event:
+        raise UserError(f"{where}: this line is not an event; the journal is damaged")
+    return event
+
+
+def head_of(storage: Storage, segments: Sequence[Segment]) -> str:
+    """What the seal of the line after these segments is over; "" after none.
+
+    Raises:
+        UserError: one is damaged.
+        FileNotFoundError: one was removed meanwhile.
+    """
+    chain = Chain()
+    for one in segments[-1:]:
+        parse(storage, one, storage.read(one.name), chain)
+    if chain.lines and chain.sealed_from is None:  # then the seal is over all that is there
+        chain = Chain()
+        for one, content in read_all(storage, segments).items():
+            parse(storage, one, content, chain)
+    return chain.head
+
+
+COMPACT_ABOVE = 1000
+"""Files of one event beyond which opening a journal compacts them first."""
+
+_log = logging.getLogger(__name__)
+
+
+def read_segments(storage: Storage, seals: Chain | None = None) -> list[Event]:
+    """A journal's events in order, also while it is written; none where there is no journal.
+
+    `seals` takes note of lines whose seal does not fit, see `read_events`.
+
+    Raises:
+        UserError: a segment is missing or damaged, or holds an event that no campaign writes, or
+            not there; file and line are named.
+    """
+    history, events = History(), []
+    for where, event in stored_events(storage, seals):
+        try:
+            history.take(check_event(event))
+        except NewerError as error:
+            raise UserError(f"{where}: this line cannot be read: {error}") from None
+        except ValueError as error:
+            raise UserError(
+                f"{where}: this line does not belong here: {error}; the journal is damaged"
+            ) from None
+        events.append(event)
+    return events
+
+
+def stored_events(storage: Storage, seals: Chain | None = None) -> list[tuple[str, Event]]:
+    """What the segments hold, in order, each with its file and line; of any kind and content.
+
+    Raises:
+        UserError: a segment is missing or damaged.
+    """
+    for _ in range(3):
+        try:
+            contents = read_all(storage, chain(storage))
+        except FileNotFoundError:  # compacted between the list and the reading
+            continue
+        seals = seals or Chain()
+        return [line for one in contents for line in parse(storage, one, contents[one], seals)]
+    raise UserError(f"{storage.url}/{FOLDER}: segments vanish while they are read")
+
+
+class SegmentJournal:
+    """A `Journal` in a storage; `append` returns when the event is durable.
+
+    Args:
+        after: how many events the caller has read, to go on from; None takes all there are. What
+            an earlier driver wrote at the last moment, while it was cut off, would else be passed
+            over unseen.
+        compact_above: so many files of one event are left as they are.
+
+    Raises:
+        UserError: the journal that is there already lacks a segment.
+        TakenOverError: it does not hold `after` events.
+    """
+
+    def __init__(
+        self, storage: Storage, after: int | None = None, *, compact_above: int = COMPACT_ABOVE
+    ) -> None:
+        self._storage = storage
+        segments = chain(storage)
+        there = segments[-1].last if segments else 0
+        if after not in (None, there):
+            raise TakenOverError(
+                f"another process has written to {storage.url}/{FOLDER} meanwhile ({there} events, "
+                f"where {after} were read); if it has ended, the same command goes on"
+            )
+        if sum(not segment.is_compacted for segment in segments) > compact_above:
+            compact(storage)
+            segments = chain(storage)
+        try:
+            self._head = head_of(storage, segments)
+        except FileNotFoundError as error:
+            raise PcsearchError(
+                f"{storage.url}/{FOLDER} is compacted by another process"
+            ) from error
+        self._next = there + 1
+        self._begun = (0, b"", "")  # what was written last, or nearly: number, content, seal
+        self._failed: PcsearchError | None = None
+        self._ended = False
+
+    def append(self, event: Event) -> None:
+        """Write one event.
+
+        Raises:
+            TakenOverError: another driver has written in between; nothing may be done any more.
+            PcsearchError: the storage failed, so that whether the event was written is unknown;
+                every further call says the same.
+        """
+        if self._failed is not None:
+            raise self._failed
+        try:
+            if self._begun[0] == self._next:  # the last call was cut off, by Ctrl-C maybe
+                self._write(*self._begun[1:])
+            self._write(*sealed(event, self._head))
+        except PcsearchError as error:
+            self._failed = error
+            raise
+        self._ended = event.get("event") == "ended"
+
+    def close(self) -> None:
+        """Compact the journal of a campaign that has ended; it can be read without that, too."""
+        if self._ended and self._failed is None:
+            try:
+                compact(self._storage)
+            except PcsearchError as error:
+                _log.warning("the journal stays in many files: %s", error)
+            self._ended = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _write(self, data: bytes, head: str) -> None:
+        number = self._next
+        name = Segment(number, number).name
+        again = self._begun == (number, data, head)
+        self._begun = (number, data, head)
+        # Another driver begins by an event that names it, so what is equal is our own.
+        if not self._storage.create(name, data) and not (
+            again and self._storage.read(name) == data
+        ):
+            raise TakenOverError(
+                f"another process goes on with this campaign: it has written {self._storage.url}/"
+                f"{name}; this one stops"
+            )
+        self._next, self._head = number + 1, head
+
+
+def compact(storage: Storage) -> None:
+    """Put all events into one file, then remove those that it replaces.
+
+    A crash in between leaves files that readers pass over and the next compaction removes.
+
+    Raises:
+        UserError: a segment is missing or damaged.
+        PcsearchError: another process compacts the journal at the same time.
+    """
+    segments = chain(storage)
+    if not segments:
+        return
+    whole = Segment(1, segments[-1].last, is_compacted=True)
+    there = [one for one in present(storage) if one.last <= whole.last]
+    try:
+        contents = read_all(storage, there)
+    except FileNotFoundError as error:
+        raise PcsearchError(f"{storage.url}/{FOLDER} is compacted by another process") from error
+    if whole not in segments:
+        for segment in segments:
+            parse(storage, segment, contents[segment])
+        together = b"".join(contents[segment] for segment in segments)
+        if not storage.create(whole.name, together) and storage.read(whole.name) != together:
+            raise UserError(f"{storage.url}/{whole.name} differs from the segments it replaces")
+    storage.remove(
+        *(
+            one.name
+            for one in there
+            if one != whole and not _is_fence(storage, one, contents[one], whole.last)
+        )
+    )
+
+
+def _is_fence(storage: Storage, segment: Segment, content: bytes, last: int) -> bool:
+    """Whether a segment stops a driver which does not know yet that it was replaced.
+
+    Such a driver goes on at the number at which its successor began, by a `resumed` event.
+    """
+    if segment.is_compacted:
+        return False
+    try:
+        events = parse(storage, segment, content)
+    except UserError:
+        return False
+    return segment.last == last or any(event["event"] == "resumed" for _, event in events)

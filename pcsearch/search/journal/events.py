@@ -1,0 +1,292 @@
+"""The journal's events: what each kind holds, checked value by value.
+
+A journal may come from another machine or another version, and a file may be damaged. So nothing
+of an event is taken on trust: keys, types and bounds are those that a campaign writes, or the event
+is refused. Whether it fits to those before it is `history.py`'s matter.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from pcsearch.recipe.problems import show
+from pcsearch.search.plan import LibraryVersion
+from pcsearch.search.trial import Loss, Phase
+
+Event = dict[str, Any]
+
+_BRANCHES = ("constrained-int", "constrained-float")
+"""What pydantic calls the branches of a union, which a message need not say."""
+
+LARGEST = 10**9
+"""Of counts and numbers of things, as in recipes."""
+
+_DATASET = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_BACKBONE = r"[A-Za-z_][\w.]*(?::[A-Za-z_]\w*)?"
+_ARM = r"[A-Za-z][A-Za-z0-9_-]*"
+_LATER_CHOICE = re.compile(r"-c(?:[2-9]|[1-9][0-9]{1,8})")
+
+StudyId = Annotated[str, Field(pattern=f"^{_DATASET}/{_BACKBONE}$", max_length=300)]
+Decoded = Annotated[
+    list[Annotated[str, Field(pattern=f"^{_DATASET}$", max_length=300)]],
+    Field(min_length=1, max_length=10_000),
+]
+"""Datasets whose images were on the node whose place was free; absent where none was known of."""
+
+ArmName = Annotated[str, Field(pattern=f"^{_ARM}$", max_length=100)]
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+FromOne = Annotated[int, Field(ge=1, le=LARGEST)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
+Percent = Annotated[float, Field(ge=-1e9, le=1e9)]  # a metric may leave [0, 100] by rounding
+Metrics = Annotated[dict[str, float | None], Field(max_length=1000)]
+"""What was measured; None is a number that was not finite."""
+
+
+def _configuration(config: dict[str, int | float | None]) -> dict[str, int | float | None]:
+    """A configuration has λ, λ/N, a seed, and a split, which is None in confirm."""
+    for key in ("lambda", "lambda_over_n"):
+        if config.get(key) is None:
+            raise ValueError(f"has no {key}")
+    seed, split = config.get("seed"), config.get("split", "")
+    if not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise ValueError("has no seed that is a whole number of 0 or more")
+    if split is not None and not (isinstance(split, int) and 0 <= split <= LARGEST):
+        raise ValueError("has no split that is null or a whole number of 0 or more")
+    return config
+
+
+Value = Annotated[float, Field(ge=-1e300, le=1e300)]
+Whole = Annotated[int, Field(ge=-(10**15), le=10**15)]
+Config = Annotated[
+    dict[str, Whole | Value | None], Field(max_length=1000), AfterValidator(_configuration)
+]
+
+
+class NewerError(ValueError):
+    """An event that this version does not know, and a later one may."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}: was this written by a newer pcsearch?")
+
+
+class _Strict(BaseModel):
+    """No value is converted, no key is passed over."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class Spec(_Strict):
+    """`TrialSpec` as the journal holds it."""
+
+    trial: Annotated[str, Field(max_length=500)]
+    study: StudyId
+    arm: ArmName
+    phase: Phase
+    index: Count
+    epochs: FromOne
+    variant: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)]
+    config: Config
+    source: str | None
+    keep_weights: bool
+
+    def check_name(self) -> None:
+        """The trial's id says what it is; its checkpoints are in a folder of that name."""
+        stem = f"{self.study}/{self.arm}/{self.phase}-{self.index:03d}"
+        suffix = self.trial.removeprefix(stem)
+        if self.trial != stem and (suffix == self.trial or not _LATER_CHOICE.fullmatch(suffix)):
+            raise ValueError(f"spec.trial is {show(self.trial)}, but must be {show(stem)}")
+
+
+class _Timed(_Strict):
+    t: Seconds
+
+
+class CampaignEvent(_Timed):
+    event: Literal["campaign"]
+    plan: dict[str, Any]
+
+
+class Asked(_Timed):
+    event: Literal["asked"]
+    spec: Spec
+    decoded: Decoded = Field(default_factory=list)
+
+
+class Epoch(_Timed):
+    event: Literal["epoch"]
+    trial: str
+    epoch: FromOne
+    value: Percent | None
+    decision: Literal["continue", "prune", "complete"]
+    seconds: Seconds
+    metrics: Metrics
+    test: Metrics | None = None
+    hits: Annotated[str, Field(max_length=2_000_000, pattern=r"^[A-Za-z0-9+/]*={0,2}$")] | None = (
+        None
+    )
+    """Which test images were named right: packed bits in base64."""
+
+
+class Diverged(_Timed):
+    """A trial whose loss or outputs were not finite: the sampler is told it is worth a guess."""
+
+    event: Literal["diverged"]
+    trial: str
+    error: str
+
+
+class Failed(_Timed):
+    event: Literal["failed"]
+    trial: str
+    error: str
+
+
+class Chosen(_Timed):
+    event: Literal["chosen"]
+    study: str
+    arm: str
+    config: Config
+    source: str
+    edge: Literal["low", "high"] | None
+    score: Percent | None
+    values: Annotated[list[Percent], Field(max_length=10_000)]
+    edges: Annotated[dict[str, Literal["low", "high"]], Field(max_length=100)] = Field(
+        default_factory=dict
+    )
+    """Searched values that lie at an end of their range, each with that end."""
+
+
+class LookedAtGain(_Strict):
+    """What was seen of one arm against the control; None where it could not be told."""
+
+    mean: Percent
+    low: Percent | None
+    high: Percent | None
+    p_value: Annotated[float, Field(ge=0, le=1)] | None
+    word: Annotated[str, Field(max_length=100)]
+
+
+class Looked(_Timed):
+    """Every arm's confirm trials had ended, so that its gain could be seen."""
+
+    event: Literal["looked"]
+    study: str
+    seeds: FromOne
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    gains: Annotated[dict[str, LookedAtGain], Field(max_length=100)]
+    decided: bool
+
+
+class GivenUp(_Timed):
+    event: Literal["given_up"]
+    study: str
+    arm: str
+    reason: str
+
+
+class SearchClosed(_Timed):
+    event: Literal["search_closed"]
+    reason: str
+    decoded: Decoded = Field(default_factory=list)
+
+
+class Ended(_Timed):
+    event: Literal["ended"]
+    status: Literal["complete", "interrupted", "failed"]
+
+
+class Resumed(_Timed):
+    event: Literal["resumed"]
+    attempt: FromOne
+    host: Annotated[str, Field(max_length=300)]
+    pid: FromOne
+    version: Annotated[str, Field(max_length=100)]
+    sampler_version: LibraryVersion | None = None
+    """The library that proposes trials from now on; None where the journal does not say it."""
+
+
+class Extended(_Timed):
+    event: Literal["extended"]
+    plan: dict[str, Any]
+    recipe: str
+
+
+class Retried(_Timed):
+    event: Literal["retried"]
+    trial: str
+    reason: str
+    kind: Loss
+
+
+class Repeated(_Timed):
+    event: Literal["repeated"]
+    trial: str
+    epoch: FromOne
+    seconds: Seconds
+    same: bool
+
+
+class Machines(_Timed):
+    """From now on there are so many nodes with room for trials, and so many slots on them."""
+
+    event: Literal["machines"]
+    nodes: Count
+    slots: Count
+
+
+_KINDS: dict[str, type[_Timed]] = {
+    "campaign": CampaignEvent,
+    "asked": Asked,
+    "epoch": Epoch,
+    "diverged": Diverged,
+    "failed": Failed,
+    "chosen": Chosen,
+    "looked": Looked,
+    "given_up": GivenUp,
+    "search_closed": SearchClosed,
+    "ended": Ended,
+    "resumed": Resumed,
+    "extended": Extended,
+    "retried": Retried,
+    "repeated": Repeated,
+    "machines": Machines,
+}
+
+
+def check_event(raw: object) -> Event:
+    """The event, if it is one that a campaign writes.
+
+    Raises:
+        ValueError: with one line that says what is wrong with it.
+    """
+    if not isinstance(raw, dict) or not isinstance(raw.get("event"), str):
+        raise ValueError("it is not an event")
+    kind = _KINDS.get(raw["event"])
+    if kind is None:
+        raise NewerError(f"it is an event of unknown kind {show(raw['event'])}")
+    try:
+        event = kind.model_validate(raw)
+    except ValidationError as error:
+        raise told(error) from None
+    if isinstance(event, Asked):
+        event.spec.check_name()
+    return raw
+
+
+def told(error: ValidationError, whose: str = "its") -> ValueError:
+    """The first of pydantic's errors in one line."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"] if part not in _BRANCHES)
+    if first["type"] == "extra_forbidden":
+        return NewerError(f"{whose} key {show(place)} is unknown")
+    if first["type"] == "missing":
+        return ValueError(f"{whose} {place} is missing")
+    if first["type"] == "value_error":
+        return ValueError(f"{whose} {place} {first['ctx']['error']}")
+    message = first["msg"]
+    message = message[:1].lower() + message[1:]
+    return ValueError(f"{whose} {place} is {show(first['input'])}: {message}")

@@ -1,0 +1,196 @@
+"""Which trial is next, as a function of the campaign's state: search, finalists, confirm."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterator
+
+from pcsearch.search import configs
+from pcsearch.search.estimate import Place, Step, first
+from pcsearch.search.plan import ArmPlan, StudyPlan
+from pcsearch.search.sampling.ranges import current_space
+from pcsearch.search.sampling.samplers import propose, seen
+from pcsearch.search.selection import Candidate, candidates
+from pcsearch.search.state import ArmState, CampaignState, Choice
+from pcsearch.search.trial import Config, Phase, TrialSpec
+
+
+def places(state: CampaignState) -> Iterator[Place]:
+    """Every arm of every study, in the plan's order."""
+    for study in state.plan.studies:
+        for arm in study.arms:
+            yield study, arm, state.arms[study.id, arm.name]
+
+
+def search_open(state: CampaignState, place: Place) -> bool:
+    """Whether the arm asks for further search trials."""
+    _, plan, arm = place
+    asked = len(arm.trials["search"])
+    room = asked < plan.trials and (state.search_closed is None or asked == 0)
+    return arm.given_up is None and room
+
+
+def search_over(state: CampaignState, place: Place) -> bool:
+    """Whether the arm's search trials have all been asked and have ended."""
+    _, plan, arm = place
+    return plan.borrows is None and not search_open(state, place) and not arm.running("search")
+
+
+def searches_over(state: CampaignState, study: StudyPlan) -> bool:
+    """Whether no arm of the study is still searching, so that their finalists are known."""
+    arms = ((study, arm, state.arms[study.id, arm.name]) for arm in study.arms)
+    return all(
+        place[1].borrows is not None or place[2].given_up is not None or search_over(state, place)
+        for place in arms
+    )
+
+
+def finalists_over(state: CampaignState, place: Place) -> bool:
+    """Whether the arm has retrained every finalist as often as planned."""
+    study, _, arm = place
+    if not (state.plan.finalist_configs and state.plan.finalist_repeats):
+        return True
+    return (
+        searches_over(state, study)
+        and next(missing_finalists(state, place), None) is None
+        and not arm.running("finalists")
+    )
+
+
+def settled(state: CampaignState, place: Place) -> bool:
+    """Whether no trial of the arm will follow."""
+    study, _, arm = place
+    chosen = arm.choice is not None and not unconfirmed(state, study, arm)
+    return arm.given_up is not None or chosen
+
+
+def nothing_left(state: CampaignState) -> bool:
+    """Whether every study is decided and confirmed, so that no trial will ever follow."""
+    if state.live or not all(settled(state, place) for place in places(state)):
+        return False
+    return not any(look_due(state, study) for study in state.plan.studies)
+
+
+def look_due(state: CampaignState, study: StudyPlan) -> bool:
+    """Whether every arm's confirm trials, up to the next look, have ended since the last one."""
+    arms = [(study, arm, state.arms[study.id, arm.name]) for arm in study.arms]
+    running = any(place[2].running("confirm") for place in arms)
+    return study.id in state.unseen and not running and all(settled(state, p) for p in arms)
+
+
+def next_step(
+    state: CampaignState, decoded: Collection[str] = frozenset(), *, timed: bool = True
+) -> Step | None:
+    """What is asked next; None while everything that follows waits for trials that run.
+
+    `decoded` and `timed` are as in `order.first`.
+    """
+    steps = [step for study in state.plan.studies if (step := _step(state, study)) is not None]
+    return first(state, steps, decoded, timed=timed) if steps else None
+
+
+def _step(state: CampaignState, study: StudyPlan) -> Step | None:
+    """A study's next: a search trial of the arm least far, then finalists, then confirm.
+
+    Long trials whose number is known fill the gaps that early stopping leaves.
+    """
+    arms = [(study, arm, state.arms[study.id, arm.name]) for arm in study.arms]
+    searching = [place for place in arms if search_open(state, place)]
+    if searching:
+        return Step("search", min(searching, key=_how_far))
+    for place in arms:
+        if next(missing_finalists(state, place), None) is not None:
+            return Step("finalists", place)
+    for place in arms:
+        if place[2].choice is not None and unconfirmed(state, study, place[2]):
+            return Step("confirm", place)
+    return None
+
+
+def _how_far(place: Place) -> float:
+    return len(place[2].trials["search"]) / place[1].trials
+
+
+def trial_of(state: CampaignState, step: Step) -> TrialSpec:
+    """The trial that a step asks for."""
+    done = step.place[2]
+    if step.phase == "search":
+        return search_trial(state, step.place)
+    if step.phase == "finalists" or done.choice is None:
+        return finalist_trial(state, step.place)
+    return confirm_trial(state, step.place, done.choice)
+
+
+def search_trial(state: CampaignState, place: Place) -> TrialSpec:
+    """The arm's next search trial, with the values that the sampler proposes."""
+    study, arm, done = place
+    index = len(done.trials["search"])
+    space = current_space(state, study, arm)
+    sampled = propose(state.plan, study.id, arm, index, seen(done), space)
+    config = configs.search_config(state.plan, study, arm, index, sampled)
+    return _spec(state, study, arm, "search", index, config)
+
+
+def finalist_trial(state: CampaignState, place: Place) -> TrialSpec:
+    """The next retraining of one of an arm's best configurations, on a further split."""
+    study, arm, done = place
+    candidate, repeat = next(missing_finalists(state, place))
+    config = configs.finalist_config(state.plan, candidate.config, repeat)
+    index = len(done.trials["finalists"])
+    return _spec(state, study, arm, "finalists", index, config, candidate.source.spec.trial)
+
+
+def confirm_trial(state: CampaignState, place: Place, choice: Choice) -> TrialSpec:
+    """The next retraining of a chosen configuration, with a seed it has not had."""
+    study, arm, done = place
+    index = unconfirmed(state, study, done)[0]
+    config = configs.confirm_config(state.plan, choice.config, index)
+    return _spec(state, study, arm, "confirm", index, config, choice.source)
+
+
+def missing_finalists(state: CampaignState, place: Place) -> Iterator[tuple[Candidate, int]]:
+    """Configurations that the arm is still to retrain, with the number of the split."""
+    plan, (study, arm, done) = state.plan, place
+    if not (plan.finalist_configs and plan.finalist_repeats) or arm.borrows is not None:
+        return
+    if done.choice or done.given_up or not searches_over(state, study):
+        return
+    found = candidates(state, study, arm)
+    for repeat in range(1, plan.finalist_repeats + 1):
+        for candidate in found:
+            if all(trial.spec.config["split"] != repeat for trial in candidate.repeats):
+                yield candidate, repeat
+
+
+def unconfirmed(state: CampaignState, study: StudyPlan, arm: ArmState) -> list[int]:
+    """Numbers of the confirm seeds, up to the next look, that the arm's choice has not had."""
+    asked = {trial.spec.config["seed"] for trial in arm.trials["confirm"]}
+    wanted = state.plan.confirm_seeds[: state.wanted_seeds(study.id)]
+    return [k for k, seed in enumerate(wanted) if seed not in asked]
+
+
+def _spec(
+    state: CampaignState,
+    study: StudyPlan,
+    arm: ArmPlan,
+    phase: Phase,
+    index: int,
+    config: Config,
+    source: str | None = None,
+) -> TrialSpec:
+    plan = state.plan
+    name = f"{study.id}/{arm.name}/{phase}-{index:03d}"
+    # an arm that was confirmed, searched further and chosen anew has used the name before
+    others = (f"{name}-c{number}" for number in itertools.count(2))
+    return TrialSpec(
+        trial=next(n for n in itertools.chain([name], others) if n not in state.trials),
+        study=study.id,
+        arm=arm.name,
+        phase=phase,
+        index=index,
+        epochs=plan.confirm_epochs if phase == "confirm" else plan.max_epochs,
+        variant=arm.variant,
+        config=config,
+        source=source,
+        keep_weights=phase == "confirm" and index == 0 and arm.name == "pc",
+    )

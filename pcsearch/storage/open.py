@@ -1,0 +1,73 @@
+"""Opening a storage by its address, and seeing early whether it will do."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from pathlib import Path
+
+from pcsearch.errors import UserError
+from pcsearch.storage.base import Storage, StorageError, check_name
+from pcsearch.storage.local import LocalStorage
+from pcsearch.storage.retry import DEFAULT_PATIENCE, Patience
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+
+
+def is_remote(url: str) -> bool:
+    """Whether an address is not one of this machine's file systems."""
+    return _ADDRESS.fullmatch(url) is not None
+
+
+def open_storage(url: str, patience: Patience = DEFAULT_PATIENCE) -> Storage:
+    """The files under a folder's path or under `s3://bucket/prefix`; nothing is asked yet.
+
+    Args:
+        url: the root.
+        patience: with a server that does not answer.
+
+    Raises:
+        UserError: another scheme, no bucket, a bad prefix, or boto3 is missing.
+    """
+    address = _ADDRESS.fullmatch(url)
+    if address is None:
+        if not url or "\0" in url:
+            raise UserError(f"{url!a} is not the path of a folder")
+        return LocalStorage(Path(url))
+    if address[1].lower() != "s3":
+        raise UserError(
+            f"{url!a} cannot be opened: runs are kept in a folder or under s3://bucket/prefix"
+        )
+    bucket, _, prefix = address[2].partition("/")
+    prefix = prefix.strip("/")
+    if not _BUCKET.fullmatch(bucket):
+        raise UserError(f"{url!a} names no bucket; write s3://bucket/prefix")
+    from pcsearch.storage.s3 import S3Storage
+
+    return S3Storage(bucket, check_name(prefix) if prefix else "", patience=patience)
+
+
+def check_storage(storage: Storage) -> None:
+    """Write, read and remove a small file, and see that an exclusive creation is one.
+
+    Some stores overlook the condition and overwrite; two drivers could then write one journal.
+
+    Raises:
+        UserError: it may not be used, or does not honour exclusive creation.
+        StorageError: it does not answer.
+    """
+    name, content = f"probe/{secrets.token_hex(8)}", b"pcsearch"
+    made = storage.create(name, content)
+    try:
+        again = storage.create(name, b"another content")
+        found = storage.read(name)
+    except FileNotFoundError as error:
+        raise StorageError(f"{storage.url} lost a file just after it was written") from error
+    finally:
+        storage.remove(name)
+    if not made or again or found != content:
+        raise UserError(
+            f"{storage.url} overwrites a file that was to be made only if absent; pcsearch needs "
+            "a store that honours conditional writes (If-None-Match), as Amazon S3 does"
+        )

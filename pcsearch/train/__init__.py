@@ -1,8 +1,0 @@
-"""Training one configuration: settings, the loop, evaluation, checkpoints, exported weights.
-
-    from pcsearch.train.loop import fit
-    from pcsearch.train.settings import FitSettings
-
-Only `settings`, `schedule` and `records` are free of torch, so that a plan can read them without
-loading it; this package therefore imports none of its modules here.
-"""

@@ -1,0 +1,328 @@
+"""A training's checkpoints: when one is written, which are kept, which one is gone on from.
+
+A file is named by the attempt and the epoch, `a0001-e00012.pt`. A worker that outlived a killed
+driver belongs to an earlier attempt than the one that replaced it and so never overwrites, or
+removes, a file of the later one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from pcsearch.errors import PcsearchError, TrialError
+from pcsearch.io import open_regular, remove_half_written, replacing
+from pcsearch.pickles import check_torch_file
+from pcsearch.training.config import FitSettings
+from pcsearch.training.metrics import EpochRecord, record_from_dict
+
+_log = logging.getLogger(__name__)
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What must be the same for a checkpoint to be gone on from: settings, network, batches."""
+
+    settings: dict[str, Any]
+    tensors: list[list[Any]]
+    batches_per_epoch: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that the next epoch needs (its random numbers come from seed and epoch alone).
+
+    Attributes:
+        model: the network's state dict.
+        optimizer: the optimizer's state dict, momentum included.
+        records: of all epochs so far; the last one's number is the epoch of this state.
+    """
+
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    records: tuple[EpochRecord, ...]
+
+
+def identity_of(settings: FitSettings, module: nn.Module, batches_per_epoch: int) -> Identity:
+    """The identity of a training; of the network, the names, shapes and types of its tensors."""
+    tensors = [
+        [name, list(tensor.shape), str(tensor.dtype)]
+        for name, tensor in module.state_dict().items()
+    ]
+    return Identity(asdict(settings), tensors, batches_per_epoch)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: Identity) -> None:
+    """Write to `path` atomically: at any time it is the old state or the new one.
+
+    Raises:
+        TrialError: when it cannot be written (disk full, no permission).
+    """
+    content = {
+        "version": _VERSION,
+        "identity": json.dumps(asdict(identity)),
+        "model": checkpoint.model,
+        "optimizer": checkpoint.optimizer,
+        "records": [asdict(record) for record in checkpoint.records],
+    }
+    try:
+        with replacing(path) as written, written.open("wb") as file:
+            torch.save(content, file)
+    except (OSError, RuntimeError, MemoryError) as error:  # torch: a full disk is a RuntimeError
+        raise TrialError(
+            f"cannot write the checkpoint {path}: {error}; free disk space or check the folder's "
+            "permissions"
+        ) from error
+
+
+def load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
+    """Read a checkpoint onto the CPU, without unpickling code; None where there is none.
+
+    A file that is no whole checkpoint (truncated, damaged, foreign) is logged as a warning and
+    counts as none.
+
+    Raises:
+        TrialError: when it belongs to a training of another identity, or may not be read.
+    """
+    if not path.exists() and not path.is_symlink():
+        return None
+    try:
+        file = open_regular(path)  # a refusal to open is told from the damage inside
+    except OSError as error:
+        raise TrialError(f"cannot read the checkpoint {path}: {error}") from error
+    try:
+        with file:
+            check_torch_file(file)
+            _check_archive(file)
+            file.seek(0)
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        if content["version"] != _VERSION:
+            raise ValueError(f"its version is {content['version']}, not {_VERSION}")
+        stored = asdict(Identity(**json.loads(content["identity"])))
+        records = tuple(record_from_dict(record) for record in content["records"])
+        checkpoint = Checkpoint(content["model"], content["optimizer"], records)
+        if not records or [record.epoch for record in records] != [*range(1, len(records) + 1)]:
+            raise ValueError("it does not have every epoch")
+        differences = _differences(stored, json.loads(json.dumps(asdict(identity))))
+    except Exception as error:  # a hostile or damaged file raises whatever zipfile or torch does
+        _log.warning(
+            "%s is no readable checkpoint (%s)",
+            path,
+            str(error).partition("\n")[0] or type(error).__name__,
+        )
+        return None
+    if differences:
+        raise TrialError(
+            f"the checkpoint {path} is of another training: {'; '.join(differences)}. "
+            "Delete it to start anew, or give its own settings to go on"
+        )
+    return checkpoint
+
+
+def _check_archive(file: BinaryIO) -> None:
+    """Whether the parts are whole: torch.load does not look."""
+    with zipfile.ZipFile(file) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"its part {damaged} is damaged")
+
+
+def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> Sequence[str]:
+    there, here = stored["settings"], wanted["settings"]
+    found = [
+        f"{key} is {there.get(key)} there and {here.get(key)} here"
+        for key in sorted(there.keys() | here.keys())
+        if there.get(key) != here.get(key)
+    ]
+    if stored["tensors"] != wanted["tensors"]:
+        found.append("its network has other parameters or shapes")
+    if stored["batches_per_epoch"] != wanted["batches_per_epoch"]:
+        found.append(
+            f"it has {stored['batches_per_epoch']} batches an epoch, not "
+            f"{wanted['batches_per_epoch']}"
+        )
+    return found
+
+
+KEPT = 2
+"""Files that are kept: the newest, and the one before it, should the newest be damaged."""
+
+LEAST_SECONDS = 2.0
+"""Training between two checkpoints: what can be lost, and more than writing small ones takes."""
+
+LONGEST_SECONDS = 4.0
+"""However long writing takes, epochs of this length are written down, each of them."""
+
+_COST = 20  # so many times what the last one took to write: 5 % of the time at most
+_NAME = re.compile(r"a(\d{4,})-e(\d{5,})\.pt")
+
+
+class Origin(Protocol):
+    """Where checkpoints are kept if the folder holds but copies."""
+
+    def names(self) -> Sequence[str]:
+        """The files there."""
+        ...
+
+    def fetch(self, path: Path) -> None:
+        """Copy the file of that name to `path`; FileNotFoundError if it is gone."""
+        ...
+
+    def store(self, path: Path) -> None:
+        """Copy a file from `path`; TrialError if that fails, which costs no training."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        ...
+
+
+class Checkpoints:
+    """The folder with one training's checkpoints.
+
+    After a checkpoint, the next one is due once LEAST_SECONDS, or 20 times what writing it took,
+    have passed, and after LONGEST_SECONDS in any case.
+
+    Args:
+        folder: Made with the first checkpoint.
+        attempt: How often the training was taken up again; later ones have larger numbers.
+        every_seconds: Least time between two checkpoints; 0 writes one an epoch.
+        stopping: Whether the training will be left soon, to be gone on with later: while it says
+            so, every epoch is written down.
+        longest_seconds: However long writing takes, one is due after so much time.
+        origin: Where they are kept, if `folder` holds but copies.
+
+    Attributes:
+        saved_epoch: The newest epoch that one of them holds, as far as this process knows; 0 for
+            none.
+        error: Why the last one could not be written; None if it was.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        attempt: int = 0,
+        *,
+        every_seconds: float = LEAST_SECONDS,
+        stopping: Callable[[], bool] = lambda: False,
+        longest_seconds: float = LONGEST_SECONDS,
+        origin: Origin | None = None,
+    ) -> None:
+        self.folder = folder
+        self.attempt = attempt
+        self.saved_epoch = 0
+        self.error: str | None = None
+        self._every = every_seconds
+        self._longest = longest_seconds
+        self._stopping = stopping
+        self._origin = origin
+        self._wait = every_seconds
+        self._last = time.monotonic()
+        self._warned = False
+        self._damaged: set[str] = set()
+
+    @property
+    def due(self) -> bool:
+        """Whether the epoch that has just ended should be written down."""
+        return time.monotonic() - self._last >= self._wait or self._stopping()
+
+    def save(self, checkpoint: Checkpoint, identity: Identity) -> None:
+        """Write the state after `checkpoint`'s last epoch; then remove all but the newest two.
+
+        Where it cannot be written, `error` says why, the earlier ones are as they were and training
+        may go on: the next one that is due is tried again.
+        """
+        epoch = checkpoint.records[-1].epoch
+        path = self.folder / f"a{self.attempt:04d}-e{epoch:05d}.pt"
+        began = time.monotonic()
+        try:
+            save_checkpoint(path, checkpoint, identity)
+            if self._origin is not None:
+                self._origin.store(path)
+        except TrialError as error:
+            self._failed(str(error))
+        else:
+            self.saved_epoch, self.error = epoch, None
+            self._damaged.discard(path.name)
+        self._last = time.monotonic()
+        cost = _COST * (self._last - began) if self._every else 0.0
+        self._wait = max(self._every, min(cost, self._longest))
+        if self.folder.is_symlink():
+            return  # nothing was written there, and nothing there is ours to remove
+        self._remove_old()
+
+    def _remove_old(self) -> None:
+        if self._origin is not None and self.error is None:
+            with suppress(PcsearchError):
+                for name in self._superfluous(self._origin.names()):
+                    self._origin.remove(name)
+        for name in self._superfluous(_names(self.folder)):
+            with suppress(OSError):
+                (self.folder / name).unlink()
+
+    def _superfluous(self, names: Iterable[str]) -> list[str]:
+        """All but the newest two that are whole, as far as is known."""
+        known = newest_first(names, self.attempt)
+        whole = [name for name in known if name not in self._damaged]
+        return [name for name in known if name not in whole[:KEPT]]
+
+    def _failed(self, error: str) -> None:
+        self.error = error
+        if not self._warned:
+            _log.warning("%s; training goes on without", error)
+        self._warned = True
+
+    def load(self, identity: Identity) -> Checkpoint | None:
+        """The newest whole checkpoint of any attempt; None where there is none.
+
+        Raises:
+            TrialError: it belongs to a training of another identity, or may not be read.
+        """
+        self._last = time.monotonic()
+        if not self.folder.is_symlink():
+            remove_half_written(self.folder)  # of an attempt that was killed as it wrote
+        there = _names(self.folder) if self._origin is None else self._origin.names()
+        files = [self.folder / name for name in newest_first(there)]
+        for number, path in enumerate(files):
+            if self._origin is not None:
+                with suppress(FileNotFoundError):
+                    self._origin.fetch(path)
+            checkpoint = load_checkpoint(path, identity)
+            if checkpoint is not None:
+                self.saved_epoch = checkpoint.records[-1].epoch
+                if number:
+                    _log.warning("training goes on from the checkpoint before, %s", path)
+                return checkpoint
+            self._damaged.add(path.name)
+        if files:
+            _log.warning("%s holds no readable checkpoint; training starts anew", self.folder)
+        return None
+
+
+def newest_first(names: Iterable[str], attempt: int | None = None) -> list[str]:
+    """Checkpoints by epoch, then attempt, downwards; of no later attempt than the one given."""
+    matches = [match for name in names if (match := _NAME.fullmatch(name))]
+    known = [(int(match[2]), int(match[1]), match.string) for match in matches]
+    return [
+        name
+        for _, number, name in sorted(known, reverse=True)
+        if attempt is None or number <= attempt
+    ]
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError:
+        return []

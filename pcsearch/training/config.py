@@ -1,0 +1,139 @@
+"""What one training does, apart from its data and its network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+
+from pcsearch.errors import UserError, did_you_mean
+
+
+def autocast(device: torch.device | str, amp: bool) -> AbstractContextManager[object]:
+    """bfloat16 autocast on CUDA if `amp`; elsewhere nothing."""
+    if amp and torch.device(device).type == "cuda":
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()
+
+
+OptimizerName = Literal["sgd", "adamw"]
+ScheduleName = Literal["linear", "poly", "cosine", "step", "constant"]
+
+_AT_LEAST_ONE = ("epochs", "batch_size", "accumulation_steps")
+_POSITIVE = ("lr", "head_lr_multiplier", "poly_power", "step_epochs", "step_gamma")
+_POSITIVE_OR_NONE = ("clip_norm", "head_only_lr")
+_NOT_NEGATIVE = ("seed", "weight_decay", "warmup_epochs", "head_only_epochs", "lambda_")
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """The hyperparameters of one training; a checkpoint made under others is refused.
+
+    Attributes:
+        epochs: passes over the training images, the classifier-only ones included.
+        seed: of everything random in training (dropout here; order, crops and flips in the data).
+        lr: learning rate of the body at the schedule's factor 1.
+        batch_size: images in a batch (a micro-batch when accumulating); pairs lie within it.
+        accumulation_steps: batches whose gradients are averaged, per image, into one update.
+        momentum, nesterov: of SGD. AdamW keeps its usual betas (0.9, 0.999).
+        weight_decay: on every trained parameter, biases and normalisation included; added to the
+            gradient in SGD, decoupled in AdamW.
+        head_lr_multiplier: the head's learning rate is this times the body's.
+        schedule: see `pcsearch.training.optim`; `poly_power` belongs to "poly", `step_epochs` and
+            `step_gamma` to "step".
+        warmup_epochs: linear warm-up, after the classifier-only stage.
+        clip_norm: largest L2 norm of the gradient of all trained parameters together.
+        amp: bfloat16 autocast, on CUDA only.
+        channels_last: keep the network's weights in that memory format.
+        compile: train through `torch.compile`.
+        head_only_epochs: first epochs that train the head alone, at a constant `head_only_lr`
+            (None: lr × head_lr_multiplier), the body and its BatchNorm statistics frozen.
+        pairing: how an epoch's batches are drawn ("split_batch" or "two_shuffles").
+        variant, lambda_, label_smoothing: see `pcsearch.losses.PairwiseConfusionLoss`.
+
+    Raises:
+        UserError: naming every value out of range, one a line.
+    """
+
+    epochs: int
+    seed: int
+    lr: float
+    batch_size: int = 32
+    accumulation_steps: int = 1
+    optimizer: OptimizerName = "sgd"
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    head_lr_multiplier: float = 1.0
+    schedule: ScheduleName = "linear"
+    warmup_epochs: float = 0.0
+    poly_power: float = 0.5
+    step_epochs: float = 10.0
+    step_gamma: float = 0.1
+    clip_norm: float | None = None
+    amp: bool = True
+    channels_last: bool = False
+    compile: bool = False
+    head_only_epochs: int = 0
+    head_only_lr: float | None = None
+    pairing: str = "split_batch"
+    variant: str = "euclidean"
+    lambda_: float = 0.0
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        problems = [*_out_of_range(self), *_unknown_names(self)]
+        if not problems:  # these compare values that must be numbers in range first
+            problems = list(_contradictions(self))
+        if problems:
+            raise UserError("\n".join(problems))
+
+
+def _out_of_range(settings: FitSettings) -> Iterator[str]:
+    for name in (*_AT_LEAST_ONE, *_POSITIVE, *_POSITIVE_OR_NONE, *_NOT_NEGATIVE):
+        value = getattr(settings, name)
+        if value is None and name in _POSITIVE_OR_NONE:
+            continue
+        if name in _AT_LEAST_ONE:
+            fine, wanted = value >= 1, "at least 1"
+        elif name in _NOT_NEGATIVE:
+            fine, wanted = value >= 0, "0 or more"
+        else:
+            fine, wanted = value > 0, "greater than 0"
+        if not (fine and math.isfinite(value)):
+            yield f"{name} is {value}, but must be a finite number, {wanted}"
+    if not 0 <= settings.momentum < 1:
+        yield f"momentum is {settings.momentum}, but must be at least 0 and less than 1"
+    if not 0 <= settings.label_smoothing <= 1:
+        yield f"label_smoothing is {settings.label_smoothing}, but must be from 0 to 1"
+
+
+def _unknown_names(settings: FitSettings) -> Iterator[str]:
+    for key, choices in (("optimizer", OptimizerName), ("schedule", ScheduleName)):
+        known = get_args(choices)
+        value = getattr(settings, key)
+        if value not in known:
+            yield (
+                f'unknown {key} "{value}"{did_you_mean(str(value), known)} '
+                f"(known: {', '.join(known)})"
+            )
+
+
+def _contradictions(settings: FitSettings) -> Iterator[str]:
+    if settings.nesterov and (settings.optimizer != "sgd" or settings.momentum == 0):
+        yield 'nesterov needs optimizer "sgd" and a momentum greater than 0'
+    remaining = settings.epochs - settings.head_only_epochs
+    if remaining < 0:
+        yield (
+            f"head_only_epochs is {settings.head_only_epochs}, but training has only "
+            f"{settings.epochs} epochs in all"
+        )
+    elif settings.warmup_epochs and settings.warmup_epochs >= remaining:
+        yield (
+            f"warmup_epochs is {settings.warmup_epochs}, but must be less than the {remaining} "
+            "epochs that train all parameters"
+        )

@@ -1,0 +1,56 @@
+"""Weights to keep and to share: safetensors, with what is needed to use them."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors.torch import save
+
+from pcsearch.io import replacing
+
+if TYPE_CHECKING:
+    from pcsearch.models import Backbone
+
+_FORMAT = {"format": "pt"}  # what other tools look for in a safetensors file of PyTorch weights
+
+
+def save_weights(path: Path, backbone: Backbone, metadata: Mapping[str, Any]) -> None:
+    """Write the network's state dict to `path` as safetensors, atomically.
+
+    The same network and metadata give the same bytes, in every process. Each value of `metadata`
+    (class names, preprocessing, λ, ...) is stored as JSON under its key,
+    so it must be what JSON can hold. Tensors that share memory are written once each. The file can
+    be given as a backbone's weights.
+
+    Raises:
+        TypeError: for a value that is no JSON.
+        ValueError: for a metadata key "format", which is the file's own.
+    """
+    if "format" in metadata:
+        raise ValueError('the metadata key "format" is taken by the file format')
+    texts = {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()}
+    tensors = {
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in backbone.module.state_dict().items()
+    }
+    content = _in_order(save(tensors, metadata={**texts, **_FORMAT}))
+    with replacing(path) as written:
+        written.write_bytes(content)  # save_file makes it 0600
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same file with its metadata sorted: safetensors writes them in another order each time.
+
+    A file begins with the length of its header (8 bytes, little-endian), a JSON object that spaces
+    fill up to a multiple of 8 bytes. Offsets of tensors count from the header's end.
+    """
+    end = 8 + struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + content[end:]

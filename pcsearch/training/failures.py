@@ -1,0 +1,105 @@
+"""Failures of PyTorch: what they mean for the process, and those with one clear remedy."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+from pcsearch.errors import PcsearchError, TrialError
+from pcsearch.training.config import FitSettings
+
+Doing = Literal["placing", "training", "evaluating"]
+"""Putting the network onto its device, an epoch of training, an evaluation."""
+
+_NO_MEMORY = (
+    "can't allocate memory",  # the CPU's allocator
+    "CUDA error: out of memory",  # outside PyTorch's own allocator
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or one that it was raised from, says that memory ran out, on any device."""
+    return any(
+        isinstance(one, torch.OutOfMemoryError | MemoryError)
+        or any(sign in str(one) for sign in _NO_MEMORY)
+        for one in _with_causes(error)
+    )
+
+
+def breaks_the_process(error: BaseException) -> bool:
+    """Whether the CUDA runtime is unusable after an error, or one that it was raised from.
+
+    Not so after running out of memory: what the training held can be used again.
+    """
+    broken = getattr(torch, "AcceleratorError", None)
+    kinds = (broken,) if isinstance(broken, type) else ()
+    return not out_of_memory(error) and any(
+        isinstance(one, kinds) or "CUDA error" in str(one) for one in _with_causes(error)
+    )
+
+
+def release_memory() -> None:
+    """Give back what nobody uses any more, for others on the same GPU."""
+    gc.collect()
+    torch.cuda.empty_cache()  # nothing where CUDA was not used
+
+
+@contextmanager
+def explained(
+    settings: FitSettings, doing: Doing = "training", micro_batches: int = 1
+) -> Iterator[None]:
+    """Within it, a failure with a known cause becomes a TrialError that says what to do."""
+    try:
+        yield
+    except PcsearchError:
+        raise
+    except Exception as error:
+        cause = _cause(error, settings, doing, micro_batches)
+        if cause is None:
+            raise
+        raise TrialError(f"{cause} ({_first_line(error)})") from error
+
+
+def _cause(error: Exception, settings: FitSettings, doing: Doing, micro_batches: int) -> str | None:
+    if out_of_memory(error):
+        return _no_memory(settings, doing, micro_batches)
+    if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
+        return (
+            "a training batch has one image, too few for batch normalisation: train on 2 images or "
+            f"more with a train.batch_size of at least 2 (it is {settings.batch_size})"
+        )
+    if settings.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return "torch.compile failed on this network: set train.compile to false"
+    return None
+
+
+def _no_memory(settings: FitSettings, doing: Doing, micro_batches: int) -> str:
+    if doing == "training":
+        parts = f" in {micro_batches} parts" if micro_batches > 1 else ""
+        return (
+            f"out of memory with train.batch_size {settings.batch_size}{parts}: lower it, and raise"
+            " train.accumulation_steps to keep the update's number of images"
+        )
+    what = "the network itself" if doing == "placing" else "an evaluation, which keeps no gradients"
+    smaller = "a smaller backbone" + (" or image.crop" if doing == "evaluating" else "")
+    return (
+        f"out of memory for {what}: let fewer trials share the device (raise "
+        f"resources.gpus_per_trial, lower resources.max_concurrent), or choose {smaller}"
+    )
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    one: BaseException | None = error
+    while one is not None:
+        yield one
+        one = one.__cause__
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,0 +1,240 @@
+"""The learning-rate range test: a short training whose rate grows until the loss rises.
+
+Smith, "Cyclical learning rates for training neural networks" (2017), section 3.3. The loss at a
+rate is compared in nats, not in multiples: it may be negative where an entropy is rewarded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from statistics import median
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pcsearch.errors import TrialError
+from pcsearch.training.config import FitSettings
+from pcsearch.training.failures import explained
+from pcsearch.training.optim import Schedule, Stage, build_optimizer, set_training_mode
+from pcsearch.training.trainer import EpochTrainer, Objective
+
+if TYPE_CHECKING:
+    from pcsearch.data.loaders import TrainBatches
+    from pcsearch.models import Backbone
+
+STEPS = 51
+ENDS = {"sgd": (1e-5, 1.0), "adamw": (1e-6, 0.1)}
+"""The rates of the first and the last step, for each optimizer: ten steps a decade."""
+
+RISE = 0.35
+"""Nats above the minimum from which on the loss rises clearly; noise alone stays below."""
+
+BACK = 0.7
+"""Share of the way back to chance that is as clear a rise, of a loss that had left it."""
+
+LEFT_CHANCE = 0.1
+"""Nats below chance from which on a loss has left it, and the least that counts as a rise."""
+
+DIVERGED = 4.0
+"""Nats above the minimum from which on training is lost."""
+
+SAFETY = 5.0
+"""A whole training takes no more than the rate at which a short one is lost, divided by this."""
+
+WIDTH = 50.0
+"""The upper end over the lower one, 1.7 decades: good rates were found within one below the end."""
+
+LEAST_CHANGE = 0.1
+"""Nats between the largest and the smallest loss, less than which no rate had any effect."""
+
+_REACH = 2  # steps on both sides over which losses are smoothed
+
+
+class RangeTestError(Exception):
+    """No range can be told from the losses; the text says what they did."""
+
+
+@dataclass(frozen=True)
+class LossCurve:
+    """The losses of one growing rate: `losses[i]` before the update at the i-th rate.
+
+    There may be fewer losses than rates: the training was lost then. Infinite ones were not finite.
+    `chance` is the loss of a network that finds all classes equally likely.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    chance: float
+
+
+def growing_rates(optimizer: str, steps: int = STEPS) -> tuple[float, ...]:
+    """Learning rates of the steps of a range test, each larger by the same factor."""
+    lowest, highest = ENDS[optimizer]
+    return tuple(lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps))
+
+
+def lr_range(curves: Sequence[LossCurve]) -> tuple[float, float]:
+    """The range of learning rates to search, from range tests over the same rates.
+
+    The upper end is the last rate before the loss has clearly risen. A network may collapse to
+    equal probabilities, which a regulariser makes cheap: so the way back to chance counts. Where
+    so short a training does not get below chance, its early rise says little, as for fine-tuned
+    networks with batch normalisation. There a fifth of the rate at which training is lost counts,
+    if that is more. The lower end is a fiftieth of the upper one. Ends have two significant digits.
+
+    Raises:
+        RangeTestError: the loss rises or is not finite from the first, or never changes.
+    """
+    rates = curves[0].rates
+    losses = smoothed(curves)
+    if not math.isfinite(losses[0]):
+        raise RangeTestError("the loss is not finite, or rises, from the first rate on")
+    lowest = min(losses)
+    bottom = losses.index(lowest)
+    left = min(curve.chance for curve in curves) - lowest
+    rise = min(RISE, max(LEFT_CHANCE, BACK * left)) if left >= LEFT_CHANCE else RISE
+    risen = _first(losses, bottom, lowest + rise)
+    lost = _first(losses, bottom, lowest + DIVERGED)
+    if risen is not None and risen <= _REACH:
+        raise RangeTestError("the loss is not finite, or rises, from the first rate on")
+    if max(losses) - lowest < LEAST_CHANGE:
+        raise RangeTestError("the loss neither falls nor rises at any rate: nothing is learned")
+    upper = rates[-1] if risen is None else rates[risen - 1]
+    if lost is not None and left < LEFT_CHANCE:
+        upper = max(upper, rates[lost] / SAFETY)
+    return _rounded(upper / WIDTH), _rounded(upper)
+
+
+def smoothed(curves: Sequence[LossCurve]) -> list[float]:
+    """At each rate the median of all curves' losses there and at two steps on either side.
+
+    One batch's spike moves no median. A curve that ended counts as infinite from there on.
+    """
+    steps = range(len(curves[0].rates))
+    filled = [
+        [
+            c.losses[i] if i < len(c.losses) and math.isfinite(c.losses[i]) else math.inf
+            for i in steps
+        ]
+        for c in curves
+    ]
+    return [
+        median(loss for curve in filled for loss in curve[max(0, i - _REACH) : i + _REACH + 1])
+        for i in steps
+    ]
+
+
+def measure_curve(
+    backbone: Backbone,
+    batches: TrainBatches,
+    settings: FitSettings,
+    classes: int,
+    *,
+    device: torch.device | str,
+    steps: int = STEPS,
+    micro_batches: int = 1,
+    progress: Callable[[int], None] = lambda step: None,
+) -> LossCurve:
+    """Train `backbone` in place at growing rates, until it is lost or the steps are done.
+
+    Each step is an update of `fit` (same loss, optimizer, clipping and accumulation) without
+    warm-up, schedule or classifier-only stage. Random numbers come from `settings.seed` alone; the
+    caller's random state is left as it was.
+
+    Raises:
+        TrialError: too little memory; a batch that the network does not take.
+        UserError: nothing to train.
+    """
+    device = torch.device(device)
+    rates = growing_rates(settings.optimizer, steps)
+    settings = replace(settings, epochs=steps, head_only_epochs=0, warmup_epochs=0.0)
+    group = settings.accumulation_steps
+    ramp = _Ramp(
+        head_only=False,
+        epochs=range(1, steps + 1),
+        lr=rates[-1],
+        schedule=Schedule("constant", steps),
+        rates=rates,
+    )
+    with explained(settings, "placing"):
+        backbone.module.to(device)
+        if settings.channels_last:
+            backbone.module.to(memory_format=torch.channels_last)
+    optimizer = build_optimizer(backbone, settings)
+    trainer = EpochTrainer(backbone.module, optimizer, ramp, settings, group, device, micro_batches)
+    set_training_mode(backbone, head_only=False)
+    source = _endless(batches, settings.batch_size)
+    losses: list[float] = []
+    with explained(settings, micro_batches=micro_batches), _seeded(settings.seed, device):
+        for step in range(steps):
+            losses.append(_step(trainer, list(islice(source, group)), step + 1))
+            progress(step + 1)
+            if _is_lost(losses):
+                break
+    equal, labels = torch.zeros(2, classes), torch.tensor([0, 1])
+    chance, _ = Objective(settings)(equal, labels)
+    return LossCurve(rates, tuple(losses), chance.item())
+
+
+@dataclass(frozen=True)
+class _Ramp(Stage):
+    """A stage whose every update has the next rate."""
+
+    rates: tuple[float, ...]
+
+    def lr_at(self, update: int) -> float:
+        return self.rates[update]
+
+
+def _step(trainer: EpochTrainer, group: list[tuple[Tensor, Tensor]], number: int) -> float:
+    try:
+        return trainer.train(group, number).loss
+    except TrialError:  # a loss that is not finite
+        return math.inf
+
+
+def _is_lost(losses: Sequence[float]) -> bool:
+    """Whether nothing can come any more: a loss is not finite, or most of five are far up."""
+    if not math.isfinite(losses[-1]):
+        return True
+    window = 2 * _REACH + 1
+    if len(losses) < window:
+        return False
+    medians = [median(losses[end - window : end]) for end in range(window, len(losses) + 1)]
+    return medians[-1] >= min(medians) + DIVERGED
+
+
+def _endless(batches: TrainBatches, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of one epoch after another; smaller ones only where an epoch has no whole one."""
+    epoch = 0
+    has_whole = False
+    while True:
+        epoch += 1
+        for images, labels in batches.epoch(epoch):
+            has_whole = has_whole or len(labels) == batch_size
+            if len(labels) == batch_size or not has_whole:
+                yield images, labels
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """PyTorch's own random numbers (dropout) from a seed; afterwards as they were."""
+    on_cuda = device.type == "cuda"
+    index = device.index if device.index is not None or not on_cuda else torch.cuda.current_device()
+    with torch.random.fork_rng(devices=[index] if on_cuda else [], device_type="cuda"):
+        torch.manual_seed(seed)
+        yield
+
+
+def _first(losses: Sequence[float], start: int, level: float) -> int | None:
+    """The first step from `start` on whose loss is at a level or above."""
+    return next((step for step in range(start, len(losses)) if losses[step] >= level), None)
+
+
+def _rounded(rate: float) -> float:
+    return float(f"{rate:.2g}")

@@ -1,0 +1,404 @@
+"""The training of one configuration, epoch by epoch."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import platform
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn, optim
+from torch.nn import functional as F
+from torch.nn.utils import clip_grad_norm_
+
+from pcsearch.errors import DivergedError
+from pcsearch.losses import PairwiseConfusionLoss
+from pcsearch.losses.divergences import at_least_float32
+from pcsearch.training.checkpoints import Checkpoint, Checkpoints, identity_of
+from pcsearch.training.config import FitSettings, autocast
+from pcsearch.training.failures import explained
+from pcsearch.training.metrics import EpochRecord, Evaluation
+from pcsearch.training.optim import (
+    Stage,
+    build_optimizer,
+    frozen_body,
+    set_lr,
+    set_training_mode,
+    stages_of,
+    trained_parameters,
+)
+
+if TYPE_CHECKING:
+    from pcsearch.data.loaders import TrainBatches
+    from pcsearch.models import Backbone
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+_BYTES = (2**30, 2**25)
+"""Blocks up to this size are kept; older versions of glibc take no more than the second."""
+
+
+def keep_freed_memory() -> bool:
+    """Keep what the process frees, for it to allocate again; says whether that could be set.
+
+    By default glibc gives large blocks back to the kernel, which hands them out again as new pages,
+    zeroed one by one. A training step's activations are such blocks: for SqueezeNet at 112 pixels
+    that is up to 20,000 page faults a step and a tenth to a quarter of its time. The process then
+    holds on to as much memory as it took at its peak. Elsewhere than on glibc nothing is done.
+
+    Threads other than the main one have pools of memory of their own, whose large blocks go back
+    now and then all the same, unless the process was started with MALLOC_ARENA_MAX=1.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return all(
+        any(mallopt(which, size) for size in _BYTES) for which in (_TRIM_THRESHOLD, _MMAP_THRESHOLD)
+    )
+
+
+def pairs_per_part(batch_size: int, micro_batches: int) -> int:
+    """How many pairs a micro-batch takes when whole batches are trained in `micro_batches` parts.
+
+    At least one: two images are the least that have a partner, and that batch normalisation takes.
+
+    Raises ValueError for less than one part.
+    """
+    if micro_batches < 1:
+        raise ValueError(f"micro_batches is {micro_batches}, but must be at least 1")
+    return max(1, -(-(batch_size // 2) // micro_batches))
+
+
+def divided(images: Tensor, labels: Tensor, pairs: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The micro-batches of a batch [B, ...], each of `pairs` pairs at most, as equal as can be.
+
+    Sample k stays the partner of sample k + B//2 (see `pcsearch.losses.pairing`), so that the
+    undivided batch's penalty is the mean of its parts', weighted by their images. The sample that
+    an odd batch has left over goes with the last part; there alone weights differ a little. A
+    batch that fits is given as it is, one smaller than the others too.
+    """
+    half = len(labels) // 2
+    if half <= pairs:
+        yield images, labels
+        return
+    parts = -(-half // pairs)
+    for start, stop in pairwise(-(-half * part // parts) for part in range(parts + 1)):
+        end = half + stop if stop < half else len(labels)
+        sides = slice(start, stop), slice(half + start, end)
+        yield (
+            torch.cat([images[side] for side in sides]),
+            torch.cat([labels[side] for side in sides]),
+        )
+
+
+AUXILIARY_WEIGHT = 0.3  # GoogLeNet's own weight for its auxiliary classifiers
+
+NetworkOutput = Tensor | tuple[Tensor, Sequence[Tensor]]
+Network = Callable[[Tensor], NetworkOutput]
+
+
+class Objective:
+    """The loss of `settings` on what a network returns: logits, or (logits, [auxiliary logits]).
+
+    Pairwise Confusion acts on the main logits. Each auxiliary head adds 0.3 times its
+    cross-entropy, with the same label smoothing.
+    """
+
+    def __init__(self, settings: FitSettings) -> None:
+        self._criterion = PairwiseConfusionLoss(
+            lambda_=settings.lambda_,
+            variant=settings.variant,
+            label_smoothing=settings.label_smoothing,
+        )
+        self._label_smoothing = settings.label_smoothing
+
+    def __call__(self, output: NetworkOutput, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The scalar loss, and the main logits [B, N] without their graph."""
+        auxiliaries: Sequence[Tensor] = ()
+        if not isinstance(output, Tensor):
+            output, auxiliaries = output
+        loss: Tensor = self._criterion(at_least_float32(output), labels)
+        for logits in auxiliaries:
+            loss = loss + AUXILIARY_WEIGHT * F.cross_entropy(
+                at_least_float32(logits), labels, label_smoothing=self._label_smoothing
+            )
+        return loss, output.detach()
+
+
+@dataclass(frozen=True)
+class EpochMeans:
+    """Mean loss and top-1 percent over an epoch's samples, and the last update's learning rate.
+
+    `clipped` is the percentage of updates whose gradient was longer than `clip_norm`; None without.
+    """
+
+    loss: float
+    top1: float
+    lr: float
+    images: int
+    clipped: float | None = None
+
+
+class EpochTrainer:
+    """Trains the epochs of one stage.
+
+    Args:
+        network: called on images [B, 3, H, W]; the module itself or its compiled form.
+        optimizer: of `build_optimizer`; its learning rates are set at each update.
+        batches: how many an epoch has.
+        micro_batches: parts that each batch is trained in, one after the other.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        optimizer: optim.Optimizer,
+        stage: Stage,
+        settings: FitSettings,
+        batches: int,
+        device: torch.device,
+        micro_batches: int = 1,
+    ) -> None:
+        self._network = network
+        self._optimizer = optimizer
+        self._stage = stage
+        self._settings = settings
+        self._device = device
+        self._objective = Objective(settings)
+        self._parameters = trained_parameters(optimizer)
+        self._updates_per_epoch = math.ceil(batches / settings.accumulation_steps)
+        self._full_group = settings.accumulation_steps * settings.batch_size
+        self._pairs = pairs_per_part(settings.batch_size, micro_batches)
+        self._divides = micro_batches > 1
+        self._losses = torch.empty(batches, device=device)
+        self._correct = torch.empty(batches, dtype=torch.int64, device=device)
+        self._clipped = torch.zeros((), dtype=torch.int64, device=device)  # read once an epoch
+
+    def train(self, batches: Iterable[tuple[Tensor, Tensor]], epoch: int) -> EpochMeans:
+        """Train on the batches of `epoch`, counted over the whole training.
+
+        With accumulation, a group's gradient is that of the mean over the images really in it, the
+        last, incomplete group's too; a penalty's pairs lie within each batch. Batch normalisation's
+        statistics are those of a batch, or of a micro-batch where batches are divided; the rest of
+        an update is the same then, but for rounding.
+
+        Raises:
+            DivergedError: a loss is not finite; before its update on the CPU, soon after on CUDA.
+        """
+        group = self._settings.accumulation_steps
+        every = batches_between_checks(self._device)
+        sizes: list[int] = []
+        self._losses.zero_()
+        self._correct.zero_()
+        self._clipped.zero_()
+        self._optimizer.zero_grad()
+        for images, labels in batches:
+            self._backward(len(sizes), images, labels)
+            sizes.append(len(labels))
+            if len(sizes) % every == 0:
+                self._check(range(len(sizes) - every, len(sizes)), epoch)
+            if len(sizes) % group == 0:
+                self._update(self._update_at(epoch, len(sizes) - 1), sum(sizes[-group:]))
+        if left := len(sizes) % group:
+            self._update(self._update_at(epoch, len(sizes) - 1), sum(sizes[-left:]))
+        if left := len(sizes) % every:
+            self._check(range(len(sizes) - left, len(sizes)), epoch)
+        return self._means(sizes, epoch)
+
+    def _backward(self, position: int, images: Tensor, labels: Tensor) -> None:
+        """Add the gradient of one batch; note its loss and right answers, on the device."""
+        accumulates = self._settings.accumulation_steps > 1
+        of_group = len(labels) / self._full_group if accumulates else 1.0
+        parts = divided(images, labels, self._pairs) if self._divides else [(images, labels)]
+        for part_images, part_labels in parts:
+            with autocast(self._device, self._settings.amp):
+                output = self._network(part_images)
+            loss, logits = self._objective(output, part_labels)
+            of_batch = len(part_labels) / len(labels)
+            self._losses[position].add_(loss.detach(), alpha=of_batch)
+            self._correct[position].add_((logits.argmax(dim=1) == part_labels).sum())
+            if (share := of_batch * of_group) != 1.0:
+                loss = loss * share
+            loss.backward()  # type: ignore[no-untyped-call]
+
+    def _update_at(self, epoch: int, position: int) -> int:
+        """The update, counted over the stage, that the epoch's batch `position` is part of."""
+        before = (epoch - self._stage.epochs.start) * self._updates_per_epoch
+        return before + position // self._settings.accumulation_steps
+
+    def _update(self, update: int, images: int) -> None:
+        if self._settings.accumulation_steps > 1 and images != self._full_group:
+            for parameter in self._parameters:
+                if parameter.grad is not None:
+                    parameter.grad.mul_(self._full_group / images)
+        if (most := self._settings.clip_norm) is not None:
+            self._clipped.add_(clip_grad_norm_(self._parameters, most) > most)
+        set_lr(self._optimizer, self._stage.lr_at(update))
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+
+    def _check(self, positions: range, epoch: int) -> None:
+        losses = self._losses[positions.start : positions.stop].tolist()
+        for position, loss in zip(positions, losses, strict=True):
+            if not math.isfinite(loss):
+                lr = self._stage.lr_at(self._update_at(epoch, position))
+                raise DivergedError(
+                    f"loss became {loss} at epoch {epoch}, step {position + 1} (lr {lr:.3g}): "
+                    f"{_advice(self._settings)}"
+                )
+
+    def _means(self, sizes: list[int], epoch: int) -> EpochMeans:
+        weights = torch.tensor(sizes, dtype=torch.float64)
+        images = sum(sizes)
+        losses = self._losses[: len(sizes)].cpu().double()
+        return EpochMeans(
+            loss=torch.dot(losses, weights).item() / images,
+            top1=100.0 * int(self._correct[: len(sizes)].sum()) / images,
+            lr=self._stage.lr_at(self._update_at(epoch, len(sizes) - 1)),
+            images=images,
+            clipped=self._clipped_percent(len(sizes)),
+        )
+
+    def _clipped_percent(self, batches: int) -> float | None:
+        if self._settings.clip_norm is None:
+            return None
+        updates = math.ceil(batches / self._settings.accumulation_steps)
+        return 100.0 * int(self._clipped) / updates
+
+
+def batches_between_checks(device: torch.device) -> int:
+    """How often the losses are looked at: on the CPU always, elsewhere rarely.
+
+    Reading them makes a GPU wait for its queue. Once in 64 batches that costs nothing, and a
+    diverged training still does not run on for an hour.
+    """
+    return 1 if device.type == "cpu" else 64
+
+
+def _advice(settings: FitSettings) -> str:
+    advice = ["lower search.lr"]
+    if settings.clip_norm is None:
+        advice.append("set train.clip_norm")
+    if settings.variant == "jeffreys" and settings.lambda_ > 0:
+        advice.append("use a much smaller search.jeffreys_lambda (this divergence has no bound)")
+    return " or ".join(advice)
+
+
+__all__ = ["EpochRecord", "fit"]
+
+_DROPOUT_STREAM = 3  # kept apart from the data's random numbers, made of (seed, epoch) too
+
+
+def fit(
+    backbone: Backbone,
+    batches: TrainBatches,
+    settings: FitSettings,
+    *,
+    device: torch.device | str,
+    evaluate: Callable[[nn.Module], Evaluation] | None,
+    checkpoints: Checkpoints | None = None,
+    micro_batches: int = 1,
+) -> Generator[EpochRecord]:
+    """Train `backbone` in place and yield a record after each epoch, from 1 to `settings.epochs`.
+
+    Nothing happens before the first `next`. The caller may stop at any record, by closing the
+    generator. `batches.epoch(e)` is asked for e = 1, 2, ...; `evaluate` gets the module.
+
+    With `micro_batches`, each batch passes through the network in so many parts, which takes less
+    memory. Updates, learning rates and pairs are those of whole batches, and a checkpoint is gone
+    on from whatever the number was before.
+
+    With `checkpoints`, the state is written there at the end of an epoch, before its record is
+    yielded, whenever one is due. Where there is one already, its records are yielded again first
+    (`replayed`), so that none can get lost between a checkpoint and its reader, and training goes
+    on after them. Random numbers come from (seed, epoch) alone and the caller's random state is
+    left as it was: on the CPU, a resumed training is an uninterrupted one, bit for bit.
+
+    Raises:
+        TrialError: a loss or an evaluation that is not finite, a checkpoint of another training,
+            too little memory, a network that cannot be compiled. One that cannot be written is
+            none: see `Checkpoints.error`.
+        ValueError: fewer than one micro-batch.
+        UserError: a loss variant that does not exist, a network with nothing to train.
+    """
+    device = torch.device(device)
+    module = backbone.module
+    with explained(settings, "placing"):
+        module.to(device)
+        if settings.channels_last:
+            module.to(memory_format=torch.channels_last)
+    identity = identity_of(settings, module, len(batches))
+    saved = checkpoints.load(identity) if checkpoints is not None else None
+    records: list[EpochRecord] = []
+    if saved is not None:
+        module.load_state_dict(saved.model)
+        records += (replace(record, replayed=True) for record in saved.records)
+        yield from tuple(records)
+    done = len(records)
+    updates_per_epoch = math.ceil(len(batches) / settings.accumulation_steps)
+    for stage in stages_of(settings, updates_per_epoch):
+        if done >= stage.epochs[-1]:
+            continue
+        with frozen_body(backbone, stage.head_only):
+            optimizer = build_optimizer(backbone, settings, head_only=stage.head_only)
+            if saved is not None and done in stage.epochs:
+                optimizer.load_state_dict(saved.optimizer)
+            saved = None
+            network: Network = _compiled(module, settings) if settings.compile else module
+            trainer = EpochTrainer(
+                network, optimizer, stage, settings, len(batches), device, micro_batches
+            )
+            for epoch in range(max(stage.epochs.start, done + 1), stage.epochs.stop):
+                start = time.perf_counter()
+                set_training_mode(backbone, stage.head_only)
+                with (
+                    explained(settings, micro_batches=micro_batches),
+                    _seeded(settings.seed, epoch, device),
+                ):
+                    means = trainer.train(batches.epoch(epoch), epoch)
+                with explained(settings, "evaluating"):
+                    validation = evaluate(module) if evaluate is not None else None
+                records.append(_record(epoch, means, validation, time.perf_counter() - start))
+                if checkpoints is not None and checkpoints.due:
+                    state = Checkpoint(module.state_dict(), optimizer.state_dict(), (*records,))
+                    checkpoints.save(state, identity)
+                yield records[-1]
+
+
+def _record(
+    epoch: int, means: EpochMeans, validation: Evaluation | None, seconds: float
+) -> EpochRecord:
+    return EpochRecord(
+        epoch=epoch,
+        train_loss=means.loss,
+        train_top1=means.top1,
+        lr=means.lr,
+        seconds=seconds,
+        images=means.images,
+        validation=validation,
+        clipped=means.clipped,
+    )
+
+
+@contextmanager
+def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+    """PyTorch's own random numbers (dropout) from (seed, epoch); afterwards as they were."""
+    words = np.random.SeedSequence((seed, epoch, _DROPOUT_STREAM)).generate_state(1, np.uint64)
+    on_cuda = device.type == "cuda"
+    index = device.index if device.index is not None or not on_cuda else torch.cuda.current_device()
+    with torch.random.fork_rng(devices=[index] if on_cuda else [], device_type="cuda"):
+        torch.manual_seed(int(words[0]))
+        yield
+
+
+def _compiled(module: nn.Module, settings: FitSettings) -> Network:
+    with explained(settings):
+        compiled: Network = torch.compile(module)
+    return compiled
