@@ -17,7 +17,7 @@ from simulation import plan, study
 
 from pcsearch.search.plan import Plan, confirm_seeds
 from pcsearch.simulation.cluster import ClusterModel
-from pcsearch.simulation.curves import Family
+from pcsearch.simulation.curves import SyntheticCurves
 from pcsearch.simulation.outcome import Simulated
 from pcsearch.simulation.simulator import simulate
 
@@ -56,7 +56,9 @@ def spent(full_seconds: float, nodes: int, slots: int, share: float, seed: int) 
 
     def run(budget: float | None) -> Simulated:
         asked = campaign(seed, budget)
-        return simulate(asked, model, Family(asked, seed, 80 * 9 / full_seconds), seed=seed)
+        return simulate(
+            asked, model, SyntheticCurves(asked, seed, 80 * 9 / full_seconds), seed=seed
+        )
 
     budget = share * until_the_end(run(None))
     done = run(budget)

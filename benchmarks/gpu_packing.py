@@ -42,12 +42,12 @@ def train(options: argparse.Namespace, share: float, ready: Barrier, rates: Any)
     from pcsearch.models.registry import build_backbone
     from pcsearch.training.config import FitSettings
     from pcsearch.training.optim import build_optimizer, stages_of
-    from pcsearch.training.trainer import EpochTrainer, keep_freed_memory
+    from pcsearch.training.trainer import EpochTrainer, tune_malloc
 
     device = torch.device(options.device)
     if device.type == "cpu":
         torch.set_num_threads(1)
-        keep_freed_memory()
+        tune_malloc()
     elif share < 1:
         torch.cuda.set_per_process_memory_fraction(share)  # as a trial is given
     settings = FitSettings(

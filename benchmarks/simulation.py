@@ -22,7 +22,7 @@ from typing import Any
 from pcsearch.recipe.load import load_recipes
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.search_space import Space
-from pcsearch.search import next_trial as asking
+from pcsearch.search import next_trial
 from pcsearch.search.plan import (
     ArmPlan,
     DatasetFacts,
@@ -36,7 +36,7 @@ from pcsearch.search.sampling.samplers import seen
 from pcsearch.search.state import ArmState
 from pcsearch.search.trial import Config, Trial
 from pcsearch.simulation.cluster import ClusterModel
-from pcsearch.simulation.curves import Family, position
+from pcsearch.simulation.curves import SyntheticCurves, position
 from pcsearch.simulation.outcome import Simulated
 from pcsearch.simulation.simulator import simulate
 
@@ -98,7 +98,7 @@ def one(options: argparse.Namespace) -> None:
     asked = plan(study("birds", trials // 2), sampler=options.sampler)
     cluster = ClusterModel(nodes=options.nodes, slots_per_node=8, gpus_per_node=8)
     began, used = time.perf_counter(), time.process_time()
-    done = simulate(asked, cluster, Family(asked, 0, 500.0))
+    done = simulate(asked, cluster, SyntheticCurves(asked, 0, 500.0))
     wall, used = time.perf_counter() - began, time.process_time() - used
     ran = len(done.state.trials)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -122,7 +122,7 @@ def shown(options: argparse.Namespace) -> None:
     print("points lost to the best configuration: by the chosen one, by the last quarter's mean")
     for name, rule in [*rules.items(), ("random search", seen)]:
         sampler = "random" if name == "random search" else "tpe"
-        asking.seen = rule
+        next_trial.seen = rule
         losses, means, began = [], [], time.perf_counter()
         for seed in range(options.seeds):
             loss, mean = _lost(options.trials[0], sampler, seed)
@@ -151,7 +151,7 @@ def _lost(trials: int, sampler: str, seed: int) -> tuple[float, float]:
     asked = plan(
         of, sampler=sampler, seed=seed, finalist_configs=0, finalist_repeats=0, confirm_seeds=()
     )  # fmt: skip
-    family = Family(asked, seed, 500.0)
+    family = SyntheticCurves(asked, seed, 500.0)
     best = {key: family.best(of.id, key) for key in SPACE}
 
     def lost(config: Config) -> float:
@@ -189,7 +189,7 @@ MORE = (
 """Rungs from the first epoch on, and four dimensions."""
 
 
-class Backbones(Family):
+class Backbones(SyntheticCurves):
     """Made-up curves, of networks that are not equally fast."""
 
     def seconds_per_image(self, study: str) -> float:
@@ -256,7 +256,7 @@ def _together(recipe: Recipe, seed: int, slots: int) -> dict[str, float]:
     }
 
 
-def _points_lost(campaigns: Sequence[Simulated], curves: Family) -> Iterator[float]:
+def _points_lost(campaigns: Sequence[Simulated], curves: SyntheticCurves) -> Iterator[float]:
     """Points of accuracy by which the configurations that were chosen lie below the best."""
     for done in campaigns:
         for of in done.state.plan.studies:

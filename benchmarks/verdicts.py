@@ -32,7 +32,7 @@ from pcsearch.errors import DivergedError, TrialError
 from pcsearch.execution.preflight.datasets import open_datasets, prepare_datasets
 from pcsearch.execution.preflight.model_check import check_networks
 from pcsearch.execution.preflight.prepare import plan_recipe
-from pcsearch.execution.worker_data import hand_over
+from pcsearch.execution.worker_data import publish_labels
 from pcsearch.recipe.load import load_recipe, with_absolute_paths
 from pcsearch.reporting.summary import summarise
 from pcsearch.search.campaign import Campaign
@@ -46,7 +46,7 @@ def campaign(recipe_name: str, overrides: Sequence[str], seed: int, spoil: float
 
     from pcsearch.data.cache import default_cache_folder
     from pcsearch.execution import trial_run
-    from pcsearch.execution.worker_data import Workplace
+    from pcsearch.execution.worker_data import WorkerContext
 
     torch.set_num_threads(1)
     recipe = with_absolute_paths(load_recipe(recipe_name, [*overrides, f"search.seed={seed}"]))
@@ -59,8 +59,8 @@ def campaign(recipe_name: str, overrides: Sequence[str], seed: int, spoil: float
             (folder / name).mkdir()
         cache = default_cache_folder()
         for dataset in prepare_datasets(recipe, open_datasets(recipe), cache, lambda *_: None):
-            hand_over(dataset, folder / "data")
-        workplace = Workplace(
+            publish_labels(dataset, folder / "data")
+        context = WorkerContext(
             recipe=recipe.dump_yaml(),
             cache=str(cache),
             data=str(folder / "data"),
@@ -72,10 +72,10 @@ def campaign(recipe_name: str, overrides: Sequence[str], seed: int, spoil: float
             import_path=str(folder),
         )
         clock = time.monotonic
-        one = Campaign(plan, MemoryJournal(), clock=lambda: clock() - began, width=1)
+        one = Campaign(plan, MemoryJournal(), clock=lambda: clock() - began, max_concurrent=1)
         while (spec := one.next_trial()) is not None:
             try:
-                with closing(trial_run.run_trial(spec, workplace)) as reports:
+                with closing(trial_run.run_trial(spec, context)) as reports:
                     for report in reports:
                         goes_on = one.report(
                             spec.trial, report.epoch, report.value, report.seconds,

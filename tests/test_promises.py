@@ -31,9 +31,9 @@ from pcsearch.execution.preflight.datasets import (
     prepare_datasets,
     preprocessing_for,
 )
-from pcsearch.execution.trial_run import Workplace, run_trial
+from pcsearch.execution.trial_run import WorkerContext, run_trial
 from pcsearch.execution.worker import REPORT, results_of
-from pcsearch.execution.worker_data import hand_over
+from pcsearch.execution.worker_data import publish_labels
 from pcsearch.models import build_backbone
 from pcsearch.recipe.load import load_recipe
 from pcsearch.recipe.schema import Recipe
@@ -87,10 +87,10 @@ def plan(recipe: Recipe, tmp_path: Path) -> Plan:
 
 
 @pytest.fixture
-def workplace(recipe: Recipe, plan: Plan, tmp_path: Path) -> Workplace:
+def context(recipe: Recipe, plan: Plan, tmp_path: Path) -> WorkerContext:
     for name in ("data", "checkpoints", "weights"):
         (tmp_path / name).mkdir()
-    return Workplace(
+    return WorkerContext(
         recipe=recipe.dump_yaml(),
         cache=str(tmp_path / "cache"),
         data=str(tmp_path / "data"),
@@ -147,19 +147,19 @@ def spoil_test_images(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("phase", ["search", "finalists"])
 def test_search_works_without_the_test_images(
-    plan: Plan, workplace: Workplace, tmp_path: Path, phase: str
+    plan: Plan, context: WorkerContext, tmp_path: Path, phase: str
 ) -> None:
     victims = spoil_test_images(tmp_path / "pictures")
-    reports = list(run_trial(trial(plan, phase), workplace))
+    reports = list(run_trial(trial(plan, phase), context))
     assert [report.epoch for report in reports] == [1, 2]
     assert all(report.value is not None and report.test is None for report in reports)
     with pytest.raises(UserError, match="cannot be read") as caught:
-        list(run_trial(trial(plan, "confirm"), workplace))
+        list(run_trial(trial(plan, "confirm"), context))
     assert victims[0].name in str(caught.value)
 
 
 def test_search_opens_neither_test_images_nor_their_cache(
-    plan: Plan, workplace: Workplace, tmp_path: Path, opened: list[str]
+    plan: Plan, context: WorkerContext, tmp_path: Path, opened: list[str]
 ) -> None:
     stores = {file.with_suffix(".npy") for file in (tmp_path / "cache").glob("*.json")}
     assert len(stores) == 2  # training and test images, decoded apart
@@ -169,21 +169,21 @@ def test_search_opens_neither_test_images_nor_their_cache(
         return stores & paths, [path for path in opened if "/pictures/test/" in path]
 
     for phase in ("search", "finalists"):
-        list(run_trial(trial(plan, phase), workplace))
+        list(run_trial(trial(plan, phase), context))
     of_search, pictures = touched()
     assert len(of_search) == 1
     assert pictures == []
-    list(run_trial(trial(plan, "confirm"), workplace))
+    list(run_trial(trial(plan, "confirm"), context))
     of_all, _ = touched()
     assert of_all == stores  # so the recorder does see what is opened
 
 
 def test_search_opens_nothing_of_the_test_part_that_was_handed_over(
-    recipe: Recipe, plan: Plan, workplace: Workplace, tmp_path: Path, opened: list[str]
+    recipe: Recipe, plan: Plan, context: WorkerContext, tmp_path: Path, opened: list[str]
 ) -> None:
-    cache, folder = tmp_path / "cache", Path(workplace.data)
+    cache, folder = tmp_path / "cache", Path(context.data)
     (prepared,) = prepare_datasets(recipe, open_datasets(recipe), cache, lambda *_: None)
-    hand_over(prepared, folder)
+    publish_labels(prepared, folder)
     assert prepared.test is not None
     of_test = {folder / "images.test.npz", prepared.test.store.path}
 
@@ -192,9 +192,9 @@ def test_search_opens_nothing_of_the_test_part_that_was_handed_over(
 
     before = len(opened)
     for phase in ("search", "finalists"):
-        list(run_trial(trial(plan, phase), workplace))
+        list(run_trial(trial(plan, phase), context))
     assert touched() == set()
-    list(run_trial(trial(plan, "confirm"), workplace))
+    list(run_trial(trial(plan, "confirm"), context))
     assert touched() == of_test  # so the recorder does see what is opened
 
 
@@ -211,9 +211,9 @@ def test_a_probe_needs_no_test_image_and_opens_none(
 
 
 def test_only_the_last_epoch_of_confirm_is_measured_on_test_images(
-    plan: Plan, workplace: Workplace
+    plan: Plan, context: WorkerContext
 ) -> None:
-    reports = list(run_trial(trial(plan, "confirm"), workplace))
+    reports = list(run_trial(trial(plan, "confirm"), context))
     assert [report.value for report in reports] == [None, None]
     assert [report.test is None for report in reports] == [True, False]
 
@@ -222,12 +222,12 @@ def test_only_the_last_epoch_of_confirm_is_measured_on_test_images(
 
 
 def test_the_control_is_a_plain_cross_entropy_loop(
-    recipe: Recipe, plan: Plan, workplace: Workplace, tmp_path: Path
+    recipe: Recipe, plan: Plan, context: WorkerContext, tmp_path: Path
 ) -> None:
     spec = replace(trial(plan, "confirm", "control"), keep_weights=True)
     assert spec.config["lambda"] == 0
-    list(run_trial(spec, workplace))
-    (path,) = Path(workplace.weights).glob("*.safetensors")
+    list(run_trial(spec, context))
+    (path,) = Path(context.weights).glob("*.safetensors")
     trained = load_file(path)
     plain = plain_loop(recipe, spec, tmp_path)
     assert trained.keys() == plain.keys()
@@ -236,14 +236,14 @@ def test_the_control_is_a_plain_cross_entropy_loop(
 
 
 def test_a_choice_that_is_made_anew_keeps_its_weights_apart(
-    plan: Plan, workplace: Workplace
+    plan: Plan, context: WorkerContext
 ) -> None:
     """A wider search may set a choice aside, and a wider one yet make it again."""
     first = replace(trial(plan, "confirm"), keep_weights=True)
     anew = replace(first, trial=f"{first.trial}-c2")
     for spec in (first, anew):
-        list(run_trial(spec, workplace))
-    files = {path.name: path for path in Path(workplace.weights).glob("*.safetensors")}
+        list(run_trial(spec, context))
+    files = {path.name: path for path in Path(context.weights).glob("*.safetensors")}
     stem = f"{first.study.replace('/', '.')}.pc"
     assert sorted(files) == [f"{stem}-c2.safetensors", f"{stem}.safetensors"]
     for name, spec in ((f"{stem}.safetensors", first), (f"{stem}-c2.safetensors", anew)):
@@ -252,11 +252,11 @@ def test_a_choice_that_is_made_anew_keeps_its_weights_apart(
 
 
 def test_weights_that_a_full_disk_does_not_take_are_no_fault_of_the_trial(
-    plan: Plan, workplace: Workplace, disk_of: Callable[[str], Path]
+    plan: Plan, context: WorkerContext, disk_of: Callable[[str], Path]
 ) -> None:
     spec = replace(trial(plan, "confirm"), keep_weights=True)
     disk = disk_of("64k")
-    full = replace(workplace, weights=str(disk))
+    full = replace(context, weights=str(disk))
     config = {"spec": json.dumps(vars(spec))}
     *epochs, failure = results_of(config, vars(full))
     assert REPORT in epochs[0]
@@ -267,11 +267,11 @@ def test_weights_that_a_full_disk_does_not_take_are_no_fault_of_the_trial(
 
 
 def test_a_positive_lambda_is_not(
-    recipe: Recipe, plan: Plan, workplace: Workplace, tmp_path: Path
+    recipe: Recipe, plan: Plan, context: WorkerContext, tmp_path: Path
 ) -> None:
     spec = replace(trial(plan, "confirm"), keep_weights=True)
-    list(run_trial(spec, workplace))
-    (path,) = Path(workplace.weights).glob("*.safetensors")
+    list(run_trial(spec, context))
+    (path,) = Path(context.weights).glob("*.safetensors")
     plain = plain_loop(recipe, spec, tmp_path)
     trained = load_file(path)
     assert any(not torch.equal(trained[name], tensor) for name, tensor in plain.items())

@@ -35,7 +35,7 @@ from data_path_parts.timing import (
 from pcsearch.models.registry import build_backbone
 from pcsearch.training.config import FitSettings
 from pcsearch.training.optim import build_optimizer, stages_of
-from pcsearch.training.trainer import EpochTrainer, Objective, keep_freed_memory
+from pcsearch.training.trainer import EpochTrainer, Objective, tune_malloc
 
 WARMUPS = 3
 ALONE = 2000
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(options: argparse.Namespace, scratch: Path) -> list[Figure]:
     torch.set_num_threads(options.threads)
     if options.device == "cpu":
-        keep_freed_memory()  # as in a campaign's workers
+        tune_malloc()  # as in a campaign's workers
     cores = on_cores(options.threads) if options.device == "cpu" else contextlib.nullcontext()
     with cores:
         return _measure(options)

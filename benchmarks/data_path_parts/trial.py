@@ -36,7 +36,7 @@ from pcsearch.models.registry import Backbone, build_backbone
 from pcsearch.training.checkpoints import Checkpoints
 from pcsearch.training.config import FitSettings
 from pcsearch.training.evaluate import Evaluation, evaluate
-from pcsearch.training.trainer import fit, keep_freed_memory
+from pcsearch.training.trainer import fit, tune_malloc
 
 EVAL_BATCH = {"cpu": 32, "cuda": 256}  # as run_trial has it
 LR = 0.001
@@ -67,7 +67,7 @@ class _Data:
 def measure(options: argparse.Namespace, scratch: Path) -> list[Figure]:
     torch.set_num_threads(options.threads)
     if options.device == "cpu":
-        keep_freed_memory()  # as in a campaign's workers, and for the bare step, too
+        tune_malloc()  # as in a campaign's workers, and for the bare step, too
     photos = find_photos(options.data, scratch, options.seed).of_all_classes()
     data = _open(options, photos, scratch)
     settings = FitSettings(

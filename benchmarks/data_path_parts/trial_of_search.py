@@ -13,7 +13,7 @@ from data_path_parts.photos import Photos
 from pcsearch import api
 from pcsearch.cluster.session.capacity import Sizing
 from pcsearch.execution import launch as running
-from pcsearch.execution.trial_run import TrialReport, Workplace, run_trial
+from pcsearch.execution.trial_run import TrialReport, WorkerContext, run_trial
 from pcsearch.recipe.load import load_recipe
 from pcsearch.runs.folder import new_run
 from pcsearch.search.campaign import Campaign
@@ -31,12 +31,12 @@ def reports(
     os.environ["PCSEARCH_CACHE"] = str(scratch / "cache")  # the one that `fit` reads, too
     (plan,) = api.plan_all([str(file)])
     recipe = load_recipe(file)
-    spec = Campaign(plan, MemoryJournal(), clock=lambda: 0.0, width=1).next_trial()
+    spec = Campaign(plan, MemoryJournal(), clock=lambda: 0.0, max_concurrent=1).next_trial()
     if spec is None:
         raise RuntimeError("the campaign asks for no trial")
     sizing = Sizing(float(options.threads), float(options.device == "cuda"), 1)
     with new_run(scratch / "runs", "trial", recipe.dump_yaml(), {}) as folder:
-        yield run_trial(spec, Workplace(**running.workplace(recipe, plan, folder, sizing)))
+        yield run_trial(spec, WorkerContext(**running.context(recipe, plan, folder, sizing)))
 
 
 def _recipe(options: argparse.Namespace, photos: Photos, epochs: int) -> dict[str, object]:

@@ -286,7 +286,7 @@ class Outcome:
 def campaign(world: Replayed, plan: Plan, best: dict[str, float]) -> Outcome:
     """Run a campaign to its end; `best` is the oracle's accuracy of each arm."""
     cluster = ClusterModel(nodes=1, slots_per_node=2, always=1)
-    state = simulate(plan, cluster, world, width=2).state
+    state = simulate(plan, cluster, world, max_concurrent=2).state
     (study,) = plan.studies
     gain = gain_of(state, study, "pc")
     arms = {name: state.arms[study.id, name] for name in ("control", "pc")}

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from pcsearch.cli.console import printed_above
 from pcsearch.cli.progress import ArmProgress, Running, Snapshot, StudyProgress, fraction, snapshot
-from pcsearch.cli.text import NOTHING, bar, count, duration, percent, sparkline, strength
+from pcsearch.cli.text import NOTHING, bar, count, duration, percent, regulariser_text, sparkline
 from pcsearch.search.journal.file import Event
 from pcsearch.search.observer import STOPPING
 from pcsearch.search.plan import Plan
@@ -142,7 +142,11 @@ def _best(arm: ArmProgress) -> list[Text | str]:
         return [NOTHING, "", ""]
     style = "bold green" if arm.best.chosen else ""
     value = Text(percent(arm.best.value), style)
-    return [value, strength(arm.best.config), Text(sparkline(arm.best.curve, _CURVE), "cyan")]
+    return [
+        value,
+        regulariser_text(arm.best.config),
+        Text(sparkline(arm.best.curve, _CURVE), "cyan"),
+    ]
 
 
 def _leader(study: StudyProgress) -> ArmProgress:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from pcsearch.cli.progress import label, snapshot, study_progress
-from pcsearch.cli.text import count, duration, percent, strength
+from pcsearch.cli.text import count, duration, percent, regulariser_text
 from pcsearch.printable import printable
 from pcsearch.reporting.formatting import first_line
 from pcsearch.search.journal.file import Event
@@ -106,7 +106,7 @@ def _lines(event: Event, state: CampaignState) -> list[str]:
         trial = state.trials[event["trial"]]
         return [f"{label(trial)}: begun again: {first_line(event['reason'])}"]
     if kind == "resumed":
-        begun = f", {count(len(state.live), 'trial')} begun again" if state.live else ""
+        begun = f", {count(len(state.running), 'trial')} begun again" if state.running else ""
         return [f"resumed{begun}"]
     if kind == "extended":
         return ["the recipe was changed"]
@@ -128,7 +128,7 @@ def _ended(trial: Trial, plan: Plan) -> str:
         parts.append(f"validation {percent(trial.last_value)} %")
     if trial.test is not None:
         parts.append(f"test {percent(trial.test.get(plan.metric))} %")
-    regulariser = strength(trial.spec.config)
+    regulariser = regulariser_text(trial.spec.config)
     return f"{label(trial)}: {', '.join([*parts, *([regulariser] if regulariser else [])])}"
 
 
@@ -141,6 +141,6 @@ def _seen(gain: Event) -> str:
 def _chosen(event: Event) -> str:
     score = event["score"]
     value = "" if score is None else f", validation {percent(score)} %"
-    regulariser = strength(event["config"]) or "no regulariser"
+    regulariser = regulariser_text(event["config"]) or "no regulariser"
     edge = f" (at the {event['edge']} end of its range)" if event["edge"] else ""
     return f"{event['study']} {event['arm']}: chose {regulariser}{edge}{value}"

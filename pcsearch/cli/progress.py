@@ -133,8 +133,8 @@ def snapshot(
         pruned=states.count("PRUNED"),
         failed=len(failures),
         studies=tuple(study_progress(state, study) for study in state.plan.studies),
-        running=tuple(_running(trial) for trial in state.live.values()),
-        waiting=min(waiting, len(state.live)),
+        running=tuple(_running(trial) for trial in state.running.values()),
+        waiting=min(waiting, len(state.running)),
         set_aside=sum(len(arm.earlier) for arm in state.arms.values()),
         last_failure=f"{label(failures[-1])}: {failures[-1].error}" if failures else None,
         search_closed=state.search_closed,
@@ -144,7 +144,7 @@ def snapshot(
 def study_progress(state: CampaignState, study: StudyPlan) -> StudyProgress:
     """How far a study is."""
     arms = tuple(_arm(state, study, arm) for arm in study.arms)
-    running = sum(trial.spec.study == study.id for trial in state.live.values())
+    running = sum(trial.spec.study == study.id for trial in state.running.values())
     return StudyProgress(study.id, arms, running)
 
 

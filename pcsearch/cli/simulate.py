@@ -16,7 +16,7 @@ from pcsearch.cli.text import count, duration, sparkline
 from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.state import ArmState
 from pcsearch.search.trial import Phase, Trial
-from pcsearch.simulation.outcome import Simulated, Stay
+from pcsearch.simulation.outcome import Placement, Simulated
 
 _PHASES: tuple[Phase, ...] = ("search", "finalists", "confirm")
 _CURVE = 50
@@ -139,7 +139,7 @@ _STATES = {
 }
 
 
-def _begin(stay: Stay) -> float:
+def _begin(stay: Placement) -> float:
     return stay.begin
 
 

@@ -32,7 +32,7 @@ def percent(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.1f}"
 
 
-def strength(config: dict[str, Any]) -> str:
+def regulariser_text(config: dict[str, Any]) -> str:
     """What the regulariser of a configuration is set to: `λ/N 0.081`; empty for λ = 0."""
     if config.get("lambda"):
         return f"λ/N {config['lambda_over_n']:.3g}"

@@ -40,7 +40,7 @@ def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     terminal.print(trials_table(rows, terminal.width))
     for line in journal_notes(state):
         typer.echo(line)
-    if state.live and folder.status(state, quick=True) != "running":
+    if state.running and folder.status(state, quick=True) != "running":
         typer.echo(
             "The run was interrupted. To begin its running trials again from their checkpoints: "
             f"{resume_command(folder.address)}"

@@ -13,15 +13,15 @@ from ray.tune.experiment import Trial as RayTrial
 
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.state import CampaignState
-from pcsearch.search.trial import Loss, Trial
+from pcsearch.search.trial import FailureKind, Trial
 
 _NODE = ("node has died", "node died", "node was drained", "node is dead", "its node")
 _ASKED = "The process receives a SIGTERM"
 
 
-def loss_of(
+def classify_failure(
     error: BaseException | None, *, one_machine: bool = False, waited: bool = False
-) -> tuple[str, Loss]:
+) -> tuple[str, FailureKind]:
     """A reason to write down, and its kind: the node was lost, or the process alone.
 
     A lost node is not the trial's fault: it does not use up its retries. Where a connection broke,
@@ -186,7 +186,7 @@ class Watchdog:
     def __init__(
         self, campaign: Campaign, trial_of: Callable[[str], str | None], *, decodes: bool = False
     ) -> None:
-        self.hung: dict[str, tuple[str, Loss]] = {}
+        self.hung: dict[str, tuple[str, FailureKind]] = {}
         self._campaign = campaign
         self._trial_of = trial_of
         self._decodes = decodes

@@ -17,8 +17,8 @@ from pcsearch.cluster.session.capacity import Sizing
 from pcsearch.data.cache import default_cache_folder
 from pcsearch.errors import NodeError, UserError
 from pcsearch.execution.preflight.datasets import open_datasets
-from pcsearch.execution.preflight.prepare import Ready, made_ready
-from pcsearch.execution.worker_data import hand_over
+from pcsearch.execution.preflight.prepare import PreparedCampaign, prepare_campaigns
+from pcsearch.execution.worker_data import publish_labels
 from pcsearch.printable import printable_lines
 from pcsearch.recipe.load import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
@@ -33,11 +33,11 @@ from pcsearch.search.journal.file import Event
 from pcsearch.search.observer import Observer
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState, Status, replay
-from pcsearch.storage import StorageError, TakenOverError
+from pcsearch.storage import LeaseLostError, StorageError
 
 
 @contextlib.contextmanager
-def ended_well(
+def record_outcome(
     campaign: Campaign, folder: RunFolder, observer: Observer, go_on: str
 ) -> Iterator[Callable[[bool], None]]:
     """Write down how a campaign ended, whatever happened.
@@ -54,7 +54,7 @@ def ended_well(
     try:
         yield end
         _write_end(campaign, folder, status)
-    except TakenOverError:
+    except LeaseLostError:
         raise  # another process goes on with it
     except StorageError as error:  # the end cannot be written either
         raise StorageError(f"{error}. Then go on with: {go_on}") from error
@@ -140,7 +140,9 @@ def run_recipes(
         "runs": str(runs),
         "name": ", ".join(names),
     }
-    with made_ready(recipes, opened, address, observer, early, about, earlier=earlier) as all_ready:
+    with prepare_campaigns(
+        recipes, opened, address, observer, early, about, earlier=earlier
+    ) as all_ready:
         for ready, run_name in zip(all_ready, names, strict=True):
             text = ready.recipe.dump_yaml()
             with new_run(runs, run_name, text, environment(ready.weights)) as folder:
@@ -157,10 +159,10 @@ def options_of(recipe: Recipe) -> dict[str, object]:
 
 def run_in(
     folder: RunFolder,
-    ready: Ready,
+    ready: PreparedCampaign,
     observer: Observer,
     state: CampaignState | None = None,
-    going_on: Callable[[Campaign], None] = lambda campaign: None,
+    on_start: Callable[[Campaign], None] = lambda campaign: None,
 ) -> Outcome:
     """Run a campaign in its folder, whose lock is held, from its beginning or from `state`.
 
@@ -179,7 +181,7 @@ def run_in(
     from pcsearch.execution.tuner import run_campaign
 
     for dataset in ready.datasets:
-        hand_over(dataset, folder.data)
+        publish_labels(dataset, folder.data)
     folder.share_data()
     state = _as_it_is_now(folder, state, observer)
     began = time.monotonic() - (state.seconds if state else 0.0)
@@ -189,12 +191,12 @@ def run_in(
             ready.plan if state is None else state.plan,
             journal,
             clock=lambda: time.monotonic() - began,
-            width=sizing.width,
+            max_concurrent=sizing.max_concurrent,
             state=state,
             listener=lambda event, now: _watch(event, now, folder, observer),
         )
-        going_on(campaign)
-        campaign.settle()
+        on_start(campaign)
+        campaign.advance()
         ending = Ending(folder.stop_marker())
         nodes = NodeWatch(
             campaign,
@@ -205,21 +207,21 @@ def run_in(
         )
 
         def tick(waiting: int) -> None:
-            if not ending.begun:
+            if not ending.requested:
                 nodes.look(waiting)
             elapsed_seconds = time.monotonic() - began
-            observer.tick(campaign.state, elapsed_seconds, sizing.width, waiting)
+            observer.tick(campaign.state, elapsed_seconds, sizing.max_concurrent, waiting)
 
-        observer.started(shown(folder.address), campaign.plan, sizing.width)
+        observer.started(shown(folder.address), campaign.plan, sizing.max_concurrent)
         go_on = resume_command(folder.address, ready.address)
-        with ended_well(campaign, folder, observer, go_on) as end:
+        with record_outcome(campaign, folder, observer, go_on) as end:
             with (
                 lifeline(lambda what: _without_ray(what, folder, observer, go_on)),
                 stderr_to_file(folder.path / "driver.log"),
             ):
                 complete = run_campaign(
                     campaign,
-                    workplace(ready.recipe, campaign.plan, folder, sizing),
+                    context(ready.recipe, campaign.plan, folder, sizing),
                     ending,
                     cpus_per_trial=sizing.cpus_per_trial,
                     gpus_per_trial=sizing.gpus_per_trial,
@@ -274,15 +276,15 @@ def finish(folder: RunFolder, state: CampaignState) -> Outcome:
 
 def _watch(event: Event, state: CampaignState, folder: RunFolder, observer: Observer) -> None:
     """Tell the observer, and remove the checkpoints of a trial that ended."""
-    if event.get("trial") and event["trial"] not in state.live:
+    if event.get("trial") and event["trial"] not in state.running:
         folder.drop_checkpoints(event["trial"])
     observer.event(event, state)
     if (line := first_near_perfect(event, state)) is not None:
         observer.noted(line)
 
 
-def workplace(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing) -> dict[str, Any]:
-    """The fields of `Workplace`, as plain data, for the workers."""
+def context(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing) -> dict[str, Any]:
+    """The fields of `WorkerContext`, as plain data, for the workers."""
     return {
         "recipe": recipe.dump_yaml(),
         "cache": str(default_cache_folder()),

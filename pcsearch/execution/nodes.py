@@ -39,7 +39,7 @@ def early_nodes(recipe: Recipe, capacity: Capacity) -> Iterator[None]:
         bundle |= {"GPU": sizing.gpus_per_trial} if sizing.gpus_per_trial else {}
         studies = len(recipe.datasets) * len(recipe.backbones)
         trials = studies * len(recipe.search.arms) * recipe.search.trials
-        held = [placement_group([bundle]) for _ in range(min(sizing.width, trials))]
+        held = [placement_group([bundle]) for _ in range(min(sizing.max_concurrent, trials))]
 
     def give_back() -> None:
         while held:
@@ -114,7 +114,7 @@ class NodeWatch:
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         nodes = [Node(of.get("CPU", 0.0), of.get("GPU", 0.0)) for of in alive]
         nodes += [self._size(node_type) for node_type in self._coming.booting]
-        fits = [slots for node in nodes if (slots := node.fits(self._cpus, self._gpus))]
+        fits = [slots for node in nodes if (slots := node.max_trials(self._cpus, self._gpus))]
         self._campaign.machines(len(fits), sum(fits))
 
     def _size(self, node_type: str) -> Node:

@@ -13,7 +13,7 @@ from pcsearch.allowed_code import check_outside, own_modules, recall, remember
 from pcsearch.errors import UserError
 from pcsearch.execution.launch import Outcome, finish, options_of, run_in
 from pcsearch.execution.preflight.datasets import open_datasets
-from pcsearch.execution.preflight.prepare import made_ready
+from pcsearch.execution.preflight.prepare import prepare_campaigns
 from pcsearch.recipe.extend import check_wider
 from pcsearch.recipe.load import load_recipe, parse_recipe, read_resolved, with_absolute_paths
 from pcsearch.recipe.problems import show
@@ -23,7 +23,7 @@ from pcsearch.runs.earlier import with_earlier_runs
 from pcsearch.runs.find import Runs, check_place, find_run, held
 from pcsearch.runs.folder import RunFolder, shown
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.next_trial import nothing_left, places, search_open
+from pcsearch.search.next_trial import arms_of, nothing_left, search_open
 from pcsearch.search.observer import Observer
 from pcsearch.search.plan import Plan, StudyPlan
 from pcsearch.search.sampling.start_points import EarlierRun
@@ -72,7 +72,7 @@ def resume_run(
         opened, place = open_datasets(recipe), str(folder.address)
         name = PurePosixPath(place).name
         about = {"recipes": f"{name}, resumed", "runs": place, "name": name}
-        with made_ready(
+        with prepare_campaigns(
             [recipe], [opened], address, observer, about=about, begun=begun, earlier=[earlier]
         ) as (ready,):
             if state is not None:
@@ -109,7 +109,7 @@ def _check_code(folder: RunFolder, before: Recipe, recipe: Recipe) -> None:
 
 def _other_sampler(state: CampaignState, began_with: str | None, now: str | None) -> Iterator[str]:
     """A sentence where another library proposes what is still to be searched."""
-    searches = any(search_open(state, place) for place in places(state))
+    searches = any(search_open(state, place) for place in arms_of(state))
     if searches and began_with is not None and began_with != now:
         yield (
             f"The campaign began with {began_with}, and {now} proposes its further search trials: "

@@ -23,9 +23,9 @@ from pcsearch.execution.preflight.datasets import preprocessing_for, split_of
 from pcsearch.execution.worker_data import (
     RunFiles,
     UnwritableError,
-    Workplace,
+    WorkerContext,
+    load_recipe_cached,
     run_files,
-    stated_recipe,
     test_images,
     training_images,
 )
@@ -35,17 +35,17 @@ from pcsearch.search.trial import TrialReport, TrialSpec, report_of
 from pcsearch.training.config import FitSettings
 from pcsearch.training.evaluate import Evaluation, evaluate
 from pcsearch.training.export import save_weights
-from pcsearch.training.failures import explained
-from pcsearch.training.trainer import fit, keep_freed_memory
+from pcsearch.training.failures import explain_failures
+from pcsearch.training.trainer import fit, tune_malloc
 
-__all__ = ["EVAL_BATCH", "TrialReport", "Workplace", "fit_batches", "fit_settings", "run_trial"]
+__all__ = ["EVAL_BATCH", "TrialReport", "WorkerContext", "fit_batches", "fit_settings", "run_trial"]
 
 EVAL_BATCH = {"cpu": 32, "cuda": 256}
 """Images a batch of evaluation; small ones stay in a CPU's cache: 2.5 times as fast there."""
 
 
 def run_trial(
-    spec: TrialSpec, workplace: Workplace, attempt: int = 0, micro_batches: int = 1
+    spec: TrialSpec, context: WorkerContext, attempt: int = 0, micro_batches: int = 1
 ) -> Generator[TrialReport]:
     """Train a trial and yield a report an epoch.
 
@@ -58,12 +58,12 @@ def run_trial(
         attempt: How often it was begun before.
         micro_batches: Parts that each batch is trained in, and measured in, for want of memory.
     """
-    recipe = stated_recipe(workplace.recipe)
+    recipe = load_recipe_cached(context.recipe)
     study_dataset, backbone_name = spec.study.split("/", 1)
-    files = run_files(workplace)
-    workplace = replace(workplace, data=files.data)
-    device = _ready_process(workplace)
-    training = training_images(workplace.recipe, study_dataset, workplace.cache, workplace.data)
+    files = run_files(context)
+    context = replace(context, data=files.data)
+    device = _ready_process(context)
+    training = training_images(context.recipe, study_dataset, context.cache, context.data)
     settings = fit_settings(recipe, backbone_name, spec)
     backbone = build_backbone(
         backbone_name,
@@ -72,7 +72,7 @@ def run_trial(
         options=recipe.options_for(backbone_name),
         seed=settings.seed,
     )
-    fit_indices, validation = _search_part(spec, recipe, training, device, workplace, micro_batches)
+    fit_indices, validation = _search_part(spec, recipe, training, device, context, micro_batches)
 
     def measure(module: torch.nn.Module, images: EvalBatches) -> Evaluation:
         classes = len(training.class_names)
@@ -94,11 +94,11 @@ def run_trial(
             test = None
             if spec.phase == "confirm" and record.epoch == settings.epochs:
                 images = _test_batches(
-                    workplace, study_dataset, recipe, settings, device, micro_batches
+                    context, study_dataset, recipe, settings, device, micro_batches
                 )
-                with explained(settings, "evaluating"):
+                with explain_failures(settings, "evaluating"):
                     test = measure(backbone.module, images)
-                _keep_weights(spec, workplace, files, recipe, backbone, training)
+                _keep_weights(spec, context, files, recipe, backbone, training)
             seconds = time.perf_counter() - started
             yield report_of(record, recipe.metric, seconds, test, checkpoints)
             started = time.perf_counter()
@@ -154,11 +154,11 @@ def _search_part(
     recipe: Recipe,
     training: TrainingImages,
     device: torch.device,
-    workplace: Workplace,
+    context: WorkerContext,
     micro_batches: int,
 ) -> tuple[Int64Array, EvalBatches | None]:
     """The training indices and the validation batches; all indices and none in confirm."""
-    planned, found = workplace.split_hashes[spec.study], split_of(recipe, training, 0).hash
+    planned, found = context.split_hashes[spec.study], split_of(recipe, training, 0).hash
     if found != planned:
         raise NodeError(
             f"the training images of {spec.study} differ from those the campaign was planned with "
@@ -183,14 +183,14 @@ def _search_part(
 
 
 def _test_batches(
-    workplace: Workplace,
+    context: WorkerContext,
     dataset: str,
     recipe: Recipe,
     settings: FitSettings,
     device: torch.device,
     micro_batches: int,
 ) -> EvalBatches:
-    test = test_images(workplace.recipe, dataset, workplace.cache, workplace.data)
+    test = test_images(context.recipe, dataset, context.cache, context.data)
     return EvalBatches(
         test.store.images,
         test.labels,
@@ -205,7 +205,7 @@ def _test_batches(
 
 def _keep_weights(
     spec: TrialSpec,
-    workplace: Workplace,
+    context: WorkerContext,
     files: RunFiles,
     recipe: Recipe,
     backbone: Backbone,
@@ -238,23 +238,23 @@ def _keep_weights(
     try:
         save_weights(path, backbone, metadata)
     except OSError as error:
-        if workplace.remote is None:
+        if context.remote is None:
             raise UnwritableError(error.errno, error.strerror, str(path)) from error
         raise NodeError(f"this node cannot write weights to {path}: {error.strerror}") from error
     files.kept(path)
 
 
-def _ready_process(workplace: Workplace) -> torch.device:
+def _ready_process(context: WorkerContext) -> torch.device:
     """Set what holds for the whole process; the device to train on."""
-    torch.set_num_threads(workplace.cpus)
-    device = _device(workplace)
+    torch.set_num_threads(context.cpus)
+    device = _device(context)
     if device.type == "cpu":
-        keep_freed_memory()
+        tune_malloc()
     return device
 
 
-def _device(workplace: Workplace) -> torch.device:
-    if not workplace.gpus:
+def _device(context: WorkerContext) -> torch.device:
+    if not context.gpus:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise NodeError(
@@ -262,7 +262,7 @@ def _device(workplace: Workplace) -> torch.device:
             "machine's driver (`python -c 'import torch; torch.cuda.init()'` says what is wrong), "
             "or set resources.gpus_per_trial=0"
         )
-    if workplace.gpus < 1:
+    if context.gpus < 1:
         # its neighbours on the GPU keep their share, and images are copied there as this one allows
-        torch.cuda.set_per_process_memory_fraction(workplace.gpus)
+        torch.cuda.set_per_process_memory_fraction(context.gpus)
     return torch.device("cuda")

@@ -14,7 +14,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from pcsearch.errors import NodeError
-from pcsearch.execution.health import NodeTrouble, Watchdog, error_of, loss_of
+from pcsearch.execution.health import NodeTrouble, Watchdog, classify_failure, error_of
 from pcsearch.execution.tune_patches import died_waiting, forget_ended, keep_workers
 from pcsearch.execution.worker import FAILURE, NODE, REPORT
 from pcsearch.runs.shutdown import Ending
@@ -90,13 +90,13 @@ class CampaignSearcher(NotStored, Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         spec, done = None, False
-        if not self._ending.begun:
+        if not self._ending.requested:
             with self._ending.guard():
                 decoded = self._runs.warmth.next()
                 spec, done = self._campaign.next_trial(decoded), self._campaign.done
         if spec is None:
             # None while nothing runs would make Tune sleep for minutes, deaf to everything
-            done = done or (self._ending.begun and not self._runs.ids)
+            done = done or (self._ending.requested and not self._runs.ids)
             return Searcher.FINISHED if done else None
         self._runs.warmth.taken()
         self._runs.begin(trial_id, spec.trial)
@@ -117,7 +117,7 @@ class CampaignSearcher(NotStored, Searcher):  # type: ignore[misc]
         """Tell the campaign of trials that Tune has ended without any decision of ours."""
         for trial_id in trial_ids:
             trial = self._runs.end(trial_id)
-            if trial is not None and not self._ending.begun:
+            if trial is not None and not self._ending.requested:
                 with self._ending.guard():
                     self._campaign.lost(trial, reason, "worker")
 
@@ -195,7 +195,7 @@ class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
         if failed is not None:  # training goes on; this goes to driver.log, if there is room for it
             _log.warning("%s, epoch %d: %s", name, report["epoch"], failed)
         goes_on = self._campaign.report(name, **report, attempt=result["attempt"])
-        if self._ending.begun and saved:
+        if self._ending.requested and saved:
             self._runs.safe.add(trial_id)
         return goes_on
 
@@ -216,10 +216,10 @@ class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_error(self, tune_controller: object, trial: RayTrial) -> None:
         name = self._runs.end(trial.trial_id)
-        if name is None or self._ending.begun:
+        if name is None or self._ending.requested:
             return
         hung = self._watchdog.hung.get(trial.trial_id)
-        reason, kind = hung or loss_of(
+        reason, kind = hung or classify_failure(
             error_of(trial.pickled_error_file),
             one_machine=self._one_machine,
             waited=died_waiting(tune_controller, trial),

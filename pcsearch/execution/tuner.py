@@ -63,7 +63,7 @@ class _EachStep(NotStored, Callback):  # type: ignore[misc]
         self._watchdog.look(trials)
         waiting = 0 if self._one_machine else self._waiting.look(trials)
         with self._ending.guard():
-            if self._ending.begun and self._ending.error is None and not self._told:
+            if self._ending.requested and self._ending.error is None and not self._told:
                 self._told = True
                 self._stopping()
             self._tick(waiting)
@@ -81,11 +81,11 @@ class _Interrupt(NotStored, Stopper):  # type: ignore[misc]
         return False
 
     def stop_all(self) -> bool:
-        if not self._ending.begun:
+        if not self._ending.requested:
             return False
         if self._runs.ids <= self._runs.safe:
             return True
-        if self._ending.overdue:
+        if self._ending.timed_out:
             self._watchdog.end(self._runs.ids - self._runs.safe)
             return True
         return False
@@ -93,7 +93,7 @@ class _Interrupt(NotStored, Stopper):  # type: ignore[misc]
 
 def run_campaign(
     campaign: Campaign,
-    workplace: dict[str, Any],
+    context: dict[str, Any],
     ending: Ending,
     *,
     cpus_per_trial: float,
@@ -107,7 +107,7 @@ def run_campaign(
 
     Args:
         campaign: What decides; its width is how many trials run at once.
-        workplace: The fields of `Workplace`.
+        workplace: The fields of `WorkerContext`.
         ending: How it may end early.
         cpus_per_trial: CPUs reserved for each trial.
         gpus_per_trial: GPUs (or the fraction of one) reserved for each trial.
@@ -122,7 +122,7 @@ def run_campaign(
     """
     bundle = {"CPU": cpus_per_trial} | ({"GPU": gpus_per_trial} if gpus_per_trial else {})
     trainable = tune.with_resources(
-        tune.with_parameters(trial, workplace=workplace), PlacementGroupFactory([bundle])
+        tune.with_parameters(trial, context=context), PlacementGroupFactory([bundle])
     )
     runs = Runs()
     watchdog = Watchdog(campaign, runs.trial, decodes=not one_machine)
@@ -133,7 +133,7 @@ def run_campaign(
     with scratch_folder(temporary, "pcsearch-tune-") as scratch, ending.on_ctrl_c():
         tuner = Tuner(
             trainable,
-            tune_config=_tune_config(campaign.width, searcher, scheduler),
+            tune_config=_tune_config(campaign.max_concurrent, searcher, scheduler),
             run_config=RunConfig(
                 name="campaign",
                 storage_path=str(scratch),
@@ -151,7 +151,7 @@ def run_campaign(
 
 
 def _tune_config(
-    width: int, searcher: CampaignSearcher, scheduler: CampaignScheduler
+    max_concurrent: int, searcher: CampaignSearcher, scheduler: CampaignScheduler
 ) -> TuneConfig:
     return TuneConfig(
         search_alg=searcher,
@@ -159,7 +159,7 @@ def _tune_config(
         num_samples=-1,
         # As many may wait for a node: Tune asks for room for all of them at once, so that an
         # autoscaler starts their nodes side by side. Left out, it would be for one at a time.
-        max_concurrent_trials=width,
+        max_concurrent_trials=max_concurrent,
         reuse_actors=True,
         trial_dirname_creator=lambda trial: str(trial.trial_id),
     )

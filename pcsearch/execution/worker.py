@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pcsearch.errors import DivergedError, NodeError, PcsearchError
 
 if TYPE_CHECKING:
-    from pcsearch.execution.worker_data import Workplace
+    from pcsearch.execution.worker_data import WorkerContext
 
 REPORT = "report"
 FAILURE = "failure"
@@ -26,18 +26,18 @@ PAUSE_SECONDS = 10.0
 """On a node that lacks something: else it would soon fail all that other nodes could train."""
 
 
-def train_trial(config: dict[str, Any], workplace: dict[str, Any]) -> None:
+def train_trial(config: dict[str, Any], context: dict[str, Any]) -> None:
     """Run one trial and report to Ray Tune what `results_of` yields."""
     import ray
     from ray import tune
 
     node = {NODE: ray.get_runtime_context().get_node_id()}  # two machines may have one host name
-    with closing(results_of(config, workplace)) as results:
+    with closing(results_of(config, context)) as results:
         for result in results:
             tune.report(result | node)  # leaves with SystemExit when the trial is stopped
 
 
-def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[dict[str, Any]]:
+def results_of(config: dict[str, Any], context: dict[str, Any]) -> Generator[dict[str, Any]]:
     """Run one trial; yield a result an epoch: who reports, and the epoch under REPORT, as JSON.
 
     A failure in Python is a result too, so that the process lives on for the next trial: its reason
@@ -51,7 +51,7 @@ def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[d
     Args:
         config: `spec`, the fields of a TrialSpec as JSON; `attempt` and `micro_batches` as in
             `run_trial`.
-        workplace: The fields of `Workplace`.
+        workplace: The fields of `WorkerContext`.
     """
     from pcsearch.data.cache.files import ImagesChangedError
     from pcsearch.execution.trial_run import run_trial
@@ -70,7 +70,7 @@ def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[d
     }
     failure: dict[str, Any] | None = None
     try:
-        here, spec = _at(workplace), TrialSpec(**stated)
+        here, spec = _at(context), TrialSpec(**stated)
         with closing(run_trial(spec, here, attempt, config.get("micro_batches", 1))) as reports:
             for report in reports:
                 yield {**who, REPORT: json.dumps(vars(report))}
@@ -93,14 +93,14 @@ def results_of(config: dict[str, Any], workplace: dict[str, Any]) -> Generator[d
         yield {**who, **failure}
 
 
-def _at(fields: dict[str, Any]) -> Workplace:
+def _at(fields: dict[str, Any]) -> WorkerContext:
     """The workplace, on this node; its fields may be those of another pcsearch.
 
     Raises:
         NodeError: this node has another pcsearch than the driver, or another module of the user's.
     """
     from pcsearch import __version__
-    from pcsearch.execution.worker_data import Workplace
+    from pcsearch.execution.worker_data import WorkerContext
 
     if fields.get("version", __version__) not in (__version__, None):
         raise NodeError(
@@ -108,25 +108,25 @@ def _at(fields: dict[str, Any]) -> Workplace:
             "install the same on both: for a cluster of Ray's launcher, end it by pcsearch cluster "
             "down, and start it again by pcsearch cluster up with the new wheel in its file"
         )
-    workplace = Workplace(**fields)
-    _check_code(workplace)
-    return workplace
+    context = WorkerContext(**fields)
+    _check_code(context)
+    return context
 
 
-def _check_code(workplace: Workplace) -> None:
+def _check_code(context: WorkerContext) -> None:
     """Nothing of a recipe's is imported before its files are known to be the driver's."""
     from pcsearch.allowed_code import INSTALLED, allow, code_hash
 
-    own = any(not name.startswith(INSTALLED) for name in workplace.allowed_code)
-    if own and workplace.import_path not in sys.path:
-        sys.path.append(workplace.import_path)
-    for name, stated in workplace.code.items():
+    own = any(not name.startswith(INSTALLED) for name in context.allowed_code)
+    if own and context.import_path not in sys.path:
+        sys.path.append(context.import_path)
+    for name, stated in context.code.items():
         if code_hash(name) != stated:
             raise NodeError(
                 f"the files of {name} on this node are not those that the campaign's driver has; "
                 "install the same there (of pcsearch, the same wheel)"
             )
-    allow(workplace.allowed_code)
+    allow(context.allowed_code)
 
 
 def _arguments(error: OSError) -> tuple[object, ...]:

@@ -38,7 +38,7 @@ from pcsearch.training.checkpoints import Checkpoints
 
 
 @dataclass(frozen=True)
-class Workplace:
+class WorkerContext:
     """What every trial of a campaign needs besides its specification.
 
     Attributes:
@@ -247,21 +247,21 @@ class UnwritableError(OSError):
     """
 
 
-def run_files(workplace: Workplace) -> RunFiles:
+def run_files(context: WorkerContext) -> RunFiles:
     """The files of the workplace's run.
 
     Raises:
         NodeError: this node does not see the run, or cannot write to it.
     """
-    if workplace.remote is not None:
+    if context.remote is not None:
         try:
-            files = stored_files(workplace.remote, workplace.cache)
+            files = stored_files(context.remote, context.cache)
             _ = files.data  # fetched now, so that it is told as what this node may not read
             return files
         except UserError as error:
             raise NodeError(f"this node cannot use the store of the run: {error}") from error
-    _look_at(Path(workplace.checkpoints))
-    return SharedFiles(workplace)
+    _look_at(Path(context.checkpoints))
+    return SharedFiles(context)
 
 
 @lru_cache(maxsize=8)
@@ -285,10 +285,10 @@ def _look_at(folder: Path) -> None:
 class SharedFiles:
     """Folders that the driver and every worker see under the same path."""
 
-    def __init__(self, workplace: Workplace) -> None:
-        self.data = workplace.data
-        self._checkpoints = Path(workplace.checkpoints)
-        self._weights = Path(workplace.weights)
+    def __init__(self, context: WorkerContext) -> None:
+        self.data = context.data
+        self._checkpoints = Path(context.checkpoints)
+        self._weights = Path(context.weights)
 
     def checkpoints(self, trial: str, attempt: int) -> Checkpoints:
         folder = self._checkpoints / checkpoint_folder(trial)
@@ -305,12 +305,12 @@ class SharedFiles:
 
 
 @lru_cache(maxsize=4)
-def stated_recipe(text: str) -> Recipe:
+def load_recipe_cached(text: str) -> Recipe:
     """The resolved recipe, from its YAML text."""
     return parse_recipe(text)
 
 
-def hand_over(prepared: PreparedDataset, folder: Path) -> None:
+def publish_labels(prepared: PreparedDataset, folder: Path) -> None:
     """Leave labels and the names of decoded images in `folder`, for the workers to open."""
     save_training(_training_file(folder, prepared.facts.dataset), prepared.training)
     if prepared.test is not None:
@@ -348,7 +348,7 @@ def _training_images(
 ) -> tuple[TrainingImages, MappedFile]:
     training = load_training(_training_file(Path(folder), dataset), Path(cache))
     if training is None:
-        settings = stated_recipe(recipe)
+        settings = load_recipe_cached(recipe)
         image = settings.image_for(dataset)
         training = prepare_training(
             _dataset(recipe, dataset, cache),
@@ -367,7 +367,7 @@ def _test_images(
     file = _test_file(Path(folder), dataset)
     test = load_test(file, Path(cache))
     if test is None:
-        settings = stated_recipe(recipe)
+        settings = load_recipe_cached(recipe)
         image = settings.image_for(dataset)
         test = prepare_test(
             _dataset(recipe, dataset, cache),
@@ -388,7 +388,7 @@ def _test_images(
 def _dataset(recipe: str, dataset: str, cache: str) -> Dataset:
     """The dataset itself; NodeError where it is not here, as it was where the campaign began."""
     try:
-        return open_dataset(dataset, data_options(stated_recipe(recipe), Path(cache)))
+        return open_dataset(dataset, data_options(load_recipe_cached(recipe), Path(cache)))
     except UserError as error:
         raise NodeError(
             f"this node cannot open the dataset {dataset}: {error}; it must lie under the same "

@@ -76,7 +76,7 @@ def significant(value: float) -> str:
     return f"{value:#.3g}".rstrip(".")
 
 
-def strength(arm: ArmSummary) -> str:
+def regulariser_text(arm: ArmSummary) -> str:
     """λ, or the amount of smoothing of an arm that tunes that."""
     value = arm.config.get("label_smoothing") if arm.lambda_ is None else arm.lambda_
     return ABSENT if value is None else significant(value)

@@ -146,7 +146,7 @@ def _arm(arm: ArmSummary, plan: ArmPlan) -> _Arm:
     word = arm.verdict.word if arm.verdict else ""
     return _Arm(
         name=fmt.label(plan.name),
-        strength=fmt.strength(arm),
+        strength=fmt.regulariser_text(arm),
         fraction=fmt.fraction(arm),
         settings=", ".join(settings) or fmt.ABSENT,
         validation=fmt.percent(arm.val_top1),

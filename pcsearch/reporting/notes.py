@@ -310,7 +310,7 @@ def _others(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Itera
 def _arm_line(arm: ArmSummary) -> str:
     what = "smoothing" if arm.lambda_ is None else "λ"
     line = (
-        f"{what} {fmt.strength(arm)}, val top-1 {fmt.percent(arm.val_top1)}, "
+        f"{what} {fmt.regulariser_text(arm)}, val top-1 {fmt.percent(arm.val_top1)}, "
         f"test top-1 {fmt.scores(arm.test_top1)}"
     )
     if arm.gain is None:

@@ -29,7 +29,7 @@ class Cells:
     dataset: str
     backbone: str
     classes: str
-    strength: str
+    regulariser_text: str
     fraction: str
     rate: str
     control_rate: str
@@ -59,7 +59,7 @@ def cells(study: StudySummary) -> Cells:
         dataset=study.dataset,
         backbone=study.backbone,
         classes=str(study.num_classes),
-        strength=fmt.strength(arm) if arm else fmt.ABSENT,
+        regulariser_text=fmt.regulariser_text(arm) if arm else fmt.ABSENT,
         fraction=fmt.fraction(arm) if arm else fmt.ABSENT,
         rate=_rate(arm),
         control_rate=_rate(control),
@@ -121,7 +121,7 @@ def _one_line(treated: str) -> list[Column]:
         Column("dataset", lambda c: c.dataset),
         Column("backbone", lambda c: c.backbone),
         Column("N", lambda c: c.classes, right=True),
-        Column(_best(treated), lambda c: c.strength, right=True),
+        Column(_best(treated), lambda c: c.regulariser_text, right=True),
         Column("λ/N", lambda c: c.fraction, right=True),
         Column(f"lr\n{treated}, control", lambda c: f"{c.rate}, {c.control_rate}", right=True),
         Column(
@@ -146,7 +146,9 @@ def _three_lines(treated: str) -> list[Column]:
     return [
         Column("dataset\nbackbone", lambda c: f"{c.dataset}\n{c.backbone}"),
         Column("\nN", lambda c: c.classes, right=True),
-        Column(f"{_best(treated)}\nλ/N", lambda c: f"{c.strength}\n{c.fraction}", right=True),
+        Column(
+            f"{_best(treated)}\nλ/N", lambda c: f"{c.regulariser_text}\n{c.fraction}", right=True
+        ),
         Column(f"lr {treated},\ncontrol", lambda c: f"{c.rate}\n{c.control_rate}", right=True),
         Column(
             f"val top-1\n{treated}, control",
@@ -170,7 +172,7 @@ def _four_lines(treated: str) -> list[Column]:
         Column("dataset\nbackbone", lambda c: f"{c.dataset}\n{c.backbone}\nN = {c.classes}"),
         Column(
             f"{_best(treated)}\nλ/N\nlr {treated}\ncontrol",
-            lambda c: f"{c.strength}\n{c.fraction}\n{c.rate}\n{c.control_rate}",
+            lambda c: f"{c.regulariser_text}\n{c.fraction}\n{c.rate}\n{c.control_rate}",
             right=True,
         ),
         Column(
@@ -218,7 +220,7 @@ def _block(study: Cells, treated: str) -> RenderableType:
     """A study as lines of words and numbers, for narrow terminals."""
     heading = f"{study.dataset} · {study.backbone} · N = {study.classes}"
     body = Text.assemble(
-        f"{_best(treated)} {study.strength}, λ/N {study.fraction}\n",
+        f"{_best(treated)} {study.regulariser_text}, λ/N {study.fraction}\n",
         f"lr: {treated} {study.rate}, control {study.control_rate}\n",
         f"val top-1: {study.validation}, control {study.control_validation}\n",
         f"test top-1: {treated} {study.treated}\n",

@@ -177,7 +177,7 @@ class _StoredMarker:
 
     def touch(self) -> None:
         self._is_clear = False
-        self._storage.hurry(GRACE_SECONDS)
+        self._storage.set_deadline(GRACE_SECONDS)
         self._setting = _in_background(
             "marking the stop", lambda: self._storage.write(STOP_MARKER, b"")
         )

@@ -21,7 +21,7 @@ from pcsearch.errors import PcsearchError, UserError
 from pcsearch.search.journal.events import Event, NewerError, check_event
 from pcsearch.search.journal.file import Chain, sealed
 from pcsearch.search.journal.validate import History
-from pcsearch.storage.base import Storage, TakenOverError
+from pcsearch.storage.base import LeaseLostError, Storage
 
 FOLDER = "journal"
 
@@ -102,7 +102,7 @@ def parse(
 
 def _event(line: bytes, where: str, chain: Chain) -> Event:
     try:
-        event = chain.take(line)
+        event = chain.check(line)
     except ValueError as error:
         raise UserError(
             f"{where}: this line is not an event: {error}; the journal is damaged"
@@ -147,7 +147,7 @@ def read_segments(storage: Storage, seals: Chain | None = None) -> list[Event]:
     history, events = History(), []
     for where, event in stored_events(storage, seals):
         try:
-            history.take(check_event(event))
+            history.check(check_event(event))
         except NewerError as error:
             raise UserError(f"{where}: this line cannot be read: {error}") from None
         except ValueError as error:
@@ -195,7 +195,7 @@ class SegmentJournal:
         segments = chain(storage)
         there = segments[-1].last if segments else 0
         if after not in (None, there):
-            raise TakenOverError(
+            raise LeaseLostError(
                 f"another process has written to {storage.url}/{FOLDER} meanwhile ({there} events, "
                 f"where {after} were read); if it has ended, the same command goes on"
             )
@@ -261,7 +261,7 @@ class SegmentJournal:
         if not self._storage.create(name, data) and not (
             again and self._storage.read(name) == data
         ):
-            raise TakenOverError(
+            raise LeaseLostError(
                 f"another process goes on with this campaign: it has written {self._storage.url}/"
                 f"{name}; this one stops"
             )

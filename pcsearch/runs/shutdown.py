@@ -42,14 +42,14 @@ class Ending:
         self._until = 0.0
 
     @property
-    def begun(self) -> bool:
+    def requested(self) -> bool:
         """Whether nothing new is to be started, and lost workers do not matter any more."""
         return self._asked.is_set()
 
     @property
-    def overdue(self) -> bool:
+    def timed_out(self) -> bool:
         """Whether what still runs has had its time."""
-        return self.begun and (self.error is not None or time.monotonic() >= self._until)
+        return self.requested and (self.error is not None or time.monotonic() >= self._until)
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[None]:

@@ -29,20 +29,20 @@ def seconds_per_image(state: CampaignState) -> dict[str, float]:
     }
 
 
-def committed_seconds(state: CampaignState, width: int) -> float | None:
+def committed_seconds(state: CampaignState, max_concurrent: int) -> float | None:
     """Wall seconds of the work that follows even if no further search trial is asked.
 
     Running trials are counted to their full budget. Trials cannot be cut up, and an arm's
     finalists and confirm trials follow each other, so this is the larger of all work shared by
-    `width` slots and the longest chain of one arm. None while nothing has been measured.
+    `max_concurrent` slots and the longest chain of one arm. None while nothing has been measured.
     """
     if not seconds_per_image(state):
         return None
     total = longest = 0.0
     for rate, work in certain(state):
         total += rate * work.images
-        longest = max(longest, rate * work.chain(max(1, width)))
-    return SLACK * max(total / max(1, width), longest)
+        longest = max(longest, rate * work.chain(max(1, max_concurrent)))
+    return SLACK * max(total / max(1, max_concurrent), longest)
 
 
 def certain(state: CampaignState) -> Iterator[tuple[float, Work]]:
@@ -57,7 +57,7 @@ def certain(state: CampaignState) -> Iterator[tuple[float, Work]]:
             yield rates.get(study.id, fallback), _committed(state, study, arm)
 
 
-def time_is_up(state: CampaignState, study: StudyPlan, width: int, now: float) -> bool:
+def time_is_up(state: CampaignState, study: StudyPlan, max_concurrent: int, now: float) -> bool:
     """Whether another search trial of a study would exceed the budget in time.
 
     Args:
@@ -67,10 +67,10 @@ def time_is_up(state: CampaignState, study: StudyPlan, width: int, now: float) -
         now: The campaign's age in seconds.
     """
     budget = state.plan.budget_seconds
-    committed = None if budget is None else committed_seconds(state, width)
+    committed = None if budget is None else committed_seconds(state, max_concurrent)
     if budget is None or committed is None:
         return False
-    return now + committed + full_trial_seconds(state, study) / width > budget
+    return now + committed + full_trial_seconds(state, study) / max_concurrent > budget
 
 
 def full_trial_seconds(state: CampaignState, study: StudyPlan) -> float:
@@ -107,15 +107,15 @@ class Work:
     def longest_running(self) -> int:
         return max((images for images, _ in self.running), default=0)
 
-    def chain(self, width: int) -> int:
+    def chain(self, max_concurrent: int) -> int:
         """Images along the arm's longest line of trials that wait for each other."""
         first = max(self.longest_running, self.search * self.search_images)
-        return first + self.later(width)
+        return first + self.later(max_concurrent)
 
-    def later(self, width: int) -> int:
+    def later(self, max_concurrent: int) -> int:
         """The part of this line that follows the search."""
-        finalists = math.ceil(self.finalists / width) * self.search_images
-        return finalists + math.ceil(self.confirm / width) * self.confirm_images
+        finalists = math.ceil(self.finalists / max_concurrent) * self.search_images
+        return finalists + math.ceil(self.confirm / max_concurrent) * self.confirm_images
 
 
 def _committed(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> Work:
@@ -161,8 +161,8 @@ IDLE_SECONDS = 300.0
 told what its own cluster does."""
 
 
-def answer(
-    state: CampaignState, study: StudyPlan, width: int, now: float
+def admit_trial(
+    state: CampaignState, study: StudyPlan, max_concurrent: int, now: float
 ) -> Literal["ask", "wait", "close"]:
     """Whether another search trial of a study is asked, or waits, or the search ends.
 
@@ -179,21 +179,21 @@ def answer(
     budget, price = state.plan.budget_cost, state.plan.price_per_node_hour
     if budget is None or price is None:
         return "ask"
-    per_node = _per_node(state, width)
-    waits = bool(state.live) and len(state.live) >= state.nodes * per_node
+    per_node = _per_node(state, max_concurrent)
+    waits = bool(state.running) and len(state.running) >= state.nodes * per_node
     if not seconds_per_image(state):
         return "wait" if waits else "ask"
     spent = state.node_seconds + state.nodes * max(0.0, now - state.seconds)
-    if (spent + _rest(state, study, width)) * price / 3600 <= budget:
+    if (spent + _rest(state, study, max_concurrent)) * price / 3600 <= budget:
         return "ask"
     return "wait" if waits else "close"
 
 
-def _per_node(state: CampaignState, width: int) -> int:
-    return max(1, int(state.slots_per_node or width))
+def _per_node(state: CampaignState, max_concurrent: int) -> int:
+    return max(1, int(state.slots_per_node or max_concurrent))
 
 
-def _rest(state: CampaignState, study: StudyPlan, width: int) -> float:
+def _rest(state: CampaignState, study: StudyPlan, max_concurrent: int) -> float:
     """Seconds of nodes until the campaign's end, if another search trial of a study is its last.
 
     The trials that run, and this one, are taken to be spread so that they hold most: each node has
@@ -201,7 +201,7 @@ def _rest(state: CampaignState, study: StudyPlan, width: int) -> float:
     the longest line of trials that wait for each other. Nor does it cost more than the slots that
     it fills, and in addition the time that each node is idle before it goes.
     """
-    per_node = _per_node(state, width)
+    per_node = _per_node(state, max_concurrent)
     running = [(full_trial_seconds(state, study), 1)]
     later = later_work = 0.0
     finalists = confirm = 0
@@ -209,11 +209,11 @@ def _rest(state: CampaignState, study: StudyPlan, width: int) -> float:
         rate *= SLACK
         running += [(rate * images, trials) for images, trials in work.running]
         first = work.search * work.search_images
-        later = max(later, rate * (first + work.later(max(1, width))))
+        later = max(later, rate * (first + work.later(max(1, max_concurrent))))
         later_work += rate * (work.images - work.running_images) / per_node
         finalists, confirm = finalists + work.finalists, confirm + work.confirm
-    there = max(state.nodes, math.ceil((len(state.live) + 1) / per_node))
-    nodes = max(there, math.ceil(min(width, max(finalists, confirm)) / per_node))
+    there = max(state.nodes, math.ceil((len(state.running) + 1) / per_node))
+    nodes = max(there, math.ceil(min(max_concurrent, max(finalists, confirm)) / per_node))
     filled = max(later, later_work) + nodes * min(IDLE_SECONDS, later)
     return _longest(running, there) + min(max(nodes * later, later_work), filled)
 

@@ -16,10 +16,10 @@ from pcsearch.search import budget
 from pcsearch.search import budget as money
 from pcsearch.search.decisions import choice_of, decide, hopeless_because, may_begin_again
 from pcsearch.search.journal.file import Event, Journal
-from pcsearch.search.next_trial import look_due, next_step, nothing_left, trial_of
+from pcsearch.search.next_trial import look_due, make_trial, next_step, nothing_left
 from pcsearch.search.plan import Plan, StudyPlan
 from pcsearch.search.state import CampaignState, Status
-from pcsearch.search.trial import Loss, Trial, TrialSpec
+from pcsearch.search.trial import FailureKind, Trial, TrialSpec
 from pcsearch.search.verdicts.verdict import look_at
 
 KEPT_SECONDS = 5.0
@@ -88,12 +88,12 @@ class Campaign:
         plan: Plan,
         journal: Journal,
         clock: Callable[[], float],
-        width: int = 1,
+        max_concurrent: int = 1,
         state: CampaignState | None = None,
         listener: Callable[[Event, CampaignState], None] | None = None,
     ) -> None:
         self.plan = plan
-        self.width = width
+        self.max_concurrent = max_concurrent
         self._journal = journal
         self._clock = clock
         self._listener = listener
@@ -109,29 +109,29 @@ class Campaign:
         return nothing_left(self.state)
 
     def next_trial(self, decoded: Collection[str] = frozenset()) -> TrialSpec | None:
-        """Ask for a trial; None while `width` run or the next step waits for them, or when done.
+        """Ask for a trial; None while `max_concurrent` run, while the next step waits, or when done.
 
         Trials to be begun again come first (after an interruption, or a worker that was lost).
         `decoded` are the datasets whose images are on the node that it will go to, where that is
         known: of what may as well be next, one of them is. With one trial at a time it makes no
         difference, for what is next must not depend on what this process has seen so far.
         """
-        if len(self._handed_out) >= self.width:
+        if len(self._handed_out) >= self.max_concurrent:
             return None
-        decoded = decoded if self.width > 1 else ()
-        if len(self._handed_out) < len(self.state.live):
+        decoded = decoded if self.max_concurrent > 1 else ()
+        if len(self._handed_out) < len(self.state.running):
             waiting = [
-                t.spec for name, t in self.state.live.items() if name not in self._handed_out
+                t.spec for name, t in self.state.running.items() if name not in self._handed_out
             ]
             here = (spec for spec in waiting if spec.study.partition("/")[0] in decoded)
             again = next(here, waiting[0])
             self._handed_out.add(again.trial)
             return again
-        spec = self._asked(decoded)
+        spec = self._suggest(decoded)
         if spec is not None:
             self._record({"event": "asked", "spec": vars(spec), **written(decoded)})
             self._handed_out.add(spec.trial)
-        elif not self.state.live and not self.done:
+        elif not self.state.running and not self.done:
             raise RuntimeError("the campaign waits, but nothing is running")
         return spec
 
@@ -203,7 +203,7 @@ class Campaign:
             self._record(event)
             self._settle(study)
 
-    def lost(self, trial_id: str, reason: str, kind: Loss) -> None:
+    def lost(self, trial_id: str, reason: str, kind: FailureKind) -> None:
         """Take note that a running trial lost its worker, and begin it again unless too often.
 
         A lost node is not the trial's fault and does not use up its retries. One that ran out of
@@ -239,9 +239,9 @@ class Campaign:
         event = {"event": "extended", "plan": plan.model_dump(mode="json"), "recipe": recipe}
         self._record(event)
         self.plan = plan
-        self.settle()
+        self.advance()
 
-    def settle(self) -> None:
+    def advance(self) -> None:
         """Make every choice that the trials so far decide.
 
         Happens by itself but for a campaign that is gone on with: its journal may end just before a
@@ -272,7 +272,7 @@ class Campaign:
         event["t"] = round(self._clock(), 3)
         self._journal.append(event)
         self.state.apply(event)
-        if "trial" in event and event["trial"] not in self.state.live:
+        if "trial" in event and event["trial"] not in self.state.running:
             self._handed_out.discard(event["trial"])
         if self._listener is not None:
             self._listener(event, self.state)
@@ -290,23 +290,23 @@ class Campaign:
         event: Event = {"event": "repeated", "trial": trial.spec.trial, "epoch": epoch}
         self._record({**event, "seconds": seconds, "same": same})
 
-    def _asked(self, decoded: Collection[str]) -> TrialSpec | None:
-        step = next_step(self.state, decoded, timed=self.width > 1)
+    def _suggest(self, decoded: Collection[str]) -> TrialSpec | None:
+        step = next_step(self.state, decoded, timed=self.max_concurrent > 1)
         if step is None:
             return None
         # An arm that has not begun gets its first trial, whatever the budget.
-        if step.phase == "search" and step.place[2].trials["search"]:
-            asked = (self.state, step.study, self.width, self._clock())
-            paid = money.answer(*asked)
+        if step.phase == "search" and step.arm_ref[2].trials["search"]:
+            asked = (self.state, step.study, self.max_concurrent, self._clock())
+            paid = money.admit_trial(*asked)
             over = "time" if budget.time_is_up(*asked) else "cost" if paid == "close" else None
             if over is not None:
                 reason = f"the {over} budget left room for finalists and confirm only"
                 self._record({"event": "search_closed", "reason": reason, **written(decoded)})
-                self.settle()
-                return self._asked(decoded)
+                self.advance()
+                return self._suggest(decoded)
             if paid == "wait":
                 return None
-        return trial_of(self.state, step)
+        return make_trial(self.state, step)
 
     def _give_up_hopeless(self, study: StudyPlan) -> None:
         """End the search of a study whose trials all fail for the same reason."""
@@ -318,5 +318,5 @@ class Campaign:
                 self._record({"event": "given_up", **place, "reason": reason})
         if any(state.given_up is None for state in arms):
             return
-        for name in [n for n, t in self.state.live.items() if t.spec.study == study.id]:
+        for name in [n for n, t in self.state.running.items() if t.spec.study == study.id]:
             self._record({"event": "failed", "trial": name, "error": "its study was given up"})

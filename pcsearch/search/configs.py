@@ -16,7 +16,7 @@ def search_config(
 ) -> Config:
     """A search trial's configuration; trial `index` has the same training seed in every arm."""
     return {
-        **strength(arm, sampled, study.num_classes),
+        **regulariser_weight(arm, sampled, study.num_classes),
         **arm.fixed,
         **{key: value for key, value in sampled.items() if key != arm.parameter},
         "seed": derive_seed(plan.seed, "search", index),
@@ -24,7 +24,7 @@ def search_config(
     }
 
 
-def strength(arm: ArmPlan, sampled: Mapping[str, Any], num_classes: int) -> Config:
+def regulariser_weight(arm: ArmPlan, sampled: Mapping[str, Any], num_classes: int) -> Config:
     """λ, λ/N and, for its arm alone, the label smoothing."""
     if arm.parameter is None:
         return {"lambda": 0.0, "lambda_over_n": 0.0}
@@ -50,7 +50,7 @@ def adopted(config: Config, arm: ArmPlan, own: Config | None, num_classes: int) 
     if arm.parameter is None:
         return shared
     value = middle(arm.space[arm.parameter]) if own is None else float(own[arm.parameter])
-    return {**shared, **strength(arm, {arm.parameter: value}, num_classes)}
+    return {**shared, **regulariser_weight(arm, {arm.parameter: value}, num_classes)}
 
 
 def middle(space: Space) -> float:

@@ -18,7 +18,7 @@ from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.sampling.ranges import searched_space
 from pcsearch.search.selection import candidates, choose
 from pcsearch.search.state import ArmState, CampaignState
-from pcsearch.search.trial import Loss, Trial
+from pcsearch.search.trial import FailureKind, Trial
 
 HOPELESS = 3
 """Search trials of a study that fail alike, with none that trains, before it is given up."""
@@ -54,7 +54,7 @@ def _ended(trials: Sequence[Trial]) -> str:
     return ", ".join(ways)
 
 
-def hopeless(arms: Sequence[ArmState]) -> str | None:
+def should_abort_study(arms: Sequence[ArmState]) -> str | None:
     """Why to give a study up: its first search trials have all failed, and for the same reason.
 
     Numbers in the messages (seeds, epochs, learning rates) may differ. Trials that were divided for
@@ -117,7 +117,7 @@ def _is_needed(state: CampaignState, trial: Trial, arm: ArmState) -> bool:
     return arm.complete + open_ + others < min(state.plan.full_trainings, planned)
 
 
-def may_begin_again(trial: Trial, kind: Loss) -> bool:
+def may_begin_again(trial: Trial, kind: FailureKind) -> bool:
     """Whether a running trial that lost its worker is begun again.
 
     A lost node is not the trial's fault and does not use up its retries. One that ran out of memory
@@ -154,4 +154,4 @@ def choice_of(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict[str,
 
 def hopeless_because(state: CampaignState, study: StudyPlan) -> str | None:
     """Why a study is given up although its search may go on; None while there is hope."""
-    return hopeless([state.arms[study.id, arm.name] for arm in study.arms])
+    return should_abort_study([state.arms[study.id, arm.name] for arm in study.arms])

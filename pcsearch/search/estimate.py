@@ -140,12 +140,12 @@ def training_seconds(work: Work, seconds_per_epoch: float) -> float:
     return budget.SLACK * work.search_epochs * seconds_per_epoch
 
 
-def remaining_seconds(state: CampaignState, width: int) -> float | None:
+def remaining_seconds(state: CampaignState, max_concurrent: int) -> float | None:
     """Wall seconds that the campaign still takes; None while nothing has been measured.
 
     Running trials count to their full budget, those not asked yet for their expected epochs.
     """
-    committed = budget.committed_seconds(state, width)
+    committed = budget.committed_seconds(state, max_concurrent)
     if committed is None:
         return None
     if state.search_closed is not None:
@@ -156,7 +156,7 @@ def remaining_seconds(state: CampaignState, width: int) -> float | None:
         for arm in study.arms
         if arm.trials
     )
-    return committed + waiting / max(1, width)
+    return committed + waiting / max(1, max_concurrent)
 
 
 def _waiting_trials(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> int:
@@ -201,7 +201,7 @@ def _confirm_work(plan: Plan, study: StudyPlan, trials: int) -> Work:
     return Work(epochs, epochs * study.images.train / max(1, study.images.fit))
 
 
-Place = tuple[StudyPlan, ArmPlan, ArmState]
+ArmRef = tuple[StudyPlan, ArmPlan, ArmState]
 
 BEGUN = 1.25
 """How much longer another study's way must be before a search that is under way waits for it."""
@@ -212,18 +212,18 @@ class Step:
     """A trial that a study asks for next."""
 
     phase: Phase
-    place: Place
+    arm_ref: ArmRef
 
     @property
     def study(self) -> StudyPlan:
-        return self.place[0]
+        return self.arm_ref[0]
 
 
 NEARLY = 0.9
 """Of the longest way, what is near enough to prefer a study whose images are decoded there."""
 
 
-def first(
+def pick_study(
     state: CampaignState,
     steps: Sequence[Step],
     decoded: Collection[str] = frozenset(),
@@ -249,7 +249,7 @@ def first(
     tried = {study.backbone for study in state.plan.studies if _begun(state, study)}
 
     def urgency(step: Step) -> tuple[int, float]:
-        study, arm, done = step.place
+        study, arm, done = step.arm_ref
         way = _images(state.plan, study, step.phase) * rates[study.id]
         if step.phase != "search":
             return 1, way

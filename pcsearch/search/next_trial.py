@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Collection, Iterator
 
 from pcsearch.search import configs
-from pcsearch.search.estimate import Place, Step, first
+from pcsearch.search.estimate import ArmRef, Step, pick_study
 from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.sampling.ranges import current_space
 from pcsearch.search.sampling.samplers import propose, seen
@@ -15,58 +15,60 @@ from pcsearch.search.state import ArmState, CampaignState, Choice
 from pcsearch.search.trial import Config, Phase, TrialSpec
 
 
-def places(state: CampaignState) -> Iterator[Place]:
+def arms_of(state: CampaignState) -> Iterator[ArmRef]:
     """Every arm of every study, in the plan's order."""
     for study in state.plan.studies:
         for arm in study.arms:
             yield study, arm, state.arms[study.id, arm.name]
 
 
-def search_open(state: CampaignState, place: Place) -> bool:
+def search_open(state: CampaignState, arm_ref: ArmRef) -> bool:
     """Whether the arm asks for further search trials."""
-    _, plan, arm = place
+    _, plan, arm = arm_ref
     asked = len(arm.trials["search"])
     room = asked < plan.trials and (state.search_closed is None or asked == 0)
     return arm.given_up is None and room
 
 
-def search_over(state: CampaignState, place: Place) -> bool:
+def search_over(state: CampaignState, arm_ref: ArmRef) -> bool:
     """Whether the arm's search trials have all been asked and have ended."""
-    _, plan, arm = place
-    return plan.borrows is None and not search_open(state, place) and not arm.running("search")
+    _, plan, arm = arm_ref
+    return plan.borrows is None and not search_open(state, arm_ref) and not arm.running("search")
 
 
 def searches_over(state: CampaignState, study: StudyPlan) -> bool:
     """Whether no arm of the study is still searching, so that their finalists are known."""
     arms = ((study, arm, state.arms[study.id, arm.name]) for arm in study.arms)
     return all(
-        place[1].borrows is not None or place[2].given_up is not None or search_over(state, place)
-        for place in arms
+        arm_ref[1].borrows is not None
+        or arm_ref[2].given_up is not None
+        or search_over(state, arm_ref)
+        for arm_ref in arms
     )
 
 
-def finalists_over(state: CampaignState, place: Place) -> bool:
+def finalists_over(state: CampaignState, arm_ref: ArmRef) -> bool:
     """Whether the arm has retrained every finalist as often as planned."""
-    study, _, arm = place
+    study, _, arm = arm_ref
     if not (state.plan.finalist_configs and state.plan.finalist_repeats):
         return True
     return (
         searches_over(state, study)
-        and next(missing_finalists(state, place), None) is None
+        and next(missing_finalists(state, arm_ref), None) is None
         and not arm.running("finalists")
     )
 
 
-def settled(state: CampaignState, place: Place) -> bool:
+def settled(state: CampaignState, arm_ref: ArmRef) -> bool:
     """Whether no trial of the arm will follow."""
-    study, _, arm = place
+    study, _, arm = arm_ref
     chosen = arm.choice is not None and not unconfirmed(state, study, arm)
     return arm.given_up is not None or chosen
 
 
 def nothing_left(state: CampaignState) -> bool:
     """Whether every study is decided and confirmed, so that no trial will ever follow."""
-    if state.live or not all(settled(state, place) for place in places(state)):
+    if state.running or not all(settled(state, arm_ref) for arm_ref in arms_of(state)):
         return False
     return not any(look_due(state, study) for study in state.plan.studies)
 
@@ -74,7 +76,7 @@ def nothing_left(state: CampaignState) -> bool:
 def look_due(state: CampaignState, study: StudyPlan) -> bool:
     """Whether every arm's confirm trials, up to the next look, have ended since the last one."""
     arms = [(study, arm, state.arms[study.id, arm.name]) for arm in study.arms]
-    running = any(place[2].running("confirm") for place in arms)
+    running = any(arm_ref[2].running("confirm") for arm_ref in arms)
     return study.id in state.unseen and not running and all(settled(state, p) for p in arms)
 
 
@@ -86,7 +88,7 @@ def next_step(
     `decoded` and `timed` are as in `order.first`.
     """
     steps = [step for study in state.plan.studies if (step := _step(state, study)) is not None]
-    return first(state, steps, decoded, timed=timed) if steps else None
+    return pick_study(state, steps, decoded, timed=timed) if steps else None
 
 
 def _step(state: CampaignState, study: StudyPlan) -> Step | None:
@@ -95,35 +97,35 @@ def _step(state: CampaignState, study: StudyPlan) -> Step | None:
     Long trials whose number is known fill the gaps that early stopping leaves.
     """
     arms = [(study, arm, state.arms[study.id, arm.name]) for arm in study.arms]
-    searching = [place for place in arms if search_open(state, place)]
+    searching = [arm_ref for arm_ref in arms if search_open(state, arm_ref)]
     if searching:
         return Step("search", min(searching, key=_how_far))
-    for place in arms:
-        if next(missing_finalists(state, place), None) is not None:
-            return Step("finalists", place)
-    for place in arms:
-        if place[2].choice is not None and unconfirmed(state, study, place[2]):
-            return Step("confirm", place)
+    for arm_ref in arms:
+        if next(missing_finalists(state, arm_ref), None) is not None:
+            return Step("finalists", arm_ref)
+    for arm_ref in arms:
+        if arm_ref[2].choice is not None and unconfirmed(state, study, arm_ref[2]):
+            return Step("confirm", arm_ref)
     return None
 
 
-def _how_far(place: Place) -> float:
-    return len(place[2].trials["search"]) / place[1].trials
+def _how_far(arm_ref: ArmRef) -> float:
+    return len(arm_ref[2].trials["search"]) / arm_ref[1].trials
 
 
-def trial_of(state: CampaignState, step: Step) -> TrialSpec:
+def make_trial(state: CampaignState, step: Step) -> TrialSpec:
     """The trial that a step asks for."""
-    done = step.place[2]
+    done = step.arm_ref[2]
     if step.phase == "search":
-        return search_trial(state, step.place)
+        return search_trial(state, step.arm_ref)
     if step.phase == "finalists" or done.choice is None:
-        return finalist_trial(state, step.place)
-    return confirm_trial(state, step.place, done.choice)
+        return finalist_trial(state, step.arm_ref)
+    return confirm_trial(state, step.arm_ref, done.choice)
 
 
-def search_trial(state: CampaignState, place: Place) -> TrialSpec:
+def search_trial(state: CampaignState, arm_ref: ArmRef) -> TrialSpec:
     """The arm's next search trial, with the values that the sampler proposes."""
-    study, arm, done = place
+    study, arm, done = arm_ref
     index = len(done.trials["search"])
     space = current_space(state, study, arm)
     sampled = propose(state.plan, study.id, arm, index, seen(done), space)
@@ -131,26 +133,26 @@ def search_trial(state: CampaignState, place: Place) -> TrialSpec:
     return _spec(state, study, arm, "search", index, config)
 
 
-def finalist_trial(state: CampaignState, place: Place) -> TrialSpec:
+def finalist_trial(state: CampaignState, arm_ref: ArmRef) -> TrialSpec:
     """The next retraining of one of an arm's best configurations, on a further split."""
-    study, arm, done = place
-    candidate, repeat = next(missing_finalists(state, place))
+    study, arm, done = arm_ref
+    candidate, repeat = next(missing_finalists(state, arm_ref))
     config = configs.finalist_config(state.plan, candidate.config, repeat)
     index = len(done.trials["finalists"])
     return _spec(state, study, arm, "finalists", index, config, candidate.source.spec.trial)
 
 
-def confirm_trial(state: CampaignState, place: Place, choice: Choice) -> TrialSpec:
+def confirm_trial(state: CampaignState, arm_ref: ArmRef, choice: Choice) -> TrialSpec:
     """The next retraining of a chosen configuration, with a seed it has not had."""
-    study, arm, done = place
+    study, arm, done = arm_ref
     index = unconfirmed(state, study, done)[0]
     config = configs.confirm_config(state.plan, choice.config, index)
     return _spec(state, study, arm, "confirm", index, config, choice.source)
 
 
-def missing_finalists(state: CampaignState, place: Place) -> Iterator[tuple[Candidate, int]]:
+def missing_finalists(state: CampaignState, arm_ref: ArmRef) -> Iterator[tuple[Candidate, int]]:
     """Configurations that the arm is still to retrain, with the number of the split."""
-    plan, (study, arm, done) = state.plan, place
+    plan, (study, arm, done) = state.plan, arm_ref
     if not (plan.finalist_configs and plan.finalist_repeats) or arm.borrows is not None:
         return
     if done.choice or done.given_up or not searches_over(state, study):

@@ -26,8 +26,8 @@ class Observer(Protocol):
     def history(self, events: Iterable[Event]) -> None:
         """What the journal held before a campaign is gone on with; read only where it is needed."""
 
-    def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
-        """The run folder exists and trials are about to be asked, `width` at once.
+    def started(self, run_folder: Path | str, plan: Plan, max_concurrent: int) -> None:
+        """The run folder exists and trials are about to be asked, `max_concurrent` at once.
 
         It is an address where it lies in a store. A width of 0 tells that nothing is left to run.
         """
@@ -36,7 +36,7 @@ class Observer(Protocol):
         """An event was written to the journal and folded into the state."""
 
     def tick(
-        self, state: CampaignState, elapsed_seconds: float, width: int, waiting: int = 0
+        self, state: CampaignState, elapsed_seconds: float, max_concurrent: int, waiting: int = 0
     ) -> None:
         """Called about ten times a second while trials run; `waiting` of them have no node yet."""
 
@@ -56,12 +56,12 @@ class Silent:
 
     def history(self, events: Iterable[Event]) -> None: ...
 
-    def started(self, run_folder: Path | str, plan: Plan, width: int) -> None: ...
+    def started(self, run_folder: Path | str, plan: Plan, max_concurrent: int) -> None: ...
 
     def event(self, event: Event, state: CampaignState) -> None: ...
 
     def tick(
-        self, state: CampaignState, elapsed_seconds: float, width: int, waiting: int = 0
+        self, state: CampaignState, elapsed_seconds: float, max_concurrent: int, waiting: int = 0
     ) -> None: ...
 
     def stopping(self, line: str = STOPPING) -> None: ...

@@ -20,7 +20,7 @@ from pcsearch.search.trial import (
     UNTRAINED,
     Config,
     EpochResult,
-    Loss,
+    FailureKind,
     Phase,
     Rank,
     Trial,
@@ -59,7 +59,7 @@ class ArmState:
     choice: Choice | None = None
     given_up: str | None = None
     """Why nothing could be chosen, if so."""
-    forgiven: int = 0
+    ignored: int = 0
     """Search trials asked before the search was opened again: what failed them may be mended."""
     earlier: list[Trial] = field(default_factory=list)
     """Confirm trials of choices that a wider search has set aside; one that is made again has
@@ -104,7 +104,7 @@ class ArmState:
         self.earlier += self.trials["confirm"]
         self.trials["confirm"] = []
         self.choice = self.given_up = None
-        self.forgiven = len(self.trials["search"])
+        self.ignored = len(self.trials["search"])
 
     def choose(self, choice: Choice) -> None:
         """Set the choice; what has confirmed it before counts."""
@@ -117,8 +117,8 @@ class ArmState:
     def judged(self) -> list[Trial]:
         """The search trials that say whether there is hope: all but the failures forgiven."""
         search = self.trials["search"]
-        trained = [t for t in search[: self.forgiven] if t.comparable and t.state not in UNTRAINED]
-        return trained + search[self.forgiven :]
+        trained = [t for t in search[: self.ignored] if t.comparable and t.state not in UNTRAINED]
+        return trained + search[self.ignored :]
 
     def running(self, phase: Phase) -> int:
         """How many of its trials run."""
@@ -206,7 +206,7 @@ class CampaignState:
         self.unseen: set[str] = set()
         """Studies with confirm trials that ended after the latest look."""
         self._add_arms()
-        self.live: dict[str, Trial] = {}
+        self.running: dict[str, Trial] = {}
         self.resumed = 0
         """How often the campaign was gone on with."""
         self.recipe: str | None = None
@@ -258,7 +258,7 @@ class CampaignState:
             self.status = "running"
             self.resumed += 1
             self.nodes = 0
-            for trial in self.live.values():
+            for trial in self.running.values():
                 trial.attempt += 1
         elif kind == "machines":
             self.nodes = event["nodes"]
@@ -296,7 +296,7 @@ class CampaignState:
     def _asked(self, event: Event) -> None:
         trial = Trial(TrialSpec(**event["spec"]))
         self.trials[trial.spec.trial] = trial
-        self.live[trial.spec.trial] = trial
+        self.running[trial.spec.trial] = trial
         self.arms[trial.spec.study, trial.spec.arm].add(trial)
 
     def _epoch(self, event: Event) -> None:
@@ -317,7 +317,7 @@ class CampaignState:
             self._ended(trial)
 
     def _ended(self, trial: Trial) -> None:
-        self.live.pop(trial.spec.trial, None)
+        self.running.pop(trial.spec.trial, None)
         if trial.spec.phase == "confirm":
             self.unseen.add(trial.spec.study)
 
@@ -339,7 +339,7 @@ class CampaignState:
         )
         self.arms[event["study"], event["arm"]].choose(choice)
 
-    def _retried(self, trial: Trial, kind: Loss) -> None:
+    def _retried(self, trial: Trial, kind: FailureKind) -> None:
         trial.attempt += 1
         trial.begun_again += 1
         if kind == "node":

@@ -16,7 +16,7 @@ TrialState = Literal["RUNNING", "COMPLETE", "PRUNED", "DIVERGED", "FAILED"]
 UNTRAINED: tuple[TrialState, ...] = ("DIVERGED", "FAILED")
 """States of trials that ended without a network that can be used."""
 
-Loss = Literal["worker", "node", "hang", "memory"]
+FailureKind = Literal["worker", "node", "hang", "memory"]
 """What a running trial lost: its process, the machine below it, its progress, its memory."""
 
 Config = dict[str, Any]

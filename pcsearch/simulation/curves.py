@@ -34,7 +34,7 @@ class Curves(Protocol):
         ...
 
 
-class Family:
+class SyntheticCurves:
     """Learning curves that rise from chance to a ceiling by a power law.
 
     `value(e) = ceiling − (ceiling − chance)·(1 + e/τ)^−1.5` plus noise. The ceiling lies by a
@@ -104,10 +104,10 @@ def position(space: Space, config: Config | Mapping[str, float], key: str) -> fl
     return (value - low) / (high - low)
 
 
-Place = tuple[str, str]
+ArmKey = tuple[str, str]
 
 
-class Recorded:
+class ReplayedCurves:
     """Learning curves of a recorded run.
 
     A trial with a configuration and seed that were recorded repeats what was measured then. Any
@@ -129,15 +129,15 @@ class Recorded:
             if trained.images
         }
         self._spaces = {(s.id, a.name): a.space for s in state.plan.studies for a in s.arms}
-        self._trials: dict[Place, list[Trial]] = {}
-        self._exact: dict[tuple[Place, str], Trial] = {}
+        self._trials: dict[ArmKey, list[Trial]] = {}
+        self._exact: dict[tuple[ArmKey, str], Trial] = {}
         for trial in state.trials.values():
-            place = (trial.spec.study, trial.spec.arm)
+            arm_key = (trial.spec.study, trial.spec.arm)
             if trial.last_value is not None and trial.comparable:
-                self._trials.setdefault(place, []).append(trial)
-                self._exact[place, _key(trial.spec)] = trial
+                self._trials.setdefault(arm_key, []).append(trial)
+                self._exact[arm_key, _key(trial.spec)] = trial
         self._tests = _tests(state)
-        self._gains = {place: _gains(trials) for place, trials in self._trials.items()}
+        self._gains = {arm_key: _gains(trials) for arm_key, trials in self._trials.items()}
         self._nearest: dict[str, Trial] = {}
 
     @property
@@ -146,14 +146,14 @@ class Recorded:
         return frozenset(study for study, _ in self._trials)
 
     def value(self, spec: TrialSpec, epoch: int) -> float:
-        place = (spec.study, spec.arm)
-        test = self._tests.get((place, spec.config["seed"]))
+        arm_key = (spec.study, spec.arm)
+        test = self._tests.get((arm_key, spec.config["seed"]))
         if spec.phase == "confirm" and test is not None:
             return test
-        if place not in self._trials:
+        if arm_key not in self._trials:
             return self._otherwise.value(spec, epoch)
-        trial = self._exact.get((place, _key(spec))) or self._like(place, spec)
-        return _extended(trial, epoch, self._gains[place])
+        trial = self._exact.get((arm_key, _key(spec))) or self._like(arm_key, spec)
+        return _extended(trial, epoch, self._gains[arm_key])
 
     def hits(self, spec: TrialSpec) -> str | None:
         trial = self._exact.get(((spec.study, spec.arm), _key(spec)))
@@ -167,11 +167,11 @@ class Recorded:
         known = same or list(self._seconds.values())
         return fmean(known) if known else self._otherwise.seconds_per_image(study)
 
-    def _like(self, place: Place, spec: TrialSpec) -> Trial:
+    def _like(self, arm_key: ArmKey, spec: TrialSpec) -> Trial:
         if spec.trial not in self._nearest:
-            space = self._spaces[place]
+            space = self._spaces[arm_key]
             self._nearest[spec.trial] = min(
-                self._trials[place],
+                self._trials[arm_key],
                 key=lambda trial: (
                     _distance(space, trial.spec.config, spec.config),
                     -len(trial.epochs),
@@ -215,7 +215,7 @@ def _extended(trial: Trial, epoch: int, gains: Mapping[int, float]) -> float:
     return min(100.0, max(0.0, float(trial.last_value or 0.0) + gained))
 
 
-def _tests(state: CampaignState) -> dict[tuple[Place, int], float]:
+def _tests(state: CampaignState) -> dict[tuple[ArmKey, int], float]:
     metric = state.plan.metric
     return {
         ((trial.spec.study, trial.spec.arm), trial.spec.config["seed"]): trial.test[metric]

@@ -24,7 +24,7 @@ from pcsearch.search.plan import DatasetFacts, ImageCounts, Plan, build_plan
 from pcsearch.search.sampling.start_points import EarlierRun, with_start_points
 from pcsearch.search.state import CampaignState
 from pcsearch.simulation.cluster import ClusterModel
-from pcsearch.simulation.curves import Curves, Family, Recorded
+from pcsearch.simulation.curves import Curves, ReplayedCurves, SyntheticCurves
 from pcsearch.simulation.outcome import Simulated
 from pcsearch.simulation.simulator import simulate
 
@@ -148,7 +148,7 @@ class Options:
         """
         cpus = recipe.resources.cpus_per_trial
         gpus = gpus_of_trial(recipe.resources, self.gpus_per_node)
-        slots = self.node.fits(cpus, gpus)
+        slots = self.node.max_trials(cpus, gpus)
         if slots < 1:
             raise UserError(
                 f"resources: a trial needs {cpus:g} CPUs and {gpus:g} GPUs, but a node has "
@@ -211,7 +211,7 @@ def _simulated(
     plan, lines = with_start_points(plan, earlier)
     notes += lines
     rate = options.images_per_second
-    curves: Curves = Family(plan, options.seed, rate or IMAGES_PER_SECOND)
+    curves: Curves = SyntheticCurves(plan, options.seed, rate or IMAGES_PER_SECOND)
     if recorded is None:
         if rate is None:
             notes.append(
@@ -220,7 +220,7 @@ def _simulated(
             )
         notes.append("learning curves are made up")
     else:
-        replayed = Recorded(recorded, curves)
+        replayed = ReplayedCurves(recorded, curves)
         missing = [study.id for study in plan.studies if study.id not in replayed.studies]
         if missing:
             notes.append(f"not recorded, so curves are made up: {', '.join(missing)}")
@@ -231,14 +231,14 @@ def _simulated(
 
     def progress(campaign: Campaign, seconds: float) -> None:
         planned = sum(arm.trials for study in plan.studies for arm in study.arms)
-        ended = len(campaign.state.trials) - len(campaign.state.live)
+        ended = len(campaign.state.trials) - len(campaign.state.running)
         observer.preparing(f"{plan.name}: search trials", min(ended, planned), planned)
 
     return simulate(
         plan,
         model,
         curves,
-        width=None if limit == "auto" else limit,
+        max_concurrent=None if limit == "auto" else limit,
         seed=options.seed,
         progress=progress,
     )

@@ -11,7 +11,7 @@ from pcsearch.simulation.cluster import ClusterModel, Node
 
 
 @dataclass(frozen=True)
-class Stay:
+class Placement:
     """A trial on a node, from being placed there until it ended or the node was lost."""
 
     trial: str
@@ -80,7 +80,7 @@ class Simulated:
     busy_seconds: float
     lost_seconds: float
     nodes: tuple[Node, ...]
-    stays: tuple[Stay, ...]
+    stays: tuple[Placement, ...]
     timeline: Timeline
     events: int
     decision_seconds: float
@@ -146,7 +146,7 @@ class Simulated:
 
     def to_json(self, buckets: int = 60) -> dict[str, Any]:
         """Everything that a person is shown, and every trial."""
-        stays: dict[str, list[Stay]] = {}
+        stays: dict[str, list[Placement]] = {}
         for stay in self.stays:
             stays.setdefault(stay.trial, []).append(stay)
         return {

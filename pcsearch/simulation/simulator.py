@@ -16,10 +16,10 @@ from pcsearch.search.plan import Plan, derive_seed
 from pcsearch.search.trial import TrialSpec
 from pcsearch.simulation.cluster import ClusterModel, Node, Nodes
 from pcsearch.simulation.curves import JITTER, Curves
-from pcsearch.simulation.outcome import Simulated, Stay, Timeline
+from pcsearch.simulation.outcome import Placement, Simulated, Timeline
 
 
-class Forgotten:
+class NullJournal:
     """A journal that nobody reads."""
 
     def append(self, event: Event) -> None:
@@ -43,7 +43,7 @@ def simulate(
     cluster: ClusterModel,
     curves: Curves,
     *,
-    width: int | None = None,
+    max_concurrent: int | None = None,
     seed: int = 0,
     journal: Journal | None = None,
     progress: Callable[[Campaign, float], None] | None = None,
@@ -63,7 +63,9 @@ def simulate(
         journal: Where events are written; by default nowhere.
         progress: Called now and then with the campaign and its virtual seconds.
     """
-    return _Run(plan, cluster, curves, width, seed, journal or Forgotten(), progress).run()
+    return _Run(
+        plan, cluster, curves, max_concurrent, seed, journal or NullJournal(), progress
+    ).run()
 
 
 class _Run:
@@ -72,15 +74,19 @@ class _Run:
         plan: Plan,
         cluster: ClusterModel,
         curves: Curves,
-        width: int | None,
+        max_concurrent: int | None,
         seed: int,
         journal: Journal,
         progress: Callable[[Campaign, float], None] | None,
     ) -> None:
         self._now = 0.0
         self._cluster, self._curves, self._progress = cluster, curves, progress
-        self._width = cluster.slots if width is None else min(width, cluster.slots)
-        self._campaign = Campaign(plan, journal, clock=lambda: self._now, width=self._width)
+        self._width = (
+            cluster.slots if max_concurrent is None else min(max_concurrent, cluster.slots)
+        )
+        self._campaign = Campaign(
+            plan, journal, clock=lambda: self._now, max_concurrent=self._width
+        )
         self._nodes = Nodes(cluster, derive_seed(seed, "nodes"))
         self._warmth = Warmth(clock=lambda: self._now)
         self._random = random.Random(derive_seed(seed, "epochs"))
@@ -88,7 +94,7 @@ class _Run:
         self._numbers = itertools.count()
         self._waiting: deque[TrialSpec] = deque()
         self._training: dict[str, _Training] = {}
-        self._stays: list[Stay] = []
+        self._stays: list[Placement] = []
         self._timeline = Timeline()
         self._busy = self._lost = self._decisions = 0.0
         self._events = 0
@@ -200,7 +206,7 @@ class _Run:
         self._busy += self._now - training.begun
         self._end = self._now
         name, node = training.spec.trial, training.node.number
-        self._stays.append(Stay(name, node, training.begun, self._now, lost))
+        self._stays.append(Placement(name, node, training.begun, self._now, lost))
 
     def _watch_idle(self, node: Node) -> None:
         since = node.idle_since

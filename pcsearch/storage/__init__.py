@@ -8,7 +8,7 @@ segments that are never changed (`journal`), and the lock is a lease (`lease`). 
 when an `s3://` address is opened.
 """
 
-from pcsearch.storage.base import Storage, StorageError, TakenOverError
+from pcsearch.storage.base import LeaseLostError, Storage, StorageError
 from pcsearch.storage.open import check_storage, open_storage
 
-__all__ = ["Storage", "StorageError", "TakenOverError", "check_storage", "open_storage"]
+__all__ = ["LeaseLostError", "Storage", "StorageError", "check_storage", "open_storage"]

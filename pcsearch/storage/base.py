@@ -18,7 +18,7 @@ class StorageError(PcsearchError):
     """A store failed, or did not answer for minutes; what it holds is whole."""
 
 
-class TakenOverError(StorageError):
+class LeaseLostError(StorageError):
     """Another process goes on with this campaign; this one must stop."""
 
 
@@ -35,7 +35,7 @@ class Storage(Protocol):
         """The root, as `open_storage` takes it."""
         ...
 
-    def hurry(self, seconds: float) -> None:
+    def set_deadline(self, seconds: float) -> None:
         """From `seconds` from now on, wait for no answer any more that others waited for in vain.
 
         An operation then raises `StorageError` at once. May be called by a signal's handler.

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pcsearch.errors import PcsearchError, UserError
-from pcsearch.storage.base import Storage, StorageError, TakenOverError
+from pcsearch.storage.base import LeaseLostError, Storage, StorageError
 
 FOLDER = "lock"
 LEASE_SECONDS = 30.0
@@ -104,23 +104,23 @@ def seen_alive(storage: Storage, seconds: float = LEASE_SECONDS) -> Holder | Non
     That takes up to `seconds` or what the lock says, whichever is longer.
     """
     holder = newest_holder(storage)
-    if holder is None or stands_still(storage, holder, seconds):
+    if holder is None or is_stale(storage, holder, seconds):
         return None
     return newest_holder(storage)
 
 
-def stands_still(storage: Storage, holder: Holder, seconds: float) -> bool:
+def is_stale(storage: Storage, holder: Holder, seconds: float) -> bool:
     """Watch a holder until it is seen to beat (False), is replaced or gone (False), or was still.
 
     A time in which the storage did not answer is not counted: the holder could not beat either.
     """
     needed = max(seconds, holder.expires_in_seconds)
     pause = needed / (2 * BEATS)
-    beat = _beat(storage, holder)
+    heartbeat = _beat(storage, holder)
     since = last = clock()
     while clock() - since < needed:
         time.sleep(pause)
-        if _beat(storage, holder) != beat or newest_number(storage) != holder.number:
+        if _beat(storage, holder) != heartbeat or newest_number(storage) != holder.number:
             return False
         if clock() - last > needed / 2:
             since = clock()
@@ -181,7 +181,7 @@ def acquire(storage: Storage, seconds: float = LEASE_SECONDS) -> Lease:
                 holder,
                 max(seconds, holder.expires_in_seconds),
             )
-            if not stands_still(storage, holder, seconds):
+            if not is_stale(storage, holder, seconds):
                 if newest_holder(storage) == holder:
                     raise UserError(
                         f"{storage.url} is in use: {holder} runs it now (since {holder.started}); "
@@ -275,8 +275,8 @@ class Lease:
             try:
                 self._see_that_it_is_ours()
                 self._beats += 1
-                beat = {"identity": self.holder.identity, "count": self._beats}
-                self._storage.write(beat_name(self.holder.number), json.dumps(beat).encode())
+                heartbeat = {"identity": self.holder.identity, "count": self._beats}
+                self._storage.write(beat_name(self.holder.number), json.dumps(heartbeat).encode())
             except PcsearchError as error:
                 self._error = error
             except Exception as error:
@@ -289,13 +289,13 @@ class Lease:
         url = self._storage.url
         if newest_number(self._storage) > number:
             other = newest_holder(self._storage)
-            raise TakenOverError(f"{other or 'another process'} has taken over {url}; this stops")
+            raise LeaseLostError(f"{other or 'another process'} has taken over {url}; this stops")
         try:
             ours = self._storage.read(lock_name(number)) == self._lock
         except FileNotFoundError:
             ours = False
         if not ours:
-            raise TakenOverError(f"the lock of {url} was removed or replaced; this process stops")
+            raise LeaseLostError(f"the lock of {url} was removed or replaced; this process stops")
 
 
 def _me(number: int, seconds: float) -> Holder:

@@ -30,7 +30,7 @@ class LocalStorage:
     def url(self) -> str:
         return str(self._root)
 
-    def hurry(self, seconds: float) -> None:
+    def set_deadline(self, seconds: float) -> None:
         """A file system answers, or says why not."""
 
     def read(self, name: str) -> bytes:

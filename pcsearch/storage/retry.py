@@ -39,7 +39,7 @@ class PassingError(Exception):
     """A failure that may pass, in words for people."""
 
 
-class Persistent:
+class Retry:
     """Runs operations again and again, as patience allows.
 
     Args:
@@ -55,7 +55,7 @@ class Persistent:
         self._away = threading.Event()
         self._until: float | None = None
 
-    def hurry(self, seconds: float) -> None:
+    def set_deadline(self, seconds: float) -> None:
         """From `seconds` from now on, do not ask a server again that does not answer."""
         self._until = time.monotonic() + seconds  # nothing that a signal's handler must not do
 

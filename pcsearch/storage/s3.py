@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pcsearch.errors import UserError
 from pcsearch.storage.base import Storage, check_name, is_name
-from pcsearch.storage.retry import DEFAULT_PATIENCE, PassingError, Patience, Persistent
+from pcsearch.storage.retry import DEFAULT_PATIENCE, PassingError, Patience, Retry
 
 _PASSING_CODES = {
     "ConditionalRequestConflict",
@@ -178,14 +178,14 @@ class S3Storage:
             "Nothing that was stored is lost: look at the network and at "
             f"{self._client.meta.endpoint_url}"
         )
-        self._persistent = Persistent(self.url, remedy, patience)
+        self._persistent = Retry(self.url, remedy, patience)
 
     @property
     def url(self) -> str:
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
-    def hurry(self, seconds: float) -> None:
-        self._persistent.hurry(seconds)
+    def set_deadline(self, seconds: float) -> None:
+        self._persistent.set_deadline(seconds)
 
     def read(self, name: str) -> bytes:
         where = self._where(name)

@@ -51,7 +51,7 @@ def release_memory() -> None:
 
 
 @contextmanager
-def explained(
+def explain_failures(
     settings: FitSettings, doing: Doing = "training", micro_batches: int = 1
 ) -> Iterator[None]:
     """Within it, a failure with a known cause becomes a TrialError that says what to do."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pcsearch.errors import TrialError
 from pcsearch.training.config import FitSettings
-from pcsearch.training.failures import explained
+from pcsearch.training.failures import explain_failures
 from pcsearch.training.optim import Schedule, Stage, build_optimizer, set_training_mode
 from pcsearch.training.trainer import EpochTrainer, Objective
 
@@ -161,7 +161,7 @@ def measure_curve(
         schedule=Schedule("constant", steps),
         rates=rates,
     )
-    with explained(settings, "placing"):
+    with explain_failures(settings, "placing"):
         backbone.module.to(device)
         if settings.channels_last:
             backbone.module.to(memory_format=torch.channels_last)
@@ -170,7 +170,7 @@ def measure_curve(
     set_training_mode(backbone, head_only=False)
     source = _endless(batches, settings.batch_size)
     losses: list[float] = []
-    with explained(settings, micro_batches=micro_batches), _seeded(settings.seed, device):
+    with explain_failures(settings, micro_batches=micro_batches), _seeded(settings.seed, device):
         for step in range(steps):
             losses.append(_step(trainer, list(islice(source, group)), step + 1))
             progress(step + 1)

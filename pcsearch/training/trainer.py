@@ -23,7 +23,7 @@ from pcsearch.losses import PairwiseConfusionLoss
 from pcsearch.losses.divergences import at_least_float32
 from pcsearch.training.checkpoints import Checkpoint, Checkpoints, identity_of
 from pcsearch.training.config import FitSettings, autocast
-from pcsearch.training.failures import explained
+from pcsearch.training.failures import explain_failures
 from pcsearch.training.metrics import EpochRecord, Evaluation
 from pcsearch.training.optim import (
     Stage,
@@ -45,7 +45,7 @@ _BYTES = (2**30, 2**25)
 """Blocks up to this size are kept; older versions of glibc take no more than the second."""
 
 
-def keep_freed_memory() -> bool:
+def tune_malloc() -> bool:
     """Keep what the process frees, for it to allocate again; says whether that could be set.
 
     By default glibc gives large blocks back to the kernel, which hands them out again as new pages,
@@ -330,7 +330,7 @@ def fit(
     """
     device = torch.device(device)
     module = backbone.module
-    with explained(settings, "placing"):
+    with explain_failures(settings, "placing"):
         module.to(device)
         if settings.channels_last:
             module.to(memory_format=torch.channels_last)
@@ -359,11 +359,11 @@ def fit(
                 start = time.perf_counter()
                 set_training_mode(backbone, stage.head_only)
                 with (
-                    explained(settings, micro_batches=micro_batches),
+                    explain_failures(settings, micro_batches=micro_batches),
                     _seeded(settings.seed, epoch, device),
                 ):
                     means = trainer.train(batches.epoch(epoch), epoch)
-                with explained(settings, "evaluating"):
+                with explain_failures(settings, "evaluating"):
                     validation = evaluate(module) if evaluate is not None else None
                 records.append(_record(epoch, means, validation, time.perf_counter() - start))
                 if checkpoints is not None and checkpoints.due:
@@ -399,6 +399,6 @@ def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
 
 
 def _compiled(module: nn.Module, settings: FitSettings) -> Network:
-    with explained(settings):
+    with explain_failures(settings):
         compiled: Network = torch.compile(module)
     return compiled

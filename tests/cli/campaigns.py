@@ -88,19 +88,23 @@ def drive(
     *,
     listener: Listener,
     tick: Tick = lambda state, seconds: None,
-    width: int = 3,
+    max_concurrent: int = 3,
     fails: Callable[[TrialSpec], bool] = lambda spec: False,
     until: float = math.inf,
     journal: Journal | None = None,
 ) -> Campaign:
-    """Run a campaign with `width` trials at once; every epoch takes one second."""
+    """Run a campaign with `max_concurrent` trials at once; every epoch takes one second."""
     now = [0.0]
     campaign = Campaign(
-        plan, journal or MemoryJournal(), clock=lambda: now[0], width=width, listener=listener
+        plan,
+        journal or MemoryJournal(),
+        clock=lambda: now[0],
+        max_concurrent=max_concurrent,
+        listener=listener,
     )
     live: list[tuple[TrialSpec, int]] = []
     while not campaign.done and now[0] < until:
-        while len(live) < width and (spec := campaign.next_trial()) is not None:
+        while len(live) < max_concurrent and (spec := campaign.next_trial()) is not None:
             live.append((spec, 0))
         now[0] += 1.0
         going = []

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from pcsearch.cli.running import frame
 from rich.console import Console
 
-from pcsearch.cli.live import frame
 from pcsearch.cli.progress import Snapshot, snapshot
 from pcsearch.search.plan import Plan
 from tests.cli.campaigns import arm, drive, plan, silent
@@ -19,7 +19,7 @@ SIZES = ((80, 23), (100, 29), (60, 12), (40, 6), (200, 60))
 
 
 def draw(one: Plan, width: int, until: float, columns: int, rows: int) -> list[str]:
-    state = drive(one, listener=silent, width=width, until=until).state
+    state = drive(one, listener=silent, max_concurrent=width, until=until).state
     return lines_of(snapshot(state, until, width), columns, rows)
 
 
@@ -38,7 +38,9 @@ def lines_of(now: Snapshot, columns: int, rows: int) -> list[str]:
     ids=["two studies", "three arms", "many studies", "long name"],
 )
 def test_every_frame_fits(one: Plan, width: int, until: float) -> None:
-    now = snapshot(drive(one, listener=silent, width=width, until=until).state, until, width)
+    now = snapshot(
+        drive(one, listener=silent, max_concurrent=width, until=until).state, until, width
+    )
     for columns, rows in SIZES:
         lines = lines_of(now, columns, rows)
         assert len(lines) <= rows
@@ -58,8 +60,8 @@ def test_a_row_an_arm_and_a_row_a_running_trial() -> None:
 
 
 def test_trials_without_a_node_are_not_running() -> None:
-    state = drive(plan(), listener=silent, width=4, until=12).state
-    assert len(state.live) == 4
+    state = drive(plan(), listener=silent, max_concurrent=4, until=12).state
+    assert len(state.running) == 4
     lines = lines_of(snapshot(state, 12, 4, waiting=3), 80, 23)
     assert "1 running)" in lines[2]
     assert lines[-1] == "3 trials wait for a node that has room"

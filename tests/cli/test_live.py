@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
+from pcsearch.cli.running import REPAINT_SECONDS, LiveView
 from rich.console import Console
 
-from pcsearch.cli.live import REPAINT_SECONDS, LiveView
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState
 from tests.cli.campaigns import arm, drive, plan
@@ -108,7 +108,7 @@ def test_a_whole_campaign_stays_in_its_region(size: tuple[int, int], width: int)
     assert "preparing digits images: 10 of 100" in terminal.update()[0]
     view.preparing("digits images", 100, 100)
     view.started(FOLDER, one, width)
-    drive(one, listener=view.event, tick=tick, width=width)
+    drive(one, listener=view.event, tick=tick, max_concurrent=width)
     view.finished("complete")
 
     screen = terminal.update()

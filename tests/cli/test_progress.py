@@ -9,7 +9,7 @@ ONE = ("digits/compact_cnn",)
 
 
 def test_counts_at_the_start() -> None:
-    state = drive(plan(studies=ONE), listener=silent, width=2, until=1).state
+    state = drive(plan(studies=ONE), listener=silent, max_concurrent=2, until=1).state
     now = snapshot(state, 1.0, 2)
     control = now.studies[0].arms[0]
     # Two of six search trials run, one an arm, with 1 of 9 epochs.
@@ -73,7 +73,7 @@ def test_control_that_borrows_has_no_search_of_its_own() -> None:
 
 def test_budget_that_closes_the_search_shrinks_what_is_planned() -> None:
     one = plan(studies=ONE, budget_seconds=130)
-    state = drive(one, listener=silent, width=1).state
+    state = drive(one, listener=silent, max_concurrent=1).state
     assert state.search_closed
     now = snapshot(state, state.seconds, 1)
     assert now.planned == now.ended == len(state.trials)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcsearch.cli.text import age, bar, count, duration, percent, sparkline, strength
+from pcsearch.cli.text import age, bar, count, duration, percent, regulariser_text, sparkline
 
 
 @pytest.mark.parametrize(
@@ -31,9 +31,11 @@ def test_count() -> None:
 
 
 def test_strength_names_what_the_arm_tunes() -> None:
-    assert strength({"lambda": 1.6, "lambda_over_n": 0.0812}) == "λ/N 0.0812"
-    assert strength({"lambda": 0.0, "lambda_over_n": 0.0, "label_smoothing": 0.1}) == "ε 0.1"
-    assert strength({"lambda": 0.0, "lambda_over_n": 0.0, "lr": 0.1}) == ""
+    assert regulariser_text({"lambda": 1.6, "lambda_over_n": 0.0812}) == "λ/N 0.0812"
+    assert (
+        regulariser_text({"lambda": 0.0, "lambda_over_n": 0.0, "label_smoothing": 0.1}) == "ε 0.1"
+    )
+    assert regulariser_text({"lambda": 0.0, "lambda_over_n": 0.0, "lr": 0.1}) == ""
 
 
 def test_percent() -> None:

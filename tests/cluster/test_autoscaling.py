@@ -60,6 +60,6 @@ def test_the_most_respects_every_limit() -> None:
     config = {"head_node_type": "head", "available_node_types": types, "max_workers": 6}
     assert largest(config).gpus == 2 * 8 + 4 * 1
     assert largest(config).cpus == 4 + 2 * 96 + 4 * 16
-    assert largest(config).fits(8, 1) == 2 * 8 + 4
+    assert largest(config).max_trials(8, 1) == 2 * 8 + 4
     assert largest(config | {"max_workers": 1}).gpus == 8
     assert largest({}).cpus == 0

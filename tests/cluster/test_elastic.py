@@ -117,7 +117,7 @@ def test_a_budget_in_money_ends_the_search_and_pays_for_confirm(
     assert len(events_of(tmp_path, "search_closed")) == 1
     check_that_nothing_was_lost(tmp_path, trials=asked.total())
     assert spent(tmp_path, price) <= 1.2 * 0.8
-    assert first_difference(events_of(tmp_path), width=2) is None
+    assert first_difference(events_of(tmp_path), max_concurrent=2) is None
 
 
 def spent(folder: Path, price: float) -> float:
@@ -177,4 +177,6 @@ def test_trials_go_where_their_images_are_decoded(cluster: FakeCluster, tmp_path
     assert sorted(trained[:2] for trained in by_node.values()) == [[8, 8], [10, 10]]
     events = events_of(tmp_path)
     assert any(event.get("decoded") for event in events), "which the decisions depend on"
-    assert first_difference(events, width=2) is None, "they can be repeated from the journal"
+    assert first_difference(events, max_concurrent=2) is None, (
+        "they can be repeated from the journal"
+    )

@@ -34,7 +34,7 @@ def watched(observer: Observer) -> Campaign:
     campaign = drive(
         plan(),
         listener=observer.event,
-        tick=lambda state, seconds: observer.tick(state, seconds, 3, min(2, len(state.live))),
+        tick=lambda state, seconds: observer.tick(state, seconds, 3, min(2, len(state.running))),
     )
     observer.stopping()
     campaign.end("complete")
@@ -72,14 +72,14 @@ def test_who_follows_sees_what_who_watches_sees() -> None:
 def test_a_campaign_that_was_gone_on_with_brings_its_past() -> None:
     asked = campaign_plan()
     journal = MemoryJournal()
-    drive_on(Campaign(asked, journal, Clock(), width=2), helpful, most_epochs=40)
+    drive_on(Campaign(asked, journal, Clock(), max_concurrent=2), helpful, most_epochs=40)
     past = list(journal.events)
     state = replay(past)
 
     def going_on(observer: Observer) -> None:
         observer.history(past)
         campaign = Campaign(
-            asked, MemoryJournal(), Clock(), width=2, state=state, listener=observer.event
+            asked, MemoryJournal(), Clock(), max_concurrent=2, state=state, listener=observer.event
         )
         campaign.resume(host="head", pid=7, version="0.1.0")
         observer.started("s3://b/runs/demo", campaign.plan, 2)

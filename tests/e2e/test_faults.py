@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pcsearch.execution.trial_run import Workplace, run_trial
+from pcsearch.execution.trial_run import WorkerContext, run_trial
 from pcsearch.search.trial import TrialSpec
 from tests.e2e.cli import (
     CommandLine,
@@ -100,7 +100,7 @@ def run_alone(spec: dict[str, Any], pcsearch: CommandLine, folder: Path) -> list
     """The epochs of the same trial in this process, without Ray and without a fault."""
     run = pcsearch.folder / "runs" / "killed"
     plan = pcsearch.events("killed")[0]["plan"]
-    workplace = Workplace(
+    context = WorkerContext(
         recipe=(run / "recipe.yaml").read_text(),
         cache=str(pcsearch.cache),
         data=str(run / "data"),
@@ -111,7 +111,7 @@ def run_alone(spec: dict[str, Any], pcsearch: CommandLine, folder: Path) -> list
         split_hashes={study["id"]: study["split_hash"] for study in plan["studies"]},
         import_path=str(folder),
     )
-    reports = run_trial(TrialSpec(**spec), workplace)
+    reports = run_trial(TrialSpec(**spec), context)
     return [[report.epoch, report.value] for report in reports]
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from pcsearch.errors import UserError
-from pcsearch.execution.launch import ended_well
+from pcsearch.execution.launch import record_outcome
 from pcsearch.io import replacing
 from pcsearch.runs.folder import RunFolder, new_run
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.journal.file import MemoryJournal
 from pcsearch.search.observer import Silent
-from pcsearch.storage import StorageError, TakenOverError
+from pcsearch.storage import LeaseLostError, StorageError
 from tests.search.driving import Clock, drive, make_plan
 
 GO_ON = "pcsearch resume runs/run"
@@ -42,7 +42,7 @@ def test_errors_of_the_run_folder_say_what_to_mend_and_how_to_go_on(folder: RunF
     journal = str(folder.path / "journal.jsonl")
     with (
         pytest.raises(UserError, match=f"can no longer be written .* go on with: {GO_ON}"),
-        ended_well(campaign(), folder, Silent(), GO_ON),
+        record_outcome(campaign(), folder, Silent(), GO_ON),
     ):
         raise OSError(errno.ENOSPC, "No space left on device", journal)
 
@@ -57,7 +57,7 @@ def test_errors_of_the_run_folder_say_what_to_mend_and_how_to_go_on(folder: RunF
     ],
 )
 def test_other_errors_are_not_blamed_on_it(folder: RunFolder, error: Exception) -> None:
-    with pytest.raises(type(error)) as raised, ended_well(campaign(), folder, Silent(), GO_ON):
+    with pytest.raises(type(error)) as raised, record_outcome(campaign(), folder, Silent(), GO_ON):
         raise error
     assert raised.value is error
     assert status(folder) == "interrupted"
@@ -66,7 +66,7 @@ def test_other_errors_are_not_blamed_on_it(folder: RunFolder, error: Exception) 
 def test_a_campaign_that_was_done_all_the_same_is_called_so(folder: RunFolder) -> None:
     done = Campaign(make_plan(), MemoryJournal(), Clock())
     drive(done)
-    with ended_well(done, folder, Silent(), GO_ON) as end:
+    with record_outcome(done, folder, Silent(), GO_ON) as end:
         end(True)
     assert status(folder) == "complete"
 
@@ -83,14 +83,14 @@ def test_a_file_that_cannot_be_filled_is_named(tmp_path: Path) -> None:
 def test_a_store_that_is_away_says_how_to_go_on(folder: RunFolder) -> None:
     with (
         pytest.raises(StorageError, match=f"it is away. Then go on with: {GO_ON}"),
-        ended_well(campaign(), folder, Silent(), GO_ON),
+        record_outcome(campaign(), folder, Silent(), GO_ON),
     ):
         raise StorageError("it is away")
 
 
 def test_a_run_that_another_process_took_over_is_left_to_it(folder: RunFolder) -> None:
     with (
-        pytest.raises(TakenOverError, match=r"^another has it$"),
-        ended_well(campaign(), folder, Silent(), GO_ON),
+        pytest.raises(LeaseLostError, match=r"^another has it$"),
+        record_outcome(campaign(), folder, Silent(), GO_ON),
     ):
-        raise TakenOverError("another has it")
+        raise LeaseLostError("another has it")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pcsearch.data.cache.files import ImagesChangedError
-from pcsearch.execution.trial_run import Workplace
+from pcsearch.execution.trial_run import WorkerContext
 from pcsearch.execution.worker import FAILURE, REPORT, results_of
 from tests.search.at_fault import EPOCHS, given, make_workplace, spec_of
 
@@ -42,15 +42,15 @@ def replace(store: Path) -> None:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
+def context(tmp_path: Path) -> WorkerContext:
     return make_workplace(tmp_path)
 
 
-def losses(workplace: Workplace, *, before: Callable[[int], None] = lambda epoch: None) -> list:  # type: ignore[type-arg]
+def losses(context: WorkerContext, *, before: Callable[[int], None] = lambda epoch: None) -> list:  # type: ignore[type-arg]
     """The training losses of a trial, trained from its first epoch."""
     found = []
-    folder = Path(workplace.checkpoints)
-    for result in results_of(given(spec_of(workplace)), vars(workplace)):
+    folder = Path(context.checkpoints)
+    for result in results_of(given(spec_of(context)), vars(context)):
         assert FAILURE not in result, result
         report = json.loads(result[REPORT])
         found.append(report["metrics"]["train_loss"])
@@ -59,44 +59,44 @@ def losses(workplace: Workplace, *, before: Callable[[int], None] = lambda epoch
     return found
 
 
-def stores(workplace: Workplace) -> list[Path]:
-    return [path.with_suffix(".npy") for path in Path(workplace.cache).glob("*.json")]
+def stores(context: WorkerContext) -> list[Path]:
+    return [path.with_suffix(".npy") for path in Path(context.cache).glob("*.json")]
 
 
 @pytest.mark.parametrize("harm", [cut_short, empty, write_over, remove, replace])
 def test_the_next_trial_of_the_process_trains_on_whole_images(
-    workplace: Workplace, harm: Callable[[Path], None]
+    context: WorkerContext, harm: Callable[[Path], None]
 ) -> None:
-    whole = losses(workplace)
-    for store in stores(workplace):
+    whole = losses(context)
+    for store in stores(context):
         harm(store)
-    assert losses(workplace) == whole
+    assert losses(context) == whole
 
 
 @pytest.mark.parametrize("harm", [cut_short, empty, write_over])
 def test_a_trial_ends_before_it_reports_what_it_should_not_have_read(
-    workplace: Workplace, harm: Callable[[Path], None]
+    context: WorkerContext, harm: Callable[[Path], None]
 ) -> None:
-    whole = losses(workplace)
+    whole = losses(context)
 
     def before(epoch: int) -> None:
-        for store in stores(workplace) if epoch == 2 else ():
+        for store in stores(context) if epoch == 2 else ():
             harm(store)
 
     with pytest.raises(ImagesChangedError, match="cut short or written over"):
-        losses(workplace, before=before)
-    assert losses(workplace) == whole, "they are decoded again"
+        losses(context, before=before)
+    assert losses(context) == whole, "they are decoded again"
 
 
 @pytest.mark.parametrize("harm", [remove, replace])
 def test_a_trial_goes_on_with_what_it_has_mapped(
-    workplace: Workplace, harm: Callable[[Path], None]
+    context: WorkerContext, harm: Callable[[Path], None]
 ) -> None:
-    whole = losses(workplace)
+    whole = losses(context)
 
     def before(epoch: int) -> None:
-        for store in stores(workplace) if epoch == 2 else ():
+        for store in stores(context) if epoch == 2 else ():
             harm(store)
 
-    assert losses(workplace, before=before) == whole
+    assert losses(context, before=before) == whole
     assert len(whole) == EPOCHS

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError, RayTaskError
 
-from pcsearch.execution.health import loss_of
-from pcsearch.search.trial import Loss
+from pcsearch.execution.health import classify_failure
+from pcsearch.search.trial import FailureKind
 
 KILLED = (
     "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker "
@@ -41,22 +41,22 @@ def died(message: str) -> ActorDiedError:
         (None, "its worker was lost", "worker"),
     ],
 )
-def test_reason_and_kind(error: BaseException | None, reason: str, kind: Loss) -> None:
-    assert loss_of(error) == (reason, kind)
+def test_reason_and_kind(error: BaseException | None, reason: str, kind: FailureKind) -> None:
+    assert classify_failure(error) == (reason, kind)
 
 
 def test_a_broken_connection_is_taken_for_a_lost_node_where_there_are_several() -> None:
     """As Ray tells of a machine that vanished, before its health check has noticed."""
     error = ActorUnavailableError("RPC error: Connection reset by peer rpc_code: 14", b"a" * 16)
-    assert loss_of(error) == ("the connection to its worker broke", "node")
-    assert loss_of(error, one_machine=True)[1] == "worker"
+    assert classify_failure(error) == ("the connection to its worker broke", "node")
+    assert classify_failure(error, one_machine=True)[1] == "worker"
 
 
 def test_a_worker_that_died_while_it_waited_costs_no_retry() -> None:
     """The trial that finds it dead has not begun on it; several may have died meanwhile."""
     error = died("The actor is dead because its worker process has died.")
-    assert loss_of(error, one_machine=True)[1] == "worker"
-    reason, kind = loss_of(error, one_machine=True, waited=True)
+    assert classify_failure(error, one_machine=True)[1] == "worker"
+    reason, kind = classify_failure(error, one_machine=True, waited=True)
     assert (reason, kind) == ("its worker had died while it waited for a trial", "node")
 
 
@@ -67,5 +67,5 @@ def test_a_worker_that_was_asked_to_end_is_one_of_a_machine_that_shuts_down() ->
         "Worker exit detail: Worker exits unexpectedly. Worker exits with an exit code 1. The "
         "process receives a SIGTERM."
     )
-    assert loss_of(error) == ("its worker was asked to end, by SIGTERM", "node")
-    assert loss_of(error, one_machine=True)[1] == "worker"
+    assert classify_failure(error) == ("its worker was asked to end, by SIGTERM", "node")
+    assert classify_failure(error, one_machine=True)[1] == "worker"

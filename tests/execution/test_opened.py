@@ -9,7 +9,7 @@ import numpy as np
 
 from pcsearch.execution import worker_data as opened
 from pcsearch.execution.preflight.datasets import open_datasets, prepare_datasets, split_of
-from pcsearch.execution.worker_data import hand_over, stated_recipe, training_images
+from pcsearch.execution.worker_data import load_recipe_cached, publish_labels, training_images
 from pcsearch.recipe import load_recipe
 
 
@@ -17,7 +17,7 @@ def test_recipe_text_is_read_as_it_was_written() -> None:
     words = {"name": "2024-05-01", "data.classes": "[yes, no, on, 1:30]", "data.root": "0x1F"}
     recipe = load_recipe("cub200", [f"{key}={value}" for key, value in words.items()])
     assert recipe.data.classes == ("yes", "no", "on", "1:30")
-    assert stated_recipe(recipe.dump_yaml()) == recipe
+    assert load_recipe_cached(recipe.dump_yaml()) == recipe
 
 
 def test_workers_open_what_was_handed_over_and_fall_back_on_the_dataset(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_workers_open_what_was_handed_over_and_fall_back_on_the_dataset(tmp_path
     )
     cache = tmp_path / "cache"
     (prepared,) = prepare_datasets(recipe, open_datasets(recipe), cache, lambda *_: None)
-    hand_over(prepared, tmp_path)
+    publish_labels(prepared, tmp_path)
     text = recipe.dump_yaml()
     handed = training_images(text, "digits", str(cache), str(tmp_path))
     assert handed.store.path == prepared.training.store.path

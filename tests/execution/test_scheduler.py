@@ -38,7 +38,7 @@ class Driven:
 
 
 def driven(folder: Path, *, one_machine: bool) -> Driven:
-    campaign = Campaign(make_plan(), MemoryJournal(), clock=lambda: 0.0, width=1)
+    campaign = Campaign(make_plan(), MemoryJournal(), clock=lambda: 0.0, max_concurrent=1)
     spec = campaign.next_trial()
     assert spec is not None
     runs = Runs()
@@ -104,7 +104,7 @@ def test_weights_that_could_not_be_written_end_the_campaign_and_not_the_trial(
 
 def test_nodes_of_one_host_name_are_two_nodes(tmp_path: Path) -> None:
     """What one of them has decoded, or lacks, says nothing of the other."""
-    campaign = Campaign(make_plan(), MemoryJournal(), clock=lambda: 0.0, width=2)
+    campaign = Campaign(make_plan(), MemoryJournal(), clock=lambda: 0.0, max_concurrent=2)
     runs, ending = Runs(), Ending(tmp_path / "stopping")
     watchdog = Watchdog(campaign, runs.trial)
     scheduler = CampaignScheduler(campaign, runs, ending, watchdog, one_machine=False)

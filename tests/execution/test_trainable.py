@@ -17,7 +17,7 @@ import torch
 
 from pcsearch import __version__
 from pcsearch.execution import launch as running
-from pcsearch.execution.trial_run import EVAL_BATCH, Workplace
+from pcsearch.execution.trial_run import EVAL_BATCH, WorkerContext
 from pcsearch.execution.worker import FAILURE, REPORT, results_of
 from pcsearch.recipe.load import load_recipe
 from pcsearch.search.trial import TrialSpec, checkpoint_folder, stop_marker
@@ -27,14 +27,14 @@ BATCHES = 8  # an epoch of search, the last of them with 7 images
 
 
 @pytest.fixture(scope="module")
-def shared_workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+def shared_workplace(tmp_path_factory: pytest.TempPathFactory) -> WorkerContext:
     return make_workplace(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture
-def workplace(shared_workplace: Workplace, tmp_path: Path) -> Workplace:
+def context(shared_workplace: WorkerContext, tmp_path: Path) -> WorkerContext:
     (tmp_path / "checkpoints").mkdir()
-    return Workplace(
+    return WorkerContext(
         **vars(shared_workplace) | {"checkpoints": str(tmp_path / "checkpoints")}  # its own
     )
 
@@ -46,53 +46,53 @@ def healthy() -> Iterator[None]:
     Faulty.mend()
 
 
-def results(spec: TrialSpec, workplace: Workplace, **values: Any) -> list[dict[str, Any]]:
-    return list(results_of(given(spec, **values), vars(workplace)))
+def results(spec: TrialSpec, context: WorkerContext, **values: Any) -> list[dict[str, Any]]:
+    return list(results_of(given(spec, **values), vars(context)))
 
 
 def reports(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [json.loads(result[REPORT]) for result in found]
 
 
-def test_every_result_says_who_reports(workplace: Workplace) -> None:
-    spec = spec_of(workplace)
-    found = results(spec, workplace, attempt=3)
+def test_every_result_says_who_reports(context: WorkerContext) -> None:
+    spec = spec_of(context)
+    found = results(spec, context, attempt=3)
     who = {"trial": spec.trial, "attempt": 3, "pid": os.getpid(), "host": socket.gethostname()}
     assert [result.keys() for result in found] == [{*who, REPORT}] * EPOCHS
     assert all(result.items() >= who.items() for result in found)
     assert [report["epoch"] for report in reports(found)] == list(range(1, EPOCHS + 1))
-    assert results(spec, workplace)[0]["attempt"] == 0
+    assert results(spec, context)[0]["attempt"] == 0
 
 
-def test_a_node_with_another_pcsearch_is_told_and_trains_nothing(workplace: Workplace) -> None:
+def test_a_node_with_another_pcsearch_is_told_and_trains_nothing(context: WorkerContext) -> None:
     """Before anything is looked at that another version may have another way."""
-    newer = vars(workplace) | {"version": "9.9.9", "a_field_of_it": 1}
+    newer = vars(context) | {"version": "9.9.9", "a_field_of_it": 1}
     config = {"spec": json.dumps({"trial": "a/b/pc/search-000", "a_field_of_it": 1})}
     (told,) = results_of(config, newer)
     assert told["node"] is True
     assert told["trial"] == "a/b/pc/search-000"
     assert f"this node has pcsearch {__version__}, the campaign runs with 9.9.9" in told[FAILURE]
     assert "install the same on both" in told[FAILURE]
-    spec = spec_of(workplace)
-    same = replace(workplace, version=__version__)
-    assert len(results(spec, same)) == len(results(spec, workplace)) == EPOCHS
+    spec = spec_of(context)
+    same = replace(context, version=__version__)
+    assert len(results(spec, same)) == len(results(spec, context)) == EPOCHS
 
 
 def test_the_driver_states_its_version(tmp_path: Path) -> None:
     folder: Any = SimpleNamespace(data=tmp_path, checkpoints=tmp_path, weights=tmp_path, url=None)
     plan: Any = SimpleNamespace(studies=())
     sizing: Any = SimpleNamespace(cpus_per_trial=1, gpus_per_trial=0)
-    stated = running.workplace(load_recipe("quickstart"), plan, folder, sizing)
-    assert Workplace(**stated).version == __version__
+    stated = running.context(load_recipe("quickstart"), plan, folder, sizing)
+    assert WorkerContext(**stated).version == __version__
 
 
 @pytest.mark.parametrize("after_batches", [0, BATCHES + 3], ids=["first epoch", "second epoch"])
 def test_out_of_memory_is_a_result_and_half_the_batch_goes_on(
-    workplace: Workplace, after_batches: int
+    context: WorkerContext, after_batches: int
 ) -> None:
     Faulty.error, Faulty.most, Faulty.after_batches = no_memory, BATCH // 2, after_batches
-    spec = spec_of(workplace, 1)
-    *before, failed = results(spec, workplace)
+    spec = spec_of(context, 1)
+    *before, failed = results(spec, context)
     assert len(before) == after_batches // BATCHES
     assert failed["memory"] is True
     assert failed["trial"] == spec.trial
@@ -101,19 +101,19 @@ def test_out_of_memory_is_a_result_and_half_the_batch_goes_on(
     assert "statistics" not in failed[FAILURE]
 
     Faulty.seen.clear()
-    divided = reports(results(spec, workplace, attempt=1, micro_batches=2))
+    divided = reports(results(spec, context, attempt=1, micro_batches=2))
     assert [report["metrics"]["images"] for report in divided] == [231] * EPOCHS
     assert max(Faulty.seen) == BATCH // 2
     Faulty.mend()
-    assert len(results(spec_of(workplace, 2), workplace)) == EPOCHS, "the worker lives on"
+    assert len(results(spec_of(context, 2), context)) == EPOCHS, "the worker lives on"
 
 
 def test_what_a_failed_trial_held_is_given_back_before_it_is_reported(
-    workplace: Workplace,
+    context: WorkerContext,
 ) -> None:
     """The frames of its error hold the network, the gradients and the batches."""
     Faulty.error, Faulty.after_batches = no_memory, BATCHES
-    run = results_of(given(spec_of(workplace)), vars(workplace))
+    run = results_of(given(spec_of(context)), vars(context))
     assert REPORT in next(run)
     assert len(Faulty.alive) == 1
     assert FAILURE in next(run)
@@ -122,39 +122,39 @@ def test_what_a_failed_trial_held_is_given_back_before_it_is_reported(
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), MemoryError("no more")])
-def test_other_failures_are_results_too(workplace: Workplace, error: Exception) -> None:
+def test_other_failures_are_results_too(context: WorkerContext, error: Exception) -> None:
     Faulty.error = lambda: error
-    (failed,) = results(spec_of(workplace), workplace)
+    (failed,) = results(spec_of(context), context)
     assert failed["memory"] is isinstance(error, MemoryError)
     if not failed["memory"]:
         assert failed[FAILURE].startswith("ZeroDivisionError: a bug (in forward, ")
     Faulty.error = None
-    assert len(results(spec_of(workplace, 1), workplace)) == EPOCHS
+    assert len(results(spec_of(context, 1), context)) == EPOCHS
 
 
 def test_a_broken_cuda_runtime_is_raised_so_that_the_process_is_replaced(
-    workplace: Workplace,
+    context: WorkerContext,
 ) -> None:
     assertion = "CUDA error: device-side assert triggered"
     Faulty.error = lambda: torch.AcceleratorError(assertion, 710)
     with pytest.raises(torch.AcceleratorError):
-        results(spec_of(workplace), workplace)
+        results(spec_of(context), context)
 
 
-def test_saved_says_whether_a_checkpoint_holds_the_epoch(workplace: Workplace) -> None:
+def test_saved_says_whether_a_checkpoint_holds_the_epoch(context: WorkerContext) -> None:
     """Epochs of milliseconds are not written down, but while the campaign stops each one is."""
-    spec = spec_of(workplace)
-    marker = stop_marker(Path(workplace.checkpoints))
-    run = results_of(given(spec), vars(workplace))
+    spec = spec_of(context)
+    marker = stop_marker(Path(context.checkpoints))
+    run = results_of(given(spec), vars(context))
     first = next(run)
     marker.touch()
     second = next(run)
     run.close()
     assert [report["saved"] for report in reports([first, second])] == [False, True]
-    folder = Path(workplace.checkpoints) / checkpoint_folder(spec.trial)
+    folder = Path(context.checkpoints) / checkpoint_folder(spec.trial)
     assert [path.name for path in folder.iterdir()] == ["a0000-e00002.pt"]
     marker.unlink()
-    again = reports(results(spec, workplace, attempt=1))
+    again = reports(results(spec, context, attempt=1))
     assert [(r["replayed"], r["saved"]) for r in again] == [(True, True)] * 2 + [(False, False)]
     assert again[:2] == [
         {**report, "seconds": repeated["seconds"], "replayed": True, "saved": True}
@@ -162,26 +162,26 @@ def test_saved_says_whether_a_checkpoint_holds_the_epoch(workplace: Workplace) -
     ]
 
 
-def test_a_checkpoint_that_cannot_be_written_is_reported(workplace: Workplace) -> None:
-    spec = spec_of(workplace)
-    (Path(workplace.checkpoints) / checkpoint_folder(spec.trial)).write_text("in the way")
-    stop_marker(Path(workplace.checkpoints)).touch()
-    found = reports(results(spec, workplace))
+def test_a_checkpoint_that_cannot_be_written_is_reported(context: WorkerContext) -> None:
+    spec = spec_of(context)
+    (Path(context.checkpoints) / checkpoint_folder(spec.trial)).write_text("in the way")
+    stop_marker(Path(context.checkpoints)).touch()
+    found = reports(results(spec, context))
     assert [report["epoch"] for report in found] == list(range(1, EPOCHS + 1))
     assert not any(report["saved"] for report in found)
     assert all("cannot write the checkpoint" in report["checkpoint_error"] for report in found)
 
 
 @pytest.mark.parametrize("confirm", [False, True])
-def test_evaluation_takes_smaller_batches_too(workplace: Workplace, confirm: bool) -> None:
-    spec = spec_of(workplace, confirm=confirm)
-    *_, last = reports(results(spec, workplace, micro_batches=4))
+def test_evaluation_takes_smaller_batches_too(context: WorkerContext, confirm: bool) -> None:
+    spec = spec_of(context, confirm=confirm)
+    *_, last = reports(results(spec, context, micro_batches=4))
     assert max(Faulty.measured) == EVAL_BATCH["cpu"] // 4
     assert (last["test"] is not None) == confirm
 
 
-def test_leaving_early_ends_the_training_at_once(workplace: Workplace) -> None:
-    run = results_of(given(spec_of(workplace)), vars(workplace))
+def test_leaving_early_ends_the_training_at_once(context: WorkerContext) -> None:
+    run = results_of(given(spec_of(context)), vars(context))
     assert len(list(islice(run, 1))) == 1
     run.close()
     assert len(Faulty.seen) == BATCHES

@@ -147,7 +147,7 @@ def test_shipped_recipes_fit_one_node_of_the_cluster(name: str) -> None:
     resources = load_recipe(name, images_needed=False).resources
     on_gpus = resources.gpus_per_trial == "auto" or resources.gpus_per_trial > 0
     sizing = size_trials(resources, Capacity((Node(4, 1),)))
-    assert sizing.width >= 1
+    assert sizing.max_concurrent >= 1
     assert (sizing.gpus_per_trial > 0) == on_gpus
 
 

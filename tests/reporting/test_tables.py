@@ -69,7 +69,7 @@ def test_every_number_of_every_study_stands_whole_in_the_table(
         assert study.backbone in text
         assert arm.gain is not None
         wanted = [
-            fmt.strength(arm),
+            fmt.regulariser_text(arm),
             fmt.fraction(arm),
             fmt.percent(arm.val_top1),
             fmt.scores(arm.test_top1),

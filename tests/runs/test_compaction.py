@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pcsearch.errors import UserError
 from pcsearch.runs.segmented_journal import Segment, SegmentJournal, compact
-from pcsearch.storage import Storage, TakenOverError
+from pcsearch.storage import LeaseLostError, Storage
 from pcsearch.storage.local import LocalStorage
 from tests.runs.test_journal import fill, numbered, stored
 
@@ -89,10 +89,10 @@ def test_a_driver_that_wakes_up_after_compaction_is_stopped(storage: Storage, en
     before = stored(storage)
     assert len(storage.list("journal")) < 8
     for late in drivers[:-1]:
-        with pytest.raises(TakenOverError):
+        with pytest.raises(LeaseLostError):
             late.append({"event": "late"})
     SegmentJournal(storage).append({"event": "resumed"})
-    with pytest.raises(TakenOverError):
+    with pytest.raises(LeaseLostError):
         drivers[-1].append({"event": "late"})
     assert stored(storage) == [*before, {"event": "resumed"}]
 

@@ -16,7 +16,7 @@ from pcsearch.search.campaign import Campaign
 from pcsearch.search.journal.events import Event
 from pcsearch.search.journal.file import Chain, FileJournal, read_events
 from pcsearch.search.state import replay
-from pcsearch.storage import Storage, TakenOverError
+from pcsearch.storage import LeaseLostError, Storage
 from pcsearch.storage.local import LocalStorage
 from pcsearch.storage.s3 import S3Storage
 from tests.search.driving import Clock, drive, make_plan
@@ -57,7 +57,7 @@ def test_a_driver_that_was_replaced_is_stopped(storage: Storage) -> None:
     with SegmentJournal(storage) as journal:
         journal.append({"event": "resumed"})
         for _ in range(2):  # and stays so
-            with pytest.raises(TakenOverError, match=r"00000004\.jsonl"):
+            with pytest.raises(LeaseLostError, match=r"00000004\.jsonl"):
                 late.append({"event": "resumed"})
         fill(journal, range(3, 5))
     late.close()
@@ -74,7 +74,7 @@ def test_a_driver_that_has_not_read_everything_does_not_go_on(storage: Storage) 
     fill(early, range(3))
     read = len(stored(storage))
     fill(early, range(3, 4))
-    with pytest.raises(TakenOverError, match="4 events, where 3 were read"):
+    with pytest.raises(LeaseLostError, match="4 events, where 3 were read"):
         SegmentJournal(storage, after=read)
     with SegmentJournal(storage, after=4) as journal:
         journal.append({"event": "resumed"})
@@ -92,8 +92,8 @@ def test_of_many_drivers_one_goes_on(storage: Storage) -> None:
                 event = {"event": "epoch", "driver": driver, "epoch": number}
                 journal.append(event)
                 written.append(event)
-        except TakenOverError:
-            with pytest.raises(TakenOverError):
+        except LeaseLostError:
+            with pytest.raises(LeaseLostError):
                 journal.append({"event": "late"})
         return written
 

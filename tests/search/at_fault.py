@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from pcsearch.allowed_code import allow
 from pcsearch.execution.preflight.datasets import dataset_facts, open_datasets, prepare_datasets
-from pcsearch.execution.trial_run import Workplace
-from pcsearch.execution.worker_data import hand_over
+from pcsearch.execution.trial_run import WorkerContext
+from pcsearch.execution.worker_data import publish_labels
 from pcsearch.models.compact_cnn import CompactCNN
 from pcsearch.recipe.load import load_recipe
 from pcsearch.search.plan import build_plan
@@ -67,7 +67,7 @@ def no_memory() -> torch.OutOfMemoryError:
     return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nstatistics")
 
 
-def make_workplace(folder: Path, **changes: Any) -> Workplace:
+def make_workplace(folder: Path, **changes: Any) -> WorkerContext:
     """Digits, decoded and handed over, and an empty run folder."""
     allow(["tests"])
     recipe = load_recipe(
@@ -87,7 +87,7 @@ def make_workplace(folder: Path, **changes: Any) -> Workplace:
     (prepared,) = prepare_datasets(recipe, open_datasets(recipe), cache, lambda *_: None)
     for name in ("data", "checkpoints", "weights"):
         (folder / name).mkdir()
-    hand_over(prepared, folder / "data")
+    publish_labels(prepared, folder / "data")
     plan = build_plan(recipe, dataset_facts(recipe, cache, lambda *_: None))
     values: dict[str, Any] = {
         "recipe": recipe.dump_yaml(),
@@ -100,12 +100,12 @@ def make_workplace(folder: Path, **changes: Any) -> Workplace:
         "split_hashes": {study.id: study.split_hash for study in plan.studies},
         "import_path": str(folder),
     }
-    return Workplace(**values | changes)
+    return WorkerContext(**values | changes)
 
 
-def spec_of(workplace: Workplace, index: int = 0, confirm: bool = False) -> TrialSpec:
+def spec_of(context: WorkerContext, index: int = 0, confirm: bool = False) -> TrialSpec:
     """A trial of the control."""
-    (study,) = workplace.split_hashes
+    (study,) = context.split_hashes
     phase = "confirm" if confirm else "search"
     config = {"seed": index, "lambda": 0.0, "lr": 0.05, "split": None if confirm else 0}
     name = f"{study}/control/{phase}-{index:03d}"

@@ -89,7 +89,7 @@ def drive(
     ready: dict[str, float] = {}
     reports = 0
     while not campaign.done or live:
-        while len(live) < campaign.width and (spec := campaign.next_trial()) is not None:
+        while len(live) < campaign.max_concurrent and (spec := campaign.next_trial()) is not None:
             live.append((spec, 0))
             ready[spec.trial] = clock.now + seconds_per_epoch
         spec, epoch = live.pop(0 if order_seed is None else rng.randrange(len(live)))
@@ -97,7 +97,7 @@ def drive(
             clock.now = ready[spec.trial]
             ready[spec.trial] += seconds_per_epoch
         else:
-            clock.now += seconds_per_epoch / campaign.width
+            clock.now += seconds_per_epoch / campaign.max_concurrent
         if (fails or {}).get(spec.trial) == epoch + 1:
             campaign.fail(spec.trial, "loss became nan")
             continue
@@ -125,8 +125,10 @@ class Clock:
         return self.now
 
 
-def run(plan: Plan, curve: Curve = smooth_curve, width: int = 1, **options: Any) -> Campaign:
+def run(
+    plan: Plan, curve: Curve = smooth_curve, max_concurrent: int = 1, **options: Any
+) -> Campaign:
     """A campaign driven to its end over a journal in memory."""
-    campaign = Campaign(plan, MemoryJournal(), Clock(), width=width)
+    campaign = Campaign(plan, MemoryJournal(), Clock(), max_concurrent=max_concurrent)
     drive(campaign, curve, **options)
     return campaign

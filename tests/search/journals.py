@@ -31,19 +31,19 @@ def small_plan(**changes: Any) -> Plan:
 def all_kinds() -> list[Event]:
     """The events of a campaign that lost workers, was interrupted, gone on with and widened."""
     journal, plan = MemoryJournal(), small_plan()
-    campaign = Campaign(plan, journal, Clock(), width=3)
+    campaign = Campaign(plan, journal, Clock(), max_concurrent=3)
     fails = {"digits/compact_cnn/control/search-001": 1}
     drive(campaign, most_epochs=9, fails=fails)
-    running = next(iter(campaign.state.live))
+    running = next(iter(campaign.state.running))
     for kind in ("worker", "node", "memory"):
         campaign.lost(running, "its worker died", kind)  # type: ignore[arg-type]
     campaign.end("interrupted")
-    resumed = Campaign(plan, journal, campaign._clock, width=3, state=campaign.state)
+    resumed = Campaign(plan, journal, campaign._clock, max_concurrent=3, state=campaign.state)
     resumed.resume(host="here", pid=12, version="1.0")
-    trial = next(t for t in resumed.state.live.values() if t.epochs)
+    trial = next(t for t in resumed.state.running.values() if t.epochs)
     first = trial.epochs[0]
     resumed.report(trial.spec.trial, 1, first.value, first.seconds, first.metrics)
-    first_live, *others = resumed.state.live
+    first_live, *others = resumed.state.running
     resumed.diverge(first_live, "the loss is nan in epoch 3")
     for live in others:
         resumed.fail(live, "loss became nan\nat epoch 3")
@@ -101,12 +101,14 @@ def measured(**changes: Any) -> list[Event]:
     journal = MemoryJournal()
     values = {"studies": (study_plan(arms=(control_arm(8), pc_arm(8))),), "sampler": "random"}
     plan = small_plan(**values | changes)
-    campaign = MeasuredCampaign(plan, journal, Clock(), width=2)
+    campaign = MeasuredCampaign(plan, journal, Clock(), max_concurrent=2)
     drive(campaign, most_epochs=30, fails={"digits/compact_cnn/control/search-001": 2})
     campaign.end("interrupted")
-    resumed = MeasuredCampaign(plan, journal, campaign._clock, width=2, state=campaign.state)
+    resumed = MeasuredCampaign(
+        plan, journal, campaign._clock, max_concurrent=2, state=campaign.state
+    )
     resumed.resume(host="here", pid=12, version="1.0")
-    for name in tuple(resumed.state.live):
+    for name in tuple(resumed.state.running):
         resumed.fail(name, "no checkpoint")
     drive(resumed)
     resumed.end("complete")

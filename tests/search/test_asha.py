@@ -166,7 +166,7 @@ def test_the_noisy_rule_recomputed_naively(arrivals: list[float], factor: int, i
 
 @given(
     heights=st.lists(st.floats(0, 100), min_size=24, max_size=24),
-    width=st.integers(1, 9),
+    max_concurrent=st.integers(1, 9),
     order_seed=st.integers(0, 99),
     wanted=st.integers(0, 12),
     rule=st.sampled_from(["noise", "plain"]),
@@ -174,7 +174,7 @@ def test_the_noisy_rule_recomputed_naively(arrivals: list[float], factor: int, i
 )
 @settings(max_examples=40, deadline=None)
 def test_as_many_trials_as_wanted_are_trained_to_the_end(
-    heights: list[float], width: int, order_seed: int, wanted: int, rule: str, factor: int
+    heights: list[float], max_concurrent: int, order_seed: int, wanted: int, rule: str, factor: int
 ) -> None:
     """Whatever the curves, the trials at once and the order in which they report."""
 
@@ -185,7 +185,7 @@ def test_as_many_trials_as_wanted_are_trained_to_the_end(
         sampler="random", confirm_seeds=(), reduction_factor=factor, rung_rule=rule,
         full_trainings=wanted,
     )  # fmt: skip
-    state = run(plan, curve, width=width, order_seed=order_seed).state
+    state = run(plan, curve, max_concurrent=max_concurrent, order_seed=order_seed).state
     for arm in state.arms.values():
         assert arm.complete >= max(1, wanted)
         assert arm.complete == sum(t.state == "COMPLETE" for t in arm.trials["search"])

@@ -37,7 +37,7 @@ def snapshot(state: CampaignState) -> object:
             place: (arm.choice, arm.given_up, [arm.ladder.values(r) for r in arm.ladder.rungs])
             for place, arm in state.arms.items()
         },
-        set(state.live),
+        set(state.running),
     )
 
 
@@ -48,7 +48,7 @@ def events(campaign: Campaign) -> list[dict]:
 
 
 def test_a_campaign_asks_every_trial_and_confirms_with_equal_seeds() -> None:
-    campaign = run(make_plan(), width=2)
+    campaign = run(make_plan(), max_concurrent=2)
     counts = Counter((t.spec.arm, t.spec.phase) for t in campaign.state.trials.values())
     assert counts == {
         ("control", "search"): 12, ("pc", "search"): 12,
@@ -68,7 +68,7 @@ def test_a_campaign_asks_every_trial_and_confirms_with_equal_seeds() -> None:
 @pytest.mark.parametrize("rule", ["plain", "noise"])
 def test_states_follow_from_the_rule(rule: str) -> None:
     """Replaying the reports in the journal's order through a naive rule gives the same stops."""
-    campaign = run(make_plan(rung_rule=rule), width=3, order_seed=7)
+    campaign = run(make_plan(rung_rule=rule), max_concurrent=3, order_seed=7)
     spared = 0
     rung: dict[tuple[str, int], list[float]] = {}
     for event in events(campaign):
@@ -194,7 +194,7 @@ def test_a_journal_cut_before_the_choice_goes_on_to_it() -> None:
     chosen = next(n for n, event in enumerate(whole) if event["event"] == "chosen")
     resumed = Campaign(plan, MemoryJournal(), Clock(), state=replay(whole[:chosen]))
     assert not resumed.done, "nothing is written before the campaign is told to go on"
-    resumed.settle()
+    resumed.advance()
     assert resumed.done
     assert resumed.state.arms["digits/compact_cnn", "pc"].choice is not None
 
@@ -243,9 +243,9 @@ def test_a_time_budget_closes_the_search_and_keeps_the_rest() -> None:
 
 
 @pytest.mark.parametrize(("width", "budget"), [(1, 250), (2, 140), (8, 55), (16, 45), (32, 40)])
-def test_the_budget_holds_at_any_width(width: int, budget: float) -> None:
+def test_the_budget_holds_at_any_width(max_concurrent: int, budget: float) -> None:
     plan = make_plan(finalist_configs=3, finalist_repeats=2, budget_seconds=budget)
-    campaign = run(plan, width=width, in_parallel=True)
+    campaign = run(plan, max_concurrent=max_concurrent, in_parallel=True)
     assert campaign.done
     assert campaign.state.seconds <= budget
 
@@ -274,21 +274,21 @@ PERMUTED = [(0, 1), (1, 2), (2, 0)]
 
 
 @given(
-    width=st.integers(1, 5),
+    max_concurrent=st.integers(1, 5),
     order_seed=st.integers(0, 99),
     finalists=st.sampled_from([(0, 0), (2, 1)]),
     sampler=st.sampled_from(["tpe", "random"]),
 )
 @settings(max_examples=12, deadline=None)
 def test_replaying_the_journal_gives_the_same_campaign(
-    width: int, order_seed: int, finalists: tuple[int, int], sampler: str
+    max_concurrent: int, order_seed: int, finalists: tuple[int, int], sampler: str
 ) -> None:
     studies = (study_plan("digits"), study_plan("fieldguide"))
     plan = make_plan(
         studies=studies, sampler=sampler,
         finalist_configs=finalists[0], finalist_repeats=finalists[1],
     )  # fmt: skip
-    campaign = run(plan, width=width, order_seed=order_seed)
+    campaign = run(plan, max_concurrent=max_concurrent, order_seed=order_seed)
     campaign.end("complete")
     assert snapshot(replay(events(campaign))) == snapshot(campaign.state)
 
@@ -300,8 +300,8 @@ def test_a_campaign_cut_anywhere_goes_on_to_the_same_end(reports: int) -> None:
     cut = Campaign(make_plan(), MemoryJournal(), Clock())
     drive(cut, most_epochs=reports)
     resumed = Campaign(cut.plan, cut._journal, Clock(), state=replay(events(cut)))
-    resumed.settle()
-    restarted = {name: trial.last_epoch for name, trial in resumed.state.live.items()}
+    resumed.advance()
+    restarted = {name: trial.last_epoch for name, trial in resumed.state.running.items()}
     for name, epoch in restarted.items():
         spec = resumed.state.trials[name].spec
         for number in range(epoch + 1, spec.epochs + 1):

@@ -48,7 +48,7 @@ def test_ladder_agrees_with_campaigns(full: int) -> None:
     for seed in range(12):
         one = plan(("digits/compact_cnn",), finalists=(0, 0), seeds=0, arms=(arm("pc", 12),))
         changes = {"seed": seed, "full_trainings": full}
-        state = drive(one.model_copy(update=changes), listener=silent, width=1).state
+        state = drive(one.model_copy(update=changes), listener=silent, max_concurrent=1).state
         counts.append(sum(len(trial.epochs) for trial in state.trials.values()))
     sparing = plan().model_copy(update={"full_trainings": full})
     expected = expected_epochs(12, sparing, sparing.studies[0])
@@ -125,8 +125,11 @@ def test_training_seconds() -> None:
     assert training_seconds(Work(20, 10), 6.0) == pytest.approx(60 * SLACK)
 
 
-def remaining_at(one: Plan, until: float, width: int = 1) -> float | None:
-    return remaining_seconds(drive(one, listener=silent, width=width, until=until).state, width)
+def remaining_at(one: Plan, until: float, max_concurrent: int = 1) -> float | None:
+    return remaining_seconds(
+        drive(one, listener=silent, max_concurrent=max_concurrent, until=until).state,
+        max_concurrent,
+    )
 
 
 def test_remaining_time_is_unknown_before_the_first_epoch_and_none_at_the_end() -> None:

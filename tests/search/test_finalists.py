@@ -167,7 +167,7 @@ def test_a_grid_point_that_came_round_again_is_retrained_once() -> None:
 def test_no_arm_retrains_before_all_have_searched() -> None:
     """The control's search ends first; its finalists wait until the rest of PC's is known."""
     plan = small((control_arm(1), pc_arm(3)))
-    campaign = Campaign(plan, MemoryJournal(), Clock(), width=9)
+    campaign = Campaign(plan, MemoryJournal(), Clock(), max_concurrent=9)
     specs = [spec for _ in range(9) if (spec := campaign.next_trial()) is not None]
     assert [spec.phase for spec in specs] == ["search"] * 4
     *first, last = specs

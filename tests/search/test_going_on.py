@@ -96,17 +96,17 @@ def history(campaign: Campaign) -> list[dict[str, Any]]:
 
 
 def gone_on(
-    cut: Campaign, width: int = 1, keep: int | None = None, wider: Plan | None = None
+    cut: Campaign, max_concurrent: int = 1, keep: int | None = None, wider: Plan | None = None
 ) -> Campaign:
     """A new process over the journal, whose last lines may have been lost."""
     journal = MemoryJournal()
     journal.events = lines(cut)[: keep or None]
     state = replay(journal.events)
-    campaign = Campaign(state.plan, journal, Clock(), width=width, state=state)
+    campaign = Campaign(state.plan, journal, Clock(), max_concurrent=max_concurrent, state=state)
     campaign.resume(host="here", pid=1, version="0")
     if wider is not None:
         campaign.extend(wider, "the wider recipe")
-    campaign.settle()
+    campaign.advance()
     return campaign
 
 
@@ -114,7 +114,7 @@ def check_history(campaign: Campaign) -> None:
     """Whether a reader would take the journal."""
     history = History()
     for event in lines(campaign):
-        history.take(event)
+        history.check(event)
 
 
 @given(seed=st.integers(0, 10_000), kills=st.integers(1, 20))
@@ -134,18 +134,20 @@ def test_killed_at_any_moment_one_at_a_time_it_decides_the_same(seed: int, kills
     assert summarise(campaign.state).studies == summarise(whole.state).studies
 
 
-@given(seed=st.integers(0, 10_000), width=st.integers(2, 5))
+@given(seed=st.integers(0, 10_000), max_concurrent=st.integers(2, 5))
 @settings(max_examples=25, deadline=None)
-def test_with_several_at_once_none_is_lost_and_none_runs_twice(seed: int, width: int) -> None:
+def test_with_several_at_once_none_is_lost_and_none_runs_twice(
+    seed: int, max_concurrent: int
+) -> None:
     choose, machine = random.Random(seed), Machine(seed)
-    campaign = Campaign(make_plan(), MemoryJournal(), Clock(), width=width)
+    campaign = Campaign(make_plan(), MemoryJournal(), Clock(), max_concurrent=max_concurrent)
     while not machine.work(campaign, steps=choose.randrange(1, 40)):
-        running = {name: trial.last_epoch for name, trial in campaign.state.live.items()}
+        running = {name: trial.last_epoch for name, trial in campaign.state.running.items()}
         waste = {name: epoch - machine.saved.get(name, 0) for name, epoch in running.items()}
         before = len(lines(campaign))
-        campaign = gone_on(campaign, width)
-        assert len(campaign.state.live) == len(running)
-        assert all(t.attempt > 0 for t in campaign.state.live.values())
+        campaign = gone_on(campaign, max_concurrent)
+        assert len(campaign.state.running) == len(running)
+        assert all(t.attempt > 0 for t in campaign.state.running.values())
         assert before + 1 == len(lines(campaign))
         assert all(0 <= epochs < machine.every for epochs in waste.values())
     asked = [event["spec"]["trial"] for event in lines(campaign) if event["event"] == "asked"]
@@ -174,9 +176,9 @@ def test_repeated_epochs_are_counted_and_compared() -> None:
 
 
 def test_a_narrower_machine_begins_trials_again_as_there_is_room() -> None:
-    campaign = Campaign(make_plan(), MemoryJournal(), Clock(), width=4)
+    campaign = Campaign(make_plan(), MemoryJournal(), Clock(), max_concurrent=4)
     first = [campaign.next_trial() for _ in range(4)]
-    campaign = gone_on(campaign, width=2)
+    campaign = gone_on(campaign, max_concurrent=2)
     assert [campaign.next_trial(), campaign.next_trial(), campaign.next_trial()] == [
         first[0], first[1], None,
     ]  # fmt: skip
@@ -261,7 +263,7 @@ def test_a_study_whose_trials_all_fail_alike_is_given_up_early() -> None:
         other = Campaign(make_plan(), MemoryJournal(), Clock())
         loses(other, errors)
         assert other.next_trial() is not None
-    trained = Campaign(make_plan(), MemoryJournal(), Clock(), width=4)
+    trained = Campaign(make_plan(), MemoryJournal(), Clock(), max_concurrent=4)
     specs = [trained.next_trial() for _ in range(4)]
     assert specs[0] is not None
     trained.report(specs[0].trial, 1, 50.0, 1.0, {})
@@ -271,28 +273,28 @@ def test_a_study_whose_trials_all_fail_alike_is_given_up_early() -> None:
     assert trained.next_trial() is not None, "one trains, so there is hope"
 
 
-def given_up_at_width(width: int) -> Campaign:
+def given_up_at_width(max_concurrent: int) -> Campaign:
     """A campaign whose study is given up while `width - 1` further trials run."""
-    campaign = Campaign(make_plan(), MemoryJournal(), Clock(), width=width)
+    campaign = Campaign(make_plan(), MemoryJournal(), Clock(), max_concurrent=max_concurrent)
     for number in range(3):
         while campaign.next_trial() is not None:
             pass
-        campaign.fail(next(iter(campaign.state.live)), f"no such layer, seed {number}")
+        campaign.fail(next(iter(campaign.state.running)), f"no such layer, seed {number}")
     return campaign
 
 
 @pytest.mark.parametrize("width", [2, 4])
-def test_a_driver_that_ends_while_it_gives_a_study_up_goes_on_to_do_so(width: int) -> None:
+def test_a_driver_that_ends_while_it_gives_a_study_up_goes_on_to_do_so(max_concurrent: int) -> None:
     """Cut after each of its lines, with the closing line of a driver that could still write it."""
-    campaign = given_up_at_width(width)
+    campaign = given_up_at_width(max_concurrent)
     assert campaign.done
     kinds = [event["event"] for event in lines(campaign)]
     first = kinds.index("given_up")
-    assert kinds[first:].count("failed") == width - 1
+    assert kinds[first:].count("failed") == max_concurrent - 1
     for keep in range(first, len(kinds)):
         cut = gone_on(campaign, keep=keep)
         cut.end("interrupted")
-        again = gone_on(cut, width=width)
+        again = gone_on(cut, max_concurrent=max_concurrent)
         assert again.done, f"cut after {keep} lines"
         again.end("failed")
         check_history(again)

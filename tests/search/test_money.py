@@ -13,9 +13,9 @@ PER_HOUR = 3600.0
 """A price at which a node costs 1 a second."""
 
 
-def campaign(budget: float, width: int = 12) -> Campaign:
+def campaign(budget: float, max_concurrent: int = 12) -> Campaign:
     plan = make_plan(budget_cost=budget, price_per_node_hour=PER_HOUR)
-    return Campaign(plan, MemoryJournal(), Clock(), width=width)
+    return Campaign(plan, MemoryJournal(), Clock(), max_concurrent=max_concurrent)
 
 
 def ask(one: Campaign) -> list[str]:

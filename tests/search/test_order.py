@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.estimate import Step, first
+from pcsearch.search.estimate import Step, pick_study
 from pcsearch.search.journal.file import Event, MemoryJournal
 from pcsearch.search.plan import ImageCounts, Plan, StudyPlan
 from pcsearch.search.state import ArmState, CampaignState, replay
 from pcsearch.search.trial import TrialSpec
 from pcsearch.simulation.cluster import ClusterModel
-from pcsearch.simulation.curves import Family
+from pcsearch.simulation.curves import SyntheticCurves
 from pcsearch.simulation.simulator import simulate
 from tests.search.driving import Clock, control_arm, make_plan, pc_arm, run, study_plan
 
@@ -37,7 +37,7 @@ def three(**changes: object) -> Plan:
 
 def asked(plan: Plan, count: int) -> list[TrialSpec]:
     """The first trials, while none reports anything."""
-    campaign = Campaign(plan, MemoryJournal(), Clock(), width=count)
+    campaign = Campaign(plan, MemoryJournal(), Clock(), max_concurrent=count)
     return [spec for _ in range(count) if (spec := campaign.next_trial()) is not None]
 
 
@@ -56,7 +56,7 @@ def test_the_longest_study_first_its_arms_in_turn() -> None:
 def test_measured_seconds_count_more_than_images() -> None:
     """The middle study's network is ten times as slow as the large one's, which has more images."""
     studies = (sized("large", 1000), sized("middle", 300, backbone="slow"))
-    campaign = Campaign(make_plan(studies=studies), MemoryJournal(), Clock(), width=4)
+    campaign = Campaign(make_plan(studies=studies), MemoryJournal(), Clock(), max_concurrent=4)
     large, middle = (campaign.next_trial() for _ in range(2))
     assert large is not None
     assert middle is not None
@@ -75,7 +75,7 @@ def test_a_backbone_measured_elsewhere_is_taken_to_be_as_slow() -> None:
         sized("fast", 800),
         sized("slow", 300, backbone="slow"),
     )
-    campaign = Campaign(make_plan(studies=studies), MemoryJournal(), Clock(), width=9)
+    campaign = Campaign(make_plan(studies=studies), MemoryJournal(), Clock(), max_concurrent=9)
     for spec, seconds in zip([campaign.next_trial() for _ in range(2)], (8.0, 72.0), strict=True):
         assert spec is not None
         campaign.report(spec.trial, 1, 50.0, seconds, {})  # the second ten times as slow an image
@@ -97,7 +97,7 @@ def test_what_remains_of_a_long_study_goes_before_a_short_ones_search() -> None:
     """
     plan = three(sampler="random")
     cluster = ClusterModel(nodes=4, slots_per_node=1, always=4)
-    done = simulate(plan, cluster, Family(plan, 0, 50.0))
+    done = simulate(plan, cluster, SyntheticCurves(plan, 0, 50.0))
     order = [
         (trial.spec.study.partition("/")[0], trial.spec.phase)
         for trial in done.state.trials.values()
@@ -110,8 +110,8 @@ def test_what_remains_of_a_long_study_goes_before_a_short_ones_search() -> None:
     assert order.index(("middle", "search")) < min(confirm)
 
 
-def campaign_events(plan: Plan, width: int, order_seed: int | None = None) -> list[Event]:
-    journal = run(plan, width=width, order_seed=order_seed)._journal
+def campaign_events(plan: Plan, max_concurrent: int, order_seed: int | None = None) -> list[Event]:
+    journal = run(plan, max_concurrent=max_concurrent, order_seed=order_seed)._journal
     assert isinstance(journal, MemoryJournal)
     return journal.events
 
@@ -120,26 +120,26 @@ def specs(events: Sequence[Event]) -> list[TrialSpec]:
     return [TrialSpec(**event["spec"]) for event in events if event["event"] == "asked"]
 
 
-@given(width=st.integers(1, 9), order_seed=st.integers(0, 99))
+@given(max_concurrent=st.integers(1, 9), order_seed=st.integers(0, 99))
 @settings(max_examples=10, deadline=None)
-def test_the_arms_of_a_study_keep_pace(width: int, order_seed: int) -> None:
+def test_the_arms_of_a_study_keep_pace(max_concurrent: int, order_seed: int) -> None:
     plan = three(sampler="random")
     asked: dict[str, dict[str, int]] = {study.id: {} for study in plan.studies}
-    for spec in specs(campaign_events(plan, width, order_seed)):
+    for spec in specs(campaign_events(plan, max_concurrent, order_seed)):
         if spec.phase == "search":
             asked[spec.study][spec.arm] = spec.index + 1
             ahead = asked[spec.study].get("control", 0) - asked[spec.study].get("pc", 0)
             assert ahead in (0, 1)
 
 
-@given(width=st.integers(1, 9), order_seed=st.integers(0, 99))
+@given(max_concurrent=st.integers(1, 9), order_seed=st.integers(0, 99))
 @settings(max_examples=10, deadline=None)
 def test_alone_a_study_searches_then_has_finalists_then_confirms(
-    width: int, order_seed: int
+    max_concurrent: int, order_seed: int
 ) -> None:
     """As it always did, whatever its sampler starts with."""
     plan = make_plan(finalist_configs=2, finalist_repeats=1, startup_trials=1)
-    events = campaign_events(plan, width, order_seed)
+    events = campaign_events(plan, max_concurrent, order_seed)
     for number, event in enumerate(events):
         if event["event"] == "asked":
             spec = TrialSpec(**event["spec"])
@@ -179,15 +179,19 @@ def test_unequal_studies_fill_the_cluster(seed: int) -> None:
         finalist_configs=3, finalist_repeats=2,
     )  # fmt: skip
     cluster = ClusterModel(nodes=8, slots_per_node=1, always=8)
-    done = simulate(plan, cluster, Family(plan, seed, 50.0), seed=seed)
+    done = simulate(plan, cluster, SyntheticCurves(plan, seed, 50.0), seed=seed)
     assert done.busy_seconds / (8 * done.makespan_seconds) > 0.95
 
 
 @pytest.mark.parametrize(("width", "share"), [(1, 0.7), (4, 0.7), (16, 0.95)])
-def test_a_budget_holds_with_several_studies(width: int, share: float) -> None:
-    generous = run(three(sampler="random"), width=width, in_parallel=True).state.seconds
+def test_a_budget_holds_with_several_studies(max_concurrent: int, share: float) -> None:
+    generous = run(
+        three(sampler="random"), max_concurrent=max_concurrent, in_parallel=True
+    ).state.seconds
     campaign = run(
-        three(sampler="random", budget_seconds=share * generous), width=width, in_parallel=True
+        three(sampler="random", budget_seconds=share * generous),
+        max_concurrent=max_concurrent,
+        in_parallel=True,
     )
     assert campaign.done
     assert campaign.state.search_closed is not None
@@ -200,7 +204,7 @@ def test_of_equals_the_plans_first() -> None:
         Step("search", (study, study.arms[0], state.arms[study.id, "control"]))
         for study in state.plan.studies
     ]
-    assert first(state, steps) is steps[0]
+    assert pick_study(state, steps) is steps[0]
 
 
 @pytest.mark.parametrize(
@@ -211,21 +215,21 @@ def test_where_it_hardly_matters_a_decoded_dataset_goes_first(
     decoded: tuple[str, ...], expected: str
 ) -> None:
     studies = (sized("far", 500), sized("near", 950), sized("large", 1000))
-    campaign = Campaign(make_plan(studies=studies), MemoryJournal(), Clock(), width=9)
+    campaign = Campaign(make_plan(studies=studies), MemoryJournal(), Clock(), max_concurrent=9)
     begun = campaign.next_trial(decoded)
     assert begun is not None
     assert begun.study.partition("/")[0] == expected
 
 
 @pytest.mark.parametrize("width", [1, 4])
-def test_one_at_a_time_what_is_next_does_not_depend_on_time(width: int) -> None:
+def test_one_at_a_time_what_is_next_does_not_depend_on_time(max_concurrent: int) -> None:
     """So that a campaign that was killed asks for the same as one that never was."""
     studies = (sized("large", 1000, 2), sized("middle", 900, 2, "slow"), sized("small", 100, 2))
     plan = make_plan(studies=studies, max_epochs=1, confirm_epochs=1)
     orders = set()
     for seed in range(6):
         clock = Clock()
-        campaign = Campaign(plan, MemoryJournal(), clock, width=width)
+        campaign = Campaign(plan, MemoryJournal(), clock, max_concurrent=max_concurrent)
         random = Random(seed)
         order = list[str]()
         while (spec := campaign.next_trial()) is not None:
@@ -237,23 +241,23 @@ def test_one_at_a_time_what_is_next_does_not_depend_on_time(width: int) -> None:
             campaign.report(spec.trial, 1, None if confirm else 50.0, seconds, {}, test)
         assert campaign.done
         orders.add(tuple(order))
-    assert (len(orders) == 1) == (width == 1)
+    assert (len(orders) == 1) == (max_concurrent == 1)
 
 
 def test_with_a_budget_no_study_gets_more_for_being_decoded() -> None:
     plan = three(budget_seconds=1e6)
-    campaign = Campaign(plan, MemoryJournal(), Clock(), width=99)
+    campaign = Campaign(plan, MemoryJournal(), Clock(), max_concurrent=99)
     specs = [spec for _ in range(12) if (spec := campaign.next_trial({"small"})) is not None]
     counts = [sum(spec.study.startswith(name) for spec in specs) for name in ("small", "large")]
     assert counts == [4, 4]
 
 
 def test_of_trials_to_be_begun_again_one_whose_images_are_there() -> None:
-    campaign = Campaign(three(), MemoryJournal(), Clock(), width=3)
+    campaign = Campaign(three(), MemoryJournal(), Clock(), max_concurrent=3)
     small, large = three().studies[0].id, three().studies[1].id
     asked_before = [campaign.next_trial() for _ in range(3)]
     state = campaign.state
-    again = Campaign(three(), MemoryJournal(), Clock(), width=3, state=state)
+    again = Campaign(three(), MemoryJournal(), Clock(), max_concurrent=3, state=state)
     assert {spec.study for spec in asked_before if spec is not None} == {large}
     assert again.next_trial({small.partition("/")[0]}) == asked_before[0]
     assert again.next_trial({"large"}) == asked_before[1]

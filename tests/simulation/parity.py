@@ -9,7 +9,7 @@ from pcsearch.search.journal.file import Event, MemoryJournal
 from pcsearch.search.plan import Plan
 
 
-def first_difference(events: Iterable[Event], width: int) -> str | None:
+def first_difference(events: Iterable[Event], max_concurrent: int) -> str | None:
     """Drive a campaign by what happened in a recorded one; the first decision that is another.
 
     What happened is taken from the journal: when a slot became free, and which images were decoded
@@ -27,7 +27,10 @@ def first_difference(events: Iterable[Event], width: int) -> str | None:
     recorded = list(events)
     journal, now = MemoryJournal(), [0.0]
     campaign = Campaign(
-        Plan.model_validate(recorded[0]["plan"]), journal, clock=lambda: now[0], width=width
+        Plan.model_validate(recorded[0]["plan"]),
+        journal,
+        clock=lambda: now[0],
+        max_concurrent=max_concurrent,
     )
     position = 1
     while position < len(recorded):

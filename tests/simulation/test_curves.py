@@ -7,7 +7,7 @@ import pytest
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.journal.file import MemoryJournal
 from pcsearch.search.trial import TrialSpec
-from pcsearch.simulation.curves import Family, Recorded
+from pcsearch.simulation.curves import ReplayedCurves, SyntheticCurves
 from tests.search.driving import Clock, drive, make_plan, smooth_curve
 
 
@@ -17,29 +17,29 @@ def spec(arm: str = "pc", epochs: int = 9, **config: float | None) -> TrialSpec:
 
 
 def test_a_family_rises_from_chance_and_answers_the_same_again() -> None:
-    family = Family(make_plan(), 0, 100.0)
+    family = SyntheticCurves(make_plan(), 0, 100.0)
     values = [family.value(spec(), epoch) for epoch in range(1, 60)]
-    assert values == [Family(make_plan(), 0, 100.0).value(spec(), e) for e in range(1, 60)]
+    assert values == [SyntheticCurves(make_plan(), 0, 100.0).value(spec(), e) for e in range(1, 60)]
     assert 10 < values[0] < values[8] < 100
     assert abs(values[58] - values[40]) < 3
     assert family.seconds_per_image("digits/compact_cnn") == 0.01
 
 
 def test_a_family_has_a_best_configuration() -> None:
-    family = Family(make_plan(), 0, 100.0)
+    family = SyntheticCurves(make_plan(), 0, 100.0)
     by_lr = [family.value(spec(lr=lr), 50) for lr in (0.01, 0.03, 0.1, 0.3)]
     assert max(by_lr) - min(by_lr) > 2
     assert family.value(spec(seed=7), 9) != family.value(spec(seed=8), 9)
 
 
 @pytest.fixture
-def recorded() -> Recorded:
+def recorded() -> ReplayedCurves:
     campaign = Campaign(make_plan(sampler="random"), MemoryJournal(), Clock())
     drive(campaign, seconds_per_epoch=16.0)
-    return Recorded(campaign.state, Family(make_plan(), 0, 100.0))
+    return ReplayedCurves(campaign.state, SyntheticCurves(make_plan(), 0, 100.0))
 
 
-def test_what_was_recorded_is_repeated(recorded: Recorded) -> None:
+def test_what_was_recorded_is_repeated(recorded: ReplayedCurves) -> None:
     campaign = Campaign(make_plan(sampler="random"), MemoryJournal(), Clock())
     drive(campaign)
     search = [t for t in campaign.state.trials.values() if t.spec.phase == "search"]
@@ -51,7 +51,7 @@ def test_what_was_recorded_is_repeated(recorded: Recorded) -> None:
             assert recorded.value(trial.spec, 9) == trial.test["top1"]
 
 
-def test_others_learn_as_the_nearest_one_did(recorded: Recorded) -> None:
+def test_others_learn_as_the_nearest_one_did(recorded: ReplayedCurves) -> None:
     campaign = Campaign(make_plan(sampler="random"), MemoryJournal(), Clock())
     drive(campaign)
     trial = next(
@@ -63,7 +63,7 @@ def test_others_learn_as_the_nearest_one_did(recorded: Recorded) -> None:
     ]
 
 
-def test_a_stopped_one_goes_on_with_the_mean_gains(recorded: Recorded) -> None:
+def test_a_stopped_one_goes_on_with_the_mean_gains(recorded: ReplayedCurves) -> None:
     campaign = Campaign(make_plan(sampler="random"), MemoryJournal(), Clock())
     drive(campaign)
     of_arm = [t for t in campaign.state.trials.values() if t.spec.arm == "pc" and t.last_value]
@@ -77,7 +77,7 @@ def test_a_stopped_one_goes_on_with_the_mean_gains(recorded: Recorded) -> None:
     assert recorded.value(stopped.spec, 2) == pytest.approx(wanted)
 
 
-def test_speed_is_that_of_the_study_or_of_its_backbone(recorded: Recorded) -> None:
+def test_speed_is_that_of_the_study_or_of_its_backbone(recorded: ReplayedCurves) -> None:
     measured = recorded.seconds_per_image("digits/compact_cnn")
     assert measured == pytest.approx(16 / 84, rel=0.05)  # 80 images an epoch, 100 in confirm
     assert recorded.seconds_per_image("cub200/compact_cnn") == measured

@@ -18,7 +18,7 @@ from pcsearch.search.plan import Plan
 from pcsearch.search.state import replay
 from pcsearch.search.trial import TrialSpec
 from pcsearch.simulation.cluster import ClusterModel
-from pcsearch.simulation.curves import Family
+from pcsearch.simulation.curves import SyntheticCurves
 from pcsearch.simulation.outcome import Simulated
 from pcsearch.simulation.simulator import simulate
 from tests.e2e.cli import CommandLine, overrides
@@ -63,7 +63,7 @@ def test_a_live_campaigns_decisions_are_repeated(live: Path) -> None:
     assert 2 * 2 <= phases["finalists"] <= 2 * 4, "both arms' best; twice the same counts once"
     assert sum(event["event"] == "looked" for event in events) == 1
     assert any(event["event"] == "machines" for event in events)
-    assert first_difference(events, width=2) is None
+    assert first_difference(events, max_concurrent=2) is None
 
 
 @pytest.mark.slow
@@ -71,7 +71,7 @@ def test_another_measurement_leads_to_another_decision(live: Path) -> None:
     events = copy.deepcopy(list(read_events(live)))
     stopped = next(event for event in events if event.get("decision") == "prune")
     stopped["value"] = 100.0
-    difference = first_difference(events, width=2)
+    difference = first_difference(events, max_concurrent=2)
     assert difference is not None
     assert "prune, but is now epoch" in difference
 
@@ -84,9 +84,9 @@ def test_a_simulated_campaigns_decisions_are_repeated(studies: tuple[str, ...]) 
         studies=tuple(map(study_plan, studies)), finalist_configs=2, finalist_repeats=1
     )
     model = ClusterModel(nodes=2, slots_per_node=3, losses_per_hour=20.0)
-    done = simulate(plan, model, Family(plan, 0, 5.0), seed=1, journal=journal)
+    done = simulate(plan, model, SyntheticCurves(plan, 0, 5.0), seed=1, journal=journal)
     assert any(node.lost for node in done.nodes)
-    assert first_difference(journal.events, width=6) is None
+    assert first_difference(journal.events, max_concurrent=6) is None
 
 
 class Somewhere(Campaign):
@@ -108,26 +108,29 @@ def taking_turns(**changes: object) -> Plan:
 @pytest.mark.parametrize("seconds", [25.0, 1e6])
 def test_what_was_decoded_where_is_written_down_and_repeated(seconds: float) -> None:
     journal = MemoryJournal()
-    drive(Somewhere(taking_turns(budget_seconds=seconds), journal, Clock(), width=4), order_seed=1)
+    drive(
+        Somewhere(taking_turns(budget_seconds=seconds), journal, Clock(), max_concurrent=4),
+        order_seed=1,
+    )
     history = History()
     for event in journal.events:
-        history.take(check_event(event))
+        history.check(check_event(event))
     asked = [event for event in journal.events if event["event"] == "asked"]
     assert {tuple(event.get("decoded", ())) for event in asked} == {
         (), ("birds",), ("digits",), ("birds", "digits"),
     }  # fmt: skip
-    assert first_difference(journal.events, width=4) is None
+    assert first_difference(journal.events, max_concurrent=4) is None
     forgotten = [{k: v for k, v in e.items() if k != "decoded"} for e in journal.events]
-    assert first_difference(forgotten, width=4) is not None
+    assert first_difference(forgotten, max_concurrent=4) is not None
 
 
 def test_a_campaign_goes_on_from_a_journal_that_tells_what_was_decoded() -> None:
     journal, plan, clock = MemoryJournal(), taking_turns(), Clock()
-    campaign = Somewhere(plan, journal, clock, width=4)
+    campaign = Somewhere(plan, journal, clock, max_concurrent=4)
     drive(campaign, most_epochs=40)
     again = replay(journal.events)
     assert again.trials == campaign.state.trials
-    resumed = Somewhere(plan, journal, clock, width=4, state=again)
+    resumed = Somewhere(plan, journal, clock, max_concurrent=4, state=again)
     resumed.resume(host="here", pid=1, version="1.0")
     drive(resumed)
     assert resumed.done
@@ -135,7 +138,7 @@ def test_a_campaign_goes_on_from_a_journal_that_tells_what_was_decoded() -> None
 
 def test_one_trial_at_a_time_nothing_is_written_of_what_was_decoded() -> None:
     journal = MemoryJournal()
-    drive(Somewhere(taking_turns(), journal, Clock(), width=1))
+    drive(Somewhere(taking_turns(), journal, Clock(), max_concurrent=1))
     assert not [event for event in journal.events if "decoded" in event]
 
 
@@ -145,11 +148,11 @@ def test_simulated_nodes_are_given_trials_whose_images_they_have(
 ) -> None:
     plan = taking_turns(budget_seconds=1e6, seed=seed)
     model, journal = ClusterModel(nodes=12, slots_per_node=1), MemoryJournal()
-    warm = simulate(plan, model, Family(plan, 0, 5.0), journal=journal)
+    warm = simulate(plan, model, SyntheticCurves(plan, 0, 5.0), journal=journal)
     assert any(event.get("decoded") for event in journal.events)
-    assert first_difference(journal.events, width=12) is None
+    assert first_difference(journal.events, max_concurrent=12) is None
     monkeypatch.setattr("pcsearch.search.campaign.Warmth.next", lambda self: frozenset())
-    blind = simulate(plan, model, Family(plan, 0, 5.0))
+    blind = simulate(plan, model, SyntheticCurves(plan, 0, 5.0))
     assert _decoded(warm) < 0.85 * _decoded(blind)
 
 

@@ -17,7 +17,7 @@ from pcsearch.search.sampling.samplers import BEST, LATEST, propose
 from pcsearch.search.state import replay
 from pcsearch.search.trial import Trial, TrialSpec
 from pcsearch.simulation.cluster import ClusterModel
-from pcsearch.simulation.curves import Family
+from pcsearch.simulation.curves import SyntheticCurves
 from pcsearch.simulation.outcome import Simulated, Timeline
 from pcsearch.simulation.simulator import simulate
 from tests.search.driving import control_arm, make_plan, pc_arm, smooth_curve, study_plan
@@ -172,9 +172,11 @@ def _most_at_once(spans: Iterable[tuple[float, float]]) -> int:
 
 def test_the_same_seeds_give_the_same_run() -> None:
     plan, model = make_plan(), cluster(3, 2, losses_per_hour=10.0)
-    first, second = (simulate(plan, model, Family(plan, 1, 10.0), seed=4) for _ in range(2))
+    first, second = (
+        simulate(plan, model, SyntheticCurves(plan, 1, 10.0), seed=4) for _ in range(2)
+    )
     assert _facts(first) == _facts(second)
-    assert _facts(simulate(plan, model, Family(plan, 2, 10.0), seed=4)) != _facts(first)
+    assert _facts(simulate(plan, model, SyntheticCurves(plan, 2, 10.0), seed=4)) != _facts(first)
 
 
 def _facts(done: Simulated) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from pcsearch.errors import PcsearchError, UserError
-from pcsearch.storage import Storage, TakenOverError, open_storage
+from pcsearch.storage import LeaseLostError, Storage, open_storage
 from pcsearch.storage.lease import Lease, acquire, newest_holder, seen_alive
 from pcsearch.storage.local import LocalStorage
 from pcsearch.storage.retry import Patience
@@ -108,7 +108,7 @@ def test_a_holder_that_was_frozen_is_told_that_it_was_replaced(storage: Storage)
         os.kill(process.pid, signal.SIGSTOP)
         with acquire(storage, SECONDS) as lease:
             os.kill(process.pid, signal.SIGCONT)
-            assert ask(process) == "TakenOverError"
+            assert ask(process) == "LeaseLostError"
             lease.check()
             assert newest_holder(storage) == lease.holder
 
@@ -161,7 +161,7 @@ def test_a_lock_that_was_removed_or_replaced_is_lost(tmp_path: Path) -> None:
         with acquire(storage, SECONDS) as second:  # takes the same number
             assert second.holder.number == first.holder.number
             wait_until_lost(first)
-            with pytest.raises(TakenOverError):
+            with pytest.raises(LeaseLostError):
                 first.check()
             first.release()
             second.check()
@@ -179,7 +179,7 @@ def test_a_newer_lock_beside_ones_own_means_that_one_was_replaced(tmp_path: Path
     with acquire(storage, 0.5) as lease:
         storage.write("lock/00000002", b'{"host":"elsewhere","pid":7}')
         wait_until_lost(lease)
-        with pytest.raises(TakenOverError, match="process 7 on elsewhere has taken over"):
+        with pytest.raises(LeaseLostError, match="process 7 on elsewhere has taken over"):
             lease.check()
     assert storage.exists("lock/00000002")
 
@@ -273,7 +273,7 @@ def test_a_holder_that_was_cut_off_alone_is_replaced_and_told(
             network.switch_off()
             with acquire(other, SECONDS) as lease:
                 network.switch_on()
-                with pytest.raises(TakenOverError, match=f"process {os.getpid()} on .* has taken"):
+                with pytest.raises(LeaseLostError, match=f"process {os.getpid()} on .* has taken"):
                     cut_off.check()
                 assert cut_off.lost
                 cut_off.release()

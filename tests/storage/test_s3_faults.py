@@ -63,11 +63,11 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(
 
 
 def test_who_is_in_a_hurry_waits_no_longer_than_said(s3: S3Storage, network: Network) -> None:
-    """Patience is for minutes; `hurry` ends that for an operation under way and those after it."""
+    """Patience is for minutes; `set_deadline` ends that for this operation and later ones."""
     patient = S3Storage(*s3.url.removeprefix("s3://").split("/", 1))
     patient.write("x", b"old")
     network.switch_off()
-    threading.Timer(1.0, patient.hurry, [0.5]).start()
+    threading.Timer(1.0, patient.set_deadline, [0.5]).start()
     began = time.monotonic()
     for _ in range(3):
         with pytest.raises(StorageError, match="is not to be reached"):

@@ -7,26 +7,32 @@ import torch
 from torch import Tensor, nn
 
 from pcsearch.errors import TrialError, UserError
-from pcsearch.training.failures import Doing, breaks_the_process, explained, out_of_memory
+from pcsearch.training.failures import Doing, breaks_the_process, explain_failures, out_of_memory
 from tests.training.helpers import MemoryBatches, perceptron, settings, train
 
 
 def test_out_of_memory_says_what_to_lower() -> None:
     error = torch.OutOfMemoryError("CUDA out of memory.\nlong statistics")
-    with pytest.raises(TrialError, match="batch_size 8: lower it") as caught, explained(settings()):
+    with (
+        pytest.raises(TrialError, match="batch_size 8: lower it") as caught,
+        explain_failures(settings()),
+    ):
         raise error
     assert "long statistics" not in str(caught.value)
 
 
 def test_no_memory_on_the_cpu() -> None:
-    with pytest.raises(TrialError, match=r"train\.accumulation_steps"), explained(settings()):
+    with (
+        pytest.raises(TrialError, match=r"train\.accumulation_steps"),
+        explain_failures(settings()),
+    ):
         torch.empty(1 << 50, dtype=torch.float64)
 
 
 def test_out_of_memory_in_parts_says_so() -> None:
     with (
         pytest.raises(TrialError, match="batch_size 8 in 2 parts: "),
-        explained(settings(), micro_batches=2),
+        explain_failures(settings(), micro_batches=2),
     ):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
@@ -80,7 +86,7 @@ def test_other_errors_are_neither(error: Exception) -> None:
 
 
 def test_an_explained_lack_of_memory_is_still_one() -> None:
-    with pytest.raises(TrialError) as caught, explained(settings()):
+    with pytest.raises(TrialError) as caught, explain_failures(settings()):
         raise torch.OutOfMemoryError("CUDA out of memory.")
     assert out_of_memory(caught.value)
 
@@ -93,7 +99,7 @@ def test_an_explained_lack_of_memory_is_still_one() -> None:
     ],
 )
 def test_out_of_memory_outside_training_is_not_the_batch_size(doing: Doing, advice: str) -> None:
-    with pytest.raises(TrialError, match=advice) as caught, explained(settings(), doing):
+    with pytest.raises(TrialError, match=advice) as caught, explain_failures(settings(), doing):
         raise torch.OutOfMemoryError("CUDA out of memory.")
     assert "batch_size" not in str(caught.value)
 
@@ -103,13 +109,16 @@ def test_a_network_that_cannot_be_compiled() -> None:
 
     error = TorchDynamoException("no compiler")
     compiling = settings(compile=True)
-    with pytest.raises(TrialError, match=r"compile to false \(no compiler\)"), explained(compiling):
+    with (
+        pytest.raises(TrialError, match=r"compile to false \(no compiler\)"),
+        explain_failures(compiling),
+    ):
         raise error
 
 
 @pytest.mark.parametrize("error", [KeyError("a bug"), ValueError("other"), UserError("a mistake")])
 def test_everything_else_passes_through(error: Exception) -> None:
-    with pytest.raises(type(error)) as caught, explained(settings()):
+    with pytest.raises(type(error)) as caught, explain_failures(settings()):
         raise error
     assert caught.value is error
 

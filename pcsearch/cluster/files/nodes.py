@@ -156,7 +156,7 @@ def nodes(config: Config, recipes: Sequence[Recipe]) -> Iterator[Finding]:
 def _fits(config: Config, recipe: Recipe, workers: Mapping[str, Any]) -> Iterator[Finding]:
     capacity, cpus = largest(config), recipe.resources.cpus_per_trial
     gpus = gpus_of_trial(recipe.resources, capacity.gpus)
-    most = capacity.fits(cpus, gpus)
+    most = capacity.max_trials(cpus, gpus)
     needs = f"a trial of {recipe.name} takes {_size(Node(cpus, gpus))}"
     if not most:
         sizes = ", ".join(f"{name} {_size(node_of(kind))}" for name, kind in workers.items())
@@ -169,7 +169,7 @@ def _fits(config: Config, recipe: Recipe, workers: Mapping[str, Any]) -> Iterato
         return
     limit = recipe.resources.max_concurrent
     at_once = most if limit == "auto" else min(most, limit)
-    room = {name: node_of(kind).fits(cpus, gpus) for name, kind in workers.items()}
+    room = {name: node_of(kind).max_trials(cpus, gpus) for name, kind in workers.items()}
     rooms = ", ".join(f"{fits} on a {name}" for name, fits in room.items())
     yield Finding("fine", f"{needs}: {rooms}; {at_once} at once at most")
     without = [name for name, fits in room.items() if not fits]

@@ -15,7 +15,7 @@ class Node:
     cpus: float
     gpus: float
 
-    def fits(self, cpus: float, gpus: float) -> int:
+    def max_trials(self, cpus: float, gpus: float) -> int:
         """Trials of that size that fit on it."""
         fits = _times(cpus, self.cpus)
         if gpus >= 1:
@@ -56,10 +56,12 @@ class Capacity:
         by_gpus = sorted(self.addable, key=lambda node: -node.gpus)
         return sum(node.gpus for node in (*self.nodes, *by_gpus[: self.most_added]))
 
-    def fits(self, cpus: float, gpus: float) -> int:
+    def max_trials(self, cpus: float, gpus: float) -> int:
         """Trials of that size that fit at once on the cluster at its largest."""
-        added = sorted((node.fits(cpus, gpus) for node in self.addable), reverse=True)
-        return sum(node.fits(cpus, gpus) for node in self.nodes) + sum(added[: self.most_added])
+        added = sorted((node.max_trials(cpus, gpus) for node in self.addable), reverse=True)
+        return sum(node.max_trials(cpus, gpus) for node in self.nodes) + sum(
+            added[: self.most_added]
+        )
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Sizing:
 
     cpus_per_trial: float
     gpus_per_trial: float
-    width: int
+    max_concurrent: int
 
 
 def one_a_cpu(resources: ResourcesSection) -> bool:
@@ -93,7 +95,7 @@ def size_trials(resources: ResourcesSection, capacity: Capacity) -> Sizing:
         UserError: not a single trial fits on any of its nodes.
     """
     cpus, gpus = resources.cpus_per_trial, gpus_of_trial(resources, capacity.gpus)
-    most = capacity.fits(cpus, gpus)
+    most = capacity.max_trials(cpus, gpus)
     if most < 1:
         raise UserError(
             f"resources: a trial needs {cpus:g} CPUs and {gpus:g} GPUs on one machine, but there "

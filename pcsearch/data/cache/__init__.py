@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pcsearch.data.cache.eviction import (
-    Cleared,
+    Evicted,
     StoreInfo,
     clear_stores,
     default_cache_folder,
@@ -23,7 +23,7 @@ from pcsearch.data.cache.store import (
 
 __all__ = [
     "Aspect",
-    "Cleared",
+    "Evicted",
     "ImageStore",
     "NoImageError",
     "OnBadImage",

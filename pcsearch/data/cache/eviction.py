@@ -134,7 +134,7 @@ class StoreInfo:
 
 
 @dataclass(frozen=True)
-class Cleared:
+class Evicted:
     """What `clear_stores` removed (or would remove), and how many stores in use it left alone."""
 
     stores: int
@@ -150,7 +150,7 @@ def list_stores(folder: Path) -> list[StoreInfo]:
 
 def clear_stores(
     folder: Path, *, keep_used_within_seconds: float | None = None, dry_run: bool = False
-) -> Cleared:
+) -> Evicted:
     """Remove every store that no process uses, whole or not.
 
     Args:
@@ -181,7 +181,7 @@ def clear_stores(
             continue
         stores += 1
         bytes_removed += info.bytes
-    return Cleared(stores, bytes_removed, used)
+    return Evicted(stores, bytes_removed, used)
 
 
 def make_room(files: StoreFiles, needed_bytes: int) -> None:

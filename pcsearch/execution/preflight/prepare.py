@@ -27,7 +27,7 @@ TRIAL_MODULES = (
 
 
 @dataclass(frozen=True)
-class Ready:
+class PreparedCampaign:
     """A recipe that can be run: its images are decoded, its networks tried, Ray is there."""
 
     recipe: Recipe
@@ -42,7 +42,7 @@ class Ready:
 
 
 @contextlib.contextmanager
-def made_ready(
+def prepare_campaigns(
     recipes: Sequence[Recipe],
     opened: Sequence[Mapping[str, Dataset]],
     address: str | None,
@@ -51,7 +51,7 @@ def made_ready(
     about: Mapping[str, str] | None = None,
     begun: Plan | None = None,
     earlier: Sequence[Sequence[EarlierRun]] | None = None,
-) -> Iterator[list[Ready]]:
+) -> Iterator[list[PreparedCampaign]]:
     """Start or join Ray and, while that takes its seconds, prepare every recipe.
 
     `early` asks a cluster for the first recipe's nodes meanwhile; `about` is what a cluster's list
@@ -81,7 +81,7 @@ def made_ready(
             import pcsearch.execution.tuner  # noqa: F401  a second, while Ray is still starting
 
             all_ready = [
-                Ready(
+                PreparedCampaign(
                     recipe=recipe,
                     datasets=datasets,
                     plan=plan,

@@ -22,7 +22,7 @@ from pcsearch.recipe.problems import show
 from pcsearch.recipe.search_space import Space
 from pcsearch.search import configs
 from pcsearch.search.decisions import choice_of, decide, hopeless_because, may_begin_again
-from pcsearch.search.estimate import Place
+from pcsearch.search.estimate import ArmRef
 from pcsearch.search.journal.events import Event
 from pcsearch.search.journal.file import Chain, Mismatch, trial_of
 from pcsearch.search.next_trial import (
@@ -142,32 +142,34 @@ class _Audit:
         spec = event["spec"]
         study = state.plan.study(spec["study"])
         arm = study.arm(spec["arm"])
-        place = (study, arm, state.arms[study.id, arm.name])
+        arm_ref = (study, arm, state.arms[study.id, arm.name])
         if spec["variant"] != arm.variant:
             yield f"its variant is {spec['variant']}, but its arm's is {arm.variant}"
-        yield from _strength(spec["config"], place)
+        yield from _strength(spec["config"], arm_ref)
         if spec["phase"] == "search":
-            yield from self._search(state, place, spec)
+            yield from self._search(state, arm_ref, spec)
             return
         if not self._same_rules:
             yield from _seed(state.plan, spec)
             source = state.trials[spec["source"]].spec.config
             yield from _differences(_shared(source), _shared(spec["config"]), spec["source"])
             return
-        expected, choice = None, place[2].choice
-        if spec["phase"] == "finalists" and next(missing_finalists(state, place), None):
-            expected = finalist_trial(state, place)
-        elif spec["phase"] == "confirm" and choice and unconfirmed(state, study, place[2]):
-            expected = confirm_trial(state, place, choice)
+        expected, choice = None, arm_ref[2].choice
+        if spec["phase"] == "finalists" and next(missing_finalists(state, arm_ref), None):
+            expected = finalist_trial(state, arm_ref)
+        elif spec["phase"] == "confirm" and choice and unconfirmed(state, study, arm_ref[2]):
+            expected = confirm_trial(state, arm_ref, choice)
         if expected is None:
             yield f"no trial of the phase {spec['phase']} was due"
         else:
             yield from _differences(_flat(vars(expected)), _flat(spec))
 
-    def _search(self, state: CampaignState, place: Place, spec: Mapping[str, Any]) -> Iterator[str]:
-        study, arm, _ = place
+    def _search(
+        self, state: CampaignState, arm_ref: ArmRef, spec: Mapping[str, Any]
+    ) -> Iterator[str]:
+        study, arm, _ = arm_ref
         config, index = spec["config"], spec["index"]
-        if self._same_rules and not search_open(state, place):
+        if self._same_rules and not search_open(state, arm_ref):
             yield "the arm's search asked no more trials"
         if spec["keep_weights"]:
             yield "its weights were kept, which those of search trials are not"
@@ -318,10 +320,10 @@ def _search_closed(state: CampaignState, event: Event) -> Iterator[str]:
         yield "the search was closed by a budget, but the plan has none"
 
 
-def _strength(config: Config, place: tuple[Any, Any, Any]) -> Iterator[str]:
+def _strength(config: Config, arm_ref: tuple[Any, Any, Any]) -> Iterator[str]:
     """λ, λ/N and label smoothing follow from the arm's one parameter."""
-    study, arm, _ = place
-    expected = configs.strength(arm, config, study.num_classes)
+    study, arm, _ = arm_ref
+    expected = configs.regulariser_weight(arm, config, study.num_classes)
     for key in ("lambda", "lambda_over_n", "label_smoothing"):
         if config.get(key) != expected.get(key):
             yield f"its {key} is {config.get(key)}, but must be {expected.get(key)}"

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from pcsearch.recipe.problems import show
 from pcsearch.search.plan import LibraryVersion
-from pcsearch.search.trial import Loss, Phase
+from pcsearch.search.trial import FailureKind, Phase
 
 Event = dict[str, Any]
 
@@ -219,7 +219,7 @@ class Retried(_Timed):
     event: Literal["retried"]
     trial: str
     reason: str
-    kind: Loss
+    kind: FailureKind
 
 
 class Repeated(_Timed):

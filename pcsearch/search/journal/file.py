@@ -70,7 +70,7 @@ class Chain:
         self.sealed_from: int | None = None
         self.mismatches: list[Mismatch] = []
 
-    def take(self, line: bytes) -> Any:
+    def check(self, line: bytes) -> Any:
         """What the next line holds, without its seal; see `parse_line`."""
         body, seal = _parts(line)
         content = parse_line(body)
@@ -83,7 +83,7 @@ class Chain:
         """The same, without a look at what a line in the usual form holds."""
         body, seal = _parts(line)
         if seal is None and _SEAL.encode() in line:
-            self.take(line)
+            self.check(line)
         else:
             self.head = _digest(self.head, body) if seal is None else seal
 
@@ -314,8 +314,8 @@ def read_events(path: Path, chain: Chain | None = None) -> Iterator[Event]:
     history, chain = History(), chain or Chain()
     for number, line in enumerate(_whole_lines(path), start=1):
         try:
-            event = check_event(chain.take(line))
-            history.take(event)
+            event = check_event(chain.check(line))
+            history.check(event)
         except NewerError as error:
             raise UserError(f"{path}:{number}: this line cannot be read: {error}") from None
         except ValueError as error:

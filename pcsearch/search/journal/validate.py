@@ -14,7 +14,7 @@ from pcsearch.search.journal.events import Event
 from pcsearch.search.journal.plan_check import check_wider, read_plan
 from pcsearch.search.plan import ArmPlan, Plan
 
-Place = tuple[str, str]
+ArmKey = tuple[str, str]
 _MOST_HALVINGS = 20
 
 
@@ -22,7 +22,7 @@ _MOST_HALVINGS = 20
 class _Known:
     """What is known of a trial."""
 
-    place: Place
+    arm_key: ArmKey
     phase: str
     epochs: int
     last: int = 0
@@ -36,9 +36,9 @@ class History:
     def __init__(self) -> None:
         self._plan: Plan | None = None
         self._trials: dict[str, _Known] = {}
-        self._arms: dict[Place, ArmPlan] = {}
-        self._asked: dict[tuple[Place, str], int] = {}
-        self._decided: set[Place] = set()
+        self._arms: dict[ArmKey, ArmPlan] = {}
+        self._asked: dict[tuple[ArmKey, str], int] = {}
+        self._decided: set[ArmKey] = set()
         self._resumed = 0
         self._ended = False
         self._before = ""
@@ -57,7 +57,7 @@ class History:
             "ended": self._end,
         }
 
-    def take(self, event: Event) -> None:
+    def check(self, event: Event) -> None:
         """Take the next event in.
 
         Raises:
@@ -82,14 +82,14 @@ class History:
 
     def _ask(self, event: Event) -> None:
         spec = event["spec"]
-        name, phase, place = spec["trial"], spec["phase"], (spec["study"], spec["arm"])
-        plan, arm = self._plan, self._arm(*place)
+        name, phase, arm_key = spec["trial"], spec["phase"], (spec["study"], spec["arm"])
+        plan, arm = self._plan, self._arm(*arm_key)
         assert plan is not None
         if name in self._trials:
             raise ValueError(f"{show(name)} was asked before")
         if spec["epochs"] != (plan.confirm_epochs if phase == "confirm" else plan.max_epochs):
             raise ValueError(f"{show(name)} has {spec['epochs']} epochs, which are not the plan's")
-        asked = self._asked.get((place, phase), 0)
+        asked = self._asked.get((arm_key, phase), 0)
         if phase != "confirm" and spec["index"] != asked:
             raise ValueError(f"{show(name)} is not the next trial, which has the number {asked}")
         if (spec["config"]["split"] is None) != (phase == "confirm"):
@@ -98,9 +98,9 @@ class History:
         if (spec["source"] is None) != (phase == "search"):
             raise ValueError(f"the source of {show(name)} is {show(spec['source'])}")
         if spec["source"] is not None:
-            self._check_source(spec["source"], place[0])
-        self._asked[place, phase] = asked + 1
-        self._trials[name] = _Known(place, phase, spec["epochs"])
+            self._check_source(spec["source"], arm_key[0])
+        self._asked[arm_key, phase] = asked + 1
+        self._trials[name] = _Known(arm_key, phase, spec["epochs"])
 
     def _epoch(self, event: Event) -> None:
         trial, epoch = self._running(event), event["epoch"]
@@ -140,10 +140,10 @@ class History:
             raise ValueError(f"epoch {event['epoch']} is repeated, but was not there before")
 
     def _chosen(self, event: Event) -> None:
-        place = (event["study"], event["arm"])
-        arm = self._decide(place)
+        arm_key = (event["study"], event["arm"])
+        arm = self._decide(arm_key)
         _check_strength(event["config"], arm)
-        self._check_source(event["source"], place[0])
+        self._check_source(event["source"], arm_key[0])
 
     def _looked(self, event: Event) -> None:
         if all(study != event["study"] for study, _ in self._arms):
@@ -183,16 +183,16 @@ class History:
             raise ValueError(f"the plan has no arm {show(arm)} of {show(study)}")
         return self._arms[study, arm]
 
-    def _decide(self, place: Place) -> ArmPlan:
-        arm = self._arm(*place)
-        if place in self._decided:
-            raise ValueError(f"{show(place[1])} of {show(place[0])} was decided before")
-        self._decided.add(place)
+    def _decide(self, arm_key: ArmKey) -> ArmPlan:
+        arm = self._arm(*arm_key)
+        if arm_key in self._decided:
+            raise ValueError(f"{show(arm_key[1])} of {show(arm_key[0])} was decided before")
+        self._decided.add(arm_key)
         return arm
 
     def _check_source(self, source: str, study: str) -> None:
         trial = self._trials.get(source)
-        if trial is None or trial.phase != "search" or trial.place[0] != study:
+        if trial is None or trial.phase != "search" or trial.arm_key[0] != study:
             raise ValueError(f"its source {show(source)} is no search trial of {show(study)}")
 
 

@@ -53,7 +53,7 @@ def test_rays_autoscaler_reads_it_as_a_head_without_trials_and_gpus_from_none() 
     assert gpu["resources"]["GPU"] == 1
     assert (gpu["min_workers"], gpu["max_workers"]) == (0, 8)
     assert config["idle_timeout_minutes"] == 5
-    assert largest(config).fits(1, 1) == 8
+    assert largest(config).max_trials(1, 1) == 8
 
 
 def test_it_is_for_kuberays_api_with_token_and_autoscaler(cluster: dict[str, Any]) -> None:

@@ -27,10 +27,10 @@ from pcsearch.recipe.sections import ResourcesSection
     ],
 )
 def test_trials_that_fit(
-    resources: dict, cpus: float, gpus: float, gpus_per_trial: float, width: int
+    resources: dict, cpus: float, gpus: float, gpus_per_trial: float, max_concurrent: int
 ) -> None:
     sizing = size_trials(ResourcesSection(**resources), Capacity((Node(cpus, gpus),)))
-    assert (sizing.gpus_per_trial, sizing.width) == (gpus_per_trial, width)
+    assert (sizing.gpus_per_trial, sizing.max_concurrent) == (gpus_per_trial, max_concurrent)
 
 
 def test_more_than_there_is_is_refused_with_both_numbers() -> None:
@@ -40,7 +40,9 @@ def test_more_than_there_is_is_refused_with_both_numbers() -> None:
 
 def test_a_trial_never_spans_two_machines() -> None:
     two = Capacity((Node(4, 1), Node(4, 1)))
-    assert size_trials(ResourcesSection(cpus_per_trial=3, gpus_per_trial=1), two).width == 2
+    assert (
+        size_trials(ResourcesSection(cpus_per_trial=3, gpus_per_trial=1), two).max_concurrent == 2
+    )
     for demand in ({"cpus_per_trial": 6}, {"gpus_per_trial": 2}):
         with pytest.raises(UserError, match="on one machine"):
             size_trials(ResourcesSection(**demand), two)
@@ -48,5 +50,5 @@ def test_a_trial_never_spans_two_machines() -> None:
 
 def test_machines_that_may_be_added_count_up_to_their_limit() -> None:
     grows = Capacity((Node(0, 0),), (Node(4, 1),) * 5 + (Node(96, 8),) * 2, most_added=3)
-    assert size_trials(ResourcesSection(gpus_per_trial=1), grows).width == 8 + 8 + 1
+    assert size_trials(ResourcesSection(gpus_per_trial=1), grows).max_concurrent == 8 + 8 + 1
     assert size_trials(ResourcesSection(gpus_per_trial="auto"), grows).gpus_per_trial == 1

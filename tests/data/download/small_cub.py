@@ -89,7 +89,7 @@ def entry(*urls: str, content: bytes | None = None, **changes: object) -> Catalo
 
 
 @dataclass
-class Recorded:
+class ReplayedCurves:
     """A progress that is kept, and checked as it comes."""
 
     moves: list[tuple[str, str, int, int | None]] = field(default_factory=list)

@@ -308,5 +308,5 @@ def test_rules_that_cannot_be_applied_are_no_crash_and_no_end_of_time() -> None:
 def test_events_are_those_that_a_campaign_writes() -> None:
     history = History()
     for event in EVENTS:
-        history.take(check_event(event))
+        history.check(check_event(event))
     assert small_plan().confirm_seeds == tuple(EVENTS[0]["plan"]["confirm_seeds"])

@@ -127,4 +127,4 @@ def test_a_campaign_of_extreme_values_is_read_back() -> None:
     drive(campaign, lambda spec, epoch: 1e8)
     history = History()
     for event in journal.events:
-        history.take(check_event(event))
+        history.check(check_event(event))

@@ -20,7 +20,7 @@ OLD = Path(__file__).parent / "journal_without_looks.jsonl"
 def followed(path: Path) -> Chain:
     chain = Chain()
     for line in path.read_bytes().splitlines():
-        chain.take(line)
+        chain.check(line)
     return chain
 
 

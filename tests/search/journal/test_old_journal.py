@@ -35,7 +35,7 @@ def test_it_has_nothing_of_what_came_later() -> None:
 def test_it_replays_as_it_was_decided_and_looked_at_once() -> None:
     history = History()
     for event in read_events(OLD):
-        history.take(event)
+        history.check(event)
     state = replay(read_events(OLD))
     plan = state.plan
     assert (plan.rung_rule, plan.full_trainings, plan.widen) == ("plain", 0, "never")
@@ -63,7 +63,7 @@ def test_nothing_is_left_of_it_and_going_on_adds_nothing() -> None:
     journal.events = list(read_events(OLD))
     campaign = Campaign(replay(journal.events).plan, journal, Clock(), state=replay(journal.events))
     assert campaign.done
-    campaign.settle()
+    campaign.advance()
     assert len(journal.events) == 37
 
 
@@ -73,7 +73,7 @@ def test_one_cut_before_its_end_is_looked_at_when_it_goes_on() -> None:
     journal.events = list(read_events(OLD))[:-1]
     state = replay(journal.events)
     campaign = Campaign(state.plan, journal, Clock(), state=state)
-    campaign.settle()
+    campaign.advance()
     assert campaign.done
     assert [(look.seeds, look.alpha) for look in state.looks[STUDY]] == [(2, pytest.approx(0.04))]
 
@@ -87,14 +87,16 @@ def test_one_cut_in_the_middle_is_searched_to_its_end() -> None:
         state = replay(journal.events)
         campaign = Campaign(state.plan, journal, Clock(), state=state)
         campaign.resume(host="here", pid=1, version="0")
-        for name in tuple(state.live):  # driven from their first epoch on, as without a checkpoint
+        for name in tuple(
+            state.running
+        ):  # driven from their first epoch on, as without a checkpoint
             campaign.fail(name, "it was cut")
-        campaign.settle()
+        campaign.advance()
         drive(campaign, smooth_curve)
         assert campaign.done
         history = History()
         for event in journal.events:
-            history.take(event)
+            history.check(event)
         assert replay(journal.events).looks == state.looks
         assert len(state.looks[STUDY]) == 1
 

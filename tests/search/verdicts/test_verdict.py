@@ -438,13 +438,13 @@ def test_cut_anywhere_it_goes_on_to_the_same_end(data: st.DataObject) -> None:
     journal = MemoryJournal()
     journal.events = lines[:keep]
     again = Campaign(plan, journal, Clock(), state=replay(journal.events))
-    again.settle()
+    again.advance()
     go_on(again, curve)
     assert [without_time(e) for e in journal.events] == [without_time(e) for e in lines]
     assert replay(journal.events).looks == again.state.looks == whole.state.looks
     history = History()
     for event in journal.events:
-        history.take(event)
+        history.check(event)
 
 
 def data_curve(gain: float) -> Curve:
@@ -613,7 +613,7 @@ def test_before_a_look_is_written_a_summary_shows_its_level() -> None:
 
 def test_a_running_confirm_trial_withholds_the_verdict() -> None:
     """All were asked, all but one have ended, and those would make an interval."""
-    campaign = Campaign(plan_of(), MemoryJournal(), Clock(), width=20)
+    campaign = Campaign(plan_of(), MemoryJournal(), Clock(), max_concurrent=20)
     curve = with_gain(10)
     asked: list[TrialSpec] = []
     while (spec := campaign.next_trial()) is not None:
