@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from pcsearch.version import __version__
+
 __all__ = ["LambdaCurve", "Summary", "__version__", "probe", "tune"]
 
 if TYPE_CHECKING:
@@ -18,23 +20,16 @@ if TYPE_CHECKING:
     from pcsearch.reporting.lambda_curve import LambdaCurve
     from pcsearch.reporting.summary import Summary
 
+_MODULES = {
+    "LambdaCurve": "pcsearch.reporting.lambda_curve",
+    "Summary": "pcsearch.reporting.summary",
+    "probe": "pcsearch.api",
+    "tune": "pcsearch.api",
+}
+
 
 def __getattr__(name: str) -> Any:
     # Looked up on demand: `import pcsearch.losses` must not bring Ray or Optuna with it.
-    if name == "tune":
-        from pcsearch.api import tune
-
-        return tune
-    if name == "probe":
-        from pcsearch.api import probe
-
-        return probe
-    if name == "LambdaCurve":
-        from pcsearch.reporting.lambda_curve import LambdaCurve
-
-        return LambdaCurve
-    if name == "Summary":
-        from pcsearch.reporting.summary import Summary
-
-        return Summary
-    raise AttributeError(f"module 'pcsearch' has no attribute '{name}'")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'pcsearch' has no attribute '{name}'")
+    return getattr(import_module(_MODULES[name]), name)

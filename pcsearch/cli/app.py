@@ -70,7 +70,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from pcsearch import __version__
+        from pcsearch.version import __version__
 
         typer.echo(f"pcsearch {__version__}")
         raise typer.Exit

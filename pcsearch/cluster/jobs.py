@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pcsearch import __version__
 from pcsearch.cluster.session.access import warn_if_readable
 from pcsearch.errors import UserError
+from pcsearch.version import __version__
 
 _ANSWER_SECONDS = 60.0
 """A request that waits for longer is given up: behind a forwarded port nobody may be there."""

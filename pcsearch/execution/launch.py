@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pcsearch import __version__
 from pcsearch.allowed_code import allowed, code_of, own_modules, remember
 from pcsearch.cluster.session.capacity import Sizing
 from pcsearch.data.cache import default_cache_folder
@@ -34,6 +33,7 @@ from pcsearch.search.observer import Observer
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState, Status, replay
 from pcsearch.storage import LeaseLostError, StorageError
+from pcsearch.version import __version__
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,14 +31,83 @@ from pcsearch.execution.worker_data import (
 )
 from pcsearch.models.registry import Backbone, build_backbone
 from pcsearch.recipe.schema import Recipe
-from pcsearch.search.trial import TrialReport, TrialSpec, report_of
+from pcsearch.search.trial import TrialSpec
+from pcsearch.training.checkpoints import Checkpoints
 from pcsearch.training.config import FitSettings
 from pcsearch.training.evaluate import Evaluation, evaluate
 from pcsearch.training.export import save_weights
 from pcsearch.training.failures import explain_failures
+from pcsearch.training.metrics import EpochRecord
 from pcsearch.training.trainer import fit, tune_malloc
 
 __all__ = ["EVAL_BATCH", "TrialReport", "WorkerContext", "fit_batches", "fit_settings", "run_trial"]
+
+
+@dataclass(frozen=True)
+class TrialReport:
+    """One epoch as the campaign takes it.
+
+    Attributes:
+        epoch: 1-based.
+        value: The metric that decides, in percent; None where nothing validates.
+        seconds: Training, validation and test.
+        metrics: Whatever else was measured.
+        test: The test images' metrics, with the last epoch of a confirm trial only.
+        hits: Which test images were named right: packed bits in base64, in the images' order.
+        replayed: Whether it comes from a checkpoint, not from a training just now.
+        saved: Whether a checkpoint holds the epoch.
+        checkpoint_error: Why the last checkpoint could not be written; None if it was.
+    """
+
+    epoch: int
+    value: float | None
+    seconds: float
+    metrics: dict[str, float]
+    test: dict[str, float] | None = None
+    hits: str | None = None
+    replayed: bool = False
+    saved: bool = False
+    checkpoint_error: str | None = None
+
+
+def report_of(
+    record: EpochRecord,
+    metric: str,
+    seconds: float,
+    test: Evaluation | None,
+    checkpoints: Checkpoints,
+) -> TrialReport:
+    """The report of an epoch that took `seconds`, unless it is replayed; `metric` decides."""
+    metrics = {
+        "train_loss": record.train_loss,
+        "train_top1": record.train_top1,
+        "lr": record.lr,
+        "images": float(record.images),
+    }
+    if record.clipped is not None:
+        metrics["clipped"] = record.clipped
+    value = None
+    if record.validation is not None:
+        measured = _percent_metrics(record.validation)
+        value = measured[metric]
+        metrics |= {f"val_{key}": measured[key] for key in measured}
+    return TrialReport(
+        record.epoch,
+        value,
+        record.seconds if record.replayed else seconds,
+        metrics,
+        None if test is None else _percent_metrics(test),
+        None if test is None else test.hits,
+        record.replayed,
+        record.epoch <= checkpoints.saved_epoch,
+        checkpoints.error,
+    )
+
+
+def _percent_metrics(evaluation: Evaluation) -> dict[str, float]:
+    names = ("top1", "mean_class_top1", "top5", "nll", "ece")
+    return {name: getattr(evaluation, name) for name in names}
+
 
 EVAL_BATCH = {"cpu": 32, "cuda": 256}
 """Images a batch of evaluation; small ones stay in a CPU's cache: 2.5 times as fast there."""

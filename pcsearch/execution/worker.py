@@ -99,8 +99,8 @@ def _at(fields: dict[str, Any]) -> WorkerContext:
     Raises:
         NodeError: this node has another pcsearch than the driver, or another module of the user's.
     """
-    from pcsearch import __version__
     from pcsearch.execution.worker_data import WorkerContext
+    from pcsearch.version import __version__
 
     if fields.get("version", __version__) not in (__version__, None):
         raise NodeError(

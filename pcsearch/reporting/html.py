@@ -14,7 +14,6 @@ from importlib.resources import files
 from jinja2 import Environment, Template
 from markupsafe import Markup, escape
 
-from pcsearch import __version__
 from pcsearch.printable import printable_lines
 from pcsearch.reporting import formatting as fmt
 from pcsearch.reporting.figures import Plot, confirm_plots, search_plot
@@ -34,6 +33,7 @@ from pcsearch.reporting.trials_table import (
 from pcsearch.runs.folder import RunFolder, resume_command
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
 from pcsearch.search.state import CampaignState, Status
+from pcsearch.version import __version__
 
 LISTED_AT_MOST = 1000
 """Trials of a study in the page; `pcsearch trials` lists all of any number."""

@@ -109,7 +109,7 @@ class Campaign:
         return nothing_left(self.state)
 
     def next_trial(self, decoded: Collection[str] = frozenset()) -> TrialSpec | None:
-        """Ask for a trial; None while `max_concurrent` run, while the next step waits, or when done.
+        """Ask for a trial; None while `max_concurrent` run, the next step waits, or all is done.
 
         Trials to be begun again come first (after an interruption, or a worker that was lost).
         `decoded` are the datasets whose images are on the node that it will go to, where that is

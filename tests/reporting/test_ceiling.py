@@ -68,7 +68,7 @@ def test_without_a_searched_control_nothing_is_known() -> None:
 
 
 def test_before_a_trial_has_ended_nothing_is_known() -> None:
-    state = simulate(campaign_plan(), curve=flat(99.9), most_epochs=1, width=2)
+    state = simulate(campaign_plan(), curve=flat(99.9), most_epochs=1, max_concurrent=2)
     assert not any("could gain" in line for line in notes(summarise(state), state))
 
 

@@ -155,7 +155,9 @@ STATES = {
     "whole": lambda: simulate(campaign_plan()),
     "at its start": lambda: CampaignState(campaign_plan()),
     "in the search": lambda: simulate(campaign_plan(), most_epochs=40),
-    "in confirm": lambda: simulate(campaign_plan(), most_epochs=260, width=3, order_seed=1),
+    "in confirm": lambda: simulate(
+        campaign_plan(), most_epochs=260, max_concurrent=3, order_seed=1
+    ),
     "without control": lambda: simulate(campaign_plan(study_plan(arms=(pc_arm(),)))),
     "borrowed control": lambda: simulate(
         campaign_plan(study_plan(arms=(borrowing_control(), pc_arm())))
@@ -180,7 +182,7 @@ def test_both_documents_keep_their_schema(name: str) -> None:
 
 
 def test_the_numbers_of_a_whole_campaign() -> None:
-    state = simulate(campaign_plan(), width=3, order_seed=5)
+    state = simulate(campaign_plan(), max_concurrent=3, order_seed=5)
     rows = trial_rows(state)
     document = checked_json(state, "complete")
     assert (document["campaign"], document["status"]) == ("demo", "complete")
@@ -212,7 +214,7 @@ def shared_rates(state: CampaignState) -> int:
 
 
 def test_an_arms_test_scores_and_gain_are_those_of_its_confirm_trials() -> None:
-    state = simulate(campaign_plan(), width=4, order_seed=2)
+    state = simulate(campaign_plan(), max_concurrent=4, order_seed=2)
     arms = checked_json(state)["studies"][0]["arms"]
     by_seed: dict[str, dict[int, float]] = {"control": {}, "pc": {}}
     for trial in state.trials.values():

@@ -81,7 +81,7 @@ def fetch(
     """
     import requests
 
-    from pcsearch import __version__
+    from pcsearch.version import __version__
 
     fetched, failures = Fetched(), 0
     with requests.Session() as session:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pcsearch.search.trial import report_of
+from pcsearch.execution.trial_run import report_of
 from pcsearch.training.checkpoints import Checkpoints
 from pcsearch.training.metrics import EpochRecord
 
