@@ -1,4 +1,8 @@
-"""Files that are either there whole or not there."""
+"""Files that others may have filled, read safely, and files of ours, written whole or not at all.
+
+A pipe in place of a file would make its reader wait for ever, a link would lead a writer out of
+the folder, and a file of any size would fill the memory of who reads it whole.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a campaign's end is told: its table, its exit code and, if need be, how to go on."""
+"""Where output goes: a console for people, bare JSON for scripts, and the end of a campaign."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Following a campaign on a cluster, also over a connection that breaks now and then."""
+"""A campaign as lines of JSON: written as events, and followed, also over a bad connection.
+
+`EventLines` watches a campaign and writes; `follow` reads, folds the journal's events into a state
+of its own and tells another observer the same. So whoever reads the lines sees the live view, and
+the table at the end, without access to the run's folder.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known about a dataset before it is opened: a catalogue entry."""
+"""A dataset: its images and parts, the options that select it, and its entry in the catalogue."""
 
 from __future__ import annotations
 

@@ -1,5 +1,20 @@
 """Near-duplicates: the same picture stored twice, re-encoded, resized, cropped a little, mirrored.
 
+Of a few thousand, all that correlate. Of more, all pairs would take too long; there the signs of
+a thumbnail's 63 lowest spatial frequencies (of its cosine transform) make a code. Copies of a
+picture differ in few signs, those of frequencies it hardly has. The code is cut into three bands
+of 21 signs; two pictures are candidates if they agree in a band, once some of the weakest signs
+of one of them are turned over. That misses a few of the copies that were cropped the most.
+
+Brightness d = a - b of two thumbnails is explained, by least squares, by what may differ between
+two copies of one picture: brightness, contrast, and a small shift and stretch along each axis (a
+crop of a few per cent). With m = (a + b) / 2 and x, y from -1 to 1 across the thumbnail,
+
+    d  ~  c0 m + c1 + (c2 + c4 x) dm/dx + (c3 + c5 y) dm/dy,
+
+and it is the same picture if the unexplained rest is small against the contrast of m, no
+coefficient is larger than such a copy's, and the colours agree. The rule is symmetric.
+
 A picture's fingerprint is a thumbnail of 12 x 12 brightness and 6 x 6 colour values, how smooth
 the picture is, and a checksum of its pixels. Equal fingerprints are equal pictures. Others are
 compared by `duplicate_criterion`, but only among pictures with contrast and with detail beyond

@@ -1,5 +1,8 @@
 """Labels of prepared images in a small file, so that a worker opens them without the dataset.
 
+An archive of some kilobytes can state arrays of a terabyte, so the size of each is compared with
+what is expected before anything of it is unpacked; no array of Python objects is read at all.
+
 Opening a dataset means to list its files and to parse its annotations, again in every worker; a
 file of labels and the name of the decoded images are all that training needs. The images lie in
 the node's own cache, hence the name of a store and no path.

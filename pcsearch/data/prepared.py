@@ -1,4 +1,4 @@
-"""A dataset's images, decoded once and aligned with their labels.
+"""A dataset's images, decoded once and aligned with their labels; test images that were trained on.
 
 Training and test images are prepared by two separate functions on purpose: what chooses
 hyperparameters calls the first alone, and the first never touches the test part.

@@ -1,4 +1,4 @@
-"""Looks after the workers: one that reports no epoch for far too long is ended."""
+"""The health of workers: why one was lost, which one hangs, and which node lacks something."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running campaigns: begin or go on, and write what came of it."""
+"""Running campaigns: begin or resume, and write down what came of it."""
 
 from __future__ import annotations
 

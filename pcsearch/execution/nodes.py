@@ -1,4 +1,4 @@
-"""Looks at a cluster's nodes while a campaign runs: what they cost, and why trials wait for one."""
+"""The nodes of a cluster: asked for early, and looked at while a campaign runs."""
 
 from __future__ import annotations
 

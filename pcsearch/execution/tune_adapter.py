@@ -1,4 +1,4 @@
-"""Where the epochs of Ray Tune's trials go: a scheduler that hands them to the campaign."""
+"""Ray Tune's trials: a searcher that asks the campaign, a scheduler that hands it their epochs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""What of the driver's environment Ray Tune hands on to workers on other nodes: no credentials."""
+"""What Ray Tune does otherwise here: workers are kept, ended trials and credentials are not.
+
+Of the workers whose trials end at about the same time, Ray Tune keeps one and ends the others, so
+that the first trials of each phase wait for Python and PyTorch to start again. The one it keeps, it
+keeps to the very end, and reserved with it what a trial takes: its node would be paid for while the
+last trials run elsewhere. Here all are kept, on a cluster for some seconds.
+"""
 
 from __future__ import annotations
 

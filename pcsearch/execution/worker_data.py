@@ -1,4 +1,4 @@
-"""What the trials of a process share, opened once: recipe, labels, decoded images."""
+"""What a worker's trials share, opened once: recipe, labels, decoded images, the run's files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Confusion between two sets of predictions, such as those of all the images of two classes.
+"""Divergences between two class distributions P and Q over N classes, and between point sets.
+
+Every function reduces the last dimension: two tensors [..., N] give [...], one value a pair.
+fp16 and bf16 inputs are computed, and returned, in float32; float64 stays float64. Functions that
+take logarithms take log-probabilities (`log_softmax` of the logits), which stay finite where
+probabilities underflow.
 
 A set is a tensor [n, D] of n ≥ 1 points with equal weights; the two sets may differ in size.
 fp16 and bf16 inputs are computed, and returned, in float32; float64 stays float64.

@@ -1,4 +1,9 @@
-"""The training loss: cross-entropy plus λ times a named confusion penalty."""
+"""The training loss: cross-entropy plus λ times a confusion penalty, and the penalties by name.
+
+Each takes logits [B, N] in at least float32 and targets [B], and returns the scalar R of
+L = mean cross-entropy + λ·R. Pairs are (k, k + B//2) for k < B//2; the last sample of an odd batch
+has no partner and enters no pair. A batch without pairs has R = 0.
+"""
 
 from __future__ import annotations
 

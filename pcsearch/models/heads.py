@@ -1,4 +1,4 @@
-"""One forward pass, to see before a campaign whether a network takes images of a size."""
+"""The last layer of a classifier: found by introspection, replaced, and tried by a forward pass."""
 
 from __future__ import annotations
 

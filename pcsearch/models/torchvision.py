@@ -1,4 +1,4 @@
-"""torchvision's published ImageNet weights: the cached file, else one attempt to download it."""
+"""Any torchvision classifier by its name, and torchvision's published ImageNet weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matching a file's tensors with a network's: names first, then shapes, the head forgivingly."""
+"""Weights files: state dicts, read without running anything, and matched with a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings that the user gave and that take no effect, because `search` sets them elsewhere."""
+"""What must hold between the keys of a recipe, beyond the type of each."""
 
 from __future__ import annotations
 

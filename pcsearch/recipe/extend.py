@@ -1,4 +1,4 @@
-"""What of a recipe may change when its campaign is gone on with: it may become wider, not other."""
+"""What of a recipe may change when its campaign is resumed: it may become wider, not other."""
 
 from __future__ import annotations
 

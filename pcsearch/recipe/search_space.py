@@ -1,4 +1,4 @@
-"""Arms: the regularisers that compete in a study, as data."""
+"""The search space: dimensions and their values, and the arms that a study compares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plain sections of a recipe: data, image, asha, finalists, confirm, resources, budget."""
+"""The sections of a recipe but for `search`: data, image, train, asha, budget and others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A regulariser's best strength at the end of its range: what to search next."""
+"""Warnings: a best value at an edge of its range, clipped gradients, no room to gain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The budget in money: how many nodes it pays for, and when it leaves no room to search on.
+"""The budget: work still certain to come, in seconds, and what nodes cost, in money.
+
+Used to close the search phase early enough that finalists and confirm still fit the budget, and
+for the remaining time on the screen.
 
 What a cluster costs depends on how long its nodes stay, not on how much they train: a node may stay
 for a single trial, and one without any until it has been idle long enough to go. So a search trial

@@ -1,4 +1,8 @@
-"""Finalists: the configurations that every arm retrains before one of them is chosen.
+"""Which configurations of an arm are retrained as finalists, and which one is confirmed.
+
+Only fully trained trials that saw whole batches compete, by the value of their last epoch (never
+the best epoch). With finalists, a configuration's score is the mean over its fresh repeats. Ties go
+to the smaller λ.
 
 The arms exchange them: each trains the best configurations of *all* arms of its study, on the same
 further splits and seeds. So an arm whose search had bad luck still gets the learning rate that

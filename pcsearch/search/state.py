@@ -1,5 +1,8 @@
 """The campaign's state, folded from its journal: state = replay(events).
 
+Sums and orders that decisions need are kept up to date trial by trial, so that a decision costs the
+same after a hundred thousand trials as after a hundred.
+
 `CampaignState.apply` is the only code that changes it, so a live campaign, a resumed one and a
 reader of the run folder all see the same.
 """

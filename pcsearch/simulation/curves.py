@@ -1,4 +1,4 @@
-"""How simulated trials learn: as those of a run that was recorded did."""
+"""How simulated trials learn: by synthetic learning curves, or as recorded trials did."""
 
 from __future__ import annotations
 

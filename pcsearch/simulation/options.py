@@ -1,4 +1,8 @@
-"""Recipes and options in, simulated campaigns out."""
+"""Recipes and options in, simulated campaigns out.
+
+A simulation needs counts alone. They come from a recorded run, from the files as they are listed,
+or from the catalogue where the images are not here.
+"""
 
 from __future__ import annotations
 

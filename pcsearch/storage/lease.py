@@ -1,5 +1,8 @@
 """A lock where a store knows no processes: a lease that its holder keeps renewing.
 
+lock/00000001        JSON: who took the lease; made by exclusive creation
+lock/00000001.beat   rewritten by it every few seconds
+
 Another process may take over only after it has watched the holder's beat stand still for the whole
 lease time by its own clock: the clocks of two machines are never compared. A holder that was cut
 off from the store for so long lets nothing take effect (`check` waits) until the store has told it

@@ -1,4 +1,4 @@
-"""A training's checkpoints: when one is written, which are kept, which one is gone on from.
+"""A training's checkpoints: what one holds, when one is written, and which one is resumed from.
 
 A file is named by the attempt and the epoch, `a0001-e00012.pt`. A worker that outlived a killed
 driver belongs to an earlier attempt than the one that replaced it and so never overwrites, or

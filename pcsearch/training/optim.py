@@ -1,4 +1,4 @@
-"""The stages of a training: the head alone first if asked for, then all parameters."""
+"""Optimizers over head and body, learning-rate schedules, and the stages of a training."""
 
 from __future__ import annotations
 

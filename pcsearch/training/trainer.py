@@ -1,4 +1,4 @@
-"""The training of one configuration, epoch by epoch."""
+"""The training of one configuration, epoch by epoch: forward, backward, update."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the nodes of a file for Ray's launcher are given a token, and use it."""
+"""Who may reach the nodes of a file for Ray's launcher: ports, security groups, the token."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _network(text: Any) -> Iterator[IPv4Network | IPv6Network]:
 _LISTENING = {"--dashboard-host": "dashboard", "--ray-client-server-host": "Ray Client server"}
 _PUBLISHED = re.compile(r"(?:^|\s)(?:-p(?:[ =\d\[]|$)|-P(?:\s|$)|--publish(?:-all)?(?:[ =]|$))")
 _GROUPS = {"SecurityGroupIds", "NetworkInterfaces"}
-_TUNNEL_CHECK_PORTS = "the dashboard is reached by `ray dashboard FILE`"
+_DASHBOARD = "the dashboard is reached by `ray dashboard FILE`"
 
 
 def ports(config: Config) -> Iterator[Finding]:
@@ -200,7 +200,7 @@ def _listening(config: Config) -> Iterator[Finding]:
             yield Finding(
                 "problem",
                 f"the {what} listens on every interface, and it takes jobs",
-                f"{option}=127.0.0.1; {_TUNNEL}",
+                f"{option}=127.0.0.1; {_DASHBOARD}",
             )
 
 

@@ -1,4 +1,7 @@
-"""A cluster that KubeRay runs on Kubernetes, in the terms of a file for Ray's launcher."""
+"""A cluster that KubeRay runs on Kubernetes, in the terms of a file for Ray's launcher.
+
+Nothing that could be installed here holds its schema, hence these lists.
+"""
 
 from __future__ import annotations
 

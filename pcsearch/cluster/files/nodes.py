@@ -1,4 +1,4 @@
-"""Whether trials fit on a cluster file's nodes, and what these may cost."""
+"""Whether trials fit on a cluster file's nodes, what these cost, and which versions they have."""
 
 from __future__ import annotations
 

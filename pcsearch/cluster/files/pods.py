@@ -1,4 +1,4 @@
-"""Whether KubeRay takes a manifest, by the rules of its version 1.7 that a campaign relies on.
+"""Whether KubeRay takes a manifest, who may reach its pods, and what they can keep.
 
 The last word has the API server: `kubectl apply --dry-run=server`.
 """

@@ -1,4 +1,4 @@
-"""Whether every node of a file for Ray's launcher can keep what trials write."""
+"""Whether every node has what a recipe reads, and can keep what trials write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a Ray that was started here can be reached by others: looked at, not taken on trust."""
+"""Who may reach a Ray that was started here: its folder, its token, and what listens."""
 
 from __future__ import annotations
 

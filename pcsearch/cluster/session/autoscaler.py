@@ -1,4 +1,4 @@
-"""What a cluster's autoscaler is about to add, and what it could not."""
+"""What an autoscaling cluster may grow to, what it is about to add, and what it could not."""
 
 from __future__ import annotations
 

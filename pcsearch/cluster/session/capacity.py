@@ -1,4 +1,4 @@
-"""How much of the cluster a trial takes, and so how many run at once."""
+"""What a cluster can run at once, node by node, and how much of it a trial takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ray's own processes on this machine: a campaign cannot outlive them, and says so at once."""
+"""Ray's processes on this machine: watched, and kept from writing to the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Decoding and resizing all images of a source into one .npy file, in parallel.
+"""Decoding and resizing all images of a source into one .npy file, in parallel, with checksums.
+
+CRC-32 by zlib: it finds every single damaged byte, is fast and releases the interpreter lock.
 
 Threads, not processes: Pillow decodes and resizes without the interpreter lock, so they scale
 as well, start at once and need no importable main module.

@@ -1,4 +1,4 @@
-"""How a store lies on disk, and how its pixels are mapped.
+"""How a store lies on disk, how it is written, and how its pixels are mapped.
 
 A store is four files named by the store's key: KEY.npy (the pixels), KEY.prints.npy (their
 fingerprints), KEY.twins.npy (the clusters of near-duplicates) and, put in place last, KEY.json

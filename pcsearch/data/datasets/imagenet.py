@@ -1,4 +1,4 @@
-"""ImageNet (ILSVRC 2012), whose official validation images are the test part."""
+"""ImageNet (ILSVRC 2012), in the forms people have; its validation images are the test part."""
 
 from __future__ import annotations
 

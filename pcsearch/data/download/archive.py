@@ -1,4 +1,4 @@
-"""One archive: found where it lies already, or downloaded from the first source that works."""
+"""One archive: found or downloaded, compared with its checksum, unpacked below its target alone."""
 
 from __future__ import annotations
 
@@ -65,7 +65,6 @@ def file_digest(path: Path, kind: str, progress: Callable[[int, int], None]) -> 
 
 
 Moved = Callable[[int, int], None]
-_CHUNK_BYTES_UNPACKING = 1 << 20
 _BROKEN = (EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
 _NONSENSE = (KeyError, ValueError, OverflowError, RecursionError)
 """What tarfile raises at a link to nothing, and at headers that hold no number."""
@@ -176,7 +175,7 @@ def _untar(archive: Path, raw: BinaryIO, folder: Path, moved: Moved) -> None:
             moved(raw.tell(), size)
         # tarfile takes a damaged header for the end; the end is zeros, and then gzip's checksum.
         stream, padding = tar.fileobj, 0
-        while stream is not None and (rest := stream.read(_CHUNK_BYTES_UNPACKING)):
+        while stream is not None and (rest := stream.read(_CHUNK_BYTES)):
             if rest.strip(b"\0"):
                 raise tarfile.ReadError("a member's header cannot be read")
             padding += len(rest)
@@ -219,7 +218,7 @@ def _unzip(archive: Path, raw: BinaryIO, folder: Path, moved: Moved) -> None:
             except NotImplementedError as error:
                 raise UserError(f"{archive} cannot be unpacked: {error}.") from error
             with source, create_anew(target) as file:
-                while chunk := source.read(_CHUNK_BYTES_UNPACKING):
+                while chunk := source.read(_CHUNK_BYTES):
                     file.write(chunk)
                     done += len(chunk)
                     moved(done, total)

@@ -1,4 +1,4 @@
-"""One request: open an address at an offset, follow redirections, say what the answer means."""
+"""One HTTP request: opened at an offset, redirected, and its answer or failure understood."""
 
 from __future__ import annotations
 

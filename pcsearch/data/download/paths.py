@@ -1,4 +1,4 @@
-"""Moving what was unpacked to where readers look, without a moment at which half of it is there."""
+"""Where a dataset, its archives and partial downloads lie under `data.root`, and room for them."""
 
 from __future__ import annotations
 

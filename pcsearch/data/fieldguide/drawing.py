@@ -1,4 +1,4 @@
-"""A contact sheet: the guide's species, a row each, with their names."""
+"""One picture: a posed bird of one species in its surroundings, and the bird's box."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def portrait(options: FieldguideOptions, species: int, size: int) -> Image.Image
     return canvas.reduce(side // size)
 
 
-_PAPER_SHEET, _INK, _FAINT = (250, 246, 234), (58, 50, 40), (206, 196, 174)
+_INK, _FAINT = (58, 50, 40), (206, 196, 174)
 
 
 def contact_sheet(options: FieldguideOptions, columns: int, rows: int) -> Image.Image:
@@ -204,7 +204,7 @@ def contact_sheet(options: FieldguideOptions, columns: int, rows: int) -> Image.
     font = ImageFont.load_default(size=caption * 0.72)
     width = gap + (columns + 1) * (size + gap)
     pitch = size + caption + gap
-    sheet = Image.new("RGB", (width, gap + rows * pitch), _PAPER_SHEET)
+    sheet = Image.new("RGB", (width, gap + rows * pitch), _PAPER)
     painter = ImageDraw.Draw(sheet)
     for species, name in enumerate(species_names(options)[:rows]):
         top = gap + species * pitch

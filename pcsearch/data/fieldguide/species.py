@@ -1,4 +1,4 @@
-"""What tells one species from another: colours, marks and proportions, as plain numbers.
+"""What tells one species from another: traits drawn from a seed, and an invented name.
 
 A genus is drawn from the seed; each species then departs from it. `similarity` scales the
 departures, so the distance between any two species shrinks smoothly and never grows with it.

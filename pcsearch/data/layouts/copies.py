@@ -1,4 +1,4 @@
-"""Files that show the same picture, before any of them is decoded for training.
+"""Files with the same bytes or the same picture, which must stay on one side of a split.
 
 Near-duplicates are to be on one side of the held-out test part, so they must be known before there
 is one. A thumbnail is enough to tell, and of a JPEG it costs a part of decoding the file: its

@@ -1,4 +1,8 @@
-"""Colour jitter and random erasing of a whole batch, on the device where it lies.
+"""Augmentation: random parameters for each image, and colour jitter and erasing of whole batches.
+
+All of it depends on (seed, epoch, the image's row, how often the row came before) alone: not on
+the batch, the other images or the worker. Each kind has its own random stream, so that switching
+one on or off leaves the others as they are.
 
 Every step is one elementwise operation or an exact sum, so that an image's numbers are the same,
 bit for bit, whichever batch it is in.

@@ -1,4 +1,4 @@
-"""Where a batch's pixels come from: host memory, host memory in the background, or the device."""
+"""Where a batch's pixels come from: host memory, at once or in the background, or the device."""
 
 from __future__ import annotations
 

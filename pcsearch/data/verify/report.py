@@ -1,4 +1,4 @@
-"""What follows from the findings: problems and warnings, each one sentence."""
+"""What a verification found, and what follows from it: problems and warnings."""
 
 from __future__ import annotations
 

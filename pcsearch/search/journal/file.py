@@ -1,4 +1,9 @@
-"""The campaign's journal: one JSON object a line, appended and fsynced before it takes effect.
+"""The campaign's journal: one JSON object a line, sealed, and fsynced before it takes effect.
+
+The seal of a line is its last key: the first 32 hexadecimal digits of SHA-256 over the seal before
+it, a line feed and the line without its seal. So a line that was changed, lost, added or moved does
+not fit to its neighbours. There is no key: whoever rewrites every later line can seal a journal
+anew, and `audit.py` looks at what its lines say.
 
 The journal is the only record of a campaign. Its writer is the driver alone; readers may look at
 any time. A last line torn by a crash is not an event yet and is cut off by the next writer. Every

@@ -1,4 +1,4 @@
-"""What a plan cannot show, however long it runs: seeds and images that are too few."""
+"""What a plan cannot show: too few seeds or images, or weights that know the test images."""
 
 from __future__ import annotations
 
