@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from pcsearch.runs.earlier import all_earlier_runs, check_earlier_runs
 from pcsearch.search.observer import Observer, Silent
 from pcsearch.search.plan import Plan
 
-__all__ = ["LambdaCurve", "Outcome", "plan_all", "probe", "resume", "tune", "tune_all"]
+__all__ = ["LambdaCurve", "Outcome", "plan_all", "probe", "resume", "tune"]
 
 
 def tune(
@@ -56,28 +56,6 @@ def tune(
         [loaded], runs=runs, name=name, address=address, observer=observer or Silent()
     )
     return outcome.summary
-
-
-def tune_all(
-    sources: Sequence[str],
-    overrides: Sequence[str] = (),
-    *,
-    images: Path | None = None,
-    runs: str | Path = "runs",
-    name: str | None = None,
-    address: str | None = None,
-    allow_code: Sequence[str] = (),
-    observer: Observer | None = None,
-) -> Iterator[Outcome]:
-    """Run several recipes, one campaign after another; yields each one's outcome when it ends.
-
-    All of them are checked and their images prepared before the first one starts.
-    """
-    allow(allow_code)
-    recipes = load_recipes(sources, overrides, images)
-    yield from run_recipes(
-        recipes, runs=runs, name=name, address=address, observer=observer or Silent()
-    )
 
 
 def plan_all(

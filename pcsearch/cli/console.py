@@ -7,7 +7,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import typer
@@ -159,6 +159,7 @@ def write_json(content: Any, *, indent: int | None = None) -> None:
 
 
 EXIT_FAILED = 1
+_EXIT_CODES = {"interrupted": EXIT_INTERRUPTED, "failed": EXIT_FAILED}
 
 
 class Ended(Protocol):
@@ -174,38 +175,31 @@ class Ended(Protocol):
     def resume_command(self) -> str: ...
 
 
-def tell(
-    outcomes: Callable[[LiveView | PlainLines | EventLines], Iterable[Ended]],
-    *,
-    plain: bool,
-    events: bool = False,
-) -> typer.Exit:
-    """Watch campaigns, print what came of each, and give the exit with its code.
+class Watch:
+    """The view of campaigns that run one after another, and the exit code that follows from them.
 
     Args:
-        outcomes: runs them with the observer that it is given.
-        plain: plain lines in place of the live view.
-        events: a program's lines in place of view and table.
+        plain: Plain lines in place of the live view.
+        events: A program's lines in place of view and table.
     """
 
-    watcher = observer(plain=plain, events=events)
-    code = 0
-    try:
-        for outcome in outcomes(watcher):
-            if not events:
-                _print(outcome)
-            if outcome.summary.status == "interrupted":
-                code = EXIT_INTERRUPTED
-                break
-            if outcome.summary.status == "failed":
-                code = EXIT_FAILED
-    finally:
-        watcher.close()
-    return typer.Exit(code)
+    def __init__(self, *, plain: bool, events: bool = False) -> None:
+        self.observer = observer(plain=plain, events=events)
+        self.exit_code = 0
+        self._prints = not events
 
+    def __enter__(self) -> Watch:
+        return self
 
-def _print(outcome: Ended) -> None:
+    def __exit__(self, *error: object) -> None:
+        self.observer.close()
 
-    print_summary(console(), outcome.summary)
-    if outcome.summary.status == "interrupted":
-        typer.echo(f"interrupted; go on with: {outcome.resume_command}")
+    def ended(self, outcome: Ended) -> None:
+        """Print what came of a campaign, and how to resume it if it was interrupted."""
+        status = outcome.summary.status
+        if self._prints:
+            print_summary(console(), outcome.summary)
+            if status == "interrupted":
+                typer.echo(f"interrupted; go on with: {outcome.resume_command}")
+        if status in _EXIT_CODES:
+            self.exit_code = _EXIT_CODES[status]

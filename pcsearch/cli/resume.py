@@ -47,7 +47,7 @@ def resume(
     """
     ctrl_c.nothing_to_clean_up()
     from pcsearch import api
-    from pcsearch.cli.console import tell
+    from pcsearch.cli.console import Watch
     from pcsearch.errors import UserError
     from pcsearch.recipe.overrides import split_arguments
 
@@ -55,18 +55,14 @@ def resume(
     if len(names) > 1:
         raise UserError(f"resume goes on with one run, but {len(names)} are named: {names}")
     run = names[0] if names else None
-    with ctrl_c.told_as(ctrl_c.GO_ON):
-        raise tell(
-            lambda watcher: [
-                api.resume(
-                    run,
-                    overrides,
-                    runs=runs,
-                    address=address,
-                    allow_code=allow_code or (),
-                    observer=watcher,
-                )
-            ],
-            plain=plain,
-            events=events,
+    with ctrl_c.told_as(ctrl_c.GO_ON), Watch(plain=plain, events=events) as watch:
+        outcome = api.resume(
+            run,
+            overrides,
+            runs=runs,
+            address=address,
+            allow_code=allow_code or (),
+            observer=watch.observer,
         )
+        watch.ended(outcome)
+    raise typer.Exit(watch.exit_code)

@@ -50,20 +50,16 @@ def tune(
     that had begun, resume goes on with it.
     """
     ctrl_c.nothing_to_clean_up()
-    from pcsearch import api
-    from pcsearch.cli.console import tell
+    from pcsearch.allowed_code import allow
+    from pcsearch.cli.console import Watch
+    from pcsearch.execution.launch import run_recipes
+    from pcsearch.recipe.load import load_recipes
 
-    with ctrl_c.told_as(ctrl_c.GO_ON):
-        raise tell(
-            lambda watcher: api.tune_all(
-                recipes or [],
-                images=images,
-                runs=runs,
-                name=name,
-                address=address,
-                allow_code=allow_code or (),
-                observer=watcher,
-            ),
-            plain=plain,
-            events=events,
-        )
+    with ctrl_c.told_as(ctrl_c.GO_ON), Watch(plain=plain, events=events) as watch:
+        allow(allow_code or ())
+        loaded = load_recipes(recipes or [], images=images)
+        for outcome in run_recipes(
+            loaded, runs=runs, name=name, address=address, observer=watch.observer
+        ):
+            watch.ended(outcome)
+    raise typer.Exit(watch.exit_code)

@@ -121,7 +121,10 @@ def run_recipes(
     address: str | None,
     observer: Observer,
 ) -> Iterator[Outcome]:
-    """Prepare every recipe, then run them in turn on one Ray session."""
+    """Prepare every recipe, then run them in turn on one Ray session, until one is interrupted.
+
+    Yields each campaign's outcome when it ends.
+    """
     recipes, earlier = all_earlier_runs([with_absolute_paths(recipe) for recipe in recipes], runs)
     for recipe in recipes:
         own_modules(recipe.backbones)
@@ -150,6 +153,8 @@ def run_recipes(
                     remember(folder.path, options_of(ready.recipe))
                 outcome = run_in(folder, ready, observer)
             yield outcome
+            if outcome.summary.status == "interrupted":
+                return
 
 
 def options_of(recipe: Recipe) -> dict[str, object]:

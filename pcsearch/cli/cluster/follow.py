@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,8 +13,7 @@ from pcsearch.cli.cluster.options import Cluster, Job
 from pcsearch.cli.options import Plain, examples
 
 if TYPE_CHECKING:
-    from pcsearch.cluster.follow import Followed, Following
-    from pcsearch.search.observer import Observer
+    from pcsearch.cluster.follow import Following
 
 EXIT_DETACHED = 130
 EXIT_NOT_FOUND = 127
@@ -72,20 +70,17 @@ def logs(
 
 def watch(cluster: str, following: Following, *, plain: bool) -> typer.Exit:
     """Follow until the campaign ends, or Ctrl-C; the exit with the campaign's code."""
-    from pcsearch.cli.console import tell
+    from pcsearch.cli.console import Watch
     from pcsearch.cluster.follow import follow
 
-    detached = False
-
-    def ends(watcher: Observer) -> Iterator[Followed]:
-        nonlocal detached
-        lines = following.lines(lambda: watcher.noted("the connection broke; trying again"))
+    with Watch(plain=plain) as view:
+        lines = following.lines(lambda: view.observer.noted("the connection broke; trying again"))
         try:
-            yield from follow(lines, watcher, _say, cluster)
+            for followed in follow(lines, view.observer, _say, cluster):
+                view.ended(followed)
+            detached = False
         except KeyboardInterrupt:
             detached = True
-
-    leave = tell(ends, plain=plain)
     if detached:
         typer.echo(
             f"no longer following; the campaign goes on. Follow it again with: "
@@ -109,10 +104,10 @@ def watch(cluster: str, following: Following, *, plain: bool) -> typer.Exit:
         return typer.Exit(128 + killed)
     if job.exit_code is not None:
         return typer.Exit(job.exit_code)
-    if job.status != "SUCCEEDED" and leave.exit_code == 0:
+    if job.status != "SUCCEEDED" and view.exit_code == 0:
         typer.echo(f"error: {job.id} {job.status.lower()}: {job.message}", err=True)
         return typer.Exit(1)
-    return leave
+    return typer.Exit(view.exit_code)
 
 
 def _killed_by(exit_code: int | None) -> signal.Signals | None:
