@@ -1,6 +1,6 @@
 # make quickstart   set everything up and run the main job on two small data sets
 # make test         set everything up and run all tests
-# make check        format, lint and types
+# make check        format, lint, types, and the arrows between folders
 # make licences     docs/licences.md: what an installation brings, and under which licence
 # make sbom         dist/pcsearch.cdx.json: the same as a CycloneDX bill of materials, for a release
 
@@ -33,6 +33,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 licences: $(VENV)/.installed-test
 	$(BIN)/python scripts/licences.py > docs/licences.md
