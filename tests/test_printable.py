@@ -18,7 +18,7 @@ from rich.text import Text
 
 from pcsearch.cli.console import PrintableStream, console, guard_streams, printed_above
 from pcsearch.cli.data.progress import Lines
-from pcsearch.cli.plain import PlainLines
+from pcsearch.cli.views.plain import PlainLines
 from pcsearch.errors import NodeError, UserError
 from pcsearch.printable import printable, printable_lines
 from tests.e2e.cli import CommandLine

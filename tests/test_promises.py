@@ -326,7 +326,7 @@ def test_every_arm_has_equal_chances(recipe: Recipe, tmp_path: Path, sampler: st
     content["asha"] |= {"max_epochs": 9}
     wider = load_recipe(content)
     plan = build_plan(wider, dataset_facts(wider, tmp_path / "cache", lambda *_: None))
-    state = run(plan, width=3, order_seed=0).state
+    state = run(plan, max_concurrent=3, order_seed=0).state
     (study,) = plan.studies
     assert [arm.name for arm in study.arms] == ["control", *arms]
     every = [state.arms[study.id, arm.name] for arm in study.arms]

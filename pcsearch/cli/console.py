@@ -20,8 +20,8 @@ from pcsearch.cli.ctrl_c import EXIT_INTERRUPTED
 from pcsearch.printable import printable_lines
 
 if TYPE_CHECKING:
-    from pcsearch.cli.live import LiveView
-    from pcsearch.cli.plain import PlainLines
+    from pcsearch.cli.views.live import LiveView
+    from pcsearch.cli.views.plain import PlainLines
     from pcsearch.cluster.follow import EventLines
     from pcsearch.reporting.models import Summary
     from pcsearch.search.state import CampaignState
@@ -139,8 +139,8 @@ def observer(
 ) -> LiveView | PlainLines | EventLines:
     """A live view where the terminal can redraw, else plain lines; or a program's events."""
     # here, because they bring the recipe's models along, which most commands do without
-    from pcsearch.cli.live import LiveView
-    from pcsearch.cli.plain import PlainLines
+    from pcsearch.cli.views.live import LiveView
+    from pcsearch.cli.views.plain import PlainLines
 
     stream = stream or sys.stdout
     if events:

@@ -78,7 +78,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from pcsearch.cli.text import NOTHING, age
+    from pcsearch.cli.views.text import NOTHING, age
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("name", no_wrap=True)
@@ -105,7 +105,7 @@ def _mismatches(row: dict[str, Any]) -> str:
 
 
 def _gain_text(gain: dict[str, Any] | None) -> str:
-    from pcsearch.cli.text import NOTHING
+    from pcsearch.cli.views.text import NOTHING
     from pcsearch.reporting.formatting import points
 
     if gain is None:

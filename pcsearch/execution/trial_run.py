@@ -20,12 +20,10 @@ from pcsearch.data.loaders import EvalBatches, TrainBatches
 from pcsearch.data.prepared import TrainingImages
 from pcsearch.errors import NodeError
 from pcsearch.execution.preflight.datasets import preprocessing_for, split_of
+from pcsearch.execution.run_files import RunFiles, UnwritableError, run_files
 from pcsearch.execution.worker_data import (
-    RunFiles,
-    UnwritableError,
     WorkerContext,
     load_recipe_cached,
-    run_files,
     test_images,
     training_images,
 )

@@ -54,8 +54,8 @@ def results_of(config: dict[str, Any], context: dict[str, Any]) -> Generator[dic
         workplace: The fields of `WorkerContext`.
     """
     from pcsearch.data.cache.files import ImagesChangedError
+    from pcsearch.execution.run_files import UnwritableError
     from pcsearch.execution.trial_run import run_trial
-    from pcsearch.execution.worker_data import UnwritableError
     from pcsearch.search.trial import TrialSpec
     from pcsearch.storage import StorageError
     from pcsearch.training.failures import breaks_the_process, out_of_memory, release_memory

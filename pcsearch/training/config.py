@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import torch
-
 from pcsearch.errors import UserError, did_you_mean
-
-
-def autocast(device: torch.device | str, amp: bool) -> AbstractContextManager[object]:
-    """bfloat16 autocast on CUDA if `amp`; elsewhere nothing."""
-    if amp and torch.device(device).type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
-
 
 OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["linear", "poly", "cosine", "step", "constant"]

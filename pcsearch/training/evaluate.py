@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from pcsearch.errors import DivergedError
 from pcsearch.losses.divergences import at_least_float32
-from pcsearch.training.config import autocast
 from pcsearch.training.metrics import Evaluation
+from pcsearch.training.precision import autocast
 
 if TYPE_CHECKING:
     from pcsearch.data.loaders import EvalBatches

@@ -1,8 +1,7 @@
-"""Optimizers over head and body, learning-rate schedules, and the stages of a training."""
+"""Optimizers over head and body, and the stages of a training, each with its schedule."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,66 +10,11 @@ from typing import TYPE_CHECKING, Any
 from torch import nn, optim
 
 from pcsearch.errors import UserError
-from pcsearch.training.config import FitSettings, ScheduleName
+from pcsearch.training.config import FitSettings
+from pcsearch.training.schedule import Schedule, lr_factor, schedule_of
 
 if TYPE_CHECKING:
     from pcsearch.models import Backbone
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """A schedule with all lengths in optimizer updates.
-
-    Attributes:
-        kind: the decay; with t = updates after the warm-up / updates there are after it,
-            "linear" is 1 − t, "poly" is (1 − t)^power, "cosine" is (1 + cos πt) / 2, "constant"
-            is 1, and "step" is gamma^⌊update / drop_updates⌋, counted from the very first update.
-        total_updates: updates in all, the warm-up included.
-        warmup_updates: the first ones, on which the factor rises linearly: update u of w (from 0)
-            has (u + 1) / w, times "step"'s decay if it drops that early.
-    """
-
-    kind: ScheduleName
-    total_updates: int
-    warmup_updates: int = 0
-    poly_power: float = 0.5
-    drop_updates: int = 1
-    step_gamma: float = 0.1
-
-
-def lr_factor(schedule: Schedule, update: int) -> float:
-    """The factor on the learning rate at `update`, which counts from 0 to total_updates − 1."""
-    warmup = schedule.warmup_updates
-    if update < warmup:
-        return (update + 1) / warmup * (_drops(schedule, update) if schedule.kind == "step" else 1)
-    remaining = 1 - (update - warmup) / max(1, schedule.total_updates - warmup)
-    match schedule.kind:
-        case "linear":
-            return remaining
-        case "poly":
-            return float(remaining**schedule.poly_power)
-        case "cosine":
-            return (1 - math.cos(math.pi * remaining)) / 2
-        case "step":
-            return _drops(schedule, update)
-        case "constant":
-            return 1.0
-
-
-def schedule_of(settings: FitSettings, epochs: int, updates_per_epoch: int) -> Schedule:
-    """The schedule of `settings` over `epochs` epochs of `updates_per_epoch` updates each."""
-    return Schedule(
-        kind=settings.schedule,
-        total_updates=epochs * updates_per_epoch,
-        warmup_updates=round(settings.warmup_epochs * updates_per_epoch),
-        poly_power=settings.poly_power,
-        drop_updates=max(1, round(settings.step_epochs * updates_per_epoch)),
-        step_gamma=settings.step_gamma,
-    )
-
-
-def _drops(schedule: Schedule, update: int) -> float:
-    return float(schedule.step_gamma ** (update // schedule.drop_updates))
 
 
 _MULTIPLIER = "lr_multiplier"

@@ -20,7 +20,8 @@ from torch import Tensor
 from pcsearch.errors import TrialError
 from pcsearch.training.config import FitSettings
 from pcsearch.training.failures import explain_failures
-from pcsearch.training.optim import Schedule, Stage, build_optimizer, set_training_mode
+from pcsearch.training.optim import Stage, build_optimizer, set_training_mode
+from pcsearch.training.schedule import Schedule
 from pcsearch.training.trainer import EpochTrainer, Objective
 
 if TYPE_CHECKING:

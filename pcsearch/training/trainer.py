@@ -22,7 +22,7 @@ from pcsearch.errors import DivergedError
 from pcsearch.losses import PairwiseConfusionLoss
 from pcsearch.losses.divergences import at_least_float32
 from pcsearch.training.checkpoints import Checkpoint, Checkpoints, identity_of
-from pcsearch.training.config import FitSettings, autocast
+from pcsearch.training.config import FitSettings
 from pcsearch.training.failures import explain_failures
 from pcsearch.training.metrics import EpochRecord, Evaluation
 from pcsearch.training.optim import (
@@ -34,6 +34,7 @@ from pcsearch.training.optim import (
     stages_of,
     trained_parameters,
 )
+from pcsearch.training.precision import autocast
 
 if TYPE_CHECKING:
     from pcsearch.data.loaders import TrainBatches

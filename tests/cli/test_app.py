@@ -112,9 +112,9 @@ def test_a_mistake_is_one_message_and_exit_code_2(
 
 def test_interrupt_exits_130(tmp_path: Path) -> None:
     script = (
-        "import sys, pcsearch.api as api\n"
+        "import sys, pcsearch.recipe.load as load\n"
         "def interrupted(*_, **__): raise KeyboardInterrupt\n"
-        "api.load_recipes = interrupted\n"
+        "load.load_recipes = interrupted\n"
         "sys.argv = ['pcsearch', 'tune', 'quickstart']\n"
         "from pcsearch.cli.app import main\n"
         "main()\n"

@@ -12,7 +12,7 @@ import pytest
 from pcsearch.cli.running import LiveView
 
 from pcsearch.cli.console import PIPED_COLUMNS, console, observer
-from pcsearch.cli.plain import PlainLines
+from pcsearch.cli.views.plain import PlainLines
 from tests.cli.campaigns import drive, plan
 
 

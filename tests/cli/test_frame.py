@@ -6,7 +6,7 @@ import pytest
 from pcsearch.cli.running import frame
 from rich.console import Console
 
-from pcsearch.cli.progress import Snapshot, snapshot
+from pcsearch.cli.views.progress import Snapshot, snapshot
 from pcsearch.search.plan import Plan
 from tests.cli.campaigns import arm, drive, plan, silent
 

@@ -4,7 +4,7 @@ import io
 import re
 from pathlib import Path
 
-from pcsearch.cli.plain import PlainLines
+from pcsearch.cli.views.plain import PlainLines
 from pcsearch.search.plan import Plan
 from tests.cli.campaigns import drive, plan
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from rich.console import Console
 
-from pcsearch.cli.plan import Rates, plan_json, plan_view
+from pcsearch.cli.views.plan import Rates, plan_json, plan_view
 from pcsearch.errors import UserError
 from pcsearch.search.budget import SLACK
 from pcsearch.search.plan import Plan, StartPoint

@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from pcsearch.cli.probe import probe_view
+from pcsearch.cli.views.probe import probe_view
 from pcsearch.reporting.lambda_curve import CurvePoint, Difference, FeatureFacts, LambdaCurve
 from tests.cli.test_app import pcsearch
 

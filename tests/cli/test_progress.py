@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pcsearch.cli.progress import Count, fraction, snapshot
+from pcsearch.cli.views.progress import Count, fraction, snapshot
 from tests.cli.campaigns import arm, drive, plan, silent
 
 ONE = ("digits/compact_cnn",)

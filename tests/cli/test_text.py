@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcsearch.cli.text import age, bar, count, duration, percent, regulariser_text, sparkline
+from pcsearch.cli.views.text import age, bar, count, duration, percent, regulariser_text, sparkline
 
 
 @pytest.mark.parametrize(

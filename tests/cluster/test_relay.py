@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pcsearch.cli.plain import PlainLines
+from pcsearch.cli.views.plain import PlainLines
 from pcsearch.cluster.follow import KEY, EventLines, Followed, follow
 from pcsearch.errors import UserError
 from pcsearch.reporting.summary import summarise

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pcsearch.execution.worker_data import StoredFiles
+from pcsearch.execution.run_files import StoredFiles
 from pcsearch.storage.local import LocalStorage
 from pcsearch.training.checkpoints import Checkpoints
 from tests.training.helpers import MemoryBatches, perceptron, same, settings, state, train

@@ -22,7 +22,7 @@ from PIL import Image
 
 from pcsearch.cli.cluster.check import print_findings
 from pcsearch.cli.console import PrintableStream, console
-from pcsearch.cli.data.verify import report_view
+from pcsearch.cli.views.verify import report_view
 from pcsearch.cluster.files.check import check
 from pcsearch.cluster.files.file import load_cluster_file
 from pcsearch.data.dataset import DataOptions

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcsearch.cli.progress import snapshot
+from pcsearch.cli.views.progress import snapshot
 from pcsearch.errors import UserError
 from pcsearch.execution.resume import _check_recipe
 from pcsearch.recipe.search_space import Space

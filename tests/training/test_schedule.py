@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcsearch.training.optim import Schedule, lr_factor, schedule_of, stages_of
+from pcsearch.training.optim import stages_of
+from pcsearch.training.schedule import Schedule, lr_factor, schedule_of
 from tests.training.helpers import settings
 
 

@@ -53,7 +53,7 @@ def logs(
 
     Errors and whatever else its process printed go to standard error.
     """
-    from pcsearch.cli.plain import PlainLines
+    from pcsearch.cli.views.plain import PlainLines
     from pcsearch.cluster.follow import follow
     from pcsearch.cluster.jobs import Jobs
     from pcsearch.cluster.tunnel import dashboard_of

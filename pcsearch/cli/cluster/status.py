@@ -65,7 +65,7 @@ def status(cluster: Cluster, as_json: Json = False) -> None:
 
 
 def _machines(nodes: list[Node]) -> str:
-    from pcsearch.cli.text import count
+    from pcsearch.cli.views.text import count
 
     workers = [node for node in nodes if not node.is_head]
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
@@ -87,7 +87,7 @@ def _amount(many: float, what: str) -> str:
 
 def _how_far(log: str, cluster: str) -> dict[str, Any] | None:
     """Of a campaign that runs: its run, and the trials that have ended and that run; or None."""
-    from pcsearch.cli.progress import snapshot
+    from pcsearch.cli.views.progress import snapshot
     from pcsearch.cluster.follow import Latest, follow
 
     latest = Latest()
@@ -110,7 +110,7 @@ def _how_far(log: str, cluster: str) -> dict[str, Any] | None:
 def _table(campaigns: list[Job], far: Mapping[str, dict[str, Any] | None], now: float) -> Table:
     from rich.table import Table
 
-    from pcsearch.cli.text import duration
+    from pcsearch.cli.views.text import duration
 
     table = Table(box=None, pad_edge=False)
     for column in ("job", "status", "time", "trials", "recipes", "runs"):

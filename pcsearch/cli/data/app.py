@@ -26,7 +26,7 @@ def list_datasets(root: Root = ROOT, as_json: Json = False) -> None:
     Only a dataset's folder is looked for; what is in it is checked by data info and data verify.
     """
     from pcsearch.cli.console import console, write_json
-    from pcsearch.cli.data.view import datasets_table, entry_json
+    from pcsearch.cli.views.datasets import datasets_table, entry_json
     from pcsearch.data.catalog import DATASETS
     from pcsearch.data.download.paths import presence
 
@@ -45,7 +45,7 @@ def info(dataset: Id, root: Root = ROOT, as_json: Json = False) -> None:
     """
     from pcsearch.cli.console import console, write_json
     from pcsearch.cli.data.options import find_entry
-    from pcsearch.cli.data.view import entry_json, entry_view
+    from pcsearch.cli.views.datasets import entry_json, entry_view
     from pcsearch.data.dataset import DataOptions
     from pcsearch.data.download.paths import presence
 
@@ -90,7 +90,7 @@ def get(
     from pcsearch.cli.console import console, write_json
     from pcsearch.cli.data.options import find_entry
     from pcsearch.cli.data.progress import watch
-    from pcsearch.cli.data.view import got_json, got_lines
+    from pcsearch.cli.views.datasets import got_json, got_lines
     from pcsearch.data.download import Got
     from pcsearch.data.download import get as get_one
 

@@ -63,7 +63,7 @@ def clear(
     A run that needs them decodes them anew. On a terminal it asks before it removes anything.
     """
     from pcsearch.cli.console import write_json
-    from pcsearch.cli.text import count
+    from pcsearch.cli.views.text import count
     from pcsearch.data.cache import clear_stores, default_cache_folder
     from pcsearch.data.download.paths import readable
 
@@ -115,7 +115,7 @@ def _table(stores: list[StoreInfo], now: float) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from pcsearch.cli.text import age
+    from pcsearch.cli.views.text import age
     from pcsearch.data.download.paths import readable
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)

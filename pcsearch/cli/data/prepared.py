@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pcsearch.cli.data.progress import Watch
-from pcsearch.cli.text import count
+from pcsearch.cli.views.text import count
 from pcsearch.data.cache import Aspect, ImageStore, OnBadImage, default_cache_folder
 from pcsearch.data.catalog import open_dataset
 from pcsearch.data.dataset import CatalogEntry, DataOptions

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 import typer
 
 from pcsearch.cli.ctrl_c import EXIT_INTERRUPTED
-from pcsearch.cli.text import duration
+from pcsearch.cli.views.text import duration
 from pcsearch.printable import printable
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from pcsearch.cli.plan import Rates, plan_view
+from pcsearch.cli.views.plan import Rates, plan_view
 from pcsearch.data.catalog import DATASETS
 from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipe, parse_recipe

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
-from pcsearch.cli.progress import label, snapshot, study_progress
-from pcsearch.cli.text import count, duration, percent, regulariser_text
+from pcsearch.cli.views.progress import label, snapshot, study_progress
+from pcsearch.cli.views.text import count, duration, percent, regulariser_text
 from pcsearch.printable import printable
 from pcsearch.reporting.formatting import first_line
 from pcsearch.search.journal.file import Event

@@ -14,8 +14,23 @@ from rich.live import Live
 from rich.text import Text
 
 from pcsearch.cli.console import printed_above
-from pcsearch.cli.progress import ArmProgress, Running, Snapshot, StudyProgress, fraction, snapshot
-from pcsearch.cli.text import NOTHING, bar, count, duration, percent, regulariser_text, sparkline
+from pcsearch.cli.views.progress import (
+    ArmProgress,
+    Running,
+    Snapshot,
+    StudyProgress,
+    fraction,
+    snapshot,
+)
+from pcsearch.cli.views.text import (
+    NOTHING,
+    bar,
+    count,
+    duration,
+    percent,
+    regulariser_text,
+    sparkline,
+)
 from pcsearch.search.journal.file import Event
 from pcsearch.search.observer import STOPPING
 from pcsearch.search.plan import Plan

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pcsearch.cli.text import NOTHING
+from pcsearch.cli.views.text import NOTHING
 from pcsearch.data.download.paths import readable
 from pcsearch.reporting.published import published, published_backbones, published_iou
 

@@ -1,0 +1,1 @@
+"""What commands show: tables, the live view, plain lines; they format and decide nothing."""

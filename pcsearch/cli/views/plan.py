@@ -1,0 +1,253 @@
+"""A plan and its cost, for people and as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.filesize import decimal
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from pcsearch.cli.views.text import count
+from pcsearch.errors import UserError
+from pcsearch.execution.preflight.lr_ranges import LR, sentences
+from pcsearch.search.estimate import Level, Work, estimate, ladder, training_seconds
+from pcsearch.search.plan import FILES, Plan, StudyPlan
+from pcsearch.search.sampling.start_points import sentences as sentences_of_points
+from pcsearch.search.verdicts.limits import limits, overlap, smallest_gain
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What turns epochs into hours and money."""
+
+    seconds_per_epoch: float | None
+    price_per_hour: float | None
+    width: int
+
+    @classmethod
+    def checked(cls, seconds: float | None, price: float | None, width: int) -> Rates:
+        for option, value in (("--seconds-per-epoch", seconds), ("--price-per-hour", price)):
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise UserError(f"{option} is {value:g}, but must be 0 or more")
+        if price is not None and seconds is None:
+            raise UserError(
+                "--price-per-hour needs --seconds-per-epoch: without it there are no hours to pay"
+            )
+        return cls(seconds, price, width)
+
+    def hours(self, work: Work) -> float | None:
+        """Wall hours with `width` trials at once."""
+        total = self.trial_hours(work)
+        return None if total is None else total / self.width
+
+    def cost(self, work: Work) -> float | None:
+        total = self.trial_hours(work)
+        if total is None or self.price_per_hour is None:
+            return None
+        return total * self.price_per_hour
+
+    def trial_hours(self, work: Work) -> float | None:
+        """Hours with one trial at a time."""
+        if self.seconds_per_epoch is None:
+            return None
+        return training_seconds(work, self.seconds_per_epoch) / 3600
+
+
+def plan_json(plan: Plan, rates: Rates) -> dict[str, Any]:
+    """Everything that the view says, as numbers."""
+    whole = estimate(plan)
+    hours = {"expected": rates.hours(whole.expected), "at_most": rates.hours(whole.at_most)}
+    cost = {"expected": rates.cost(whole.expected), "at_most": rates.cost(whole.at_most)}
+    studies = [
+        {
+            "study": study.id,
+            "num_classes": study.num_classes,
+            "images": study.images.model_dump(),
+            "arms": {arm.name: arm.trials for arm in study.arms},
+            "trials": {
+                "search": sizes.search_trials,
+                "finalists": sizes.finalist_trials,
+                "confirm": sizes.confirm_trials,
+            },
+            "epochs": _epochs(sizes.expected, sizes.at_most),
+            "measured": {
+                arm.name: {key: [arm.space[key].low, arm.space[key].high] for key in arm.measured}
+                for arm in study.arms
+                if arm.measured
+            },
+            "start_points": [point.model_dump() for point in study.start_points],
+        }
+        for study, sizes in zip(plan.studies, whole.studies, strict=True)
+    ]
+    return {
+        "campaign": plan.name,
+        "studies": studies,
+        "trials": whole.trials,
+        "ladder": [{"epoch": level.epoch, "trials": level.trials} for level in _ladder(plan)],
+        "detectable_gain": {study.id: smallest_gain(plan, study) for study in plan.studies},
+        "epochs": _epochs(whole.expected, whole.at_most),
+        "hours": None if hours["expected"] is None else hours,
+        "cost": None if cost["expected"] is None else cost,
+        "checkpoint_bytes_per_running_trial": checkpoints_bytes(plan),
+        "budget_hours": None if plan.budget_seconds is None else plan.budget_seconds / 3600,
+        "budget_cost": plan.budget_cost,
+    }
+
+
+def checkpoints_bytes(plan: Plan) -> int | None:
+    """The most that a running trial's checkpoints take on the disk; None if that is not known."""
+    sizes = [study.checkpoint_bytes for study in plan.studies]
+    known = [one for one in sizes if one is not None]
+    return max(known) * FILES if len(known) == len(sizes) else None
+
+
+def plan_view(plan: Plan, rates: Rates) -> RenderableType:
+    """Studies, ladder, epochs, hours and cost."""
+    whole = estimate(plan)
+    studies, trials = count(len(plan.studies), "study"), count(whole.trials, "trial")
+    title = Text.assemble(
+        (plan.name, "bold"),
+        f": {studies}, arms {', '.join(_arms(plan.studies[0]))}, at most {trials}",
+    )
+
+    return Group(
+        title,
+        Text(),
+        _images(plan),
+        *(
+            Text(f"{study.id}: {line}")
+            for study in plan.studies
+            for line in (
+                *study.images.left_out(),
+                *study.images.leaked(study.dataset),
+                *overlap(study),
+            )
+        ),
+        Text(),
+        _trials(plan),
+        Text(),
+        *_measured(plan),
+        *_start_points(plan),
+        *_ladder_lines(plan),
+        *_totals(plan, rates),
+        *(Text(line) for line in limits(plan)),
+        Text(),
+    )
+
+
+def _images(plan: Plan) -> Table:
+    table = _table("images", ("classes", "fit", "val", "train", "test"))
+    for study in plan.studies:
+        images = study.images
+        counts = (study.num_classes, images.fit, images.val, images.train, images.test)
+        table.add_row(study.id, *(f"{number:,}" for number in counts))
+    return table
+
+
+def _trials(plan: Plan) -> Table:
+    table = _table("trials", ("search", "finalists", "confirm", "epochs ~", "at most"))
+    for study, sizes in zip(plan.studies, estimate(plan).studies, strict=True):
+        trials = (sizes.search_trials, sizes.finalist_trials, sizes.confirm_trials)
+        epochs = (sizes.expected.epochs, sizes.at_most.epochs)
+        numbers = (*trials, *epochs)
+        table.add_row(study.id, *(f"{number:,.0f}" for number in numbers))
+    return table
+
+
+def _measured(plan: Plan) -> list[RenderableType]:
+    """The learning rates' ranges that were measured, by study and arm."""
+    lines = [
+        line
+        for study in plan.studies
+        for line in sentences(
+            study.id, {arm.name: arm.space[LR] for arm in study.arms if LR in arm.measured}
+        )
+    ]
+    return [*(Text(line) for line in lines), Text()] if lines else []
+
+
+def _start_points(plan: Plan) -> list[RenderableType]:
+    """What the first search trials take from earlier runs, by study."""
+    lines = [Text(line) for study in plan.studies for line in sentences_of_points(study)]
+    return [*lines, Text()] if lines else []
+
+
+def _table(what: str, numbers: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(what, overflow="fold")
+    for heading in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _rough(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
+
+
+def _arms(study: StudyPlan) -> list[str]:
+    return [
+        arm.name if arm.borrows is None else f"{arm.name} (takes {arm.borrows}'s choice)"
+        for arm in study.arms
+    ]
+
+
+def _ladder_lines(plan: Plan) -> list[RenderableType]:
+    levels = _ladder(plan)
+    if not levels:
+        return []
+    trials = count(round(levels[0].trials), "search trial")
+    head = (
+        f"Of {trials} an arm, expected to be trained for (rungs by a factor "
+        f"{plan.reduction_factor}, {plan.sampler} sampler):"
+    )
+    grid = Table.grid(padding=(0, 2))
+    for level in levels:
+        name = "full budget" if level.epoch == plan.max_epochs else "then compared"
+        epochs = count(level.epoch, "epoch")
+        grid.add_row(f"{epochs}", f"{level.trials:.1f} trials", Text(name, "dim"))
+    return [Text(head), Padding(grid, (0, 0, 1, 2), expand=False)]
+
+
+def _totals(plan: Plan, rates: Rates) -> list[RenderableType]:
+    whole = estimate(plan)
+    expected, most = whole.expected, whole.at_most
+    lines = [f"Epochs: about {expected.epochs:,.0f} expected, {most.epochs:,.0f} at most."]
+    hours = (rates.hours(expected), rates.hours(most))
+    if hours[0] is None or hours[1] is None:
+        lines.append("For hours and cost, give --seconds-per-epoch (and --price-per-hour).")
+    else:
+        at_once = count(rates.width, "trial")
+        lines.append(
+            f"Hours: about {_rough(hours[0])}, {_rough(hours[1])} at most, {at_once} at once."
+        )
+    cost = (rates.cost(expected), rates.cost(most))
+    if cost[0] is not None and cost[1] is not None:
+        lines.append(f"Cost: about {cost[0]:,.2f}, {cost[1]:,.2f} at most.")
+    largest = checkpoints_bytes(plan)
+    if largest is not None:
+        lines.append(
+            f"Disk: checkpoints of at most {decimal(largest)} for each trial at once; they go as "
+            "trials end."
+        )
+    if plan.budget_seconds is not None:
+        lines.append(f"The search ends early enough to fit {plan.budget_seconds / 3600:g} hours.")
+    if plan.budget_cost is not None:
+        price = f"{plan.price_per_node_hour:g} a node-hour"
+        lines.append(f"The search ends early enough to cost {plan.budget_cost:g}, at {price}.")
+    return [Text(line) for line in lines]
+
+
+def _ladder(plan: Plan) -> tuple[Level, ...]:
+    searching = [(arm, study) for study in plan.studies for arm in study.arms if arm.trials]
+    return ladder(searching[0][0].trials, plan, searching[0][1]) if searching else ()
+
+
+def _epochs(expected: Work, at_most: Work) -> dict[str, float]:
+    return {"expected": expected.epochs, "at_most": at_most.epochs}

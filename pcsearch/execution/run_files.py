@@ -1,0 +1,249 @@
+"""The run's files as a trial uses them: in folders that all nodes share, or in a bucket."""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+from pcsearch.errors import NodeError, PcsearchError, TrialError, UserError
+from pcsearch.execution.worker_data import WorkerContext
+from pcsearch.search.trial import checkpoint_folder, stop_marker
+from pcsearch.storage import Storage, open_storage
+from pcsearch.storage.retry import Patience
+from pcsearch.storage.scratch import SCRATCH, scratch_folder
+from pcsearch.training.checkpoints import Checkpoints
+
+STOP_MARKER = "checkpoints/stopping"
+
+NEEDED = Patience(total_seconds=120.0, unmet_seconds=60.0)
+"""With a store that does not answer when a trial cannot go on without."""
+
+PASSING = Patience(total_seconds=8.0, unmet_seconds=8.0, longest_wait_seconds=2.0)
+"""And when it can: the next checkpoint that is due is tried again."""
+
+LONGEST_SECONDS = 120.0
+"""Between two checkpoints: large ones take a while over a network, and training waits."""
+
+_ASK_EVERY_SECONDS = 1.0
+_ASK_AGAIN_AFTER_ERROR_SECONDS = 20.0
+
+
+@lru_cache(maxsize=4)
+def stored_files(url: str, cache: str) -> StoredFiles:
+    """The files of the run at an address, one copy a process."""
+    open_while_process_lives = ExitStack()
+    folder = open_while_process_lives.enter_context(scratch_folder(Path(cache) / SCRATCH))
+    atexit.register(open_while_process_lives.close)
+    files = StoredFiles(url, folder)
+    files.try_to_write()
+    return files
+
+
+class StoredFiles:
+    """See `RunFiles`.
+
+    Args:
+        url: The run's.
+        folder: For copies, this process's own.
+    """
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._needed = open_storage(url, NEEDED)
+        self._passing = open_storage(url, PASSING)
+        self._folder = folder
+        self._fetched = False
+        self._asked_to_stop = _StopAsked(self._passing)
+
+    def try_to_write(self) -> None:
+        """See that this node may write to the store, before anything is trained for it.
+
+        Raises:
+            UserError: it may not, or has no credentials.
+            StorageError: the store does not answer.
+        """
+        name = f"checkpoints/written-by/{uuid.uuid4().hex}"
+        self._needed.write(name, b"")
+        self._needed.remove(name)
+
+    @property
+    def data(self) -> str:
+        """Fetched when it is first asked for.
+
+        Raises:
+            StorageError: the store does not answer.
+        """
+        folder = self._folder / "data"
+        if not self._fetched:
+            for name in self._needed.list("data"):
+                self._needed.download(name, self._folder / name)
+            self._fetched = True
+        return str(folder)
+
+    def checkpoints(self, trial: str, attempt: int) -> Checkpoints:
+        name = f"checkpoints/{checkpoint_folder(trial)}"
+        return Checkpoints(
+            self._folder / name,
+            attempt,
+            stopping=self._asked_to_stop,
+            longest_seconds=LONGEST_SECONDS,
+            origin=_StoredCheckpoints(name, self._needed, self._passing),
+        )
+
+    def weights(self, file: str) -> Path:
+        return self._folder / "weights" / file
+
+    def kept(self, path: Path) -> None:
+        """Upload weights.
+
+        Raises:
+            StorageError: the store does not answer; the trial has to be begun again.
+        """
+        self._needed.upload(f"weights/{path.name}", path)
+        path.unlink(missing_ok=True)
+
+    def done(self, trial: str) -> None:
+        folder = self._folder / "checkpoints" / checkpoint_folder(trial)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _StoredCheckpoints:
+    """A trial's checkpoints in the store; see `Origin`."""
+
+    def __init__(self, folder: str, needed: Storage, passing: Storage) -> None:
+        self._folder = folder
+        self._needed = needed
+        self._passing = passing
+
+    def names(self) -> Sequence[str]:
+        return [Path(name).name for name in self._needed.list(self._folder)]
+
+    def fetch(self, path: Path) -> None:
+        self._needed.download(f"{self._folder}/{path.name}", path)
+
+    def store(self, path: Path) -> None:
+        try:
+            self._passing.upload(f"{self._folder}/{path.name}", path)
+        except (PcsearchError, OSError) as error:
+            raise TrialError(f"cannot store the checkpoint {path.name}: {error}") from error
+
+    def remove(self, name: str) -> None:
+        self._passing.remove(f"{self._folder}/{name}")
+
+
+class _StopAsked:
+    """Whether the campaign stops; asks the store once a second at most."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._next = 0.0
+        self._said = False
+
+    def __call__(self) -> bool:
+        if time.monotonic() < self._next:
+            return self._said
+        wait = _ASK_EVERY_SECONDS
+        try:
+            self._said = self._storage.exists(STOP_MARKER)
+        except PcsearchError:
+            self._said, wait = False, _ASK_AGAIN_AFTER_ERROR_SECONDS
+        self._next = time.monotonic() + wait
+        return self._said
+
+
+class RunFiles(Protocol):
+    """What a trial reads of its run, and leaves in it."""
+
+    @property
+    def data(self) -> str:
+        """Folder of the files with labels."""
+        ...
+
+    def checkpoints(self, trial: str, attempt: int) -> Checkpoints:
+        """A trial's checkpoints; to be closed with `done`."""
+        ...
+
+    def weights(self, file: str) -> Path:
+        """Where weights are to be written, `kept` is to be called then."""
+        ...
+
+    def kept(self, path: Path) -> None:
+        """Make weights that were written part of the run."""
+        ...
+
+    def done(self, trial: str) -> None:
+        """Let go of what this node holds for a trial."""
+        ...
+
+
+class UnwritableError(OSError):
+    """A worker cannot write what the run is to keep, as on a full disk.
+
+    As where the driver itself cannot write, no trial is to blame: the campaign ends, and is gone
+    on with when there is room.
+    """
+
+
+def run_files(context: WorkerContext) -> RunFiles:
+    """The files of the workplace's run.
+
+    Raises:
+        NodeError: this node does not see the run, or cannot write to it.
+    """
+    if context.remote is not None:
+        try:
+            files = stored_files(context.remote, context.cache)
+            _ = files.data  # fetched now, so that it is told as what this node may not read
+            return files
+        except UserError as error:
+            raise NodeError(f"this node cannot use the store of the run: {error}") from error
+    _look_at(Path(context.checkpoints))
+    return SharedFiles(context)
+
+
+@lru_cache(maxsize=8)
+def _look_at(folder: Path) -> None:
+    """See, once a process, that checkpoints can be left in a folder."""
+    share = "with several nodes, put the runs on storage that all of them share, with --runs"
+    try:
+        if not folder.is_dir():
+            raise NodeError(f"this node does not see the run folder {folder.parent}; {share}")
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return  # a full disk may be freed; checkpoints are tried again
+        raise NodeError(
+            f"this node cannot write into the run folder {folder.parent} ({error.strerror}); mend "
+            f"its permissions there, or, {share}"
+        ) from error
+
+
+class SharedFiles:
+    """Folders that the driver and every worker see under the same path."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self.data = context.data
+        self._checkpoints = Path(context.checkpoints)
+        self._weights = Path(context.weights)
+
+    def checkpoints(self, trial: str, attempt: int) -> Checkpoints:
+        folder = self._checkpoints / checkpoint_folder(trial)
+        return Checkpoints(folder, attempt, stopping=stop_marker(self._checkpoints).exists)
+
+    def weights(self, file: str) -> Path:
+        return self._weights / file
+
+    def kept(self, path: Path) -> None:
+        """Nothing: it lies there already."""
+
+    def done(self, trial: str) -> None:
+        """Nothing: what is there is the run's."""
