@@ -73,7 +73,7 @@ def drive(
     most_epochs: int | None = None,
     in_parallel: bool = False,
 ) -> None:
-    """Run a campaign to its end, `campaign.width` trials at once, one epoch at a time.
+    """Run a campaign to its end, `campaign.max_concurrent` trials at once, one epoch at a time.
 
     Args:
         order_seed: None takes the running trials in turn; else which one reports next is random.

@@ -242,7 +242,9 @@ def test_a_time_budget_closes_the_search_and_keeps_the_rest() -> None:
     assert generous.state.search_closed is None
 
 
-@pytest.mark.parametrize(("width", "budget"), [(1, 250), (2, 140), (8, 55), (16, 45), (32, 40)])
+@pytest.mark.parametrize(
+    ("max_concurrent", "budget"), [(1, 250), (2, 140), (8, 55), (16, 45), (32, 40)]
+)
 def test_the_budget_holds_at_any_width(max_concurrent: int, budget: float) -> None:
     plan = make_plan(finalist_configs=3, finalist_repeats=2, budget_seconds=budget)
     campaign = run(plan, max_concurrent=max_concurrent, in_parallel=True)

@@ -274,7 +274,7 @@ def test_a_study_whose_trials_all_fail_alike_is_given_up_early() -> None:
 
 
 def given_up_at_width(max_concurrent: int) -> Campaign:
-    """A campaign whose study is given up while `width - 1` further trials run."""
+    """A campaign whose study is given up while `max_concurrent - 1` further trials run."""
     campaign = Campaign(make_plan(), MemoryJournal(), Clock(), max_concurrent=max_concurrent)
     for number in range(3):
         while campaign.next_trial() is not None:
@@ -283,7 +283,7 @@ def given_up_at_width(max_concurrent: int) -> Campaign:
     return campaign
 
 
-@pytest.mark.parametrize("width", [2, 4])
+@pytest.mark.parametrize("max_concurrent", [2, 4])
 def test_a_driver_that_ends_while_it_gives_a_study_up_goes_on_to_do_so(max_concurrent: int) -> None:
     """Cut after each of its lines, with the closing line of a driver that could still write it."""
     campaign = given_up_at_width(max_concurrent)

@@ -183,7 +183,7 @@ def test_unequal_studies_fill_the_cluster(seed: int) -> None:
     assert done.busy_seconds / (8 * done.makespan_seconds) > 0.95
 
 
-@pytest.mark.parametrize(("width", "share"), [(1, 0.7), (4, 0.7), (16, 0.95)])
+@pytest.mark.parametrize(("max_concurrent", "share"), [(1, 0.7), (4, 0.7), (16, 0.95)])
 def test_a_budget_holds_with_several_studies(max_concurrent: int, share: float) -> None:
     generous = run(
         three(sampler="random"), max_concurrent=max_concurrent, in_parallel=True
@@ -221,7 +221,7 @@ def test_where_it_hardly_matters_a_decoded_dataset_goes_first(
     assert begun.study.partition("/")[0] == expected
 
 
-@pytest.mark.parametrize("width", [1, 4])
+@pytest.mark.parametrize("max_concurrent", [1, 4])
 def test_one_at_a_time_what_is_next_does_not_depend_on_time(max_concurrent: int) -> None:
     """So that a campaign that was killed asks for the same as one that never was."""
     studies = (sized("large", 1000, 2), sized("middle", 900, 2, "slow"), sized("small", 100, 2))

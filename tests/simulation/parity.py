@@ -19,7 +19,7 @@ def first_difference(events: Iterable[Event], max_concurrent: int) -> str | None
 
     Args:
         events: The journal of a campaign that was not gone on with.
-        width: Its trials at once.
+        max_concurrent: Its trials at once.
 
     Returns:
         What differs, in a sentence, or None.
