@@ -11,10 +11,10 @@ import pickletools
 import zipfile
 from typing import BinaryIO
 
-MOST_INSTRUCTIONS = 3_000_000
+_MOST_INSTRUCTIONS = 3_000_000
 """A checkpoint of a thousand tensors has a hundred thousand."""
 
-DEEPEST = 100
+_DEEPEST = 100
 _LEGACY_PICKLES = 5
 """What torch.save wrote before 2020: magic number, protocol, system, content, keys."""
 
@@ -78,21 +78,21 @@ def _follow(file: object) -> None:
         return max((stack.pop() or 0 for _ in range(count)), default=0)
 
     def push(depth: int) -> None:
-        if depth > DEEPEST:
-            raise ValueError(f"its values nest more than {DEEPEST} deep")
+        if depth > _DEEPEST:
+            raise ValueError(f"its values nest more than {_DEEPEST} deep")
         stack.append(depth)
 
     for number, (instruction, argument, _) in enumerate(pickletools.genops(file)):  # type: ignore[arg-type]
         name = instruction.name
-        if number > MOST_INSTRUCTIONS:
-            raise ValueError(f"it has more than {MOST_INSTRUCTIONS:,} instructions")
+        if number > _MOST_INSTRUCTIONS:
+            raise ValueError(f"it has more than {_MOST_INSTRUCTIONS:,} instructions")
         if name == "GLOBAL" and str(argument).rpartition(" ")[2] == _BUILT_WITH_A_SIZE:
             raise ValueError("it makes room for bytes that it does not hold")
         match name:
             case "MARK":
                 stack.append(None)
             case "PUT" | "BINPUT" | "LONG_BINPUT":
-                if int(argument or 0) > MOST_INSTRUCTIONS:
+                if int(argument or 0) > _MOST_INSTRUCTIONS:
                     raise ValueError("its memo reaches further than its instructions")
                 memo[int(argument or 0)] = stack[-1] or 0
             case "MEMOIZE":

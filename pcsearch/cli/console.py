@@ -158,8 +158,8 @@ def write_json(content: Any, *, indent: int | None = None) -> None:
     sys.stdout.write(json.dumps(content, indent=indent, allow_nan=False) + "\n")
 
 
-EXIT_FAILED = 1
-_EXIT_CODES = {"interrupted": EXIT_INTERRUPTED, "failed": EXIT_FAILED}
+_EXIT_FAILED = 1
+_EXIT_CODES = {"interrupted": EXIT_INTERRUPTED, "failed": _EXIT_FAILED}
 
 
 class Ended(Protocol):

@@ -11,7 +11,7 @@ from types import FrameType
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 GO_ON = "interrupted; `pcsearch resume` goes on with what has begun"
-NOTHING_BEGAN = "interrupted before anything began; the same command starts it again"
+_NOTHING_BEGAN = "interrupted before anything began; the same command starts it again"
 
 
 class CtrlC:
@@ -52,7 +52,7 @@ class CtrlC:
 
 def nothing_to_clean_up() -> None:
     """From now on, while modules are imported, Ctrl-C ends the process at once."""
-    _hear(CtrlC(NOTHING_BEGAN, clean_up=False))
+    _hear(CtrlC(_NOTHING_BEGAN, clean_up=False))
 
 
 def usual() -> None:

@@ -17,7 +17,7 @@ EPILOG = examples(
     "pcsearch report first-try --out first-try.html",
     "pcsearch report s3://my-bucket/runs/first-try --out - > first-try.html",
 )
-Out = Annotated[
+_Out = Annotated[
     Path | None,
     typer.Option(
         "--out",
@@ -30,7 +30,7 @@ Out = Annotated[
 ]
 
 
-def report(run: Run = None, out: Out = None, runs: Runs = RUNS) -> None:
+def report(run: Run = None, out: _Out = None, runs: Runs = RUNS) -> None:
     """Write a run's report, one HTML page, also while it runs.
 
     What the summary and its notes say, each study's arms, its trials by epoch and by λ, the confirm

@@ -30,7 +30,7 @@ from pcsearch.search.state import CampaignState, replay
 KEY = "pcsearch"
 """In every line of ours: what it tells. Other lines are what the process printed besides."""
 
-TICK_SECONDS = 2.0
+_TICK_SECONDS = 2.0
 
 
 class EventLines:
@@ -77,7 +77,7 @@ class EventLines:
 
     def _due(self) -> bool:
         now = self._clock()
-        due = now - self._ticked >= TICK_SECONDS
+        due = now - self._ticked >= _TICK_SECONDS
         self._ticked = now if due else self._ticked
         return due
 

@@ -78,7 +78,7 @@ def use_token() -> None:
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
-def impatient(client: type) -> Any:
+def _impatient(client: type) -> Any:
     """Ray's class for jobs, which would wait for an answer for ever."""
 
     class Impatient(client):  # type: ignore[misc]
@@ -183,7 +183,7 @@ class Jobs:
         for module in ("dashboard_sdk", "job.sdk"):  # they set levels of their own
             logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.ERROR)
         logging.getLogger("ray._private.runtime_env.packaging").setLevel(logging.ERROR)
-        self._client = asked(address, lambda: impatient(JobSubmissionClient)(address))
+        self._client = asked(address, lambda: _impatient(JobSubmissionClient)(address))
 
     def check_versions(self) -> None:
         """UserError unless the cluster runs the Ray that is installed here."""

@@ -20,7 +20,7 @@ from pcsearch.cluster.launcher_folder import private_launcher
 from pcsearch.cluster.session.signals import exit_when_told
 from pcsearch.errors import UserError
 
-DASHBOARD_PORT = 8265
+_DASHBOARD_PORT = 8265
 _PORT = re.compile(r"--dashboard-port[= ]([0-9]{1,5})\b")
 _ADDRESS = re.compile(r"([a-z]+://)?[\w.-]+:[0-9]{1,5}")
 _OPEN_SECONDS = 60.0
@@ -35,7 +35,7 @@ def is_address(cluster: str) -> bool:
 def refuse_bare_address(cluster: str) -> None:
     """UserError for what would be an address if it began as one, and is no file."""
     if not Path(cluster).exists() and _ADDRESS.fullmatch(cluster):
-        port = cluster.rpartition("/")[2].partition(":")[2] or DASHBOARD_PORT
+        port = cluster.rpartition("/")[2].partition(":")[2] or _DASHBOARD_PORT
         raise UserError(
             f"there is no file {cluster}; a dashboard's address begins with http://, such as "
             f"http://127.0.0.1:{port}"
@@ -128,7 +128,7 @@ def _dashboard_port(config: Config) -> int:
     for command in commands(config, "head_start_ray_commands"):
         if stated := _PORT.search(command):
             return int(stated[1])
-    return DASHBOARD_PORT
+    return _DASHBOARD_PORT
 
 
 def _free_port() -> int:

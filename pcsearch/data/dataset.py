@@ -96,8 +96,8 @@ class Dataset:
         return len(self.class_names)
 
 
-HalfUnpacked = Literal["refuse", "list"]
-NearDuplicates = Literal["together", "ignore"]
+_HalfUnpacked = Literal["refuse", "list"]
+_NearDuplicates = Literal["together", "ignore"]
 
 
 @dataclass(frozen=True)
@@ -132,12 +132,12 @@ class DataOptions:
     classes: tuple[int | str, ...] | None = None
     test_fraction: float = 0.2
     split_seed: int = 0
-    near_duplicates: NearDuplicates = "together"
+    near_duplicates: _NearDuplicates = "together"
     cache: Path | None = None
     progress: Callable[[int, int], None] | None = field(default=None, compare=False, repr=False)
     levels: Mapping[str, str] = field(default_factory=dict)
     instance: int = 0
-    half_unpacked: HalfUnpacked = "refuse"
+    half_unpacked: _HalfUnpacked = "refuse"
     fieldguide: FieldguideOptions = field(default_factory=FieldguideOptions)
 
 

@@ -35,7 +35,7 @@ import numpy.typing as npt
 
 from pcsearch.data.dataset import Float32Array, Int64Array, UInt8Array
 
-UInt64Array = npt.NDArray[np.uint64]
+_UInt64Array = npt.NDArray[np.uint64]
 
 _BANDS = 3
 _BAND_BITS = 21
@@ -66,11 +66,11 @@ def _correlated_pairs(thumbnails: UInt8Array) -> Iterator[tuple[Int64Array, Int6
     values = thumbnails.astype(np.float32)
     values -= values.mean(axis=1, keepdims=True)
     values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
-    turned = values.reshape(-1, LUMA_SIDE, LUMA_SIDE)[:, :, ::-1].reshape(values.shape)
+    turned = values.reshape(-1, _LUMA_SIDE, _LUMA_SIDE)[:, :, ::-1].reshape(values.shape)
     for start in range(0, len(values), _BLOCK_ROWS):
         for others in (values, turned):
             products = values[start : start + _BLOCK_ROWS] @ others[start:].T
-            i, j = np.nonzero(np.triu(products > LEAST_CORRELATION - 0.01, 1))
+            i, j = np.nonzero(np.triu(products > _LEAST_CORRELATION - 0.01, 1))
             yield i + start, j + start, others is turned
 
 
@@ -94,7 +94,7 @@ def _coded_pairs(thumbnails: UInt8Array) -> Iterator[tuple[Int64Array, Int64Arra
                 yield i[near], j[near], turned
 
 
-def _look_up(probes: UInt64Array, in_order: UInt64Array) -> tuple[Int64Array, Int64Array]:
+def _look_up(probes: _UInt64Array, in_order: _UInt64Array) -> tuple[Int64Array, Int64Array]:
     """(row of probes, place in the sorted codes) of every code in a probe's bucket."""
     low_bits = np.uint64((1 << (_BAND_BITS * (_BANDS - 1))) - 1)
     flat = probes.ravel()
@@ -112,7 +112,7 @@ def _look_up(probes: UInt64Array, in_order: UInt64Array) -> tuple[Int64Array, In
     return asked // probes.shape[1], place + start[asked]
 
 
-def _probes(rotated: UInt64Array, strengths: Float32Array, band: int) -> UInt64Array:
+def _probes(rotated: _UInt64Array, strengths: Float32Array, band: int) -> _UInt64Array:
     """[k, 2**_WEAK] codes: the weakest signs of the band as they are and turned over."""
     in_band = strengths[:, band * _BAND_BITS : (band + 1) * _BAND_BITS]
     weakest = np.argpartition(in_band, _WEAK - 1, axis=1)[:, :_WEAK]
@@ -120,7 +120,7 @@ def _probes(rotated: UInt64Array, strengths: Float32Array, band: int) -> UInt64A
     bits = np.uint64(1) << places
     turned = np.array(list(product((False, True), repeat=_WEAK)))
     masks = np.where(turned[None], bits[:, None, :], np.uint64(0))
-    probes: UInt64Array = rotated[:, None] ^ np.bitwise_or.reduce(masks, axis=2)
+    probes: _UInt64Array = rotated[:, None] ^ np.bitwise_or.reduce(masks, axis=2)
     return probes
 
 
@@ -136,7 +136,7 @@ def _frequencies(thumbnails: UInt8Array) -> Float32Array:
 
 def _chosen() -> list[tuple[int, int]]:
     """(down, across) of the frequencies, in the order of the code's bits."""
-    sides = range(LUMA_SIDE)
+    sides = range(_LUMA_SIDE)
     ascending = sorted(product(sides, sides), key=lambda f: (f[0] ** 2 + f[1] ** 2, f))
     lowest = ascending[1 : 1 + _BANDS * _BAND_BITS]
     return [lowest[i] for band in range(_BANDS) for i in range(band, len(lowest), _BANDS)]
@@ -144,10 +144,10 @@ def _chosen() -> list[tuple[int, int]]:
 
 def _waves() -> Float32Array:
     """[LUMA_BYTES, 63]: the cosine of each chosen frequency."""
-    places = np.arange(LUMA_SIDE) + 0.5
+    places = np.arange(_LUMA_SIDE) + 0.5
     waves = [
         np.outer(
-            np.cos(np.pi * places * down / LUMA_SIDE), np.cos(np.pi * places * across / LUMA_SIDE)
+            np.cos(np.pi * places * down / _LUMA_SIDE), np.cos(np.pi * places * across / _LUMA_SIDE)
         )
         for down, across in _chosen()
     ]
@@ -159,7 +159,7 @@ def _odd_across() -> npt.NDArray[np.bool_]:
     return np.array([across % 2 == 1 for _, across in _chosen()])
 
 
-def _codes(signs: npt.NDArray[np.bool_]) -> UInt64Array:
+def _codes(signs: npt.NDArray[np.bool_]) -> _UInt64Array:
     """[m] codes of 63 bits, the first sign highest."""
     codes = np.zeros(len(signs), dtype=np.uint64)
     for column in range(signs.shape[1]):
@@ -167,7 +167,7 @@ def _codes(signs: npt.NDArray[np.bool_]) -> UInt64Array:
     return codes
 
 
-def _band_first(codes: UInt64Array, band: int) -> UInt64Array:
+def _band_first(codes: _UInt64Array, band: int) -> _UInt64Array:
     """The codes, turned so that this band's bits are the highest."""
     bits, moved = _BANDS * _BAND_BITS, band * _BAND_BITS
     if moved == 0:
@@ -176,7 +176,7 @@ def _band_first(codes: UInt64Array, band: int) -> UInt64Array:
     return ((codes << np.uint64(moved)) & whole) | (codes >> np.uint64(bits - moved))
 
 
-def _ones(codes: UInt64Array) -> UInt8Array:
+def _ones(codes: _UInt64Array) -> UInt8Array:
     """How many bits of each code are set."""
     parts = np.ascontiguousarray(codes).view(np.uint16).reshape(-1, 4)
     ones: UInt8Array = _ONES[parts].sum(axis=1, dtype=np.uint8)
@@ -188,10 +188,10 @@ _ONES = np.unpackbits(
 ).sum(axis=1, dtype=np.uint8)
 
 
-LUMA_SIDE = 12
-CHROMA_SIDE = 6
-LUMA_BYTES = LUMA_SIDE**2
-CHROMA_BYTES = 2 * CHROMA_SIDE**2
+_LUMA_SIDE = 12
+_CHROMA_SIDE = 6
+LUMA_BYTES = _LUMA_SIDE**2
+_CHROMA_BYTES = 2 * _CHROMA_SIDE**2
 
 _BoolArray = npt.NDArray[np.bool_]
 
@@ -204,7 +204,7 @@ _BRIGHTNESS_CHANGE = 40.0  # grey levels
 _SHIFT = 0.6  # thumbnail pixels
 _STRETCH = 0.7  # thumbnail pixels at the edge
 _COLOUR_CHANGE = 6.0  # root mean square, in levels of Cb and Cr
-LEAST_CORRELATION = 0.75  # what is below it has a rest far above _REST; it saves the least squares
+_LEAST_CORRELATION = 0.75  # what is below it has a rest far above _REST; it saves the least squares
 
 
 def same_picture(first: UInt8Array, second: UInt8Array) -> _BoolArray:
@@ -224,12 +224,12 @@ def same_picture(first: UInt8Array, second: UInt8Array) -> _BoolArray:
 
 def mirrored(fingerprints: UInt8Array) -> UInt8Array:
     """The thumbnails [k, LUMA_BYTES + CHROMA_BYTES] of the pictures turned left to right."""
-    luma = fingerprints[:, :LUMA_BYTES].reshape(-1, LUMA_SIDE, LUMA_SIDE)[:, :, ::-1]
-    chroma = fingerprints[:, LUMA_BYTES : LUMA_BYTES + CHROMA_BYTES]
-    chroma = chroma.reshape(-1, CHROMA_SIDE, CHROMA_SIDE, 2)[:, :, ::-1]
+    luma = fingerprints[:, :LUMA_BYTES].reshape(-1, _LUMA_SIDE, _LUMA_SIDE)[:, :, ::-1]
+    chroma = fingerprints[:, LUMA_BYTES : LUMA_BYTES + _CHROMA_BYTES]
+    chroma = chroma.reshape(-1, _CHROMA_SIDE, _CHROMA_SIDE, 2)[:, :, ::-1]
     rows = len(fingerprints)
     return np.concatenate(
-        [luma.reshape(rows, LUMA_BYTES), chroma.reshape(rows, CHROMA_BYTES)], axis=1
+        [luma.reshape(rows, LUMA_BYTES), chroma.reshape(rows, _CHROMA_BYTES)], axis=1
     )
 
 
@@ -243,7 +243,7 @@ def _correlated(first: UInt8Array, second: UInt8Array) -> _BoolArray:
     a, b = _centred(first[:, :LUMA_BYTES]), _centred(second[:, :LUMA_BYTES])
     products = np.einsum("ki,ki->k", a, b)
     norms = np.einsum("ki,ki->k", a, a) * np.einsum("ki,ki->k", b, b)
-    return np.asarray(products > LEAST_CORRELATION * np.sqrt(norms), dtype=bool)
+    return np.asarray(products > _LEAST_CORRELATION * np.sqrt(norms), dtype=bool)
 
 
 def _centred(thumbnails: UInt8Array) -> Float32Array:
@@ -253,13 +253,13 @@ def _centred(thumbnails: UInt8Array) -> Float32Array:
 
 
 def _same_colours(first: UInt8Array, second: UInt8Array) -> _BoolArray:
-    colours = slice(LUMA_BYTES, LUMA_BYTES + CHROMA_BYTES)
+    colours = slice(LUMA_BYTES, LUMA_BYTES + _CHROMA_BYTES)
     change = first[:, colours].astype(np.float32) - second[:, colours]
     return np.asarray(np.square(change).mean(axis=1) <= _COLOUR_CHANGE**2, dtype=bool)
 
 
 def _same_when_aligned(first: UInt8Array, second: UInt8Array) -> _BoolArray:
-    shape = (len(first), LUMA_SIDE, LUMA_SIDE)
+    shape = (len(first), _LUMA_SIDE, _LUMA_SIDE)
     a = first[:, :LUMA_BYTES].astype(np.float64).reshape(shape)
     b = second[:, :LUMA_BYTES].astype(np.float64).reshape(shape)
     middle, difference = (a + b) / 2, (a - b).reshape(-1, LUMA_BYTES)
@@ -280,12 +280,12 @@ def _same_when_aligned(first: UInt8Array, second: UInt8Array) -> _BoolArray:
 
 @functools.cache
 def _coordinates() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    across = np.linspace(-1.0, 1.0, LUMA_SIDE)
+    across = np.linspace(-1.0, 1.0, _LUMA_SIDE)
     return across[None, :], across[:, None]
 
 
 _CHECKSUM_BYTES = 12
-_THUMBNAIL_BYTES = LUMA_BYTES + CHROMA_BYTES
+_THUMBNAIL_BYTES = LUMA_BYTES + _CHROMA_BYTES
 FINGERPRINT_BYTES = _THUMBNAIL_BYTES + 1 + _CHECKSUM_BYTES
 
 _ROWS_A_PIXEL = 10  # rows of the picture for one of the thumbnail; fewer miss more cropped copies
@@ -312,10 +312,10 @@ def fingerprint(pixels: UInt8Array) -> UInt8Array:
     pixels = np.ascontiguousarray(pixels)
     height, width = pixels.shape[:2]
     rows = pixels[_sampled_rows(height)]
-    sums = np.add.reduce(rows.reshape(LUMA_SIDE, _ROWS_A_PIXEL, -1), axis=1, dtype=np.uint16)
+    sums = np.add.reduce(rows.reshape(_LUMA_SIDE, _ROWS_A_PIXEL, -1), axis=1, dtype=np.uint16)
     columns, weights = _sampled_columns(width)
-    sampled = sums.reshape(LUMA_SIDE, width, 3)[:, columns].astype(np.float32)
-    small = (sampled.reshape(LUMA_SIDE, -1) @ weights).reshape(LUMA_SIDE, LUMA_SIDE, 3)
+    sampled = sums.reshape(_LUMA_SIDE, width, 3)[:, columns].astype(np.float32)
+    small = (sampled.reshape(_LUMA_SIDE, -1) @ weights).reshape(_LUMA_SIDE, _LUMA_SIDE, 3)
     small += _ZERO_LEVELS
     chroma = small[::2, :, 1:] + small[1::2, :, 1:]
     chroma = (chroma[:, ::2] + chroma[:, 1::2]) * np.float32(0.25)
@@ -335,7 +335,7 @@ def _sampled_rows(height: int) -> npt.NDArray[np.intp]:
     """
     share = (np.arange(_ROWS_A_PIXEL) + 0.5) / _ROWS_A_PIXEL
     triangle = np.where(share < 0.5, np.sqrt(2 * share) - 1, 1 - np.sqrt(2 - 2 * share))
-    places = (np.arange(LUMA_SIDE)[:, None] + 0.5 + triangle).ravel() * height / LUMA_SIDE
+    places = (np.arange(_LUMA_SIDE)[:, None] + 0.5 + triangle).ravel() * height / _LUMA_SIDE
     reflected = height - np.abs(height - np.abs(places))
     rows: npt.NDArray[np.intp] = np.clip(reflected, 0, height - 1).astype(np.intp)
     return rows
@@ -347,8 +347,8 @@ def _sampled_columns(width: int) -> tuple[slice, Float32Array]:
     step = max(1, width // _COLUMNS_AT_LEAST)
     columns = slice(step // 2, None, step)
     places = np.arange(width)[columns, None] + 0.5
-    scale = width / LUMA_SIDE
-    far = np.abs(places - (np.arange(LUMA_SIDE) + 0.5) * scale) / max(scale, 1.0)
+    scale = width / _LUMA_SIDE
+    far = np.abs(places - (np.arange(_LUMA_SIDE) + 0.5) * scale) / max(scale, 1.0)
     triangle = np.maximum(0.0, 1.0 - far)
     triangle /= triangle.sum(axis=0) * _ROWS_A_PIXEL
     return columns, np.kron(triangle, _YCBCR).astype(np.float32)

@@ -23,11 +23,11 @@ from pcsearch.data.cache import ImageStore, open_store
 from pcsearch.data.prepared import TestImages, TrainingImages
 from pcsearch.io import create_anew, open_regular
 
-Arrays = dict[str, npt.NDArray[Any]]
+_Arrays = dict[str, npt.NDArray[Any]]
 
-HOLDS = "holds"
+_HOLDS = "holds"
 """The array that lists the names of the others."""
-HELD_OUT = "held_out"
+_HELD_OUT = "held_out"
 
 _PER_ROW = ("kept", "labels", "groups")
 _NAMES_BYTES = 2**26  # 1000 characters of 16,000 classes each
@@ -63,19 +63,19 @@ class Archive:
 
     def held_out(self) -> str:
         """Which files were held out as the test part; empty where a dataset has one of its own."""
-        if f"{HELD_OUT}.npy" not in self._zip.namelist():
+        if f"{_HELD_OUT}.npy" not in self._zip.namelist():
             return ""
-        held_out = self._array(HELD_OUT, _HEADER_BYTES)
+        held_out = self._array(_HELD_OUT, _HEADER_BYTES)
         if held_out.shape != () or not _HEX.fullmatch(str(held_out)):
             raise ValueError("what it holds out is no digest")
         return str(held_out)
 
-    def arrays(self, at_most_rows: int) -> Arrays:
+    def arrays(self, at_most_rows: int) -> _Arrays:
         """The arrays but the store's name: `kept`, `labels`, and what else was written."""
-        names = {name.removesuffix(".npy") for name in self._zip.namelist()} - {HOLDS}
-        if names != set(self._array(HOLDS, _HEADER_BYTES).tolist()):
+        names = {name.removesuffix(".npy") for name in self._zip.namelist()} - {_HOLDS}
+        if names != set(self._array(_HOLDS, _HEADER_BYTES).tolist()):
             raise ValueError("it does not hold what was written")  # a damaged directory hides some
-        names -= {"store", HELD_OUT}
+        names -= {"store", _HELD_OUT}
         if not {"kept", "labels"} <= names <= {*_PER_ROW, "class_names", "given_val"}:
             raise ValueError("it holds other arrays")
         size = 8 * at_most_rows + _HEADER_BYTES
@@ -183,18 +183,18 @@ def not_as_saved(path: Path, test: TestImages) -> bool:
     )
 
 
-def _save(path: Path, store: ImageStore, held_out: str, arrays: Arrays) -> None:
+def _save(path: Path, store: ImageStore, held_out: str, arrays: _Arrays) -> None:
     unfinished = path.with_name(path.name + ".tmp")
     with create_anew(unfinished) as file:
         named = {"store": np.array(store.path.name), "kept": store.kept, **arrays}
         if held_out:
-            named[HELD_OUT] = np.array(held_out)
-        named[HOLDS] = np.array(list(named))
+            named[_HELD_OUT] = np.array(held_out)
+        named[_HOLDS] = np.array(list(named))
         np.savez_compressed(file, allow_pickle=False, **named)
     unfinished.replace(path)
 
 
-def _read(path: Path, cache: Path) -> tuple[ImageStore, Arrays, str] | None:
+def _read(path: Path, cache: Path) -> tuple[ImageStore, _Arrays, str] | None:
     """The store, the arrays beside it, and what is held out.
 
     A node may fail to read other images than the driver did: its rows are others then.

@@ -39,7 +39,7 @@ def units_of(m: int, groups: Int64Array | None, twins: Int64Array | None) -> Int
             return units
 
 
-def set_units_aside(
+def _set_units_aside(
     labels: Int64Array,
     units: Int64Array,
     orders: Sequence[Int64Array],
@@ -243,7 +243,7 @@ def _stratified_mask(
     while True:
         loose = None if twins is None else np.where(divided[labels], -1, twins)
         units = units_of(len(labels), groups, loose)
-        aside, stuck = set_units_aside(labels, units, orders, wanted, keep)
+        aside, stuck = _set_units_aside(labels, units, orders, wanted, keep)
         if stuck is None:
             return aside
         if twins is None or divided[stuck]:

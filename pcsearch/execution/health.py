@@ -120,16 +120,16 @@ class NodeTrouble:
         return not self._trained or now - first > PATIENCE_SECONDS
 
 
-TIMES = 10.0
+_TIMES = 10.0
 """So many times the longest epoch measured in the study."""
 
 LEAST_SECONDS = 30.0
 """However short epochs are: a machine may be busy for that long."""
 
-START_SECONDS = 60.0
+_START_SECONDS = 60.0
 """More for the first epoch of an attempt, which opens images and loads weights."""
 
-DECODE_SECONDS = 0.1
+_DECODE_SECONDS = 0.1
 """More for every image that the worker's node may have to decode first; a big photograph takes as
 long on one core."""
 
@@ -156,15 +156,15 @@ def deadline_seconds(
     if slowest is None:
         return UNMEASURED_SECONDS
     images = state.plan.study(trial.spec.study).images
-    limit = max(LEAST_SECONDS, TIMES * slowest * images.of(trial.spec.phase))
+    limit = max(LEAST_SECONDS, _TIMES * slowest * images.of(trial.spec.phase))
     if first:
-        limit += START_SECONDS
+        limit += _START_SECONDS
     if not decodes:
         return limit
     to_decode = images.train if first else 0
     if trial.spec.phase == "confirm" and trial.epochs_left == 1:
         to_decode += images.test
-    return max(limit, min(UNMEASURED_SECONDS, limit + DECODE_SECONDS * to_decode))
+    return max(limit, min(UNMEASURED_SECONDS, limit + _DECODE_SECONDS * to_decode))
 
 
 _LOOK_SECONDS = 1.0

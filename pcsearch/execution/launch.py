@@ -49,7 +49,7 @@ def record_outcome(
 
     def end(complete: bool) -> None:
         nonlocal status
-        status = status_of(campaign) if complete else "interrupted"
+        status = _status_of(campaign) if complete else "interrupted"
 
     try:
         yield end
@@ -89,12 +89,12 @@ def _write_end(campaign: Campaign, folder: RunFolder, status: Status) -> None:
     folder.finish(summarise(campaign.state).to_json(), whole=campaign.done)
 
 
-def status_of(campaign: Campaign) -> Status:
+def _status_of(campaign: Campaign) -> Status:
     """How a campaign that is done ended."""
     return "failed" if campaign.state.failed_studies() else "complete"
 
 
-EXIT_WITHOUT_RAY = 3
+_EXIT_WITHOUT_RAY = 3
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,7 @@ def _without_ray(what: str, folder: RunFolder, observer: Observer, go_on: str) -
             os.write(1, printable_lines(told).encode())
         folder.let_go()
     finally:  # whatever failed: this is a thread of a process whose main one waits for ever
-        os._exit(EXIT_WITHOUT_RAY)
+        os._exit(_EXIT_WITHOUT_RAY)
 
 
 def finish(folder: RunFolder, state: CampaignState) -> Outcome:
@@ -274,7 +274,7 @@ def finish(folder: RunFolder, state: CampaignState) -> Outcome:
     if state.status not in ("complete", "failed"):
         with folder.open_journal(after=state.events) as journal:
             campaign = Campaign(state.plan, journal, clock=lambda: state.seconds, state=state)
-            campaign.end(status_of(campaign))
+            campaign.end(_status_of(campaign))
     folder.finish(summarise(state).to_json(), whole=True)
     return Outcome(folder, state, summarise(state))
 

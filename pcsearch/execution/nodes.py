@@ -15,7 +15,7 @@ from pcsearch.printable import printable
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.campaign import Campaign
 
-HELD_SECONDS = 300.0
+_HELD_SECONDS = 300.0
 """However long images take to decode: nodes cost money while they wait."""
 
 
@@ -24,7 +24,7 @@ def early_nodes(recipe: Recipe, capacity: Capacity) -> Iterator[None]:
     """Reserve room for a recipe's first trials, so that an autoscaler starts the nodes for them.
 
     For no more than the search surely asks for at once, and only where the cluster can grow. Given
-    back at the end, for the trials themselves, after `HELD_SECONDS` at the latest, and by Ray
+    back at the end, for the trials themselves, after `_HELD_SECONDS` at the latest, and by Ray
     should this process die. A node that has come by then waits for them as long as any idle one.
 
     Raises:
@@ -45,7 +45,7 @@ def early_nodes(recipe: Recipe, capacity: Capacity) -> Iterator[None]:
         while held:
             remove_placement_group(held.pop())
 
-    at_the_latest = threading.Timer(HELD_SECONDS, give_back)
+    at_the_latest = threading.Timer(_HELD_SECONDS, give_back)
     at_the_latest.daemon = True
     at_the_latest.start()
     try:

@@ -35,7 +35,7 @@ _STATED = (
 )  # fmt: skip
 """Of a plan: what a recipe states as it is, and what no widening changes."""
 
-NOTHING_LEFT = (
+_NOTHING_LEFT = (
     "nothing is left to run; changes such as search.trials=40 or confirm.seeds=5 would widen it"
 )
 
@@ -58,7 +58,7 @@ def resume_run(
         wider = recipe != before
         if state is not None and not wider and nothing_left(state):
             observer.history(folder.events())
-            observer.noted(NOTHING_LEFT)
+            observer.noted(_NOTHING_LEFT)
             observer.started(shown(folder.address), state.plan, 0)
             outcome = finish(folder, state)
             observer.finished(outcome.summary.status)

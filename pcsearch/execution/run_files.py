@@ -27,7 +27,7 @@ STOP_MARKER = "checkpoints/stopping"
 NEEDED = Patience(total_seconds=120.0, unmet_seconds=60.0)
 """With a store that does not answer when a trial cannot go on without."""
 
-PASSING = Patience(total_seconds=8.0, unmet_seconds=8.0, longest_wait_seconds=2.0)
+_PASSING = Patience(total_seconds=8.0, unmet_seconds=8.0, longest_wait_seconds=2.0)
 """And when it can: the next checkpoint that is due is tried again."""
 
 LONGEST_SECONDS = 120.0
@@ -58,7 +58,7 @@ class StoredFiles:
 
     def __init__(self, url: str, folder: Path) -> None:
         self._needed = open_storage(url, NEEDED)
-        self._passing = open_storage(url, PASSING)
+        self._passing = open_storage(url, _PASSING)
         self._folder = folder
         self._fetched = False
         self._asked_to_stop = _StopAsked(self._passing)

@@ -24,22 +24,22 @@ from pcsearch.losses.divergences import (
 )
 from pcsearch.losses.pairing import split_pairs
 
-Penalty = Callable[[Tensor, Tensor], Tensor]
+_Penalty = Callable[[Tensor, Tensor], Tensor]
 
 
-def euclidean_penalty(logits: Tensor, targets: Tensor) -> Tensor:
+def _euclidean_penalty(logits: Tensor, targets: Tensor) -> Tensor:
     """R = ½ · mean over pairs of γ·D_EC, γ = 1 where the labels differ, else 0 (Eq. 10)."""
     divergences = euclidean_confusion(*split_pairs(logits.softmax(dim=-1)))
     return _half_mean(_between_classes(divergences, targets))
 
 
-def jeffreys_penalty(logits: Tensor, targets: Tensor) -> Tensor:
+def _jeffreys_penalty(logits: Tensor, targets: Tensor) -> Tensor:
     """R = ½ · mean over pairs of γ·D_J (Sect. 3.1's ablation; diverges unless λ is tiny)."""
     divergences = jeffreys_divergence(*split_pairs(F.log_softmax(logits, dim=-1)))
     return _half_mean(_between_classes(divergences, targets))
 
 
-def norm_penalty(logits: Tensor, targets: Tensor) -> Tensor:
+def _norm_penalty(logits: Tensor, targets: Tensor) -> Tensor:
     """R = Σ over pairs of ‖p₁ − p₂‖₂ / batch size: not squared, and pairs of one class count too.
 
     This is what the authors' released PyTorch snippet computes. It raises on an odd batch; here
@@ -50,7 +50,7 @@ def norm_penalty(logits: Tensor, targets: Tensor) -> Tensor:
     return _half_mean(torch.linalg.vector_norm(first - second, dim=-1))
 
 
-def entropic_penalty(logits: Tensor, targets: Tensor) -> Tensor:
+def _entropic_penalty(logits: Tensor, targets: Tensor) -> Tensor:
     """R = −mean over samples of H(p), so that minimising L raises the entropy. Uses no pairs.
 
     Dubey, Gupta, Raskar, Naik, "Maximum-Entropy Fine-Grained Classification", NeurIPS 2018.
@@ -58,12 +58,12 @@ def entropic_penalty(logits: Tensor, targets: Tensor) -> Tensor:
     return -entropy(F.log_softmax(logits, dim=-1)).mean()
 
 
-VARIANTS: Mapping[str, Penalty] = MappingProxyType(
+VARIANTS: Mapping[str, _Penalty] = MappingProxyType(
     {
-        "euclidean": euclidean_penalty,
-        "norm": norm_penalty,
-        "jeffreys": jeffreys_penalty,
-        "entropic": entropic_penalty,
+        "euclidean": _euclidean_penalty,
+        "norm": _norm_penalty,
+        "jeffreys": _jeffreys_penalty,
+        "entropic": _entropic_penalty,
     }
 )
 """Penalty by variant name; `euclidean` is the paper's method."""

@@ -13,8 +13,8 @@ from torchvision.models.feature_extraction import create_feature_extractor, get_
 
 from pcsearch.errors import UserError
 
-MAPS = "maps"
-PROBE_SIZE = 160
+_MAPS = "maps"
+_PROBE_SIZE = 160
 """Pixels of the image that finds the maps: Inception's last ones are then 3x3, not yet 1x1."""
 
 _NOT_MAPS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Dropout, nn.Dropout2d)
@@ -35,10 +35,10 @@ class FeatureMaps(nn.Module):
         if any("Attention" in type(layer).__name__ for layer in network.modules()):
             raise UserError(f"features: {name} is not a convolutional backbone; try vgg16")
         node, self.channels = _last_maps(name, network, head)
-        self.layers = create_feature_extractor(network, {node: MAPS}, suppress_diff_warning=True)
+        self.layers = create_feature_extractor(network, {node: _MAPS}, suppress_diff_warning=True)
 
     def forward(self, images: Tensor) -> Tensor:
-        maps: Tensor = self.layers(images)[MAPS]
+        maps: Tensor = self.layers(images)[_MAPS]
         return maps
 
 
@@ -50,7 +50,7 @@ def _last_maps(name: str, network: nn.Module, head: str) -> tuple[str, int]:
         network, {node: node for node in before_head}, suppress_diff_warning=True
     ).eval()
     with torch.no_grad():
-        values = probe(torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE))
+        values = probe(torch.zeros(1, 3, _PROBE_SIZE, _PROBE_SIZE))
     modules = dict(network.named_modules())
     for node in reversed(before_head):
         value = values[node]
@@ -60,7 +60,7 @@ def _last_maps(name: str, network: nn.Module, head: str) -> tuple[str, int]:
     raise UserError(f"features: {name} has no spatial feature maps before its classifier")
 
 
-SQRT_FLOOR = 1e-10
+_SQRT_FLOOR = 1e-10
 """Added under the signed square root, whose slope at zero would be infinite."""
 
 
@@ -77,7 +77,7 @@ def bilinear_pool(maps: Tensor) -> Tensor:
 
 def signed_sqrt(values: Tensor) -> Tensor:
     """sign(x) * sqrt(|x|), with a finite slope everywhere and slope 0 at 0."""
-    return values.sign() * (values.abs() + SQRT_FLOOR).sqrt()
+    return values.sign() * (values.abs() + _SQRT_FLOOR).sqrt()
 
 
 class BilinearCNN(nn.Module):

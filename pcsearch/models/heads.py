@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pcsearch.errors import UserError
 
-HEAD_ATTRIBUTES = ("head", "heads", "fc", "classifier")
+_HEAD_ATTRIBUTES = ("head", "heads", "fc", "classifier")
 """Where networks keep their classifier, in the order in which they are looked up."""
 
 
@@ -15,13 +15,13 @@ def find_head(module: nn.Module) -> str:
     """Dotted name of the layer that makes the logits.
 
     It is the last `nn.Linear` (where there is none, the last 1x1 convolution, as in SqueezeNet)
-    of the first of `HEAD_ATTRIBUTES` that has parameters, else of the whole network. An attribute
+    of the first of `_HEAD_ATTRIBUTES` that has parameters, else of the whole network. An attribute
     whose parameters are in no such layer (a cosine classifier, say) is the head itself.
 
     Raises:
         UserError: nothing of the kind is in the network.
     """
-    for attribute in HEAD_ATTRIBUTES:
+    for attribute in _HEAD_ATTRIBUTES:
         child = dict(module.named_children()).get(attribute)
         if child is not None and next(child.parameters(), None) is not None:
             inner = _last_layer(child)

@@ -21,10 +21,10 @@ from pcsearch.models.options import OptionTypes, check_values
 from pcsearch.models.torchvision import Normalisation, expected_normalisation, imagenet_file
 from pcsearch.models.weights import LoadReport, load_state, read_state_dict
 
-COMPACT = "compact_cnn"
+_COMPACT = "compact_cnn"
 BILINEAR = "bilinear_cnn"
-DEFAULT_FEATURES = "vgg16"
-NO_OPTIONS: Mapping[str, object] = MappingProxyType({})
+_DEFAULT_FEATURES = "vgg16"
+_NO_OPTIONS: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class _Network:
 
 def known_backbones() -> tuple[str, ...]:
     """Every name but the user's own: ours first, then torchvision's classifiers."""
-    return (COMPACT, BILINEAR, *torchvision_models.classifier_names())
+    return (_COMPACT, BILINEAR, *torchvision_models.classifier_names())
 
 
 def check_backbone(name: str) -> None:
@@ -70,7 +70,7 @@ def check_backbone(name: str) -> None:
     elif name not in known_backbones():
         raise UserError(
             f'unknown backbone "{name}"{did_you_mean(name, known_backbones())}; known are '
-            f"{COMPACT}, {BILINEAR}, torchvision's classifiers by name (vgg16, resnet50, ...) and "
+            f"{_COMPACT}, {BILINEAR}, torchvision's classifiers by name (vgg16, resnet50, ...) and "
             "your own as module:function"
         )
 
@@ -82,7 +82,7 @@ def check_options(name: str, options: Mapping[str, object]) -> None:
         return
     check_values(name, options, _option_types(name))
     if name == BILINEAR:
-        features = str(options.get("features", DEFAULT_FEATURES))
+        features = str(options.get("features", _DEFAULT_FEATURES))
         choices = [known for known in known_backbones() if known != BILINEAR]
         if features not in choices:
             hint = did_you_mean(features, choices)
@@ -90,7 +90,7 @@ def check_options(name: str, options: Mapping[str, object]) -> None:
 
 
 def _option_types(name: str) -> OptionTypes:
-    if name == COMPACT:
+    if name == _COMPACT:
         return {"width": int}
     if name == BILINEAR:
         return {"features": str, "channels": int}
@@ -102,7 +102,7 @@ def build_backbone(
     num_classes: int,
     *,
     weights: str = "none",
-    options: Mapping[str, object] = NO_OPTIONS,
+    options: Mapping[str, object] = _NO_OPTIONS,
     seed: int = 0,
 ) -> Backbone:
     """Build a backbone for `num_classes` classes; the same arguments give the same network.
@@ -156,7 +156,7 @@ def _weights(
 
 
 def weights_normalisation(
-    name: str, weights: str, options: Mapping[str, object] = NO_OPTIONS
+    name: str, weights: str, options: Mapping[str, object] = _NO_OPTIONS
 ) -> Normalisation | None:
     """What images the weights expect; None without weights, and for a file: it does not say."""
     plain = _plain(name, options)
@@ -167,7 +167,7 @@ def weights_normalisation(
 
 def _plain(name: str, options: Mapping[str, object]) -> str:
     """The network that published weights are of."""
-    return str(options.get("features", DEFAULT_FEATURES)) if name == BILINEAR else name
+    return str(options.get("features", _DEFAULT_FEATURES)) if name == BILINEAR else name
 
 
 def _construct(
@@ -178,7 +178,7 @@ def _construct(
     try:
         if name == BILINEAR:
             return _bilinear(num_classes, initialise=initialise, **options)  # type: ignore[arg-type]
-        if name == COMPACT:
+        if name == _COMPACT:
             return _Network(CompactCNN(num_classes, **options), ("head",))  # type: ignore[arg-type]
     except ValueError as error:
         raise UserError(f"{name}: {error}") from error
@@ -206,7 +206,7 @@ def _bilinear(
     num_classes: int,
     *,
     initialise: bool,
-    features: str = DEFAULT_FEATURES,
+    features: str = _DEFAULT_FEATURES,
     channels: int = 512,
 ) -> _Network:
     plain = _construct(features, 1, {}, initialise=initialise)

@@ -23,7 +23,7 @@ from pcsearch.errors import UserError
 from pcsearch.models.heads import find_head, replace_layer
 from pcsearch.models.options import OptionTypes
 
-AUXILIARY: Mapping[str, tuple[str, ...]] = {
+_AUXILIARY: Mapping[str, tuple[str, ...]] = {
     "googlenet": ("aux1", "aux2"),
     "inception_v3": ("AuxLogits",),
 }
@@ -53,7 +53,7 @@ def option_types(name: str) -> OptionTypes:
         # What has no default is fixed by the builder, but for the transformers' image size.
         and (parameter.default is not parameter.empty or key == "image_size")
     }
-    return types | ({"aux": bool} if name in AUXILIARY else {})
+    return types | ({"aux": bool} if name in _AUXILIARY else {})
 
 
 def _arguments(name: str) -> Mapping[str, inspect.Parameter]:
@@ -79,7 +79,7 @@ def build_classifier(
     """
     arguments: dict[str, object] = dict(options)
     aux = bool(arguments.pop("aux", False))
-    if name in AUXILIARY:
+    if name in _AUXILIARY:
         arguments = {"transform_input": True} | arguments
         arguments["aux_logits"] = aux
     if "init_weights" in _arguments(name):
@@ -92,7 +92,7 @@ def build_classifier(
         ) from error
     heads = [find_head(module)]
     if aux:
-        heads += [f"{part}.{find_head(module.get_submodule(part))}" for part in AUXILIARY[name]]
+        heads += [f"{part}.{find_head(module.get_submodule(part))}" for part in _AUXILIARY[name]]
         module.register_forward_hook(_plain_outputs)
     for head in heads:
         replace_layer(module, head, num_classes)
@@ -106,11 +106,11 @@ def _plain_outputs(
     return output if isinstance(output, Tensor) else (output[0], list(output[1:]))
 
 
-PREFERRED = ("IMAGENET1K_V1", "IMAGENET1K_SWAG_LINEAR_V1")
+_PREFERRED = ("IMAGENET1K_V1", "IMAGENET1K_SWAG_LINEAR_V1")
 """The original recipe's weights come first: they are the ones in published comparisons, and
 `_V2` weights, trained with strong regularisation, would mix that in with what is compared."""
 
-CONNECT_SECONDS = 10.0
+_CONNECT_SECONDS = 10.0
 
 
 def imagenet_file(name: str) -> Path:
@@ -165,14 +165,14 @@ def expected_normalisation(name: str) -> Normalisation:
 
 def _entry(name: str) -> Any:
     entries = {entry.name: entry for entry in get_model_weights(name)}
-    chosen = next((key for key in PREFERRED if key in entries), None)
+    chosen = next((key for key in _PREFERRED if key in entries), None)
     return entries[chosen] if chosen else get_model_weights(name).DEFAULT
 
 
 def _check_connection(url: str) -> None:
     """The downloader waits without limit, so a cut-off machine is found out here, in seconds."""
     try:
-        with urlopen(Request(url, method="HEAD"), timeout=CONNECT_SECONDS):
+        with urlopen(Request(url, method="HEAD"), timeout=_CONNECT_SECONDS):
             pass
     except HTTPError:
         pass  # A server answered; the download itself gives the reason.

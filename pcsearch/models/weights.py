@@ -21,7 +21,7 @@ from pcsearch.errors import UserError
 from pcsearch.io import expanded, open_regular
 from pcsearch.pickles import check_torch_file
 
-NESTED_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
+_NESTED_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
 """Entries under which training programs keep the state dict in a larger checkpoint."""
 
 
@@ -29,7 +29,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Name to tensor, on the CPU, with the names as they are in the file.
 
     Reads `.safetensors` and whatever `torch.save` wrote (`weights_only=True`); a state dict one
-    level down, under one of `NESTED_KEYS`, is found.
+    level down, under one of `_NESTED_KEYS`, is found.
 
     Raises:
         UserError: no such file, not readable, or not a state dict; with the remedy.
@@ -41,7 +41,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise UserError(f"weights: {path}: {what}; give a state dict's path, `imagenet` or `none`")
     content = _read(file)
     if isinstance(content, Mapping):
-        nested = (content.get(key) for key in NESTED_KEYS)
+        nested = (content.get(key) for key in _NESTED_KEYS)
         content = next((inner for inner in nested if isinstance(inner, Mapping)), content)
     return _as_state_dict(content, file)
 
@@ -109,7 +109,7 @@ def _named(key: object) -> str:
     return f'entry "{key}"' if isinstance(key, str) else f"an entry named by a {type(key).__name__}"
 
 
-WRAPPERS = tuple(
+_WRAPPERS = tuple(
     re.compile(pattern)
     for pattern in (r"^", r"^(?:module\.|_orig_mod\.)+", r"^(?:module\.|_orig_mod\.|model\.)+")
 )
@@ -122,10 +122,10 @@ PARTS = tuple(
 )
 """What larger programs call the network within theirs: a guess, taken only if it explains most."""
 
-OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 """The published DenseNet files write `norm.1.weight` for what is now `norm1.weight`."""
 
-MOST_MISSING = 0.1
+_MOST_MISSING = 0.1
 """Share of a body's tensors that a file may lack: a layer or an auxiliary head, not a depth."""
 
 
@@ -159,7 +159,7 @@ def load_state(
 
     Raises:
         UserError: no tensor outside the head has a namesake, one has another shape, or more than
-            `MOST_MISSING` of them have none (ResNet-50's file for a ResNet-101): such a body would
+            `_MOST_MISSING` of them have none (ResNet-50's file for a ResNet-101): such a body would
             be random in part, and its training say nothing of the weights.
     """
     own = {key: tensor.shape for key, tensor in module.state_dict().items()}
@@ -191,7 +191,7 @@ def load_state(
 
 def _check_missing(missing: list[str], body: Collection[str], source: str) -> None:
     tensors = [key for key in body if not key.endswith("num_batches_tracked")]
-    if len(missing) > MOST_MISSING * len(tensors):
+    if len(missing) > _MOST_MISSING * len(tensors):
         raise UserError(
             f"weights: {source} lacks {len(missing)} of the {len(tensors)} tensors of this "
             f"network's body: {_first(missing)}; give weights of this very network, or choose the "
@@ -205,7 +205,7 @@ def _best_naming(state: Mapping[str, Tensor], body: set[str], trunk: str) -> dic
     def known(named: Mapping[str, Tensor]) -> int:
         return sum(key in body for key in named)
 
-    certain = _readings(state, WRAPPERS, trunk)
+    certain = _readings(state, _WRAPPERS, trunk)
     guessed = _readings(state, PARTS, trunk)
     return max([*certain, *(g for g in guessed if known(g) > len(body) / 2)], key=known)
 
@@ -217,7 +217,7 @@ def _readings(
     for prefix in prefixes:
         bare = {prefix.sub("", key): value for key, value in state.items()}
         yield bare
-        new = {OLD_DENSENET.sub(r"\1\2", key): value for key, value in bare.items()}
+        new = {_OLD_DENSENET.sub(r"\1\2", key): value for key, value in bare.items()}
         yield new
         yield {trunk + key: value for key, value in new.items()}
 

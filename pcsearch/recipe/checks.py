@@ -28,7 +28,7 @@ class Finding:
 Check = Callable[[Recipe], Iterator[Finding]]
 
 
-def check_stages(recipe: Recipe) -> Iterator[Finding]:
+def _check_stages(recipe: Recipe) -> Iterator[Finding]:
     """No trial is judged, and no training ends, within its head-only stage or its warm-up."""
     grace, most = recipe.asha.grace_epochs, recipe.asha.max_epochs
     if grace > most:
@@ -45,7 +45,7 @@ def check_stages(recipe: Recipe) -> Iterator[Finding]:
                 yield Finding(path, message, tuple(stage for stage, _ in opening))
 
 
-def check_training(recipe: Recipe) -> Iterator[Finding]:
+def _check_training(recipe: Recipe) -> Iterator[Finding]:
     """Finalists are trained at least once, and Nesterov's momentum is one of SGD's."""
     if recipe.finalists.configs > 0 and recipe.finalists.repeats == 0:
         message = f"is 0, but must be at least 1 for {recipe.finalists.configs} finalists an arm"
@@ -82,7 +82,7 @@ def _settings(recipe: Recipe) -> Iterator[tuple[KeyPath, dict[str, object]]]:
         yield ("train", "per_backbone", name), recipe.train_for(name)
 
 
-def check_arms(recipe: Recipe) -> Iterator[Finding]:
+def _check_arms(recipe: Recipe) -> Iterator[Finding]:
     """Arms are known competitors, and there is something to compare."""
     path: KeyPath = ("search", "arms")
     for index, name in enumerate(recipe.search.arms):
@@ -98,7 +98,7 @@ def check_arms(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(path, message, (("search", "control"),))
 
 
-def check_grid(recipe: Recipe) -> Iterator[Finding]:
+def _check_grid(recipe: Recipe) -> Iterator[Finding]:
     """The grid sampler has values for everything searched; no other sampler has a grid."""
     grid, sampler = recipe.search.grid, recipe.search.sampler
     path: KeyPath = ("search", "grid")
@@ -129,7 +129,7 @@ def check_grid(recipe: Recipe) -> Iterator[Finding]:
             yield Finding(path, message, (("search", key), ("search", "sampler"), ("backbones",)))
 
 
-def check_trials(recipe: Recipe) -> Iterator[Finding]:
+def _check_trials(recipe: Recipe) -> Iterator[Finding]:
     """The number of trials covers the random start, and every point of the grid."""
     search, trials = recipe.search, recipe.search.trials
     startup = search.startup_trials
@@ -151,7 +151,7 @@ def check_trials(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(("search", "trials"), f"{message}: {advice}", needs)
 
 
-def check_prior(recipe: Recipe) -> Iterator[Finding]:
+def _check_prior(recipe: Recipe) -> Iterator[Finding]:
     """Start points of earlier runs need a sampler that takes them, and trials besides them."""
     path: KeyPath = ("search", "prior")
     if not recipe.search.prior:
@@ -187,26 +187,26 @@ def _ranges(recipe: Recipe, backbone: str) -> Iterator[str]:
                 yield name if name in SHARED else str(arm.search_key)
 
 
-OWN_DATA = ("images", "manifest")
+_OWN_DATA = ("images", "manifest")
 """Datasets of the user's own, each with a key of its name under `data` that says where it is."""
 
 
-def dataset_ids() -> tuple[str, ...]:
+def _dataset_ids() -> tuple[str, ...]:
     """The ids of the datasets that the package can read."""
     from pcsearch.data.catalog import DATASETS
 
     return tuple(DATASETS)
 
 
-def check_datasets(recipe: Recipe) -> Iterator[Finding]:
+def _check_datasets(recipe: Recipe) -> Iterator[Finding]:
     """Every dataset is known; `data.images` and `data.manifest` go with theirs."""
-    known = dataset_ids()
+    known = _dataset_ids()
     for index, dataset in enumerate(recipe.datasets):
         if dataset not in known:
             hint = suggest(dataset, known) or " (pcsearch data ls lists them)"
             message = f"unknown dataset {show(dataset)}{hint}"
             yield Finding(("datasets", index), message)
-    for own in OWN_DATA:
+    for own in _OWN_DATA:
         if getattr(recipe.data, own) is not None and own not in recipe.datasets:
             message = f"is given, but datasets does not name {own}: add it, as in datasets=[{own}]"
             yield Finding(("data", own), message, (("datasets",),))
@@ -216,7 +216,7 @@ def check_datasets(recipe: Recipe) -> Iterator[Finding]:
             yield Finding(("image", "per_dataset", name), message)
 
 
-def check_levels(recipe: Recipe) -> Iterator[Finding]:
+def _check_levels(recipe: Recipe) -> Iterator[Finding]:
     """Every chosen level is one of its dataset's."""
     from pcsearch.data.catalog import DATASETS
 
@@ -243,7 +243,7 @@ def check_images_given(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(("datasets",), message, (("data", "manifest"),))
 
 
-def check_backbones(recipe: Recipe) -> Iterator[Finding]:
+def _check_backbones(recipe: Recipe) -> Iterator[Finding]:
     """Backbones are well-formed names, and what is said of one is said of a listed one."""
     for index, name in enumerate(recipe.backbones):
         if not BACKBONE.fullmatch(name):
@@ -299,7 +299,7 @@ def check_overlap(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(("weights",), message, needs)
 
 
-def check_sizes(recipe: Recipe) -> Iterator[Finding]:
+def _check_sizes(recipe: Recipe) -> Iterator[Finding]:
     """Crops fit into the images."""
     if recipe.image.crop > recipe.image.resize:
         message = f"is {recipe.image.crop}, but must be at most image.resize"
@@ -315,14 +315,14 @@ def check_sizes(recipe: Recipe) -> Iterator[Finding]:
             yield Finding(("image", "per_dataset", name), message, needs)
 
 
-def check_budget(recipe: Recipe) -> Iterator[Finding]:
+def _check_budget(recipe: Recipe) -> Iterator[Finding]:
     """A cost needs a price."""
     if recipe.budget.cost is not None and recipe.budget.price_per_node_hour is None:
         message = "is given, but not what a node costs: give budget.price_per_node_hour, too"
         yield Finding(("budget", "cost"), message)
 
 
-def check_confirm(recipe: Recipe) -> Iterator[Finding]:
+def _check_confirm(recipe: Recipe) -> Iterator[Finding]:
     """Seeds that are added until a verdict is clear begin with enough to see them scatter."""
     seeds, most = recipe.confirm.seeds, recipe.confirm.max_seeds
     if recipe.confirm.until != "decided":
@@ -337,21 +337,21 @@ def check_confirm(recipe: Recipe) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
-    check_datasets,
-    check_levels,
+    _check_datasets,
+    _check_levels,
     check_images_given,
-    check_backbones,
+    _check_backbones,
     check_weights,
     check_overlap,
-    check_arms,
-    check_grid,
-    check_stages,
-    check_sizes,
-    check_trials,
-    check_prior,
-    check_training,
-    check_budget,
-    check_confirm,
+    _check_arms,
+    _check_grid,
+    _check_stages,
+    _check_sizes,
+    _check_trials,
+    _check_prior,
+    _check_training,
+    _check_budget,
+    _check_confirm,
 )
 
 

@@ -20,7 +20,7 @@ from pcsearch.recipe.search_space import (
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NAME_LENGTH = 100
-MOST_NAMES = 1000
+_MOST_NAMES = 1000
 BACKBONE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -55,8 +55,8 @@ def _names(value: object) -> object:
     if isinstance(names, list | tuple):
         if not all(isinstance(name, str) and name for name in names):
             raise ValueError(f"is {show(value)}, but must be a list of names")
-        if len(names) > MOST_NAMES:
-            raise ValueError(f"has {len(names)} names, but must have at most {MOST_NAMES}")
+        if len(names) > _MOST_NAMES:
+            raise ValueError(f"has {len(names)} names, but must have at most {_MOST_NAMES}")
         twice = sorted(name for name, times in Counter(names).items() if times > 1)
         if twice:
             raise ValueError(f"names {', '.join(map(show, twice))} twice")

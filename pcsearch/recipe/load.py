@@ -65,12 +65,12 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     return load_recipe(content)
 
 
-SUFFIXES = (".yaml", ".yml")
-LONGEST_CHAIN = 20
+_SUFFIXES = (".yaml", ".yml")
+_LONGEST_CHAIN = 20
 RESOLVED_LIMIT = 10 * yaml_core.BYTES_LIMIT
 """Characters of a recipe with every key, its characters escaped."""
 
-OWN_IMAGES = "my-images"
+_OWN_IMAGES = "my-images"
 """The shipped recipe for a folder of images and nothing else."""
 
 
@@ -85,7 +85,7 @@ def load_recipes(
     """
     names, more = split_arguments(sources)
     if not names and images is not None:
-        names = [OWN_IMAGES]
+        names = [_OWN_IMAGES]
     if not names:
         raise UserError(
             "no recipe is given: name a file or one of "
@@ -184,7 +184,7 @@ def find_recipe(source: str) -> Path:
         raise UserError(f"no recipe {show(source)}: it is no file name") from None
     named = printable(source)
     if folder:
-        inside = sorted(file.name for s in SUFFIXES for file in path.glob(f"*{s}"))
+        inside = sorted(file.name for s in _SUFFIXES for file in path.glob(f"*{s}"))
         hint = f", such as {printable(str(path / inside[0]))}" if inside else ""
         raise UserError(
             f"{named}: is a folder: name the recipe file in it{hint}; for a folder of images, "
@@ -192,7 +192,7 @@ def find_recipe(source: str) -> Path:
         )
     if exists:
         raise UserError(f"{named}: is not a regular file")
-    near = did_you_mean(path.stem if path.suffix in SUFFIXES else path.name, shipped)
+    near = did_you_mean(path.stem if path.suffix in _SUFFIXES else path.name, shipped)
     what = "no such recipe file" if path.suffix or path.name != source else "no such recipe"
     raise UserError(f"{named}: {what}{near or ' (pcsearch recipes ls lists the shipped ones)'}")
 
@@ -260,8 +260,8 @@ def _base_file(named: Tree, folder: Path, chain: tuple[Path, ...]) -> Path:
 
     if not isinstance(named.value, str) or not named.value:
         raise refuse(f"is {show(named.plain())}, but must be a recipe's path or name")
-    if len(chain) > LONGEST_CHAIN:
-        raise refuse(f"is the end of a chain of {LONGEST_CHAIN} files: a recipe extends no more")
+    if len(chain) > _LONGEST_CHAIN:
+        raise refuse(f"is the end of a chain of {_LONGEST_CHAIN} files: a recipe extends no more")
     try:
         beside = folder / expanded(named.value)
         file = beside if beside.is_file() else shipped_recipes().get(named.value)

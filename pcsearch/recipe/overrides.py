@@ -14,7 +14,7 @@ from pcsearch.recipe.problems import KeyPath, Problem, RecipeError, Where, dotte
 from pcsearch.recipe.tree import Tree, from_yaml, is_space, merge
 
 KEY = re.compile(r'(?:"[^"=]+"|[^".=]+)(?:\.(?:"[^"=]+"|[^".=]+))*')
-PART = re.compile(r'"([^"]+)"|([^".]+)')
+_PART = re.compile(r'"([^"]+)"|([^".]+)')
 LONGEST = 80
 OVERRIDE = "override "
 
@@ -35,7 +35,7 @@ def apply_overrides(tree: Tree, overrides: Sequence[str]) -> Tree:
     problems: list[Problem] = []
     for text in overrides:
         try:
-            path, value = parse_override(text)
+            path, value = _parse_override(text)
             tree = _put(tree, path, value, ())
         except RecipeError as error:
             problems += error.problems
@@ -44,7 +44,7 @@ def apply_overrides(tree: Tree, overrides: Sequence[str]) -> Tree:
     return tree
 
 
-def parse_override(text: str) -> tuple[KeyPath, Tree]:
+def _parse_override(text: str) -> tuple[KeyPath, Tree]:
     """The key's path and its value, read as YAML; the first `=` separates them."""
     where = _where(text)
     key, equals, written = text.partition("=")
@@ -52,7 +52,7 @@ def parse_override(text: str) -> tuple[KeyPath, Tree]:
     if not equals or not KEY.fullmatch(key):
         message = "must be KEY=VALUE, as in search.trials=20"
         raise RecipeError([Problem(where, "", message)])
-    path: KeyPath = tuple(quoted or bare for quoted, bare in PART.findall(key))
+    path: KeyPath = tuple(quoted or bare for quoted, bare in _PART.findall(key))
     if len(path) > yaml_core.DEPTH_LIMIT:
         message = f"has a key of {len(path)} parts, which is nested too deep for a recipe"
         raise RecipeError([Problem(where, "", message)])

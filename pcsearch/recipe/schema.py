@@ -35,7 +35,7 @@ from pcsearch.recipe.sections import (
 )
 
 DEFAULT_LR = Space.between(0.001, 0.1, log=True)
-LONGEST_RUN = 1000
+_LONGEST_RUN = 1000
 """Characters of the name, folder or address of an earlier run."""
 
 
@@ -53,7 +53,7 @@ def _runs(value: object) -> object:
     runs = [value] if isinstance(value, str) else value
     if isinstance(runs, list | tuple):
         for run in runs:
-            if isinstance(run, str) and (not run.isprintable() or len(run) > LONGEST_RUN):
+            if isinstance(run, str) and (not run.isprintable() or len(run) > _LONGEST_RUN):
                 raise ValueError(f"holds {show(run)}, which names no run")
     return value
 
@@ -180,7 +180,7 @@ class Recipe(Section):
     def _complete(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        data = {key: {} if key in SECTIONS and data[key] is None else data[key] for key in data}
+        data = {key: {} if key in _SECTIONS and data[key] is None else data[key] for key in data}
         data.setdefault("asha", {})  # so that the message names the key that is missing
         train, search = data.get("train"), data.get("search", {})
         if isinstance(train, dict) and "lr" in train and isinstance(search, dict):
@@ -234,7 +234,7 @@ class Recipe(Section):
         return yaml_core.dump(self.to_mapping())
 
 
-SECTIONS = tuple(
+_SECTIONS = tuple(
     name
     for name, field in Recipe.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, Section)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pcsearch.recipe.problems import show
 
 Number = int | float
-AUTO = "auto"
+_AUTO = "auto"
 LARGEST, LARGEST_WHOLE = 1e6, 10**6
 MOST_EPOCHS = 10_000
 MOST_IMAGES = 100_000
@@ -81,7 +81,7 @@ class Space:
             return {"choices": list(self.choices)}
         if self.kind == "range":
             return {"low": self.low, "high": self.high, "log": self.log}
-        return AUTO if self.kind == "auto" else self.value
+        return _AUTO if self.kind == "auto" else self.value
 
 
 @dataclass(frozen=True)
@@ -143,14 +143,14 @@ OWN = _by_name(
 
 DIMENSIONS = {**SHARED, **OWN}
 
-FORMS = "a number, [low, high], {low: , high: , log: true} or {choices: [...]}"
+_FORMS = "a number, [low, high], {low: , high: , log: true} or {choices: [...]}"
 
 
 def parse_space(value: object, dimension: Dimension) -> Space:
     """The space that a recipe wrote; ValueError with the rest of the sentence "`key` ..."."""
     if isinstance(value, Space):
         return value
-    if value == AUTO and dimension.measurable:
+    if value == _AUTO and dimension.measurable:
         return Space.auto()
     if isinstance(value, Mapping):
         return _from_mapping(value, dimension)
@@ -162,7 +162,7 @@ def parse_space(value: object, dimension: Dimension) -> Space:
             )
         return _range(value[0], value[1], False, dimension)
     if to_number(value) is None:
-        forms = f"{AUTO}, {FORMS}" if dimension.measurable else FORMS
+        forms = f"{_AUTO}, {_FORMS}" if dimension.measurable else _FORMS
         raise ValueError(f"is {show(value)}, but must be {forms}")
     return Space.fixed(dimension.number(value))
 
@@ -195,7 +195,7 @@ def _from_mapping(value: Mapping[Any, Any], dimension: Dimension) -> Space:
     if keys == {"choices"}:
         return Space.of(parse_choices(value["choices"], dimension))
     if not {"low", "high"} <= keys <= {"low", "high", "log"}:
-        raise ValueError(f"is {show(value)}, but must be {FORMS}")
+        raise ValueError(f"is {show(value)}, but must be {_FORMS}")
     log = value.get("log", False)
     if not isinstance(log, bool):
         raise ValueError(f"has log {show(log)}, but log must be true or false")

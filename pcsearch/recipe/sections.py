@@ -28,19 +28,19 @@ from pcsearch.recipe.fields import (
 from pcsearch.recipe.problems import show
 from pcsearch.recipe.search_space import LARGEST_WHOLE, MOST_EPOCHS, MOST_IMAGES, to_number
 
-BatchSize = Annotated[Count, Field(ge=2, le=MOST_IMAGES)]
-Below1 = Annotated[Real, Field(ge=0, lt=1)]
-UpTo1 = Annotated[Positive, Field(le=1)]
+_BatchSize = Annotated[Count, Field(ge=2, le=MOST_IMAGES)]
+_Below1 = Annotated[Real, Field(ge=0, lt=1)]
+_UpTo1 = Annotated[Positive, Field(le=1)]
 
 
 class TrainValues(Section):
     """Settings of one training; epochs, seed, λ and label smoothing come from the campaign."""
 
     lr: Positive = 0.01
-    batch_size: BatchSize = 32
+    batch_size: _BatchSize = 32
     accumulation_steps: Annotated[Count, Field(le=10_000)] = 1
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    momentum: Below1 = 0.9
+    momentum: _Below1 = 0.9
     nesterov: bool = False
     weight_decay: NonNegative = 1e-4
     head_lr_multiplier: Positive = 1.0
@@ -48,7 +48,7 @@ class TrainValues(Section):
     warmup_epochs: Annotated[NonNegative, Field(le=MOST_EPOCHS)] = 0.0
     poly_power: Annotated[Positive, Field(le=100)] = 0.5
     step_epochs: PositiveEpochs = 10.0
-    step_gamma: UpTo1 = 0.1
+    step_gamma: _UpTo1 = 0.1
     clip_norm: Positive | None = None
     amp: bool = True
     channels_last: bool = True  # on a CPU, convolutions run about 1.4 times as fast
@@ -75,7 +75,7 @@ class TrainSection(TrainValues):
         return shared | (exceptions.given() if exceptions else {})
 
 
-UnitInterval = Annotated[NonNegative, Field(le=1)]
+_UnitInterval = Annotated[NonNegative, Field(le=1)]
 Side = Annotated[Count, Field(ge=8, le=4096)]
 
 
@@ -86,11 +86,11 @@ def _three(value: object) -> object:
 
 
 Mean = Annotated[Real, Field(ge=-1000, le=1000)]
-Deviation = Annotated[Positive, Field(le=1000)]
-Channels = Annotated[tuple[Mean, Mean, Mean], BeforeValidator(_three)]
-Deviations = Annotated[tuple[Deviation, Deviation, Deviation], BeforeValidator(_three)]
-Retrained = Annotated[Whole, Field(le=100)]
-MOST_SEEDS = 1000
+_Deviation = Annotated[Positive, Field(le=1000)]
+_Channels = Annotated[tuple[Mean, Mean, Mean], BeforeValidator(_three)]
+_Deviations = Annotated[tuple[_Deviation, _Deviation, _Deviation], BeforeValidator(_three)]
+_Retrained = Annotated[Whole, Field(le=100)]
+_MOST_SEEDS = 1000
 MOST_AT_ONCE, MOST_OF_A_TRIAL = 10_000, 1000
 
 
@@ -111,8 +111,8 @@ class FieldguideSection(Section):
     species: Annotated[Count, Field(ge=2, le=1000)] = _fieldguide("species")
     images_per_species: Annotated[Count, Field(ge=3, le=1000)] = _fieldguide("images_per_species")
     size: Annotated[Count, Field(ge=32, le=512)] = _fieldguide("size")
-    similarity: UnitInterval = _fieldguide("similarity")
-    imbalance: UnitInterval = _fieldguide("imbalance")
+    similarity: _UnitInterval = _fieldguide("similarity")
+    imbalance: _UnitInterval = _fieldguide("imbalance")
     seed: Seed = _fieldguide("seed")
 
 
@@ -158,9 +158,9 @@ class DataSection(Section):
 class ColorJitterSection(Section):
     """How far colours vary in training; a single number stands for all three."""
 
-    brightness: UnitInterval = 0.0
-    contrast: UnitInterval = 0.0
-    saturation: UnitInterval = 0.0
+    brightness: _UnitInterval = 0.0
+    contrast: _UnitInterval = 0.0
+    saturation: _UnitInterval = 0.0
 
 
 def _jitter(value: object) -> object:
@@ -172,7 +172,7 @@ def _jitter(value: object) -> object:
     return dict.fromkeys(ColorJitterSection.model_fields, number)
 
 
-Jitter = Annotated[ColorJitterSection, BeforeValidator(_jitter)]
+_Jitter = Annotated[ColorJitterSection, BeforeValidator(_jitter)]
 
 
 class ImageSize(SparseSection):
@@ -182,8 +182,8 @@ class ImageSize(SparseSection):
     crop: Side = 224
     aspect: Literal["warp", "keep"] = "warp"
     flip: bool = True
-    color_jitter: Jitter = Field(default_factory=ColorJitterSection)
-    random_erasing: UnitInterval = 0.0
+    color_jitter: _Jitter = Field(default_factory=ColorJitterSection)
+    random_erasing: _UnitInterval = 0.0
 
 
 class ImageSection(Section):
@@ -197,10 +197,10 @@ class ImageSection(Section):
     crop: Side = 224
     aspect: Literal["warp", "keep"] = "warp"
     flip: bool = True
-    color_jitter: Jitter = Field(default_factory=ColorJitterSection)
-    random_erasing: UnitInterval = 0.0
-    mean: Channels = IMAGENET_MEAN
-    std: Deviations = IMAGENET_STD
+    color_jitter: _Jitter = Field(default_factory=ColorJitterSection)
+    random_erasing: _UnitInterval = 0.0
+    mean: _Channels = IMAGENET_MEAN
+    std: _Deviations = IMAGENET_STD
     per_dataset: Annotated[dict[str, ImageSize], OrEmpty] = Field(default_factory=dict)
 
 
@@ -217,8 +217,8 @@ class AshaSection(Section):
 class FinalistsSection(Section):
     """Every arm retrains all arms' best `configs` on `repeats` further splits and seeds."""
 
-    configs: Retrained = 2
-    repeats: Retrained = 4
+    configs: _Retrained = 2
+    repeats: _Retrained = 4
 
 
 class ConfirmSection(Section):
@@ -227,10 +227,10 @@ class ConfirmSection(Section):
     `until: decided` adds seeds, doubling them up to `max_seeds`, while no verdict is clear.
     """
 
-    seeds: Annotated[Whole, Field(le=MOST_SEEDS)] = 5
+    seeds: Annotated[Whole, Field(le=_MOST_SEEDS)] = 5
     epochs: Epochs | None = None
     until: Literal["seeds", "decided"] = "seeds"
-    max_seeds: Annotated[Count, Field(le=MOST_SEEDS)] = 20
+    max_seeds: Annotated[Count, Field(le=_MOST_SEEDS)] = 20
 
     @property
     def most_seeds(self) -> int:
@@ -262,8 +262,8 @@ def _gpus(value: object) -> object:
     return number
 
 
-AtOnce = Annotated[Count, Field(le=MOST_AT_ONCE)]
-Gpus = Annotated[NonNegative, Field(le=MOST_OF_A_TRIAL)]
+_AtOnce = Annotated[Count, Field(le=MOST_AT_ONCE)]
+_Gpus = Annotated[NonNegative, Field(le=MOST_OF_A_TRIAL)]
 
 
 class ResourcesSection(Section):
@@ -274,8 +274,8 @@ class ResourcesSection(Section):
     """
 
     cpus_per_trial: Annotated[Positive, Field(le=MOST_OF_A_TRIAL)] = 1.0
-    gpus_per_trial: Annotated[Literal["auto"] | Gpus, BeforeValidator(_gpus)] = 0.0
-    max_concurrent: Annotated[Literal["auto"] | AtOnce, BeforeValidator(_concurrency)] = "auto"
+    gpus_per_trial: Annotated[Literal["auto"] | _Gpus, BeforeValidator(_gpus)] = 0.0
+    max_concurrent: Annotated[Literal["auto"] | _AtOnce, BeforeValidator(_concurrency)] = "auto"
     residency: Literal["auto", "device", "host"] = "auto"
 
 

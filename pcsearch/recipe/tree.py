@@ -12,17 +12,17 @@ from pcsearch.recipe import yaml_core
 from pcsearch.recipe.problems import KeyPath, Problem, RecipeError, Where, dotted, show
 from pcsearch.recipe.search_space import DIMENSIONS
 
-CHARACTERS_LIMIT = yaml_core.BYTES_LIMIT + 100_000
+_CHARACTERS_LIMIT = yaml_core.BYTES_LIMIT + 100_000
 """Of all values together, each as often as aliases repeat it; and room for the defaults."""
 
-Scalar = str | int | float | bool | None
+_Scalar = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
 class Tree:
     """A mapping, a list or a scalar, with the place where it was written."""
 
-    value: dict[str, Tree] | list[Tree] | Scalar
+    value: dict[str, Tree] | list[Tree] | _Scalar
     where: Where
 
     def plain(self) -> object:
@@ -134,7 +134,7 @@ class _Builder:
     def build(self, node: yaml.Node, where: Where, path: KeyPath) -> Tree:
         self.nodes += 1
         self.characters += len(node.value) if isinstance(node, yaml.ScalarNode) else 0
-        many = self.nodes > yaml_core.NODES_LIMIT or self.characters > CHARACTERS_LIMIT
+        many = self.nodes > yaml_core.NODES_LIMIT or self.characters > _CHARACTERS_LIMIT
         if many or len(path) > yaml_core.DEPTH_LIMIT:
             message = "holds too many values: its aliases (*name) repeat each other"
             raise RecipeError([*self.problems, Problem(self.where, "", message)])

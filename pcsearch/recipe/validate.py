@@ -48,7 +48,7 @@ KEYS = _walk(Recipe, ())
 """Mapping's path → the keys it takes."""
 
 
-def unknown_key(path: KeyPath) -> str:
+def _unknown_key(path: KeyPath) -> str:
     """What to say of a key that the recipe does not know, with the nearest one it does."""
     parent, word = path[:-1], str(path[-1])
     siblings = next((KEYS[known] for known in KEYS if _matches(known, parent)), ())
@@ -79,7 +79,7 @@ def _elsewhere(word: str) -> str:
     return ""
 
 
-STAND_INS: dict[KeyPath, Any] = {
+_STAND_INS: dict[KeyPath, Any] = {
     ("name",): "recipe",
     ("datasets",): ["digits"],
     ("backbones",): ["resnet50"],
@@ -88,7 +88,7 @@ STAND_INS: dict[KeyPath, Any] = {
 }
 """What a required key is taken to be while the other keys are checked."""
 
-EXAMPLES = {"datasets": "[digits]", "backbones": "[resnet50]", "asha.max_epochs": "9"}
+_EXAMPLES = {"datasets": "[digits]", "backbones": "[resnet50]", "asha.max_epochs": "9"}
 
 WANTED = {
     "int": "a whole number",
@@ -103,7 +103,7 @@ WANTED = {
 }
 """Families of pydantic's error types → what the key takes."""
 
-BOUNDS = {
+_BOUNDS = {
     "greater_than": ("gt", "greater than"),
     "greater_than_equal": ("ge", "at least"),
     "less_than": ("lt", "less than"),
@@ -155,10 +155,10 @@ def explain(details: ErrorDetails) -> str:
     kind, value = details["type"], show(details["input"])
     context = details.get("ctx", {})
     if kind == "extra_forbidden":
-        return unknown_key(tuple(details["loc"]))
+        return _unknown_key(tuple(details["loc"]))
     if kind == "missing":
         key = dotted(tuple(details["loc"]))
-        example = EXAMPLES.get(key)
+        example = _EXAMPLES.get(key)
         return f"missing: every recipe needs it, as in {key}={example}" if example else "missing"
     if kind == "value_error":
         return str(context["error"])
@@ -168,8 +168,8 @@ def explain(details: ErrorDetails) -> str:
         hint = hint if hint.startswith(",") else ""
         one = "one of " if len(known) > 2 else ""
         return f"is {value}, but must be {one}{', '.join(known)}{hint}"
-    if kind in BOUNDS:
-        name, words = BOUNDS[kind]
+    if kind in _BOUNDS:
+        name, words = _BOUNDS[kind]
         return f"is {value}, but must be {words} {show(context[name])}"
     family = kind.split("_")[0]
     return f"is {value}, but must be {WANTED.get(family, details['msg'])}"
@@ -202,8 +202,8 @@ def _heal(data: dict[str, Any], path: KeyPath) -> KeyPath:
         if not last:
             parent = parent[key]
             continue
-        if here in STAND_INS:
-            parent[key] = STAND_INS[here]
+        if here in _STAND_INS:
+            parent[key] = _STAND_INS[here]
         else:
             parent.pop(key, None)
         return here

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BySeed = Mapping[int, float]
+_BySeed = Mapping[int, float]
 
 DRAWN_AT_MOST = 200
 """Trials of an arm: more lines tell nothing more, and take megabytes."""
 
-PAPER_RANGE = (0.05, 0.15)
+_PAPER_RANGE = (0.05, 0.15)
 """λ/N within which the paper finds the best λ (section 5.1, "Choice of Hyperparameter λ")."""
 
 _COLOURS = {
@@ -112,7 +112,7 @@ def confirm_plots(study: StudySummary) -> list[Plot]:
     ]
 
 
-def _pairs(study: StudySummary, name: str, ours: BySeed, theirs: BySeed, gain: Gain) -> Plot:
+def _pairs(study: StudySummary, name: str, ours: _BySeed, theirs: _BySeed, gain: Gain) -> Plot:
     pairs = [(theirs[seed], value) for seed, value in ours.items() if seed in theirs]
     with _style(f"confirm {study.id} {name}"):
         figure, (left, right) = _panels(2)
@@ -187,7 +187,7 @@ def _strength(
             best, color=_colour(CONTROL), linestyle="--", linewidth=1.0, label="control's best"
         )
     if parameter == "lambda_over_n":
-        panel.axvspan(*PAPER_RANGE, color="#0072b2", alpha=0.07, zorder=0, label="paper's range")
+        panel.axvspan(*_PAPER_RANGE, color="#0072b2", alpha=0.07, zorder=0, label="paper's range")
     symbol = {"lambda_over_n": "λ/N", "lambda": "λ"}.get(parameter, "smoothing")
     panel.set(title=fmt.label(arm.name), xlabel=symbol, ylabel="last validation %")
     if arm.space[parameter].log:

@@ -35,7 +35,7 @@ from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
 from pcsearch.search.state import CampaignState, Status
 from pcsearch.version import __version__
 
-LISTED_AT_MOST = 1000
+_LISTED_AT_MOST = 1000
 """Trials of a study in the page; `pcsearch trials` lists all of any number."""
 
 
@@ -132,7 +132,7 @@ def _study(
         plan=plan,
         arms=[_arm(arm, plan.arm(name)) for name, arm in summary.arms.items()],
         plots=[*([] if search is None else [search]), *confirm_plots(summary)],
-        trials=_trials(rows[:LISTED_AT_MOST]),
+        trials=_trials(rows[:_LISTED_AT_MOST]),
         trials_in_all=len(rows),
         time=fmt.duration(summary.seconds),
     )

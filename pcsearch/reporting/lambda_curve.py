@@ -17,9 +17,9 @@ import numpy.typing as npt
 from pcsearch.search.verdicts.gain import ROUNDING
 
 Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+_BoolArray = npt.NDArray[np.bool_]
 
-CONFIDENCE = 0.95
+_CONFIDENCE = 0.95
 
 CAVEAT = (
     "This is a prediction from frozen features, not a verdict: a training changes the body too, "
@@ -175,7 +175,7 @@ def curve_points(
     fractions: Sequence[float],
     num_classes: int,
     rates: Sequence[float],
-    hits: Sequence[BoolArray],
+    hits: Sequence[_BoolArray],
     weights: Sequence[Float64Array],
     *,
     given_split: bool,
@@ -261,5 +261,5 @@ def _difference(values: Float64Array, correlated: float) -> Difference:
         return Difference(mean, 0.0, 0.0) if abs(mean) < ROUNDING else Difference(mean, None, None)
     from scipy.special import stdtrit
 
-    reach = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) * error
+    reach = float(stdtrit(len(values) - 1, (1 + _CONFIDENCE) / 2)) * error
     return Difference(mean, mean - reach, mean + reach)

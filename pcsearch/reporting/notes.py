@@ -20,7 +20,7 @@ from pcsearch.search.verdicts.verdict import learned_nothing
 _LISTED = 10
 """Places in a journal that a note names; `summary --json` has all."""
 
-StudyNotes = Callable[[StudySummary, StudyPlan, CampaignState], Iterator[str]]
+_StudyNotes = Callable[[StudySummary, StudyPlan, CampaignState], Iterator[str]]
 
 
 def notes(summary: Summary, state: CampaignState) -> list[str]:
@@ -333,7 +333,7 @@ _ABOUT_DATASETS: tuple[Callable[[StudyPlan, CampaignState], Iterator[str]], ...]
     _pretraining,
     _few_test_images,
 )
-_ABOUT_STUDIES: tuple[StudyNotes, ...] = (
+_ABOUT_STUDIES: tuple[_StudyNotes, ...] = (
     _given_up,
     _failed_trials,
     _divided,

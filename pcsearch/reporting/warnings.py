@@ -14,13 +14,13 @@ from pcsearch.search.state import ArmState, CampaignState
 from pcsearch.search.trial import Trial
 from pcsearch.search.verdicts.verdict import FEWEST_TEST_IMAGES
 
-NEAR_PERFECT = 99.0
+_NEAR_PERFECT = 99.0
 """Percent of the validation images, from which on a study can hardly show a gain."""
 
-FEW_WRONG = 3
+_FEW_WRONG = 3
 """Validation images; where fewer are wrong, configurations cannot be told apart."""
 
-MOSTLY_RIGHT = 80.0
+_MOSTLY_RIGHT = 80.0
 """Percent; below, few wrong images are few images, and say nothing of the room."""
 
 
@@ -34,8 +34,8 @@ def ceiling(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Itera
     if images < FEWEST_TEST_IMAGES:
         return  # all right by chance
     wrong = _wrong(best, images) if state.plan.metric == "top1" else None
-    few = wrong is not None and wrong < FEW_WRONG and best >= MOSTLY_RIGHT
-    if best < NEAR_PERFECT and not few:
+    few = wrong is not None and wrong < _FEW_WRONG and best >= _MOSTLY_RIGHT
+    if best < _NEAR_PERFECT and not few:
         return
     has = "" if wrong is None else f" ({wrong} of {images} images wrong)"
     yield (
@@ -63,7 +63,7 @@ def first_near_perfect(event: Event, state: CampaignState) -> str | None:
 
 
 def _near_perfect(trial: Trial) -> bool:
-    return trial.spec.phase == "search" and _measured(trial) and _value(trial) >= NEAR_PERFECT
+    return trial.spec.phase == "search" and _measured(trial) and _value(trial) >= _NEAR_PERFECT
 
 
 def _measured(trial: Trial) -> bool:
@@ -82,21 +82,21 @@ def _room(percent: float) -> str:
     return f"{max(0.0, 100 - percent):.2f} points"
 
 
-MOST_CLIPPED = 50.0
+_MOST_CLIPPED = 50.0
 """Percent of an arm's updates; beyond, most of its steps are shorter than its recipe says."""
 
-MOST_APART = 20.0
+_MOST_APART = 20.0
 """Percentage points between two arms; beyond, they do not step alike."""
 
 
 def clipping(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     """A note where the chosen configurations were trained with many clipped gradients."""
-    found = {arm.name: clipped_percent(state.arms[plan.id, arm.name]) for arm in plan.arms}
+    found = {arm.name: _clipped_percent(state.arms[plan.id, arm.name]) for arm in plan.arms}
     shares = {name: share for name, share in found.items() if share is not None}
     if not shares:
         return
-    differ = max(shares.values()) - min(shares.values()) > MOST_APART
-    if max(shares.values()) <= MOST_CLIPPED and not differ:
+    differ = max(shares.values()) - min(shares.values()) > _MOST_APART
+    if max(shares.values()) <= _MOST_CLIPPED and not differ:
         return
     each = ", ".join(f"{fmt.label(name)} {share:.0f} %" for name, share in shares.items())
     line = (
@@ -108,7 +108,7 @@ def clipping(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iter
     yield f"{line} Raise train.clip_norm, or leave it out."
 
 
-def clipped_percent(arm: ArmState) -> float | None:
+def _clipped_percent(arm: ArmState) -> float | None:
     """Of the updates of an arm's confirm trials that ran to their end; None where not counted.
 
     A trial's epochs have the same number of updates, so the mean of their shares is the share.

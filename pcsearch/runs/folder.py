@@ -49,7 +49,7 @@ from pcsearch.search.journal.file import LINE_BYTES, Chain, Event, FileJournal, 
 from pcsearch.search.state import CampaignState, Status
 from pcsearch.search.trial import checkpoint_folder, stop_marker
 
-DEFAULT_RUNS = Path("runs")
+_DEFAULT_RUNS = Path("runs")
 """Where commands keep and look for runs unless they are told otherwise."""
 
 
@@ -71,29 +71,29 @@ def shown(run: Path | str) -> str:
 
 def at(runs: Path | str) -> str:
     """The option that names the folder of the runs, with a space before it; empty for the usual."""
-    return "" if str(runs) == str(DEFAULT_RUNS) else f" --runs {shlex.quote(str(runs))}"
+    return "" if str(runs) == str(_DEFAULT_RUNS) else f" --runs {shlex.quote(str(runs))}"
 
 
-MINIMUM_FREE_BYTES = 100 * 2**20
+_MINIMUM_FREE_BYTES = 100 * 2**20
 
 
 def check_space(runs: Path) -> None:
     """A campaign that cannot write its journal should not begin; `runs` need not be there yet."""
     existing = next(path for path in (runs, *runs.absolute().parents) if path.exists())
     if not existing.is_dir():
-        raise UserError(not_writable(runs, f"{existing} is a file"))
+        raise UserError(_not_writable(runs, f"{existing} is a file"))
     if not os.access(existing, os.W_OK):
-        raise UserError(not_writable(runs, f"{existing} may not be written"))
+        raise UserError(_not_writable(runs, f"{existing} may not be written"))
     free = shutil.disk_usage(existing).free
-    if free < MINIMUM_FREE_BYTES:
+    if free < _MINIMUM_FREE_BYTES:
         raise UserError(
             f"the disk that holds {runs} has {free / 2**20:.0f} MiB left, but a campaign needs "
-            f"{MINIMUM_FREE_BYTES / 2**20:.0f} MiB at least; free some, or choose another disk "
+            f"{_MINIMUM_FREE_BYTES / 2**20:.0f} MiB at least; free some, or choose another disk "
             "with --runs"
         )
 
 
-def not_writable(runs: Path, reason: str | None) -> str:
+def _not_writable(runs: Path, reason: str | None) -> str:
     """What to say when no run folder can be made there."""
     return f"no run folder can be made in {runs} ({reason}); choose another folder with --runs"
 
@@ -295,7 +295,7 @@ def new_run(runs: Path, name: str, recipe: str, environment: dict[str, Any]) -> 
     except FileExistsError:
         raise UserError(_taken(folder)) from None
     except OSError as error:
-        raise UserError(not_writable(runs, error.strerror)) from error
+        raise UserError(_not_writable(runs, error.strerror)) from error
     with held(folder):
         folder.write_json(_WRITTEN_ONCE, environment)
         folder.make_folders()

@@ -70,7 +70,7 @@ def chain(storage: Storage) -> list[Segment]:
     return used
 
 
-def read_all(storage: Storage, segments: Sequence[Segment]) -> dict[Segment, bytes]:
+def _read_all(storage: Storage, segments: Sequence[Segment]) -> dict[Segment, bytes]:
     """The contents, in the order of `segments`.
 
     Raises:
@@ -112,7 +112,7 @@ def _event(line: bytes, where: str, chain: Chain) -> Event:
     return event
 
 
-def head_of(storage: Storage, segments: Sequence[Segment]) -> str:
+def _head_of(storage: Storage, segments: Sequence[Segment]) -> str:
     """What the seal of the line after these segments is over; "" after none.
 
     Raises:
@@ -124,12 +124,12 @@ def head_of(storage: Storage, segments: Sequence[Segment]) -> str:
         parse(storage, one, storage.read(one.name), chain)
     if chain.lines and chain.sealed_from is None:  # then the seal is over all that is there
         chain = Chain()
-        for one, content in read_all(storage, segments).items():
+        for one, content in _read_all(storage, segments).items():
             parse(storage, one, content, chain)
     return chain.head
 
 
-COMPACT_ABOVE = 1000
+_COMPACT_ABOVE = 1000
 """Files of one event beyond which opening a journal compacts them first."""
 
 _log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ def stored_events(storage: Storage, seals: Chain | None = None) -> list[tuple[st
     """
     for _ in range(3):
         try:
-            contents = read_all(storage, chain(storage))
+            contents = _read_all(storage, chain(storage))
         except FileNotFoundError:  # compacted between the list and the reading
             continue
         seals = seals or Chain()
@@ -189,7 +189,7 @@ class SegmentJournal:
     """
 
     def __init__(
-        self, storage: Storage, after: int | None = None, *, compact_above: int = COMPACT_ABOVE
+        self, storage: Storage, after: int | None = None, *, compact_above: int = _COMPACT_ABOVE
     ) -> None:
         self._storage = storage
         segments = chain(storage)
@@ -203,7 +203,7 @@ class SegmentJournal:
             compact(storage)
             segments = chain(storage)
         try:
-            self._head = head_of(storage, segments)
+            self._head = _head_of(storage, segments)
         except FileNotFoundError as error:
             raise PcsearchError(
                 f"{storage.url}/{FOLDER} is compacted by another process"
@@ -283,7 +283,7 @@ def compact(storage: Storage) -> None:
     whole = Segment(1, segments[-1].last, is_compacted=True)
     there = [one for one in present(storage) if one.last <= whole.last]
     try:
-        contents = read_all(storage, there)
+        contents = _read_all(storage, there)
     except FileNotFoundError as error:
         raise PcsearchError(f"{storage.url}/{FOLDER} is compacted by another process") from error
     if whole not in segments:

@@ -20,14 +20,14 @@ from pcsearch.search.selection import candidates, choose
 from pcsearch.search.state import ArmState, CampaignState
 from pcsearch.search.trial import FailureKind, Trial
 
-HOPELESS = 3
+_HOPELESS = 3
 """Search trials of a study that fail alike, with none that trains, before it is given up."""
 
 _LAST_LINES = 5
 _VARYING = re.compile(r"0x[0-9a-f]+|\d+(?:\.\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
 
 
-def why_nothing(arm: ArmState) -> str:
+def _why_nothing(arm: ArmState) -> str:
     """Why an arm has no fully trained trial to choose."""
     repeats = arm.trials["finalists"]
     trials = repeats or arm.trials["search"]
@@ -54,7 +54,7 @@ def _ended(trials: Sequence[Trial]) -> str:
     return ", ".join(ways)
 
 
-def should_abort_study(arms: Sequence[ArmState]) -> str | None:
+def _should_abort_study(arms: Sequence[ArmState]) -> str | None:
     """Why to give a study up: its first search trials have all failed, and for the same reason.
 
     Numbers in the messages (seeds, epochs, learning rates) may differ. Trials that were divided for
@@ -68,7 +68,7 @@ def should_abort_study(arms: Sequence[ArmState]) -> str | None:
 
 def _alike(trials: Sequence[Trial]) -> str | None:
     divided = [trial for trial in trials if not trial.comparable]
-    if len(divided) >= HOPELESS and not any(t.comparable and t.epochs for t in trials):
+    if len(divided) >= _HOPELESS and not any(t.comparable and t.epochs for t in trials):
         return (
             f"its first {len(divided)} trials ran out of memory with whole batches; lower "
             "train.batch_size (raise train.accumulation_steps in turn) or image.crop, or run fewer "
@@ -76,7 +76,7 @@ def _alike(trials: Sequence[Trial]) -> str | None:
         )
     ended = [trial for trial in trials if trial.state != "RUNNING"]
     errors = [trial.error or "" for trial in ended if trial.state == "FAILED"]
-    if len(errors) < HOPELESS or len(errors) < len(ended):
+    if len(errors) < _HOPELESS or len(errors) < len(ended):
         return None
     if any(trial.epochs for trial in trials if trial.state == "RUNNING"):
         return None
@@ -88,7 +88,7 @@ def _alike(trials: Sequence[Trial]) -> str | None:
     )
 
 
-Decision = Literal["continue", "prune", "complete"]
+_Decision = Literal["continue", "prune", "complete"]
 RETRIES = 2
 """How often a trial whose worker died or hung is begun again from its last checkpoint."""
 
@@ -96,7 +96,7 @@ LOST_NODES = 10
 """How many nodes a trial may lose one after the other without a new epoch in between."""
 
 
-def decide(state: CampaignState, trial: Trial, epoch: int, value: float | None) -> Decision:
+def decide(state: CampaignState, trial: Trial, epoch: int, value: float | None) -> _Decision:
     """Whether a trial goes on after `epoch` epochs; `value` is its metric, in percent."""
     if epoch >= trial.spec.epochs:
         return "complete"
@@ -148,10 +148,10 @@ def choice_of(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict[str,
     retrained = candidates(state, study, arm) if retrains else None
     choice = choose(arm, done, retrained, searched_space(state, study, arm))
     if choice is None:
-        return {"event": "given_up", **place, "reason": why_nothing(done)}
+        return {"event": "given_up", **place, "reason": _why_nothing(done)}
     return {"event": "chosen", **place, **vars(choice)}
 
 
 def hopeless_because(state: CampaignState, study: StudyPlan) -> str | None:
     """Why a study is given up although its search may go on; None while there is hope."""
-    return should_abort_study([state.arms[study.id, arm.name] for arm in study.arms])
+    return _should_abort_study([state.arms[study.id, arm.name] for arm in study.arms])

@@ -207,7 +207,7 @@ def _confirm_work(plan: Plan, study: StudyPlan, trials: int) -> Work:
 
 ArmRef = tuple[StudyPlan, ArmPlan, ArmState]
 
-BEGUN = 1.25
+_BEGUN = 1.25
 """How much longer another study's way must be before a search that is under way waits for it."""
 
 
@@ -223,7 +223,7 @@ class Step:
         return self.arm_ref[0]
 
 
-NEARLY = 0.9
+_NEARLY = 0.9
 """Of the longest way, what is near enough to prefer a study whose images are decoded there."""
 
 
@@ -261,11 +261,11 @@ def pick_study(
             return 2, -len(done.trials["search"]) / arm.trials
         if study.backbone not in tried:
             return 2, way
-        return 1, way * (BEGUN if _begun(state, study) else 1.0)
+        return 1, way * (_BEGUN if _begun(state, study) else 1.0)
 
     foremost = max(steps, key=urgency)
     kind, most = urgency(foremost)
-    near = most if shared and kind == 2 else NEARLY * most
+    near = most if shared and kind == 2 else _NEARLY * most
     warm = [step for step in steps if step.study.dataset in decoded]
     warm = [step for step in warm if urgency(step) >= (kind, near)]
     return foremost if foremost in warm or not warm else max(warm, key=urgency)

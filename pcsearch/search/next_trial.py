@@ -117,13 +117,13 @@ def make_trial(state: CampaignState, step: Step) -> TrialSpec:
     """The trial that a step asks for."""
     done = step.arm_ref[2]
     if step.phase == "search":
-        return search_trial(state, step.arm_ref)
+        return _search_trial(state, step.arm_ref)
     if step.phase == "finalists" or done.choice is None:
         return finalist_trial(state, step.arm_ref)
     return confirm_trial(state, step.arm_ref, done.choice)
 
 
-def search_trial(state: CampaignState, arm_ref: ArmRef) -> TrialSpec:
+def _search_trial(state: CampaignState, arm_ref: ArmRef) -> TrialSpec:
     """The arm's next search trial, with the values that the sampler proposes."""
     study, arm, done = arm_ref
     index = len(done.trials["search"])

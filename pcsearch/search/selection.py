@@ -26,7 +26,7 @@ from pcsearch.search.state import ArmState, CampaignState, Choice
 from pcsearch.search.trial import Config, Trial, last_value, rank
 
 Edge = Literal["low", "high"]
-EDGE_FRACTION = 0.05
+_EDGE_FRACTION = 0.05
 """How near to an end of its range (as a fraction of the range) a value counts as at the edge."""
 
 
@@ -70,9 +70,9 @@ def edges_of_ranges(spaces: Mapping[str, Space], config: Config) -> dict[str, Ed
     found: dict[str, Edge] = {}
     for key, space in spaces.items():
         position = position_in(space, float(config[key])) if key in config else None
-        if position is not None and position <= EDGE_FRACTION:
+        if position is not None and position <= _EDGE_FRACTION:
             found[key] = "low"
-        elif position is not None and position >= 1 - EDGE_FRACTION:
+        elif position is not None and position >= 1 - _EDGE_FRACTION:
             found[key] = "high"
     return found
 

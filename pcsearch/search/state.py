@@ -148,7 +148,7 @@ _STATE_AFTER: dict[str, TrialState] = {
 }
 
 
-FIRST_LOOK = 0.04
+_FIRST_LOOK = 0.04
 """The error rate that a look counts with in journals of versions that wrote none down."""
 
 
@@ -255,7 +255,7 @@ class CampaignState:
             if self.status != "interrupted":  # by earlier versions, which wrote down no look
                 for study in sorted(self.unseen):
                     seeds = self.plan.looks[-1]
-                    self.looks[study].append(Look(seeds, FIRST_LOOK, decided=False))
+                    self.looks[study].append(Look(seeds, _FIRST_LOOK, decided=False))
                 self.unseen.clear()
         elif kind == "resumed":
             self.status = "running"

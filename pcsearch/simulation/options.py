@@ -32,7 +32,7 @@ from pcsearch.simulation.curves import Curves, ReplayedCurves, SyntheticCurves
 from pcsearch.simulation.outcome import Simulated
 from pcsearch.simulation.simulator import simulate
 
-NO_SPLIT = "0" * 16
+_NO_SPLIT = "0" * 16
 
 
 def counted(recipe: Recipe, recorded: Plan | None) -> tuple[tuple[DatasetFacts, ...], list[str]]:
@@ -82,13 +82,13 @@ def _facts(
 ) -> DatasetFacts:
     val = round(train * recipe.data.val_fraction) if given_val is None else given_val
     images = ImageCounts(fit=train - val, val=val, train=train, test=test)
-    return DatasetFacts(name, classes, images, NO_SPLIT)
+    return DatasetFacts(name, classes, images, _NO_SPLIT)
 
 
-IMAGES_PER_SECOND = 500.0
+_IMAGES_PER_SECOND = 500.0
 """A guess, where neither a run nor a person says it."""
 
-CPUS_PER_GPU = CPUS = 8
+_CPUS_PER_GPU = _CPUS = 8
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Options:
 
     @property
     def node(self) -> Node:
-        cpus = self.cpus_per_node or CPUS_PER_GPU * self.gpus_per_node or CPUS
+        cpus = self.cpus_per_node or _CPUS_PER_GPU * self.gpus_per_node or _CPUS
         return Node(cpus, self.gpus_per_node)
 
     def model(self, recipe: Recipe) -> ClusterModel:
@@ -215,11 +215,11 @@ def _simulated(
     plan, lines = with_start_points(plan, earlier)
     notes += lines
     rate = options.images_per_second
-    curves: Curves = SyntheticCurves(plan, options.seed, rate or IMAGES_PER_SECOND)
+    curves: Curves = SyntheticCurves(plan, options.seed, rate or _IMAGES_PER_SECOND)
     if recorded is None:
         if rate is None:
             notes.append(
-                f"each trial is taken to train on {IMAGES_PER_SECOND:g} images a second, which is "
+                f"each trial is taken to train on {_IMAGES_PER_SECOND:g} images a second, which is "
                 "a guess: give --images-per-second, or --curves of a short real run"
             )
         notes.append("learning curves are made up")

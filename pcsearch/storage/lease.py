@@ -28,10 +28,10 @@ from pcsearch.errors import PcsearchError, UserError
 from pcsearch.storage.base import LeaseLostError, Storage, StorageError
 
 FOLDER = "lock"
-LEASE_SECONDS = 30.0
+_LEASE_SECONDS = 30.0
 """How long a holder has to stand still before another may take over."""
 
-BEATS = 6
+_BEATS = 6
 """In a lease time."""
 
 _LONGEST_SECONDS = 600.0
@@ -60,12 +60,12 @@ class Holder:
         return f"process {self.pid} on {self.host}"
 
 
-def lock_name(number: int) -> str:
+def _lock_name(number: int) -> str:
     return f"{FOLDER}/{number:08d}"
 
 
-def beat_name(number: int) -> str:
-    return f"{lock_name(number)}.beat"
+def _beat_name(number: int) -> str:
+    return f"{_lock_name(number)}.beat"
 
 
 def clock() -> float:
@@ -78,13 +78,13 @@ def encoded(holder: Holder) -> bytes:
     return json.dumps(asdict(holder)).encode()
 
 
-def newest_number(storage: Storage) -> int:
+def _newest_number(storage: Storage) -> int:
     """The number of the last lock; 0 if there is none."""
     matches = map(_NAME.fullmatch, storage.list(FOLDER))
     return max((int(match[1]) for match in matches if match and not match[2]), default=0)
 
 
-def remove_older(storage: Storage, number: int) -> None:
+def _remove_older(storage: Storage, number: int) -> None:
     """Remove the locks before a number, and their beats."""
     matches = map(_NAME.fullmatch, storage.list(FOLDER))
     storage.remove(*(match[0] for match in matches if match and int(match[1]) < number))
@@ -92,15 +92,15 @@ def remove_older(storage: Storage, number: int) -> None:
 
 def newest_holder(storage: Storage) -> Holder | None:
     """Who took the lease last and has not given it back; it need not be alive."""
-    while number := newest_number(storage):
+    while number := _newest_number(storage):
         try:
-            return _decoded(storage.read(lock_name(number)), number)
+            return _decoded(storage.read(_lock_name(number)), number)
         except FileNotFoundError:  # given back in between
             continue
     return None
 
 
-def seen_alive(storage: Storage, seconds: float = LEASE_SECONDS) -> Holder | None:
+def seen_alive(storage: Storage, seconds: float = _LEASE_SECONDS) -> Holder | None:
     """Watch the lease: its holder, as soon as it was seen to beat or to change; None without one.
 
     Returns None, too, when the holder stood still for the lease time by this machine's clock.
@@ -118,12 +118,12 @@ def is_stale(storage: Storage, holder: Holder, seconds: float) -> bool:
     A time in which the storage did not answer is not counted: the holder could not beat either.
     """
     needed = max(seconds, holder.expires_in_seconds)
-    pause = needed / (2 * BEATS)
+    pause = needed / (2 * _BEATS)
     heartbeat = _beat(storage, holder)
     since = last = clock()
     while clock() - since < needed:
         time.sleep(pause)
-        if _beat(storage, holder) != heartbeat or newest_number(storage) != holder.number:
+        if _beat(storage, holder) != heartbeat or _newest_number(storage) != holder.number:
             return False
         if clock() - last > needed / 2:
             since = clock()
@@ -133,7 +133,7 @@ def is_stale(storage: Storage, holder: Holder, seconds: float) -> bool:
 
 def _beat(storage: Storage, holder: Holder) -> bytes:
     try:
-        return storage.read(beat_name(holder.number))
+        return storage.read(_beat_name(holder.number))
     except FileNotFoundError:
         return b""
 
@@ -147,7 +147,7 @@ def _decoded(data: bytes, number: int) -> Holder:
     told = told if isinstance(told, dict) else {}
     pid, seconds = told.get("pid"), told.get("expires_in_seconds")
     if not isinstance(seconds, int | float) or not 0 <= seconds <= _LONGEST_SECONDS:
-        seconds = LEASE_SECONDS
+        seconds = _LEASE_SECONDS
     return Holder(
         number=number,
         host=_word(told.get("host")),
@@ -166,7 +166,7 @@ def _word(value: Any) -> str:
 _log = logging.getLogger(__name__)
 
 
-def acquire(storage: Storage, seconds: float = LEASE_SECONDS) -> Lease:
+def acquire(storage: Storage, seconds: float = _LEASE_SECONDS) -> Lease:
     """Take the lease, which may first need a holder that died to be watched for the lease time.
 
     Args:
@@ -192,11 +192,11 @@ def acquire(storage: Storage, seconds: float = LEASE_SECONDS) -> Lease:
                     )
                 continue  # it was given back, or another took it
         me = _me(holder.number + 1 if holder else 1, seconds)
-        if not storage.create(lock_name(me.number), encoded(me)):
+        if not storage.create(_lock_name(me.number), encoded(me)):
             continue
-        if newest_number(storage) == me.number:
+        if _newest_number(storage) == me.number:
             return Lease(storage, me)
-        storage.remove(lock_name(me.number))  # others took and left it since it was looked at
+        storage.remove(_lock_name(me.number))  # others took and left it since it was looked at
 
 
 class Lease:
@@ -213,7 +213,7 @@ class Lease:
         self._released = threading.Event()
         self._renew()
         self.check()
-        remove_older(storage, me.number)
+        _remove_older(storage, me.number)
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
 
@@ -244,8 +244,8 @@ class Lease:
         self._thread.join(self.holder.expires_in_seconds)
         number = self.holder.number
         try:
-            if not self.lost and self._storage.read(lock_name(number)) == self._lock:
-                self._storage.remove(lock_name(number), beat_name(number))
+            if not self.lost and self._storage.read(_lock_name(number)) == self._lock:
+                self._storage.remove(_lock_name(number), _beat_name(number))
         except (PcsearchError, FileNotFoundError) as error:
             _log.warning("the lock of %s could not be removed: %s", self._storage.url, error)
 
@@ -261,7 +261,7 @@ class Lease:
         self.release()
 
     def _keep(self) -> None:
-        while not self._released.wait(self.holder.expires_in_seconds / BEATS):
+        while not self._released.wait(self.holder.expires_in_seconds / _BEATS):
             self._renew()
             if self.lost:
                 return
@@ -279,7 +279,7 @@ class Lease:
                 self._see_that_it_is_ours()
                 self._beats += 1
                 heartbeat = {"identity": self.holder.identity, "count": self._beats}
-                self._storage.write(beat_name(self.holder.number), json.dumps(heartbeat).encode())
+                self._storage.write(_beat_name(self.holder.number), json.dumps(heartbeat).encode())
             except PcsearchError as error:
                 self._error = error
             except Exception as error:
@@ -290,11 +290,11 @@ class Lease:
     def _see_that_it_is_ours(self) -> None:
         number = self.holder.number
         url = self._storage.url
-        if newest_number(self._storage) > number:
+        if _newest_number(self._storage) > number:
             other = newest_holder(self._storage)
             raise LeaseLostError(f"{other or 'another process'} has taken over {url}; this stops")
         try:
-            ours = self._storage.read(lock_name(number)) == self._lock
+            ours = self._storage.read(_lock_name(number)) == self._lock
         except FileNotFoundError:
             ours = False
         if not ours:

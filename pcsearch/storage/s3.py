@@ -74,7 +74,7 @@ def status(error: Any) -> int:
     return found if isinstance(found, int) else 0
 
 
-def removal_error(errors: list[dict[str, str]]) -> Exception:
+def _removal_error(errors: list[dict[str, str]]) -> Exception:
     """The error that the answer to a removal of many objects tells inside."""
     from botocore.exceptions import ClientError
 
@@ -142,7 +142,7 @@ def _said(error: BaseException) -> str:
     return str(error)
 
 
-CONNECTIONS = 16
+_CONNECTIONS = 16
 """At the same time."""
 
 _MAKER = "pcsearch-maker"
@@ -329,7 +329,7 @@ class S3Storage:
             Bucket=self._bucket, Delete={"Objects": list(keys), "Quiet": True}
         )
         if told.get("Errors"):
-            raise removal_error(told["Errors"])
+            raise _removal_error(told["Errors"])
 
 
 def _client() -> Any:
@@ -345,7 +345,7 @@ def _client() -> Any:
         connect_timeout=10,
         read_timeout=60,
         tcp_keepalive=True,
-        max_pool_connections=CONNECTIONS,
+        max_pool_connections=_CONNECTIONS,
         retries={"mode": "standard", "total_max_attempts": 3},
     )
     try:

@@ -87,7 +87,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: Identity) -> N
         ) from error
 
 
-def load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
+def _load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
     """Read a checkpoint onto the CPU, without unpickling code; None where there is none.
 
     A file that is no whole checkpoint (truncated, damaged, foreign) is logged as a warning and
@@ -273,7 +273,7 @@ class Checkpoints:
 
     def _superfluous(self, names: Iterable[str]) -> list[str]:
         """All but the newest two that are whole, as far as is known."""
-        known = newest_first(names, self.attempt)
+        known = _newest_first(names, self.attempt)
         whole = [name for name in known if name not in self._damaged]
         return [name for name in known if name not in whole[:KEPT]]
 
@@ -293,12 +293,12 @@ class Checkpoints:
         if not self.folder.is_symlink():
             remove_half_written(self.folder)  # of an attempt that was killed as it wrote
         there = _names(self.folder) if self._origin is None else self._origin.names()
-        files = [self.folder / name for name in newest_first(there)]
+        files = [self.folder / name for name in _newest_first(there)]
         for number, path in enumerate(files):
             if self._origin is not None:
                 with suppress(FileNotFoundError):
                     self._origin.fetch(path)
-            checkpoint = load_checkpoint(path, identity)
+            checkpoint = _load_checkpoint(path, identity)
             if checkpoint is not None:
                 self.saved_epoch = checkpoint.records[-1].epoch
                 if number:
@@ -310,7 +310,7 @@ class Checkpoints:
         return None
 
 
-def newest_first(names: Iterable[str], attempt: int | None = None) -> list[str]:
+def _newest_first(names: Iterable[str], attempt: int | None = None) -> list[str]:
     """Checkpoints by epoch, then attempt, downwards; of no later attempt than the one given."""
     matches = [match for name in names if (match := _NAME.fullmatch(name))]
     known = [(int(match[2]), int(match[1]), match.string) for match in matches]

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from pcsearch.errors import UserError, did_you_mean
 
-OptimizerName = Literal["sgd", "adamw"]
+_OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["linear", "poly", "cosine", "step", "constant"]
 
 _AT_LEAST_ONE = ("epochs", "batch_size", "accumulation_steps")
@@ -53,7 +53,7 @@ class FitSettings:
     lr: float
     batch_size: int = 32
     accumulation_steps: int = 1
-    optimizer: OptimizerName = "sgd"
+    optimizer: _OptimizerName = "sgd"
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-4
@@ -102,7 +102,7 @@ def _out_of_range(settings: FitSettings) -> Iterator[str]:
 
 
 def _unknown_names(settings: FitSettings) -> Iterator[str]:
-    for key, choices in (("optimizer", OptimizerName), ("schedule", ScheduleName)):
+    for key, choices in (("optimizer", _OptimizerName), ("schedule", ScheduleName)):
         known = get_args(choices)
         value = getattr(settings, key)
         if value not in known:

@@ -20,9 +20,9 @@ from pcsearch.training.precision import autocast
 if TYPE_CHECKING:
     from pcsearch.data.loaders import EvalBatches
 
-CALIBRATION_BINS = 15
+_CALIBRATION_BINS = 15
 
-__all__ = ["CALIBRATION_BINS", "Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate"]
 
 
 @torch.no_grad()
@@ -98,10 +98,10 @@ def _mean_class_percent(correct: Tensor, labels: Tensor, num_classes: int) -> fl
 
 def _calibration_error_percent(confidence: Tensor, correct: Tensor) -> float:
     """Σ_b (n_b / n)·|accuracy_b − confidence_b| = Σ_b |Σ in b of (correct − confidence)| / n."""
-    inner_edges = torch.arange(1, CALIBRATION_BINS, dtype=torch.float64) / CALIBRATION_BINS
+    inner_edges = torch.arange(1, _CALIBRATION_BINS, dtype=torch.float64) / _CALIBRATION_BINS
     bins = torch.bucketize(confidence.double(), inner_edges)  # bin b is (b/15, (b+1)/15]
     gap = correct.double() - confidence.double()
-    per_bin = torch.bincount(bins, weights=gap, minlength=CALIBRATION_BINS)
+    per_bin = torch.bincount(bins, weights=gap, minlength=_CALIBRATION_BINS)
     return 100.0 * per_bin.abs().sum().item() / len(confidence)
 
 

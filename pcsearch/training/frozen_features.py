@@ -185,7 +185,7 @@ def train_heads(
     """
     shape = (len(settings.lambdas), len(settings.rates))
     heads = shape[0] * shape[1]
-    inputs = with_bias(features)
+    inputs = _with_bias(features)
     weights = inputs.new_zeros(inputs.shape[1], heads * num_classes).requires_grad_()
     rates = inputs.new_tensor(settings.rates).repeat(shape[0]).repeat_interleave(num_classes)
     lambdas = inputs.new_tensor(settings.lambdas).repeat_interleave(shape[1])
@@ -226,13 +226,13 @@ def _summed_loss(logits: Tensor, labels: Tensor, lambdas: Tensor, settings: Head
 
 def correct_predictions(heads: Tensor, features: Tensor, labels: Tensor) -> Tensor:
     """Which images each head names right: bool [L, R, n]. A head that diverged names none."""
-    logits = torch.einsum("nd,lrdc->lrnc", with_bias(features), heads)
+    logits = torch.einsum("nd,lrdc->lrnc", _with_bias(features), heads)
     finite = logits.isfinite().all(dim=-1)
     correct: Tensor = (logits.argmax(dim=-1) == labels) & finite
     return correct
 
 
-def with_bias(features: Tensor) -> Tensor:
+def _with_bias(features: Tensor) -> Tensor:
     """[n, D] with a column of ones behind: [n, D + 1]."""
     return F.pad(features, (0, 1), value=1.0)
 

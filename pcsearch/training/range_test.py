@@ -32,25 +32,25 @@ STEPS = 51
 ENDS = {"sgd": (1e-5, 1.0), "adamw": (1e-6, 0.1)}
 """The rates of the first and the last step, for each optimizer: ten steps a decade."""
 
-RISE = 0.35
+_RISE = 0.35
 """Nats above the minimum from which on the loss rises clearly; noise alone stays below."""
 
-BACK = 0.7
+_BACK = 0.7
 """Share of the way back to chance that is as clear a rise, of a loss that had left it."""
 
-LEFT_CHANCE = 0.1
+_LEFT_CHANCE = 0.1
 """Nats below chance from which on a loss has left it, and the least that counts as a rise."""
 
 DIVERGED = 4.0
 """Nats above the minimum from which on training is lost."""
 
-SAFETY = 5.0
+_SAFETY = 5.0
 """A whole training takes no more than the rate at which a short one is lost, divided by this."""
 
 WIDTH = 50.0
 """The upper end over the lower one, 1.7 decades: good rates were found within one below the end."""
 
-LEAST_CHANGE = 0.1
+_LEAST_CHANGE = 0.1
 """Nats between the largest and the smallest loss, less than which no rate had any effect."""
 
 _REACH = 2  # steps on both sides over which losses are smoothed
@@ -98,16 +98,16 @@ def lr_range(curves: Sequence[LossCurve]) -> tuple[float, float]:
     lowest = min(losses)
     bottom = losses.index(lowest)
     left = min(curve.chance for curve in curves) - lowest
-    rise = min(RISE, max(LEFT_CHANCE, BACK * left)) if left >= LEFT_CHANCE else RISE
+    rise = min(_RISE, max(_LEFT_CHANCE, _BACK * left)) if left >= _LEFT_CHANCE else _RISE
     risen = _first(losses, bottom, lowest + rise)
     lost = _first(losses, bottom, lowest + DIVERGED)
     if risen is not None and risen <= _REACH:
         raise RangeTestError("the loss is not finite, or rises, from the first rate on")
-    if max(losses) - lowest < LEAST_CHANGE:
+    if max(losses) - lowest < _LEAST_CHANGE:
         raise RangeTestError("the loss neither falls nor rises at any rate: nothing is learned")
     upper = rates[-1] if risen is None else rates[risen - 1]
-    if lost is not None and left < LEFT_CHANCE:
-        upper = max(upper, rates[lost] / SAFETY)
+    if lost is not None and left < _LEFT_CHANCE:
+        upper = max(upper, rates[lost] / _SAFETY)
     return _rounded(upper / WIDTH), _rounded(upper)
 
 

@@ -99,10 +99,10 @@ def divided(images: Tensor, labels: Tensor, pairs: int) -> Iterator[tuple[Tensor
         )
 
 
-AUXILIARY_WEIGHT = 0.3  # GoogLeNet's own weight for its auxiliary classifiers
+_AUXILIARY_WEIGHT = 0.3  # GoogLeNet's own weight for its auxiliary classifiers
 
-NetworkOutput = Tensor | tuple[Tensor, Sequence[Tensor]]
-Network = Callable[[Tensor], NetworkOutput]
+_NetworkOutput = Tensor | tuple[Tensor, Sequence[Tensor]]
+Network = Callable[[Tensor], _NetworkOutput]
 
 
 class Objective:
@@ -120,14 +120,14 @@ class Objective:
         )
         self._label_smoothing = settings.label_smoothing
 
-    def __call__(self, output: NetworkOutput, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, output: _NetworkOutput, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The scalar loss, and the main logits [B, N] without their graph."""
         auxiliaries: Sequence[Tensor] = ()
         if not isinstance(output, Tensor):
             output, auxiliaries = output
         loss: Tensor = self._criterion(at_least_float32(output), labels)
         for logits in auxiliaries:
-            loss = loss + AUXILIARY_WEIGHT * F.cross_entropy(
+            loss = loss + _AUXILIARY_WEIGHT * F.cross_entropy(
                 at_least_float32(logits), labels, label_smoothing=self._label_smoothing
             )
         return loss, output.detach()

@@ -15,8 +15,8 @@ from pcsearch.cli.options import Plain, examples
 if TYPE_CHECKING:
     from pcsearch.cluster.follow import Following
 
-EXIT_DETACHED = 130
-EXIT_NOT_FOUND = 127
+_EXIT_DETACHED = 130
+_EXIT_NOT_FOUND = 127
 
 ATTACH_EPILOG = examples(
     "pcsearch cluster attach cluster.yaml",
@@ -87,9 +87,9 @@ def watch(cluster: str, following: Following, *, plain: bool) -> typer.Exit:
             f"{following.attach_command}\nStop it with: pcsearch cluster stop "
             f"{shlex.quote(cluster)} {following.job.id}"
         )
-        return typer.Exit(EXIT_DETACHED)
+        return typer.Exit(_EXIT_DETACHED)
     job = following.job
-    if job.exit_code == EXIT_NOT_FOUND:
+    if job.exit_code == _EXIT_NOT_FOUND:
         typer.echo(
             "error: the head finds no `pcsearch`; its set-up commands must install it, and its "
             "folder must be on the PATH of `ray start`",

@@ -20,7 +20,7 @@ app = typer.Typer(
 Id = Annotated[str, typer.Argument(metavar="ID", help="A dataset's id, as data ls lists them.")]
 
 
-def list_datasets(root: Root = ROOT, as_json: Json = False) -> None:
+def _list_datasets(root: Root = ROOT, as_json: Json = False) -> None:
     """List the datasets: classes, images, whether they are here, and their terms.
 
     Only a dataset's folder is looked for; what is in it is checked by data info and data verify.
@@ -118,7 +118,7 @@ def get(
 register(
     app,
     "ls",
-    list_datasets,
+    _list_datasets,
     examples("pcsearch data ls", "pcsearch data ls --json | jq -r '.[] | select(.here).id'"),
 )
 register(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pcsearch.data.cache import StoreInfo
 
-DAY_SECONDS = 86400
+_DAY_SECONDS = 86400
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 
 
-def list_cache(as_json: Json = False) -> None:
+def _list_cache(as_json: Json = False) -> None:
     """List the decoded images: of what, how many, how large, and when they were last used."""
     from pcsearch.cli.console import console, write_json
     from pcsearch.data.cache import default_cache_folder, list_stores, size_limit_bytes
@@ -68,7 +68,7 @@ def clear(
     from pcsearch.data.download.paths import readable
 
     folder = default_cache_folder()
-    keep = None if older_than is None else older_than * DAY_SECONDS
+    keep = None if older_than is None else older_than * _DAY_SECONDS
     cleared = clear_stores(folder, keep_used_within_seconds=keep, dry_run=True)
     if not dry_run and cleared.stores:
         what = f"{count(cleared.stores, 'store')} of decoded images ({readable(cleared.bytes)})"
@@ -135,7 +135,7 @@ def _table(stores: list[StoreInfo], now: float) -> Table:
     return table
 
 
-register(app, "ls", list_cache, examples("pcsearch data cache ls"))
+register(app, "ls", _list_cache, examples("pcsearch data cache ls"))
 register(
     app,
     "clear",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pcsearch.data.download import Step
 
-LINE_SECONDS = 30.0
+_LINE_SECONDS = 30.0
 _BAR_CELLS = 12
 _DOWNLOADING = "downloading "
 
@@ -164,7 +164,7 @@ class Lines:
             self._now = what
             self._pace = Pace(self._clock, resumes=what.startswith(_DOWNLOADING))
         self._pace.report(done, total)
-        if begins or now - self._said >= LINE_SECONDS or (total == done and total):
+        if begins or now - self._said >= _LINE_SECONDS or (total == done and total):
             self._said = now
             self.noted(f"{what}: {how_far(self._pace, is_bytes=is_bytes)}")
         if total == done and total:

@@ -11,7 +11,7 @@ import typer
 from pcsearch.cli.data.options import ROOT, Instance, Level, Manifest, OwnImages, Root
 from pcsearch.cli.options import Json, examples
 
-EXIT_PROBLEMS = 1
+_EXIT_PROBLEMS = 1
 EPILOG = examples(
     "pcsearch data verify cub200",
     "pcsearch data verify --images ~/birds --write-manifest birds.csv",
@@ -77,4 +77,4 @@ def verify(
             + "; copies of one picture have one group. Train on it with: pcsearch tune my-manifest "
             f"data.manifest={write_manifest}\n"
         )
-    raise typer.Exit(0 if report.ok else EXIT_PROBLEMS)
+    raise typer.Exit(0 if report.ok else _EXIT_PROBLEMS)

@@ -16,7 +16,7 @@ from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import Trial
 
-PROGRESS_SECONDS = 30.0
+_PROGRESS_SECONDS = 30.0
 
 
 class PlainLines:
@@ -66,7 +66,7 @@ class PlainLines:
         self, state: CampaignState, elapsed_seconds: float, width: int, waiting: int = 0
     ) -> None:
         self._elapsed = elapsed_seconds
-        if elapsed_seconds - self._said < PROGRESS_SECONDS:
+        if elapsed_seconds - self._said < _PROGRESS_SECONDS:
             return
         self._said = elapsed_seconds
         now = snapshot(state, elapsed_seconds, width, waiting)

@@ -95,13 +95,13 @@ def plan_json(plan: Plan, rates: Rates) -> dict[str, Any]:
         "epochs": _epochs(whole.expected, whole.at_most),
         "hours": None if hours["expected"] is None else hours,
         "cost": None if cost["expected"] is None else cost,
-        "checkpoint_bytes_per_running_trial": checkpoints_bytes(plan),
+        "checkpoint_bytes_per_running_trial": _checkpoints_bytes(plan),
         "budget_hours": None if plan.budget_seconds is None else plan.budget_seconds / 3600,
         "budget_cost": plan.budget_cost,
     }
 
 
-def checkpoints_bytes(plan: Plan) -> int | None:
+def _checkpoints_bytes(plan: Plan) -> int | None:
     """The most that a running trial's checkpoints take on the disk; None if that is not known."""
     sizes = [study.checkpoint_bytes for study in plan.studies]
     known = [one for one in sizes if one is not None]
@@ -230,7 +230,7 @@ def _totals(plan: Plan, rates: Rates) -> list[RenderableType]:
     cost = (rates.cost(expected), rates.cost(most))
     if cost[0] is not None and cost[1] is not None:
         lines.append(f"Cost: about {cost[0]:,.2f}, {cost[1]:,.2f} at most.")
-    largest = checkpoints_bytes(plan)
+    largest = _checkpoints_bytes(plan)
     if largest is not None:
         lines.append(
             f"Disk: checkpoints of at most {decimal(largest)} for each trial at once; they go as "

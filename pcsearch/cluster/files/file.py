@@ -15,7 +15,7 @@ Config = dict[str, Any]
 _LARGEST_BYTES = 1_000_000
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _LONGEST_NUMBER = 40
-KUBERAY = "kuberay"
+_KUBERAY = "kuberay"
 """The provider's type where the file is a manifest for KubeRay."""
 
 COMMANDS = (
@@ -52,7 +52,7 @@ def load_cluster_file(path: Path) -> Config:
             f"{path}: is no cluster file: it has no provider.type, such as aws; the repository's "
             "cluster.yaml is one to start from"
         )
-    if config["provider"]["type"] == KUBERAY:
+    if config["provider"]["type"] == _KUBERAY:
         raise UserError(f"{path}: is no cluster file: give KubeRay's manifest, with a RayCluster")
     for problem in _misshapen(config):
         raise UserError(f"{path}: {problem}")
@@ -77,7 +77,7 @@ def load_launcher_file(path: Path) -> Config:
 
 def on_kubernetes(config: Config) -> bool:
     """Whether the file is a manifest for KubeRay."""
-    return bool(config["provider"]["type"] == KUBERAY)
+    return bool(config["provider"]["type"] == _KUBERAY)
 
 
 def _documents(path: Path) -> list[Any]:

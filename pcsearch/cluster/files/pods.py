@@ -153,7 +153,7 @@ def pod_storage(config: Config, runs: str | None) -> Iterator[Finding]:
 
 def _stated(config: Config) -> Iterator[str]:
     """Where the file's own campaigns keep their runs."""
-    for line in entrypoints(config):
+    for line in _entrypoints(config):
         found = _RUNS.findall(line)
         yield from found or ([_DEFAULT] if _TUNE.search(line) else [])
 
@@ -352,6 +352,6 @@ def _job(job: dict[str, Any], config: Config) -> Iterator[Finding]:
         )
 
 
-def entrypoints(config: Config) -> list[str]:
+def _entrypoints(config: Config) -> list[str]:
     """What the jobs of the file run."""
     return [str(job["spec"].get("entrypoint", "")) for job in of_kind(config, "RayJob")]

@@ -100,7 +100,7 @@ def storage(config: Config, runs: str | None) -> Iterator[Finding]:
         yield from _reached(config, runs)
     elif runs is not None:
         yield _in_a_folder(config, runs)
-    elif shared_folders(config):
+    elif _shared_folders(config):
         yield Finding("fine", "a shared folder is mounted on every node")
     elif asserted := _asserted_folders(config):
         where = ", ".join(sorted(asserted))
@@ -131,7 +131,7 @@ def _in_a_folder(config: Config, runs: str) -> Finding:
         )
     if not has_workers(config):
         return Finding("fine", f"runs are kept at {runs}, and no node but the head runs trials")
-    folders = shared_folders(config) | _asserted_folders(config)
+    folders = _shared_folders(config) | _asserted_folders(config)
     if any(folder and path.is_relative_to(folder) for folder in folders):
         return Finding("fine", f"runs are kept at {runs}, in a folder that every node mounts")
     if config["provider"]["type"] == "local":
@@ -153,7 +153,7 @@ def _in_a_folder(config: Config, runs: str) -> Finding:
     )
 
 
-def shared_folders(config: Config) -> set[str]:
+def _shared_folders(config: Config) -> set[str]:
     """Where every node mounts a network file system; "" for a mount whose folder is not told."""
     found = [
         {at_home(config, folder) for line in lines for folder in _mounts(line)}

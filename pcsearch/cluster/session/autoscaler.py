@@ -19,7 +19,7 @@ from pcsearch.io import expanded, open_regular, read_text
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
-def own_config() -> dict[str, Any]:
+def _own_config() -> dict[str, Any]:
     """What the autoscaler of this pod's cluster goes by; empty outside of KubeRay's pods.
 
     It runs beside the head and has it from Kubernetes; the head's pod may ask for it, too.
@@ -91,7 +91,7 @@ def running_config(gcs_address: str) -> dict[str, Any]:
                     text = read_text(expanded(argument.removeprefix(_FLAG)))
                     return dict(yaml.safe_load(text) or {})
     own = gcs_address.startswith("127.")  # a Ray of this machine's own, not the pod's cluster
-    return {} if own else own_config()
+    return {} if own else _own_config()
 
 
 def _command_lines() -> Iterator[list[str]]:

@@ -39,7 +39,7 @@ def rows_per_block(rows: int, resize: int, workers: int) -> int:
     return max(1, min(_BLOCK_AT_MOST_ROWS, by_bytes, by_workers))
 
 
-def checksums_of(path: Path, rows: int, resize: int, block_rows: int) -> tuple[int, ...]:
+def _checksums_of(path: Path, rows: int, resize: int, block_rows: int) -> tuple[int, ...]:
     """The checksum of every block of a pixel file."""
     blocks = range(-(-rows // block_rows))
     file = descriptor_of(path)
@@ -175,7 +175,7 @@ def write_pixels(
             gaps = [image.index for image in bad]
             _close_gaps(file, rows, resize, set(gaps))
             fingerprints = np.delete(fingerprints, gaps, axis=0)
-            checksums = checksums_of(path, kept, resize, block_rows)
+            checksums = _checksums_of(path, kept, resize, block_rows)
         write_at(file, memoryview(header(kept, resize)), 0)
         os.fsync(file)
     finally:

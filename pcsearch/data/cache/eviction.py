@@ -77,10 +77,10 @@ def size_limit_bytes(folder: Path | None = None) -> int | None:
 
     Raises UserError for anything else.
     """
-    return size_limit(folder).bytes
+    return _size_limit(folder).bytes
 
 
-def size_limit(folder: Path | None = None) -> SizeLimit:
+def _size_limit(folder: Path | None = None) -> SizeLimit:
     """`size_limit_bytes`, and whether the user chose it."""
     text = os.environ.get("PCSEARCH_CACHE_LIMIT", "").strip()
     if not text:
@@ -200,7 +200,7 @@ def make_room(files: StoreFiles, needed_bytes: int) -> None:
     free_bytes = shutil.disk_usage(files.folder).free
     if free_bytes + removable_bytes < needed_bytes:
         raise no_room(files.folder, needed_bytes)
-    limit = size_limit(files.folder)
+    limit = _size_limit(files.folder)
     excess_bytes = needed_bytes - free_bytes
     if limit.bytes is not None:
         fixed_bytes = taken_bytes - removable_bytes

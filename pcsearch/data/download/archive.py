@@ -64,7 +64,7 @@ def file_digest(path: Path, kind: str, progress: Callable[[int, int], None]) -> 
     return digest.hexdigest()
 
 
-Moved = Callable[[int, int], None]
+_Moved = Callable[[int, int], None]
 _BROKEN = (EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
 _NONSENSE = (KeyError, ValueError, OverflowError, RecursionError)
 """What tarfile raises at a link to nothing, and at headers that hold no number."""
@@ -81,7 +81,7 @@ _MOST_FOLDERS = 64
 _NAMED_CHARACTERS = 200
 
 
-def unpack(archive: Path, folder: Path, moved: Moved) -> None:
+def unpack(archive: Path, folder: Path, moved: _Moved) -> None:
     """Unpack a tar (also compressed) or zip file into `folder`, which is made.
 
     Args:
@@ -159,7 +159,7 @@ def _is_tar(raw: BinaryIO) -> bool:
         raw.seek(0)
 
 
-def _untar(archive: Path, raw: BinaryIO, folder: Path, moved: Moved) -> None:
+def _untar(archive: Path, raw: BinaryIO, folder: Path, moved: _Moved) -> None:
     if not hasattr(tarfile, "data_filter"):
         raise UserError("unpacking needs Python 3.11.4 or newer: older ones cannot do it safely.")
     size, unpacked = archive.stat().st_size, 0
@@ -197,7 +197,7 @@ def _kind(member: tarfile.TarInfo) -> str:
     return ""
 
 
-def _unzip(archive: Path, raw: BinaryIO, folder: Path, moved: Moved) -> None:
+def _unzip(archive: Path, raw: BinaryIO, folder: Path, moved: _Moved) -> None:
     with zipfile.ZipFile(raw) as packed:
         members = packed.infolist()
         total, done = sum(member.file_size for member in members), 0

@@ -13,14 +13,14 @@ from pathlib import Path
 from pcsearch.data.dataset import Archive, CatalogEntry
 from pcsearch.errors import UserError
 
-UNPACKED_SHARE = 1.1
+_UNPACKED_SHARE = 1.1
 """Bytes unpacked per byte of archive: archives of JPEG files hardly compress."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def check_room(root: Path, to_fetch_bytes: int, to_unpack: Sequence[Archive]) -> None:
     """UserError if the disk has less room than download and unpacking need together."""
-    unpacked = int(sum((archive.size_bytes or 0) * UNPACKED_SHARE for archive in to_unpack))
+    unpacked = int(sum((archive.size_bytes or 0) * _UNPACKED_SHARE for archive in to_unpack))
     needed, free = to_fetch_bytes + unpacked, shutil.disk_usage(root).free
     if free < needed:
         raise UserError(

@@ -15,7 +15,7 @@ from pcsearch.data.fieldguide.plumage import Layer, Patch, species_plumage, tone
 from pcsearch.data.fieldguide.pose import Pose, Rig, feet, placement, posed, random_pose, rig
 from pcsearch.data.fieldguide.species import Purpose, species_names, species_traits, stream
 
-Box = tuple[float, float, float, float]
+_Box = tuple[float, float, float, float]
 _PAPER = (250, 246, 234)
 _SHADOW = [round(255 * min(1.0, 0.35 + 0.65 * grey / 120)) for grey in range(256)]
 
@@ -129,13 +129,13 @@ def _exposed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return image.point(tables.ravel().tolist())
 
 
-def _box(mask: Image.Image, size: int) -> Box:
+def _box(mask: Image.Image, size: int) -> _Box:
     left, top, right, bottom = mask.getbbox() or (0, 0, mask.width, mask.height)
     pixel = size / mask.width
     return left * pixel, top * pixel, (right - left) * pixel, (bottom - top) * pixel
 
 
-def draw(options: FieldguideOptions, species: int, index: int) -> tuple[Image.Image, Box]:
+def draw(options: FieldguideOptions, species: int, index: int) -> tuple[Image.Image, _Box]:
     """Picture number `index` of a species.
 
     A pure function of its arguments: the same in any process, in any order. `index` may be any
@@ -158,7 +158,7 @@ def empty_scene(options: FieldguideOptions, species: int, index: int) -> Image.I
 
 def _picture(
     options: FieldguideOptions, species: int, index: int, *, with_bird: bool
-) -> tuple[Image.Image, Box]:
+) -> tuple[Image.Image, _Box]:
     if not 0 <= species < options.species or index < 0:
         raise ValueError(f"no picture {index} of species {species} among {options.species}")
     rng = stream(options.seed, Purpose.IMAGE, species, index)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pcsearch.errors import UserError
 
-FEWEST_IMAGES = 3  # one each to fit on, to validate on and to test on
+_FEWEST_IMAGES = 3  # one each to fit on, to validate on and to test on
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class FieldguideOptions:
     def __post_init__(self) -> None:
         problems = [
             _outside("species", self.species, 2, 1000),
-            _outside("images_per_species", self.images_per_species, FEWEST_IMAGES, None),
+            _outside("images_per_species", self.images_per_species, _FEWEST_IMAGES, None),
             _outside("size", self.size, 32, 512),
             _outside("similarity", self.similarity, 0, 1),
             _outside("imbalance", self.imbalance, 0, 1),
@@ -62,8 +62,8 @@ def images_of_species(options: FieldguideOptions) -> tuple[int, ...]:
     tail from n down to 3 at imbalance 1. Never fewer than 3.
     """
     commonest = options.images_per_species
-    rarest_share = (FEWEST_IMAGES / commonest) ** options.imbalance
+    rarest_share = (_FEWEST_IMAGES / commonest) ** options.imbalance
     return tuple(
-        max(FEWEST_IMAGES, round(commonest * rarest_share ** (rank / (options.species - 1))))
+        max(_FEWEST_IMAGES, round(commonest * rarest_share ** (rank / (options.species - 1))))
         for rank in range(options.species)
     )

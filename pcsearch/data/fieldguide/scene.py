@@ -122,10 +122,10 @@ def _twig(
     if leafy:
         colour = _pick(rng, palettes.LEAVES)
         for point, turn in zip(points[1:], (0.7, -0.7, 0.1), strict=True):
-            paint_leaf(painter, point, heading + bend + turn, 0.35 * length, colour)
+            _paint_leaf(painter, point, heading + bend + turn, 0.35 * length, colour)
 
 
-def paint_leaf(
+def _paint_leaf(
     painter: ImageDraw.ImageDraw,
     root: tuple[float, float],
     heading: float,
@@ -161,7 +161,7 @@ def paint_occluders(
         point = (left + width * x, top + height * y)
         if kind < 0.5:
             colour = _pick(rng, palettes.LEAVES)
-            paint_leaf(painter, point, 2 * math.pi * angle, (0.16 + 0.2 * length) * reach, colour)
+            _paint_leaf(painter, point, 2 * math.pi * angle, (0.16 + 0.2 * length) * reach, colour)
             continue
         lean = 0.9 * (angle - 0.5)
         base = (point[0] - lean * 0.9 * reach, point[1] + 0.9 * reach)

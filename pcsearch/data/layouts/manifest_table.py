@@ -107,7 +107,7 @@ def _csv(path: Path, content: bytes) -> ManifestTable:
         rows.append(cells)
         lines.append(line)
     columns = {
-        name: _column((as_written(cells[i]) for cells in rows), name) for name, i in where.items()
+        name: _column((_as_written(cells[i]) for cells in rows), name) for name, i in where.items()
     }
     return ManifestTable(path, columns, lines, "line")
 
@@ -266,7 +266,7 @@ def as_text(cell: str) -> str:
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
-def as_written(cell: str) -> str:
+def _as_written(cell: str) -> str:
     """The cell of which `as_text` made this one."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 

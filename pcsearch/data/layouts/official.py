@@ -13,7 +13,7 @@ from pcsearch.data.dataset import CatalogEntry, DataOptions, Dataset, Float32Arr
 from pcsearch.data.sources import FileImages
 from pcsearch.errors import UserError, did_you_mean
 
-Needed = Sequence[str | tuple[str, ...]]
+_Needed = Sequence[str | tuple[str, ...]]
 """Files, and folders with a "/" at their end, that a dataset needs; of a tuple any one."""
 
 _FEW_MISSING = 10
@@ -55,7 +55,7 @@ def level_of(entry: CatalogEntry, options: DataOptions) -> str:
     return wanted
 
 
-def dataset_folder(entry: CatalogEntry, root: Path, needed: Needed) -> Path:
+def dataset_folder(entry: CatalogEntry, root: Path, needed: _Needed) -> Path:
     """The dataset's folder: `root / entry.folder`, or `root` itself where it is that folder.
 
     Args:
@@ -89,7 +89,7 @@ def holds(*needed: str | tuple[str, ...]) -> Callable[[Path], bool]:
     return lambda folder: not _missing(folder, needed)
 
 
-def _missing(folder: Path, needed: Needed) -> list[str]:
+def _missing(folder: Path, needed: _Needed) -> list[str]:
     """What a folder lacks, by the first of its places, as `find_place` looks for it."""
     alternatives = [(places,) if isinstance(places, str) else places for places in needed]
     return [places[0] for places in alternatives if find_place(folder, places) is None]

@@ -141,7 +141,7 @@ def _rectangles(uniform: Float64Array, probability: float, side: int) -> Int64Ar
     return np.stack([top, left, height, width], axis=1)
 
 
-GREY_WEIGHTS = (0.299, 0.587, 0.114)
+_GREY_WEIGHTS = (0.299, 0.587, 0.114)
 
 
 def jitter_colors(pixels: Tensor, factors: Tensor) -> None:
@@ -159,7 +159,7 @@ def jitter_colors(pixels: Tensor, factors: Tensor) -> None:
     """
     brightness, contrast, saturation = factors.T
     red, green, blue = pixels.unbind(1)
-    grey = (red * GREY_WEIGHTS[0]).add_(green * GREY_WEIGHTS[1]).add_(blue * GREY_WEIGHTS[2])
+    grey = (red * _GREY_WEIGHTS[0]).add_(green * _GREY_WEIGHTS[1]).add_(blue * _GREY_WEIGHTS[2])
     plain = brightness * contrast * saturation
     grey.mul_(_per_image(brightness * contrast - plain, 3))
     grey.add_(_per_image((1 - contrast) * brightness * _mean_grey(pixels), 3))
@@ -170,7 +170,7 @@ def _mean_grey(pixels: Tensor) -> Tensor:
     """[B] float64. Sums of whole numbers are exact whatever their order: a line's in float32."""
     sums = pixels.sum(dim=3).double().sum(dim=2)
     red, green, blue = sums.unbind(1)
-    weighted = red * GREY_WEIGHTS[0] + green * GREY_WEIGHTS[1] + blue * GREY_WEIGHTS[2]
+    weighted = red * _GREY_WEIGHTS[0] + green * _GREY_WEIGHTS[1] + blue * _GREY_WEIGHTS[2]
     return weighted / (pixels.shape[2] * pixels.shape[3])
 
 

@@ -24,7 +24,7 @@ from pcsearch.data.verify.report import (
 )
 from pcsearch.data.verify.scan import MISSING, Scanned, cpus, scan
 
-ImageRef = tuple[Part, int]
+_ImageRef = tuple[Part, int]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Images:
         class_names: N names.
     """
 
-    places: tuple[ImageRef, ...]
+    places: tuple[_ImageRef, ...]
     parts: tuple[str, ...]
     labels: Int64Array
     class_names: tuple[str, ...]

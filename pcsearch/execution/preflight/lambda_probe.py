@@ -51,7 +51,7 @@ RATES = (0.1, 0.3, 1.0, 3.0, 10.0)
 
 EPOCHS = 15
 REPEATS = 8
-IMAGES_AT_ONCE = 16  # a CPU's cache holds the activations of so many
+_IMAGES_AT_ONCE = 16  # a CPU's cache holds the activations of so many
 
 
 def probe_recipe(
@@ -159,7 +159,7 @@ def _features(
         training.labels,
         None,
         preprocessing_for(recipe, dataset.facts.dataset),
-        batch_size=IMAGES_AT_ONCE,
+        batch_size=_IMAGES_AT_ONCE,
         device="cpu",
         channels_last=channels_last,
     )

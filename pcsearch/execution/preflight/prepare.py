@@ -17,7 +17,7 @@ from pcsearch.search.observer import Observer
 from pcsearch.search.plan import Plan, build_plan
 from pcsearch.search.sampling.start_points import EarlierRun, with_known_points, with_start_points
 
-TRIAL_MODULES = (
+_TRIAL_MODULES = (
     "ray.tune",
     "torch._dynamo",
     "pcsearch.execution.worker",
@@ -62,7 +62,7 @@ def prepare_campaigns(
     from pcsearch.execution.nodes import early_nodes
 
     one_machine = address is None and not is_running()
-    preload = TRIAL_MODULES if all(one_a_cpu(recipe.resources) for recipe in recipes) else ()
+    preload = _TRIAL_MODULES if all(one_a_cpu(recipe.resources) for recipe in recipes) else ()
     with ray_session(address, preload, about or {}) as capacity:  # Ray starts in the background
         if address is not None:
             capacity()  # a wrong address is told before images are decoded for minutes

@@ -38,11 +38,11 @@ Decoded = Annotated[
 
 ArmName = Annotated[str, Field(pattern=f"^{_ARM}$", max_length=100)]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
-FromOne = Annotated[int, Field(ge=1, le=LARGEST)]
+_FromOne = Annotated[int, Field(ge=1, le=LARGEST)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 Percent = Annotated[float, Field(ge=-1e9, le=1e9)]  # a metric may leave [0, 100] by rounding
-Metrics = Annotated[dict[str, float | None], Field(max_length=1000)]
+_Metrics = Annotated[dict[str, float | None], Field(max_length=1000)]
 """What was measured; None is a number that was not finite."""
 
 
@@ -87,7 +87,7 @@ class Spec(_Strict):
     arm: ArmName
     phase: Phase
     index: Count
-    epochs: FromOne
+    epochs: _FromOne
     variant: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)]
     config: Config
     source: str | None
@@ -119,12 +119,12 @@ class Asked(_Timed):
 class Epoch(_Timed):
     event: Literal["epoch"]
     trial: str
-    epoch: FromOne
+    epoch: _FromOne
     value: Percent | None
     decision: Literal["continue", "prune", "complete"]
     seconds: Seconds
-    metrics: Metrics
-    test: Metrics | None = None
+    metrics: _Metrics
+    test: _Metrics | None = None
     hits: Annotated[str, Field(max_length=2_000_000, pattern=r"^[A-Za-z0-9+/]*={0,2}$")] | None = (
         None
     )
@@ -175,7 +175,7 @@ class Looked(_Timed):
 
     event: Literal["looked"]
     study: str
-    seeds: FromOne
+    seeds: _FromOne
     alpha: Annotated[float, Field(gt=0, lt=1)]
     gains: Annotated[dict[str, LookedAtGain], Field(max_length=100)]
     decided: bool
@@ -201,9 +201,9 @@ class Ended(_Timed):
 
 class Resumed(_Timed):
     event: Literal["resumed"]
-    attempt: FromOne
+    attempt: _FromOne
     host: Annotated[str, Field(max_length=300)]
-    pid: FromOne
+    pid: _FromOne
     version: Annotated[str, Field(max_length=100)]
     sampler_version: LibraryVersion | None = None
     """The library that proposes trials from now on; None where the journal does not say it."""
@@ -225,7 +225,7 @@ class Retried(_Timed):
 class Repeated(_Timed):
     event: Literal["repeated"]
     trial: str
-    epoch: FromOne
+    epoch: _FromOne
     seconds: Seconds
     same: bool
 

@@ -24,15 +24,15 @@ from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.state import ArmState, CampaignState
 from pcsearch.search.trial import Trial
 
-RATE = "lr"
-NEAR_END = 0.1
+_RATE = "lr"
+_NEAR_END = 0.1
 """How near to an end, as a part of the range, an arm's best value widens the range there."""
 
 RATE_FACTOR, OWN_UP, OWN_DOWN = 3.0, 2.0, 5.0
-LEARNING_TRIALS = 2
+_LEARNING_TRIALS = 2
 """Trials that ended at the accuracy of guessing before lower learning rates are tried."""
 
-LEARNERS = ("tpe", "gp")
+_LEARNERS = ("tpe", "gp")
 """Samplers that look at what trials have shown; the others keep to the stated ranges."""
 
 
@@ -41,18 +41,18 @@ def current_space(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict[
     done = state.arms[study.id, arm.name]
     trials = done.trials["search"]
     plan = state.plan
-    if plan.widen == "never" or plan.sampler not in LEARNERS:
+    if plan.widen == "never" or plan.sampler not in _LEARNERS:
         return dict(arm.space)
     if len(trials) < plan.startup(study):
         return dict(arm.space)
     space = dict(arm.space)
     if 2 * len(trials) >= arm.trials:
-        for key in (RATE, arm.parameter):
+        for key in (_RATE, arm.parameter):
             if key in space and space[key].kind == "range":
                 space[key] = _widened(key or "", space[key], done)
-    if RATE in space and space[RATE].kind == "range":
+    if _RATE in space and space[_RATE].kind == "range":
         noise = Noise(max(1, study.images.val), study.guessing(plan.metric))
-        space[RATE] = _trainable(space[RATE], trials, noise)
+        space[_RATE] = _trainable(space[_RATE], trials, noise)
     return space
 
 
@@ -80,11 +80,11 @@ def _widened(key: str, space: Space, done: ArmState) -> Space:
     position = position_in(space, float(best[0].spec.config[key])) if best else None
     if position is None:
         return space
-    up, down = (RATE_FACTOR, RATE_FACTOR) if key == RATE else (OWN_UP, OWN_DOWN)
-    if position >= 1 - NEAR_END:
+    up, down = (RATE_FACTOR, RATE_FACTOR) if key == _RATE else (OWN_UP, OWN_DOWN)
+    if position >= 1 - _NEAR_END:
         stated = float(space.high or 0)
         return replace(space, high=max(stated, _within(key, stated * up)))
-    if position <= NEAR_END:
+    if position <= _NEAR_END:
         return replace(space, low=float(space.low or 0) / down)
     return space
 
@@ -98,10 +98,10 @@ def _within(key: str, value: float) -> Number:
 def _trainable(space: Space, trials: Sequence[Trial], noise: Noise) -> Space:
     """The learning rates without those that diverge; lower ones, too, while nothing is learned."""
     low, high = float(space.low or 0), float(space.high or 0)
-    diverged = [t.spec.config[RATE] for t in trials if t.state == "DIVERGED"]
+    diverged = [t.spec.config[_RATE] for t in trials if t.state == "DIVERGED"]
     ended = [t for t in trials if t.state in ("COMPLETE", "PRUNED", "DIVERGED")]
-    learned = [t.spec.config[RATE] for t in ended if _has_learned(t, noise)]
-    if not learned and len(ended) >= LEARNING_TRIALS:
+    learned = [t.spec.config[_RATE] for t in ended if _has_learned(t, noise)]
+    if not learned and len(ended) >= _LEARNING_TRIALS:
         low = low / 10
     best = max(learned, default=low)
     if ceilings := [rate for rate in diverged if rate > best]:

@@ -29,7 +29,7 @@ from pcsearch.search.selection import candidates
 from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import Config
 
-MOST_A_RUN = 3
+_MOST_A_RUN = 3
 """Start points that one run gives to a study, at most."""
 
 
@@ -234,7 +234,7 @@ def _of_run(study: StudyPlan, state: CampaignState) -> list[_Found]:
     different: dict[str, _Found] = {}
     for _, _, found in scored:
         different.setdefault(repr([found.config.get(key) for key in keys]), found)
-    return list(different.values())[:MOST_A_RUN]
+    return list(different.values())[:_MOST_A_RUN]
 
 
 def _of_arm(
@@ -256,7 +256,7 @@ def _of_arm(
         found.append((True, done.choice.score or 0.0, chosen))
     return found or [
         (False, trial.last_value or 0.0, _Found(arm.name, trial.spec.trial, trial.spec.config))
-        for trial in done.best(MOST_A_RUN)
+        for trial in done.best(_MOST_A_RUN)
     ]
 
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-FULL_WEIGHTS = 25
+_FULL_WEIGHTS = 25
 """The latest trials, all of which weigh 1; older ones weigh less, the older the less."""
 
 
-def good_trials(finished: int) -> int:
+def _good_trials(finished: int) -> int:
     """How many of the finished trials count as good: a tenth, at most 25."""
     return min(math.ceil(0.1 * finished), 25)
 
@@ -26,10 +26,10 @@ def trial_weights(trials: int) -> np.ndarray:
     """Weights [trials] of trials in the order in which they were asked: a ramp, then ones."""
     import numpy as np
 
-    if trials <= FULL_WEIGHTS:
+    if trials <= _FULL_WEIGHTS:
         return np.ones(trials)
-    ramp = np.linspace(1.0 / trials, 1.0, num=trials - FULL_WEIGHTS)
-    return np.concatenate([ramp, np.ones(FULL_WEIGHTS)])
+    ramp = np.linspace(1.0 / trials, 1.0, num=trials - _FULL_WEIGHTS)
+    return np.concatenate([ramp, np.ones(_FULL_WEIGHTS)])
 
 
 def tpe_options() -> dict[str, Any]:
@@ -43,7 +43,7 @@ def tpe_options() -> dict[str, Any]:
         "prior_weight": 1.0,
         "consider_magic_clip": True,
         "consider_endpoints": False,
-        "gamma": good_trials,
+        "gamma": _good_trials,
         "weights": trial_weights,
     }
 

@@ -22,10 +22,10 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
-ERROR_RATE = 0.05
+_ERROR_RATE = 0.05
 """How often "helps" or "hurts" may be said where arms do not differ, however often one looks."""
 
-PLANNED_SHARE = 0.8
+_PLANNED_SHARE = 0.8
 """The part of it that the planned looks at the test images share; later ones get of the rest."""
 
 ROUNDING = 1e-9
@@ -80,7 +80,7 @@ class Gain:
     low: float | None
     high: float | None
     p_value: float | None
-    level: float = 1 - ERROR_RATE * PLANNED_SHARE
+    level: float = 1 - _ERROR_RATE * _PLANNED_SHARE
     parts: Parts = Parts()
     better: float | None = None
 
@@ -114,10 +114,10 @@ def alpha_of(spent: Sequence[float], planned: int) -> float:
     5 % of campaigns, by Bonferroni's inequality, whenever one stops.
     """
     used = sum(spent)
-    share = ERROR_RATE * PLANNED_SHARE / planned
-    if used + share <= ERROR_RATE * PLANNED_SHARE + 1e-12:
+    share = _ERROR_RATE * _PLANNED_SHARE / planned
+    if used + share <= _ERROR_RATE * _PLANNED_SHARE + 1e-12:
         return share
-    return (ERROR_RATE - used) / 2
+    return (_ERROR_RATE - used) / 2
 
 
 def measured_gain(
@@ -125,7 +125,7 @@ def measured_gain(
     control: Mapping[int, Confirmed],
     finalists: Sequence[FloatArray] = (),
     test_images: int = 0,
-    alpha: float = ERROR_RATE * PLANNED_SHARE,
+    alpha: float = _ERROR_RATE * _PLANNED_SHARE,
     weights: FloatArray | None = None,
 ) -> Gain | None:
     """The gain of `treated` over `control`, both by seed; None without a common seed.
@@ -231,7 +231,7 @@ def detectable_gain(
     repeats: int,
     test_images: int,
     power: float = 0.8,
-    alpha: float = ERROR_RATE * PLANNED_SHARE,
+    alpha: float = _ERROR_RATE * _PLANNED_SHARE,
 ) -> float:
     """About the smallest gain, in points, that the planned trainings tell.
 

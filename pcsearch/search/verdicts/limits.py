@@ -27,7 +27,7 @@ def overlap(study: StudyPlan) -> tuple[str, ...]:
     )
 
 
-FEW_TEST_IMAGES = 200
+_FEW_TEST_IMAGES = 200
 """Below this, the choice of test images matters more than the training seeds do."""
 
 FEW_VALIDATION_IMAGES = 50
@@ -41,7 +41,7 @@ def limits(plan: Plan) -> tuple[str, ...]:
 
 def few_test_images(images: ImageCounts) -> tuple[str, ...]:
     """A sentence where the test images are few; nothing where none are asked for."""
-    if not 0 < images.test < FEW_TEST_IMAGES:
+    if not 0 < images.test < _FEW_TEST_IMAGES:
         return ()
     are = "is only 1 test image" if images.test == 1 else f"are only {images.test} test images"
     return (

@@ -27,15 +27,15 @@ from pcsearch.search.verdicts.gain import (
     unpack_weights,
 )
 
-Word = Literal["helps", "no clear difference", "hurts", "withheld"]
+_Word = Literal["helps", "no clear difference", "hurts", "withheld"]
 
 FEWEST_TEST_IMAGES = 20
 """Below this, how much test images scatter is not known well enough for any verdict."""
 
-FEWEST_STRENGTHS = 3
+_FEWEST_STRENGTHS = 3
 """Search trials of an arm with a parameter of its own; with fewer, it is not blamed."""
 
-GUESSING = 1.2
+_GUESSING = 1.2
 """Times the accuracy of guessing one of the classes, up to which an arm has learned nothing, unless
 it is more than chance explains."""
 
@@ -44,13 +44,13 @@ it is more than chance explains."""
 class Verdict:
     """What a campaign says of an arm, with the reason where it is withheld."""
 
-    word: Word
+    word: _Word
     reason: str | None = None
 
 
 def look_at(state: CampaignState, study: StudyPlan) -> dict[str, Any]:
     """The event of a look at the study's test accuracies: what was seen, at which error rate."""
-    alpha = next_alpha(state, study)
+    alpha = _next_alpha(state, study)
     seen = {}
     for arm in study.arms:
         gain = gain_of(state, study, arm.name, alpha)
@@ -87,14 +87,14 @@ def gain_of(
     if alpha is None:
         looks = state.looks[study.id]
         seen = looks and study.id not in state.unseen
-        alpha = looks[-1].alpha if seen else next_alpha(state, study)
+        alpha = looks[-1].alpha if seen else _next_alpha(state, study)
     competing = sum(other.name != CONTROL for other in study.arms)  # Bonferroni
     images = study.images.test
     weights = unpack_weights(study.test_classes, images)
     return measured_gain(treated, control, finalists, images, alpha / competing, weights)
 
 
-def next_alpha(state: CampaignState, study: StudyPlan) -> float:
+def _next_alpha(state: CampaignState, study: StudyPlan) -> float:
     """The error rate of the study's next look at its test accuracies."""
     spent = [look.alpha for look in state.looks[study.id] if look.could_decide]
     return alpha_of(spent, len(state.plan.looks))
@@ -118,7 +118,7 @@ def verdict_on(state: CampaignState, study: StudyPlan, arm: str, gain: Gain | No
         return Verdict("withheld", reason or "no seed was measured in both arms")
     if gain.low <= 0 <= gain.high:
         return Verdict("no clear difference")
-    word: Word = "helps" if gain.mean > 0 else "hurts"
+    word: _Word = "helps" if gain.mean > 0 else "hurts"
     worse = study.arm(CONTROL if word == "helps" else arm)
     unfair = _open_end(state, study, worse) or _few_strengths(state, study, worse)
     return Verdict(word) if unfair is None else Verdict("withheld", unfair)
@@ -129,7 +129,7 @@ def learned_nothing(state: CampaignState, study: StudyPlan, arm: str) -> bool:
     values = [one.value for one in confirmed(state, study, arm).values()]
     chance = study.guessing(state.plan.metric)
     deviation = math.sqrt(chance * (100 - chance) / max(1, study.images.test))
-    return len(values) > 1 and max(values) <= min(GUESSING * chance, chance + 3 * deviation)
+    return len(values) > 1 and max(values) <= min(_GUESSING * chance, chance + 3 * deviation)
 
 
 def _reasons(state: CampaignState, study: StudyPlan, arm: str, gain: Gain | None) -> Iterator[str]:
@@ -188,12 +188,12 @@ def _few_strengths(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> str 
     """Why the worse arm may be better than shown: hardly any value of its own was tried."""
     space = arm.space.get(arm.parameter or "")
     tried = state.arms[study.id, arm.name].trained
-    if space is None or space.kind == "fixed" or tried >= FEWEST_STRENGTHS:
+    if space is None or space.kind == "fixed" or tried >= _FEWEST_STRENGTHS:
         return None
     label = ARMS[arm.name].label if arm.name in ARMS else arm.name
     return (
         f"{label} is worse, but its search tried only {tried} of its own settings, too few to have "
-        f"found the best {arm.parameter} (search.trials; it takes {FEWEST_STRENGTHS})"
+        f"found the best {arm.parameter} (search.trials; it takes {_FEWEST_STRENGTHS})"
     )
 
 
