@@ -217,3 +217,11 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def human_bytes(number: int) -> str:
+    """Bytes in a unit that fits: `817 bytes`, `1.2 MB`, `1.15 GB`."""
+    for unit, size, digits in (("GB", 10**9, 2), ("MB", 10**6, 1), ("kB", 10**3, 1)):
+        if number >= size:
+            return f"{number / size:.{digits}f} {unit}"
+    return f"{number} bytes"

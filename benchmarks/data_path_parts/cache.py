@@ -45,15 +45,15 @@ def measure(options: argparse.Namespace, scratch: Path) -> list[Figure]:
         "Pillow": lambda: _pillow([photos.folder / name for name in names], options.resize),
         "building the cache": lambda: _build(photos, names, options.resize, scratch),
     }
-    verify, why = _verify(photos, scratch)
-    if verify is not None:
-        runs["verify"] = verify
+    verify_dataset, why = _verify(photos, scratch)
+    if verify_dataset is not None:
+        runs["verify"] = verify_dataset
     with on_cores(1):
         times = in_turns(runs, options.rounds, tidy=lambda: _removed(scratch))
     for name, spent in times.items():
         print(f"  {name:18} {len(names) / median(spent.wall):8.1f} images/s a core")
     figures = [_figure(name, times, len(names), photos) for name in list(runs)[1:]]
-    if verify is None:
+    if verify_dataset is None:
         figures.append(Figure("verify ÷ Pillow", None, wanted=WANTED, note=why))
     return figures
 
@@ -87,7 +87,7 @@ def _build(photos: Photos, names: list[str], resize: int, scratch: Path) -> None
 
 def _verify(photos: Photos, scratch: Path) -> tuple[Callable[[], object] | None, str]:
     try:
-        from pcsearch.data.verify import verify
+        from pcsearch.data.verify import verify_dataset
     except ImportError as error:
         return None, f"not measured: {error}"
     options = DataOptions(root=photos.root, classes=photos.classes)
@@ -96,7 +96,7 @@ def _verify(photos: Photos, scratch: Path) -> tuple[Callable[[], object] | None,
         before = os.environ.get("PCSEARCH_CACHE")
         os.environ["PCSEARCH_CACHE"] = str(scratch / _VERIFIED)
         try:
-            verify("cub200", options, workers=1)
+            verify_dataset("cub200", options, workers=1)
         finally:
             if before is None:
                 del os.environ["PCSEARCH_CACHE"]

@@ -162,7 +162,7 @@ _EXIT_FAILED = 1
 _EXIT_CODES = {"interrupted": EXIT_INTERRUPTED, "failed": _EXIT_FAILED}
 
 
-class Ended(Protocol):
+class EndedCampaign(Protocol):
     """One campaign's end, here or on a cluster."""
 
     @property
@@ -194,7 +194,7 @@ class Watch:
     def __exit__(self, *error: object) -> None:
         self.observer.close()
 
-    def ended(self, outcome: Ended) -> None:
+    def ended(self, outcome: EndedCampaign) -> None:
         """Print what came of a campaign, and how to resume it if it was interrupted."""
         status = outcome.summary.status
         if self._prints:

@@ -10,7 +10,7 @@ import typer
 from pcsearch.cli.options import AllowCode, Images, Json, examples
 from pcsearch.errors import UserError
 
-REPEATS = 8
+RepeatsOption = 8
 EPILOG = examples(
     "pcsearch probe cub200-small",
     "pcsearch probe my.yaml 'backbones=[mobilenet_v2]' --repeats 10",
@@ -36,7 +36,7 @@ def probe(
         typer.Option(
             metavar="K", min=2, max=1000, help="Splits and seeds that each value is tried with."
         ),
-    ] = REPEATS,
+    ] = RepeatsOption,
     allow_code: AllowCode = None,
     as_json: Json = False,
 ) -> None:
@@ -51,7 +51,7 @@ def probe(
     """
     from pcsearch import api
     from pcsearch.cli.console import console, write_json
-    from pcsearch.cli.data.progress import watch
+    from pcsearch.cli.data.progress import show_progress
     from pcsearch.cli.views.probe import probe_view
     from pcsearch.recipe.load import load_recipes
 
@@ -60,7 +60,7 @@ def probe(
         raise UserError(
             f"one recipe at a time: {len(recipes)} are given, {recipes[0].name} the first"
         )
-    with watch(sys.stderr, "interrupted; nothing is kept") as progress:
+    with show_progress(sys.stderr, "interrupted; nothing is kept") as progress:
         curves = api.probe(
             recipes[0],
             repeats=repeats,

@@ -27,7 +27,7 @@ from pcsearch.search.observer import STOPPING, STOPPING_THERE, Observer, Silent
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState, replay
 
-KEY = "pcsearch"
+LINE_KEY = "pcsearch"
 """In every line of ours: what it tells. Other lines are what the process printed besides."""
 
 _TICK_SECONDS = 2.0
@@ -82,7 +82,7 @@ class EventLines:
         return due
 
     def _write(self, told: str, /, **more: Any) -> None:
-        self._stream.write(encode({KEY: told, **more}) + "\n")
+        self._stream.write(encode({LINE_KEY: told, **more}) + "\n")
         self._stream.flush()
 
 
@@ -124,7 +124,7 @@ def follow(
             other(line)
             continue
         try:
-            end = reader.take(told.pop(KEY), told)
+            end = reader.take(told.pop(LINE_KEY), told)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"a line of the campaign cannot be read ({error!r}); it was written by another "
@@ -225,16 +225,16 @@ class _Reader:
 
 
 def _told(line: str) -> dict[str, Any] | None:
-    if not line.startswith('{"' + KEY + '":'):
+    if not line.startswith('{"' + LINE_KEY + '":'):
         return None
     with contextlib.suppress(ValueError, json.JSONDecodeError):
         told = parse_line(line.encode())
-        if isinstance(told, dict) and isinstance(told.get(KEY), str):
+        if isinstance(told, dict) and isinstance(told.get(LINE_KEY), str):
             return told
     return None
 
 
-PATIENCE_SECONDS = 120.0
+RECONNECT_SECONDS = 120.0
 _PAUSE_SECONDS = 2.0
 
 
@@ -248,7 +248,7 @@ class Following:
     """
 
     def __init__(
-        self, cluster: str, job: str | None, patience_seconds: float = PATIENCE_SECONDS
+        self, cluster: str, job: str | None, patience_seconds: float = RECONNECT_SECONDS
     ) -> None:
         self._cluster = cluster
         self._patience = patience_seconds

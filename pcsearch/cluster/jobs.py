@@ -144,7 +144,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Node:
+class HeadNode:
     """One machine of a cluster, and what it has room for."""
 
     address: str
@@ -291,13 +291,13 @@ class Jobs:
         if rest and not self.find(job).runs:
             yield rest
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[HeadNode]:
         """The machines of the cluster that are alive, the head first."""
         from ray.util.state import list_nodes
 
         found = asked(self.address, lambda: list_nodes(address=self.address, limit=10_000))
         alive = [
-            Node(
+            HeadNode(
                 address=str(node.node_ip),
                 is_head=bool(node.is_head_node),
                 cpus=float((node.resources_total or {}).get("CPU", 0.0)),

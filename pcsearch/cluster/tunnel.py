@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pcsearch.cluster.files.file import Config, commands, load_launcher_file
+from pcsearch.cluster.files.file import ClusterConfig, commands, load_launcher_file
 from pcsearch.cluster.files.provider import provider
 from pcsearch.cluster.launcher_folder import private_launcher
 from pcsearch.cluster.session.signals import exit_when_told
@@ -123,7 +123,7 @@ def _not_reached(file: Path, said: str) -> UserError:
     )
 
 
-def _dashboard_port(config: Config) -> int:
+def _dashboard_port(config: ClusterConfig) -> int:
     """The port on the head, if its start command states one."""
     for command in commands(config, "head_start_ray_commands"):
         if stated := _PORT.search(command):

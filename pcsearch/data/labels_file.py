@@ -36,7 +36,7 @@ _HEX = re.compile(r"[0-9a-f]{16}")
 _STORE = re.compile(r"[0-9a-f]{32}\.npy")
 
 
-class Archive:
+class LabelsArchive:
     """An open labels file. What cannot be read raises whatever zipfile or numpy happens to."""
 
     def __init__(self, path: Path) -> None:
@@ -47,7 +47,7 @@ class Archive:
             self._file.close()
             raise
 
-    def __enter__(self) -> Archive:
+    def __enter__(self) -> LabelsArchive:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -171,7 +171,7 @@ def load_test(path: Path, cache: Path) -> TestImages | None:
 def not_as_saved(path: Path, test: TestImages) -> bool:
     """Whether that file tells of other test images than these; no, if it cannot be read."""
     try:
-        with Archive(path) as archive:
+        with LabelsArchive(path) as archive:
             arrays = archive.arrays(len(test.labels) + _FURTHER_ROWS)
             held_out = archive.held_out()
     except Exception:  # as in `_read`
@@ -200,7 +200,7 @@ def _read(path: Path, cache: Path) -> tuple[ImageStore, _Arrays, str] | None:
     A node may fail to read other images than the driver did: its rows are others then.
     """
     try:
-        with Archive(path) as archive:
+        with LabelsArchive(path) as archive:
             store = open_store(cache / archive.store_name())
             arrays = None if store is None else archive.arrays(len(store.kept))
             held_out = archive.held_out()

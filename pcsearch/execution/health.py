@@ -85,7 +85,7 @@ def _cause(message: str) -> str:
     return lines[-1].strip().rstrip(".") if lines else "no reason is known"
 
 
-PATIENCE_SECONDS = 60.0
+NODE_PATIENCE_SECONDS = 60.0
 """For how long a node may go on to lack something while others train: a mount may be late."""
 
 
@@ -114,16 +114,16 @@ class NodeTrouble:
         """
         now = self._clock()
         first, last = self._told.get(node, (now, now))
-        if now - last > PATIENCE_SECONDS:
+        if now - last > NODE_PATIENCE_SECONDS:
             first = now
         self._told[node] = first, now
-        return not self._trained or now - first > PATIENCE_SECONDS
+        return not self._trained or now - first > NODE_PATIENCE_SECONDS
 
 
 _TIMES = 10.0
 """So many times the longest epoch measured in the study."""
 
-LEAST_SECONDS = 30.0
+SHORTEST_DEADLINE_SECONDS = 30.0
 """However short epochs are: a machine may be busy for that long."""
 
 _START_SECONDS = 60.0
@@ -156,7 +156,7 @@ def deadline_seconds(
     if slowest is None:
         return UNMEASURED_SECONDS
     images = state.plan.study(trial.spec.study).images
-    limit = max(LEAST_SECONDS, _TIMES * slowest * images.of(trial.spec.phase))
+    limit = max(SHORTEST_DEADLINE_SECONDS, _TIMES * slowest * images.of(trial.spec.phase))
     if first:
         limit += _START_SECONDS
     if not decodes:

@@ -25,7 +25,7 @@ from pcsearch.reporting.summary import Summary, summarise
 from pcsearch.reporting.warnings import first_near_perfect
 from pcsearch.runs.earlier import all_earlier_runs, check_earlier_runs
 from pcsearch.runs.find import Runs, check_free, check_place, free_names, new_run
-from pcsearch.runs.folder import RunFolder, environment, resume_command, shown
+from pcsearch.runs.folder import RunFolder, environment, resume_command, shown_address
 from pcsearch.runs.shutdown import Ending
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.journal.file import Event
@@ -217,7 +217,7 @@ def run_in(
             elapsed_seconds = time.monotonic() - began
             observer.tick(campaign.state, elapsed_seconds, sizing.max_concurrent, waiting)
 
-        observer.started(shown(folder.address), campaign.plan, sizing.max_concurrent)
+        observer.started(shown_address(folder.address), campaign.plan, sizing.max_concurrent)
         go_on = resume_command(folder.address, ready.address)
         with record_outcome(campaign, folder, observer, go_on) as end:
             with (

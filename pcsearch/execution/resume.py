@@ -14,14 +14,14 @@ from pcsearch.errors import UserError
 from pcsearch.execution.launch import Outcome, finish, options_of, run_in
 from pcsearch.execution.preflight.datasets import open_datasets
 from pcsearch.execution.preflight.prepare import prepare_campaigns
-from pcsearch.recipe.extend import check_wider
+from pcsearch.recipe.extend import check_extension
 from pcsearch.recipe.load import load_recipe, parse_recipe, read_resolved, with_absolute_paths
 from pcsearch.recipe.problems import show
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.search_space import Space
 from pcsearch.runs.earlier import with_earlier_runs
 from pcsearch.runs.find import Runs, check_place, find_run, held
-from pcsearch.runs.folder import RunFolder, shown
+from pcsearch.runs.folder import RunFolder, shown_address
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.next_trial import arms_of, nothing_left, search_open
 from pcsearch.search.observer import Observer
@@ -59,7 +59,7 @@ def resume_run(
         if state is not None and not wider and nothing_left(state):
             observer.history(folder.events())
             observer.noted(_NOTHING_LEFT)
-            observer.started(shown(folder.address), state.plan, 0)
+            observer.started(shown_address(folder.address), state.plan, 0)
             outcome = finish(folder, state)
             observer.finished(outcome.summary.status)
             return outcome
@@ -132,7 +132,7 @@ def _with(before: Recipe, overrides: Sequence[str]) -> Recipe:
         after = with_absolute_paths(load_recipe(before.to_mapping(), overrides))
     except UserError as error:
         raise UserError(f"{error}{_also_refused(before, overrides)}") from None
-    check_wider(before, after)
+    check_extension(before, after)
     return after
 
 

@@ -20,7 +20,7 @@ from pcsearch.execution.worker import FAILURE, NODE, REPORT
 from pcsearch.runs.shutdown import Ending
 from pcsearch.search.campaign import KEPT_SECONDS, Campaign, Warmth
 
-LEAST_SECONDS = 10.0
+WAITS_AFTER_SECONDS = 10.0
 """A trial that waits for less is being started: a worker takes its seconds. Tune does not tell one
 that has a place, and no worker yet, from one that has no place."""
 
@@ -33,11 +33,11 @@ class Waiting:
         self._since: dict[str, float] = {}
 
     def look(self, trials: Sequence[RayTrial]) -> int:
-        """How many of Tune's trials have waited for `LEAST_SECONDS` by now."""
+        """How many of Tune's trials have waited for `WAITS_AFTER_SECONDS` by now."""
         now = self._clock()
         pending = [trial.trial_id for trial in trials if trial.status == RayTrial.PENDING]
         self._since = {name: self._since.get(name, now) for name in pending}
-        return sum(now - since >= LEAST_SECONDS for since in self._since.values())
+        return sum(now - since >= WAITS_AFTER_SECONDS for since in self._since.values())
 
 
 class NotStored:
@@ -47,7 +47,7 @@ class NotStored:
         return (object, ())
 
 
-class Runs:
+class RunningTrials:
     """Which of Tune's trials trains which of the campaign's, while it does."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Runs:
 class CampaignSearcher(NotStored, Searcher):  # type: ignore[misc]
     """Hands the campaign's trials to Tune, and the ends that Tune alone sees to the campaign."""
 
-    def __init__(self, campaign: Campaign, runs: Runs, ending: Ending) -> None:
+    def __init__(self, campaign: Campaign, runs: RunningTrials, ending: Ending) -> None:
         super().__init__()
         self._campaign = campaign
         self._runs = runs
@@ -140,7 +140,7 @@ class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
     def __init__(
         self,
         campaign: Campaign,
-        runs: Runs,
+        runs: RunningTrials,
         ending: Ending,
         watchdog: Watchdog,
         *,

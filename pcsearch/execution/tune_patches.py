@@ -16,7 +16,7 @@ from typing import Any
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.progress_reporter import TrialProgressCallback
 
-KEPT = 8
+KEPT_TRIALS = 8
 """Ended trials that Tune may still hear of: what follows a trial's end, and the closing table."""
 
 
@@ -50,7 +50,7 @@ def forget_ended(wrapped: Any) -> None:
         )
     except AttributeError:
         return
-    ended = [trial for trial in trials if trial.is_finished()][:-KEPT]
+    ended = [trial for trial in trials if trial.is_finished()][:-KEPT_TRIALS]
     for trial in ended:
         trials.remove(trial)
         metadata.pop(trial.trial_id, None)

@@ -23,7 +23,7 @@ from pcsearch.execution.tune_adapter import (
     CampaignScheduler,
     CampaignSearcher,
     NotStored,
-    Runs,
+    RunningTrials,
     Waiting,
 )
 from pcsearch.execution.tune_patches import NoProgress, ready_workers, without_credentials
@@ -72,7 +72,7 @@ class _EachStep(NotStored, Callback):  # type: ignore[misc]
 class _Interrupt(NotStored, Stopper):  # type: ignore[misc]
     """Ends the run when it is to end and every trial is safe, or has had its time."""
 
-    def __init__(self, ending: Ending, runs: Runs, watchdog: Watchdog) -> None:
+    def __init__(self, ending: Ending, runs: RunningTrials, watchdog: Watchdog) -> None:
         self._ending = ending
         self._runs = runs
         self._watchdog = watchdog
@@ -124,7 +124,7 @@ def run_campaign(
     trainable = tune.with_resources(
         tune.with_parameters(trial, context=context), PlacementGroupFactory([bundle])
     )
-    runs = Runs()
+    runs = RunningTrials()
     watchdog = Watchdog(campaign, runs.trial, decodes=not one_machine)
     searcher = CampaignSearcher(campaign, runs, ending)
     scheduler = CampaignScheduler(campaign, runs, ending, watchdog, one_machine=one_machine)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pcsearch.errors import UserError, did_you_mean
 
-LARGEST = 4096
+LARGEST_OPTION = 4096
 """Of any number: channels, for one, whose square a layer takes."""
 
 OptionTypes = Mapping[str, type]
@@ -32,7 +32,7 @@ def _problem(backbone: str, key: str, value: object, types: OptionTypes) -> str 
     wanted = types[key]
     accepted: tuple[type, ...] = (int, float) if wanted is float else (wanted,)
     if isinstance(value, accepted) and (wanted is bool or not isinstance(value, bool)):
-        if wanted in (int, float) and value > LARGEST:  # type: ignore[operator]
-            return f"{backbone}: option `{key}` is {value!r}, but must be at most {LARGEST}"
+        if wanted in (int, float) and value > LARGEST_OPTION:  # type: ignore[operator]
+            return f"{backbone}: option `{key}` is {value!r}, but must be at most {LARGEST_OPTION}"
         return None
     return f"{backbone}: option `{key}` is {value!r}, but must be of type {wanted.__name__}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pcsearch.errors import did_you_mean
-from pcsearch.recipe.extend import largest, searched_at, trained_at
+from pcsearch.recipe.extend import largest_of, searched_at, trained_at
 from pcsearch.recipe.fields import BACKBONE, expanded
 from pcsearch.recipe.overrides import OVERRIDE
 from pcsearch.recipe.problems import KeyPath, Problem, Where, dotted, show, suggest
@@ -17,7 +17,7 @@ from pcsearch.recipe.tree import Tree
 
 
 @dataclass(frozen=True)
-class Finding:
+class RecipeFinding:
     """A mistake at `path`; it says nothing when one of `needs` was itself mistaken."""
 
     path: KeyPath
@@ -25,15 +25,15 @@ class Finding:
     needs: tuple[KeyPath, ...] = ()
 
 
-Check = Callable[[Recipe], Iterator[Finding]]
+Check = Callable[[Recipe], Iterator[RecipeFinding]]
 
 
-def _check_stages(recipe: Recipe) -> Iterator[Finding]:
+def _check_stages(recipe: Recipe) -> Iterator[RecipeFinding]:
     """No trial is judged, and no training ends, within its head-only stage or its warm-up."""
     grace, most = recipe.asha.grace_epochs, recipe.asha.max_epochs
     if grace > most:
         message = f"is {grace}, but must be at most asha.max_epochs ({most})"
-        yield Finding(("asha", "grace_epochs"), message, (("asha", "max_epochs"),))
+        yield RecipeFinding(("asha", "grace_epochs"), message, (("asha", "max_epochs"),))
     lengths = {("asha", "grace_epochs"): grace, ("confirm", "epochs"): recipe.confirm.epochs}
     for opening in dict.fromkeys(_opening(recipe, backbone) for backbone in recipe.backbones):
         total = sum(epochs for _, epochs in opening)
@@ -42,14 +42,14 @@ def _check_stages(recipe: Recipe) -> Iterator[Finding]:
         for path, epochs in lengths.items():
             if epochs is not None and epochs <= total:
                 message = f"is {epochs}, but must exceed {stages} ({parts})"
-                yield Finding(path, message, tuple(stage for stage, _ in opening))
+                yield RecipeFinding(path, message, tuple(stage for stage, _ in opening))
 
 
-def _check_training(recipe: Recipe) -> Iterator[Finding]:
+def _check_training(recipe: Recipe) -> Iterator[RecipeFinding]:
     """Finalists are trained at least once, and Nesterov's momentum is one of SGD's."""
     if recipe.finalists.configs > 0 and recipe.finalists.repeats == 0:
         message = f"is 0, but must be at least 1 for {recipe.finalists.configs} finalists an arm"
-        yield Finding(
+        yield RecipeFinding(
             ("finalists", "repeats"), f"{message} (finalists.configs)", (("finalists", "configs"),)
         )
     for prefix, values in _settings(recipe):
@@ -58,10 +58,10 @@ def _check_training(recipe: Recipe) -> Iterator[Finding]:
         path = (*prefix, "nesterov")
         if values["optimizer"] != "sgd":
             message = f"is true, but needs optimizer sgd, not {values['optimizer']}"
-            yield Finding(path, message, ((*prefix, "optimizer"),))
+            yield RecipeFinding(path, message, ((*prefix, "optimizer"),))
         elif values["momentum"] == 0:
             message = "is true, but needs a momentum greater than 0"
-            yield Finding(path, message, ((*prefix, "momentum"),))
+            yield RecipeFinding(path, message, ((*prefix, "momentum"),))
 
 
 def _opening(recipe: Recipe, backbone: str) -> tuple[tuple[KeyPath, float], ...]:
@@ -69,7 +69,7 @@ def _opening(recipe: Recipe, backbone: str) -> tuple[tuple[KeyPath, float], ...]
 
     The warm-up begins after the longest classifier-only stage that the search may choose.
     """
-    key, epochs = largest(recipe, backbone, "head_only_epochs")
+    key, epochs = largest_of(recipe, backbone, "head_only_epochs")
     warmup = trained_at(recipe, backbone, "warmup_epochs")
     stages = ((key, float(epochs)), (warmup, float(recipe.train_for(backbone)["warmup_epochs"])))
     return tuple(stage for stage in stages if stage[1] > 0)
@@ -82,23 +82,23 @@ def _settings(recipe: Recipe) -> Iterator[tuple[KeyPath, dict[str, object]]]:
         yield ("train", "per_backbone", name), recipe.train_for(name)
 
 
-def _check_arms(recipe: Recipe) -> Iterator[Finding]:
+def _check_arms(recipe: Recipe) -> Iterator[RecipeFinding]:
     """Arms are known competitors, and there is something to compare."""
     path: KeyPath = ("search", "arms")
     for index, name in enumerate(recipe.search.arms):
         if name == CONTROL:
             message = "holds control: search.control says whether the control runs; leave it out"
-            yield Finding((*path, index), message)
+            yield RecipeFinding((*path, index), message)
         elif name not in ARMS:
             message = f"unknown arm {show(name)}{suggest(name, COMPETITORS)}"
-            yield Finding((*path, index), message)
+            yield RecipeFinding((*path, index), message)
     if not recipe.search.arms and recipe.search.control != "matched":
         control = show(recipe.search.control)
         message = f"is empty, but search.control {control} needs at least one arm, as in [pc]"
-        yield Finding(path, message, (("search", "control"),))
+        yield RecipeFinding(path, message, (("search", "control"),))
 
 
-def _check_grid(recipe: Recipe) -> Iterator[Finding]:
+def _check_grid(recipe: Recipe) -> Iterator[RecipeFinding]:
     """The grid sampler has values for everything searched; no other sampler has a grid."""
     grid, sampler = recipe.search.grid, recipe.search.sampler
     path: KeyPath = ("search", "grid")
@@ -108,15 +108,15 @@ def _check_grid(recipe: Recipe) -> Iterator[Finding]:
                 "is grid, but search.grid does not state the values to try, as in "
                 "grid: {lambda_over_n: [0.05, 0.1, 0.15], lr: [0.01, 0.1]}"
             )
-            yield Finding(("search", "sampler"), message, (path,))
+            yield RecipeFinding(("search", "sampler"), message, (path,))
         return
     if sampler != "grid":
         message = f"is given, but search.sampler is {show(sampler)}: use sampler grid or leave it"
-        yield Finding(path, f"{message} out", (("search", "sampler"),))
+        yield RecipeFinding(path, f"{message} out", (("search", "sampler"),))
     for key in grid:
         if key not in DIMENSIONS:
             known = tuple(DIMENSIONS)
-            yield Finding((*path, key), f"is not a key to search{suggest(key, known)}")
+            yield RecipeFinding((*path, key), f"is not a key to search{suggest(key, known)}")
     if sampler == "grid":
         keys = sorted({key for b in recipe.backbones for key in _ranges(recipe, b)})
         for key in keys:
@@ -126,16 +126,18 @@ def _check_grid(recipe: Recipe) -> Iterator[Finding]:
                     f"has no values for {key}: search.{key} is auto, a measured range, and "
                     "sampler grid needs values, as in grid: {lr: [0.01, 0.1]}"
                 )
-            yield Finding(path, message, (("search", key), ("search", "sampler"), ("backbones",)))
+            yield RecipeFinding(
+                path, message, (("search", key), ("search", "sampler"), ("backbones",))
+            )
 
 
-def _check_trials(recipe: Recipe) -> Iterator[Finding]:
+def _check_trials(recipe: Recipe) -> Iterator[RecipeFinding]:
     """The number of trials covers the random start, and every point of the grid."""
     search, trials = recipe.search, recipe.search.trials
     startup = search.startup_trials
     if startup is not None and startup > trials:
         message = f"is {startup}, but must be at most search.trials ({trials})"
-        yield Finding(("search", "startup_trials"), message, (("search", "trials"),))
+        yield RecipeFinding(("search", "startup_trials"), message, (("search", "trials"),))
     if search.sampler != "grid" or not search.grid or not set(search.grid) <= set(DIMENSIONS):
         return
     sizes = [
@@ -148,20 +150,22 @@ def _check_trials(recipe: Recipe) -> Iterator[Finding]:
         message = f"is {trials}, but the grid has {points} points for {name}"
         needs: tuple[KeyPath, ...] = (("search", "grid"), ("search", "sampler"), ("search", "arms"))
         advice = f"give search.trials={points}, or fewer values in search.grid"
-        yield Finding(("search", "trials"), f"{message}: {advice}", needs)
+        yield RecipeFinding(("search", "trials"), f"{message}: {advice}", needs)
 
 
-def _check_prior(recipe: Recipe) -> Iterator[Finding]:
+def _check_prior(recipe: Recipe) -> Iterator[RecipeFinding]:
     """Start points of earlier runs need a sampler that takes them, and trials besides them."""
     path: KeyPath = ("search", "prior")
     if not recipe.search.prior:
         return
     if recipe.search.sampler == "grid":
         message = "is given, but search.sampler is grid, which tries its own values: leave one out"
-        yield Finding(path, message, (("search", "sampler"),))
+        yield RecipeFinding(path, message, (("search", "sampler"),))
     elif recipe.search.trials < 2:
         message = "is given, but search.trials is 1, and at most half of them are start points"
-        yield Finding(path, f"{message}: give search.trials=2 or more", (("search", "trials"),))
+        yield RecipeFinding(
+            path, f"{message}: give search.trials=2 or more", (("search", "trials"),)
+        )
 
 
 def _searching(recipe: Recipe) -> list[str]:
@@ -198,25 +202,25 @@ def _dataset_ids() -> tuple[str, ...]:
     return tuple(DATASETS)
 
 
-def _check_datasets(recipe: Recipe) -> Iterator[Finding]:
+def _check_datasets(recipe: Recipe) -> Iterator[RecipeFinding]:
     """Every dataset is known; `data.images` and `data.manifest` go with theirs."""
     known = _dataset_ids()
     for index, dataset in enumerate(recipe.datasets):
         if dataset not in known:
             hint = suggest(dataset, known) or " (pcsearch data ls lists them)"
             message = f"unknown dataset {show(dataset)}{hint}"
-            yield Finding(("datasets", index), message)
+            yield RecipeFinding(("datasets", index), message)
     for own in _OWN_DATA:
         if getattr(recipe.data, own) is not None and own not in recipe.datasets:
             message = f"is given, but datasets does not name {own}: add it, as in datasets=[{own}]"
-            yield Finding(("data", own), message, (("datasets",),))
+            yield RecipeFinding(("data", own), message, (("datasets",),))
     for name in recipe.image.per_dataset:
         if name not in known:  # one that exists, but is not in use, may come from what is extended
             message = f"unknown dataset {show(name)}{suggest(name, known)}"
-            yield Finding(("image", "per_dataset", name), message)
+            yield RecipeFinding(("image", "per_dataset", name), message)
 
 
-def _check_levels(recipe: Recipe) -> Iterator[Finding]:
+def _check_levels(recipe: Recipe) -> Iterator[RecipeFinding]:
     """Every chosen level is one of its dataset's."""
     from pcsearch.data.catalog import DATASETS
 
@@ -224,34 +228,34 @@ def _check_levels(recipe: Recipe) -> Iterator[Finding]:
         entry = DATASETS.get(name)
         if entry is None:
             message = f"unknown dataset {show(name)}{suggest(name, tuple(DATASETS))}"
-            yield Finding(("data", "levels", name), message)
+            yield RecipeFinding(("data", "levels", name), message)
         elif not entry.levels:
             message = f"is given, but {name} has no class hierarchy: take it out"
-            yield Finding(("data", "levels", name), message)
+            yield RecipeFinding(("data", "levels", name), message)
         elif level not in entry.levels:
             message = f"is {show(level)}, but must be one of {', '.join(entry.levels)}"
-            yield Finding(("data", "levels", name), message)
+            yield RecipeFinding(("data", "levels", name), message)
 
 
-def check_images_given(recipe: Recipe) -> Iterator[Finding]:
+def check_images_given(recipe: Recipe) -> Iterator[RecipeFinding]:
     """The datasets `images` and `manifest` need a folder and a file."""
     if "images" in recipe.datasets and recipe.data.images is None:
         message = "dataset images needs a folder: give --images FOLDER, or data.images=FOLDER"
-        yield Finding(("datasets",), message, (("data", "images"),))
+        yield RecipeFinding(("datasets",), message, (("data", "images"),))
     if "manifest" in recipe.datasets and recipe.data.manifest is None:
         message = "dataset manifest needs a CSV or Parquet file: give data.manifest=FILE"
-        yield Finding(("datasets",), message, (("data", "manifest"),))
+        yield RecipeFinding(("datasets",), message, (("data", "manifest"),))
 
 
-def _check_backbones(recipe: Recipe) -> Iterator[Finding]:
+def _check_backbones(recipe: Recipe) -> Iterator[RecipeFinding]:
     """Backbones are well-formed names, and what is said of one is said of a listed one."""
     for index, name in enumerate(recipe.backbones):
         if not BACKBONE.fullmatch(name):
             message = f"{show(name)} must be the name of a backbone or module:function"
-            yield Finding(("backbones", index), message)
+            yield RecipeFinding(("backbones", index), message)
         elif name in NO_IMAGENET and recipe.weights_for(name) == "imagenet":
             message = f'there are no imagenet weights for {name}: use "none" or a path'
-            yield Finding(("weights",), message, (("backbones",),))
+            yield RecipeFinding(("weights",), message, (("backbones",),))
     named: dict[KeyPath, Iterable[str]] = {
         ("weights",): recipe.weights if isinstance(recipe.weights, dict) else (),
         ("backbone_options",): recipe.backbone_options,
@@ -264,7 +268,7 @@ def _check_backbones(recipe: Recipe) -> Iterator[Finding]:
                 yield _stranger((*path, name), name, recipe.backbones, "backbones")
 
 
-def check_weights(recipe: Recipe) -> Iterator[Finding]:
+def check_weights(recipe: Recipe) -> Iterator[RecipeFinding]:
     """A word close to `imagenet` or `none` is a slip, not a path."""
     single = isinstance(recipe.weights, str)
     named = {"": recipe.weights} if isinstance(recipe.weights, str) else recipe.weights
@@ -273,10 +277,10 @@ def check_weights(recipe: Recipe) -> Iterator[Finding]:
         slip = "" if is_path else did_you_mean(weights, ("imagenet", "none"))
         if slip and weights not in ("imagenet", "none") and not expanded(weights).exists():
             path: KeyPath = ("weights",) if single else ("weights", name)
-            yield Finding(path, f"is {show(weights)}, which is no file{slip}")
+            yield RecipeFinding(path, f"is {show(weights)}, which is no file{slip}")
 
 
-def check_overlap(recipe: Recipe) -> Iterator[Finding]:
+def check_overlap(recipe: Recipe) -> Iterator[RecipeFinding]:
     """ImageNet's images do not judge networks that were trained on them, unless that is meant."""
     from pcsearch.data.catalog import DATASETS
 
@@ -296,14 +300,14 @@ def check_overlap(recipe: Recipe) -> Iterator[Finding]:
             ("backbones",),
             ("data", "allow_pretraining_overlap"),
         )
-        yield Finding(("weights",), message, needs)
+        yield RecipeFinding(("weights",), message, needs)
 
 
-def _check_sizes(recipe: Recipe) -> Iterator[Finding]:
+def _check_sizes(recipe: Recipe) -> Iterator[RecipeFinding]:
     """Crops fit into the images."""
     if recipe.image.crop > recipe.image.resize:
         message = f"is {recipe.image.crop}, but must be at most image.resize"
-        yield Finding(
+        yield RecipeFinding(
             ("image", "crop"), f"{message} ({recipe.image.resize})", (("image", "resize"),)
         )
         return
@@ -312,17 +316,17 @@ def _check_sizes(recipe: Recipe) -> Iterator[Finding]:
         if image.crop > image.resize:
             message = f"has crop {image.crop}, but it must be at most resize ({image.resize})"
             needs: tuple[KeyPath, ...] = (("image", "crop"), ("image", "resize"))
-            yield Finding(("image", "per_dataset", name), message, needs)
+            yield RecipeFinding(("image", "per_dataset", name), message, needs)
 
 
-def _check_budget(recipe: Recipe) -> Iterator[Finding]:
+def _check_budget(recipe: Recipe) -> Iterator[RecipeFinding]:
     """A cost needs a price."""
     if recipe.budget.cost is not None and recipe.budget.price_per_node_hour is None:
         message = "is given, but not what a node costs: give budget.price_per_node_hour, too"
-        yield Finding(("budget", "cost"), message)
+        yield RecipeFinding(("budget", "cost"), message)
 
 
-def _check_confirm(recipe: Recipe) -> Iterator[Finding]:
+def _check_confirm(recipe: Recipe) -> Iterator[RecipeFinding]:
     """Seeds that are added until a verdict is clear begin with enough to see them scatter."""
     seeds, most = recipe.confirm.seeds, recipe.confirm.max_seeds
     if recipe.confirm.until != "decided":
@@ -330,10 +334,10 @@ def _check_confirm(recipe: Recipe) -> Iterator[Finding]:
     path, until = ("confirm", "seeds"), ("confirm", "until")
     if seeds < 2:
         message = f"is {seeds}, but must be at least 2 with confirm.until decided"
-        yield Finding(path, f"{message}: one pair of trainings shows no scatter", (until,))
+        yield RecipeFinding(path, f"{message}: one pair of trainings shows no scatter", (until,))
     elif seeds > most:
         message = f"is {seeds}, but must be at most confirm.max_seeds ({most})"
-        yield Finding(path, message, (until, ("confirm", "max_seeds")))
+        yield RecipeFinding(path, message, (until, ("confirm", "max_seeds")))
 
 
 CHECKS: tuple[Check, ...] = (
@@ -355,9 +359,9 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def _stranger(path: KeyPath, name: str, known: tuple[str, ...], where: str) -> Finding:
+def _stranger(path: KeyPath, name: str, known: tuple[str, ...], where: str) -> RecipeFinding:
     message = f"{show(name)} is not among {where}{suggest(name, known)}"
-    return Finding(path, message, ((where,),))
+    return RecipeFinding(path, message, ((where,),))
 
 
 def without_effect(recipe: Recipe, tree: Tree, files: Sequence[str]) -> list[Problem]:

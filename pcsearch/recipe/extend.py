@@ -34,7 +34,7 @@ def trained_at(recipe: Recipe, backbone: str, name: str) -> KeyPath:
     return ("train", name)
 
 
-def largest(recipe: Recipe, backbone: str, name: str) -> tuple[KeyPath, Number]:
+def largest_of(recipe: Recipe, backbone: str, name: str) -> tuple[KeyPath, Number]:
     """The key that states shared hyperparameter `name`, and its largest value in any trial."""
     path = searched_at(recipe, backbone, name)
     if path is None:
@@ -79,7 +79,7 @@ _REASONS = {
 }
 
 
-def check_wider(before: Recipe, after: Recipe) -> None:
+def check_extension(before: Recipe, after: Recipe) -> None:
     """Whether a campaign of the recipe `before` can be gone on with as `after`.
 
     Raises:

@@ -202,7 +202,7 @@ def _read(file: Path, chain: tuple[Path, ...]) -> tuple[Tree, tuple[str, ...]]:
 
     `chain` are the files that led to it.
     """
-    where = Where(shown(file), 1)
+    where = Where(shown_source(file), 1)
     try:
         size = file.stat().st_size
         if size > yaml_core.BYTES_LIMIT:
@@ -276,7 +276,7 @@ def _base_file(named: Tree, folder: Path, chain: tuple[Path, ...]) -> Path:
     return file
 
 
-def shown(file: Path) -> str:
+def shown_source(file: Path) -> str:
     """A path as a message writes it: relative to the current folder when it lies below it."""
     try:
         return printable(str(file.relative_to(Path.cwd())))

@@ -13,9 +13,9 @@ from pcsearch.recipe import yaml_core
 from pcsearch.recipe.problems import KeyPath, Problem, RecipeError, Where, dotted, show
 from pcsearch.recipe.tree import Tree, from_yaml, is_space, merge
 
-KEY = re.compile(r'(?:"[^"=]+"|[^".=]+)(?:\.(?:"[^"=]+"|[^".=]+))*')
+KEY_PATTERN = re.compile(r'(?:"[^"=]+"|[^".=]+)(?:\.(?:"[^"=]+"|[^".=]+))*')
 _PART = re.compile(r'"([^"]+)"|([^".]+)')
-LONGEST = 80
+LONGEST_KEY = 80
 OVERRIDE = "override "
 
 
@@ -49,7 +49,7 @@ def _parse_override(text: str) -> tuple[KeyPath, Tree]:
     where = _where(text)
     key, equals, written = text.partition("=")
     key = key.strip()
-    if not equals or not KEY.fullmatch(key):
+    if not equals or not KEY_PATTERN.fullmatch(key):
         message = "must be KEY=VALUE, as in search.trials=20"
         raise RecipeError([Problem(where, "", message)])
     path: KeyPath = tuple(quoted or bare for quoted, bare in _PART.findall(key))
@@ -103,4 +103,4 @@ def _exists(path: str) -> bool:
 
 def _where(text: str) -> Where:
     line = printable(text)
-    return Where(OVERRIDE + (line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"))
+    return Where(OVERRIDE + (line if len(line) <= LONGEST_KEY else line[: LONGEST_KEY - 1] + "…"))

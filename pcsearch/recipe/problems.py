@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pcsearch.errors import UserError, did_you_mean
 from pcsearch.printable import printable
 
-LONGEST = 60
+LONGEST_SHOWN = 60
 
 
 def show(value: object) -> str:
-    """`true`, `null`, `"text"`, `[1, 2]`, `{low: 0.1}`: at most `LONGEST` characters."""
+    """`true`, `null`, `"text"`, `[1, 2]`, `{low: 0.1}`: at most `LONGEST_SHOWN` characters."""
     text = _text(value, depth=0)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
 
 
 def _text(value: object, depth: int) -> str:
@@ -23,23 +23,25 @@ def _text(value: object, depth: int) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        return str(value) if abs(value) < 10**LONGEST else "a huge number"
+        return str(value) if abs(value) < 10**LONGEST_SHOWN else "a huge number"
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else str(value)
     if isinstance(value, str):
-        return f'"{printable(value[:LONGEST])}"'
+        return f'"{printable(value[:LONGEST_SHOWN])}"'
     if depth > 2:
         return "..."
     if isinstance(value, Mapping):
-        items = list(value.items())[:LONGEST]
-        inner = (f"{printable(str(key)[:LONGEST])}: {_text(v, depth + 1)}" for key, v in items)
+        items = list(value.items())[:LONGEST_SHOWN]
+        inner = (
+            f"{printable(str(key)[:LONGEST_SHOWN])}: {_text(v, depth + 1)}" for key, v in items
+        )
         return "{" + ", ".join(inner) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_text(item, depth + 1) for item in value[:LONGEST]) + "]"
-    return printable(str(value)[:LONGEST])
+        return "[" + ", ".join(_text(item, depth + 1) for item in value[:LONGEST_SHOWN]) + "]"
+    return printable(str(value)[:LONGEST_SHOWN])
 
 
-MOST = 100
+MOST_PROBLEMS = 100
 """Problems that are told of one recipe; a list of thousands helps nobody."""
 
 KeyPath = tuple[str | int, ...]
@@ -78,15 +80,15 @@ class RecipeError(UserError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(dict.fromkeys(problems))
-        lines = [str(problem) for problem in self.problems[:MOST]]
-        if len(self.problems) > MOST:
-            lines.append(f"and {len(self.problems) - MOST} more problems")
+        lines = [str(problem) for problem in self.problems[:MOST_PROBLEMS]]
+        if len(self.problems) > MOST_PROBLEMS:
+            lines.append(f"and {len(self.problems) - MOST_PROBLEMS} more problems")
         super().__init__("\n".join(lines))
 
 
 def dotted(path: KeyPath) -> str:
     """`search.per_backbone.resnet50.lr`; items of lists are named by their list."""
-    parts = [printable(part[:LONGEST]) for part in path if isinstance(part, str)]
+    parts = [printable(part[:LONGEST_SHOWN]) for part in path if isinstance(part, str)]
     return ".".join(f'"{part}"' if "." in part else part for part in parts)
 
 

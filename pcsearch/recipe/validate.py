@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from pcsearch.errors import did_you_mean
 from pcsearch.recipe.checks import CHECKS, Check
 from pcsearch.recipe.problems import (
-    MOST,
+    MOST_PROBLEMS,
     KeyPath,
     Problem,
     RecipeError,
@@ -127,12 +127,12 @@ def validate(tree: Tree, skip: tuple[Check, ...] = ()) -> Recipe:
             recipe = Recipe.model_validate(data)
             break
         except ValidationError as error:
-            for details in error.errors(include_url=False)[: MOST + 1]:
+            for details in error.errors(include_url=False)[: MOST_PROBLEMS + 1]:
                 path = _written(tree, tuple(details["loc"]))
                 if path not in healed:
                     problems.append(Problem(tree.place(path), dotted(path), explain(details)))
                 healed.add(_heal(data, path))
-            if len(problems) > MOST:
+            if len(problems) > MOST_PROBLEMS:
                 break
     if recipe is not None:
         problems += _cross_checks(recipe, tree, healed, skip)
@@ -181,7 +181,7 @@ def _cross_checks(
     for check in CHECKS:
         if check in skip:
             continue
-        for finding in islice(check(recipe), MOST):
+        for finding in islice(check(recipe), MOST_PROBLEMS):
             if not any(_touches(path, healed) for path in (finding.path, *finding.needs)):
                 place = tree.place(finding.path)
                 yield Problem(place, dotted(finding.path), finding.message)

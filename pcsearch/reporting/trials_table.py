@@ -29,7 +29,7 @@ def short_name(row: Row) -> str:
     return str(row["trial"]).removeprefix(f"{row['study']}/{row['arm']}/")
 
 
-def last_value(row: Row) -> str:
+def last_value_text(row: Row) -> str:
     """The metric of its last epoch."""
     epochs = row["epochs"]
     return fmt.percent(epochs[-1][1] if epochs else None)
@@ -116,7 +116,7 @@ def _one_line(rows: Sequence[Row]) -> Table:
             short_name(row),
             _state(row, ", "),
             str(len(row["epochs"])),
-            last_value(row),
+            last_value_text(row),
             test_value(row),
             fmt.duration(row["seconds"]),
             _hyperparameters(row, shown),
@@ -138,7 +138,7 @@ def _two_lines(rows: Sequence[Row]) -> Table:
             f"{short_name(row)}\n{fmt.label(row['arm'])}",
             _state(row, "\n"),
             f"{len(row['epochs'])}\n{fmt.duration(row['seconds'])}",
-            f"{last_value(row)}\n{test_value(row)}".rstrip(),
+            f"{last_value_text(row)}\n{test_value(row)}".rstrip(),
             _hyperparameters(row, shown),
         )
     return table

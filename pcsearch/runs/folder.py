@@ -61,10 +61,10 @@ def resume_command(run: Path | str, cluster: str | None = None) -> str:
         cluster: The address of the Ray cluster that it is to go on on, if not on this machine.
     """
     on = f" --address {shlex.quote(cluster)}" if cluster else ""
-    return f"pcsearch resume {shlex.quote(shown(run))}{on}"
+    return f"pcsearch resume {shlex.quote(shown_address(run))}{on}"
 
 
-def shown(run: Path | str) -> str:
+def shown_address(run: Path | str) -> str:
     """How a run's folder is written for a person who is in the current folder."""
     return min(os.path.relpath(run), str(run), key=len) if isinstance(run, Path) else run
 
@@ -287,7 +287,7 @@ def new_run(runs: Path, name: str, recipe: str, environment: dict[str, Any]) -> 
         UserError: the name is taken or is no folder name, the disk is nearly full, or nothing can
             be written there.
     """
-    folder = RunFolder(runs / check_name(name))
+    folder = RunFolder(runs / check_run_name(name))
     check_space(runs)
     try:
         runs.mkdir(parents=True, exist_ok=True)
@@ -329,12 +329,12 @@ def held(folder: RunFolder) -> Iterator[RunFolder]:
 
 def check_free(runs: Path, name: str) -> None:
     """Say early that a run's name is taken, before anything is prepared."""
-    folder = RunFolder(runs / check_name(name))
+    folder = RunFolder(runs / check_run_name(name))
     if folder.path.exists():
         raise UserError(_taken(folder))
 
 
-def check_name(name: str) -> str:
+def check_run_name(name: str) -> str:
     """The name of a run, which is the name of a folder."""
     if not _NAME.fullmatch(name):
         raise UserError(

@@ -23,7 +23,7 @@ from typing import Any
 from pcsearch.data.cache import default_cache_folder
 from pcsearch.errors import PcsearchError, UserError, did_you_mean
 from pcsearch.io import read_regular
-from pcsearch.runs.folder import READ_AT_MOST_BYTES, RunFolder, check_name, resume_command
+from pcsearch.runs.folder import READ_AT_MOST_BYTES, RunFolder, check_run_name, resume_command
 from pcsearch.runs.segmented_journal import SegmentJournal, read_segments
 from pcsearch.runs.shutdown import GRACE_SECONDS, Marker
 from pcsearch.search.journal.events import Event
@@ -201,7 +201,7 @@ def check_place(runs: str) -> None:
 
 def is_taken(runs: str, name: str) -> bool:
     """Whether there is a run of that name."""
-    return open_storage(runs).below(check_name(name)).exists("recipe.yaml")
+    return open_storage(runs).below(check_run_name(name)).exists("recipe.yaml")
 
 
 def check_free(runs: str, name: str) -> None:

@@ -23,10 +23,10 @@ from pcsearch.search.journal.file import Chain, sealed
 from pcsearch.search.journal.validate import History
 from pcsearch.storage.base import LeaseLostError, Storage
 
-FOLDER = "journal"
+JOURNAL_FOLDER = "journal"
 
 _READERS = 16
-_NAME = re.compile(rf"{FOLDER}/(?:(compacted)-([0-9]{{8}})-)?([0-9]{{8}})\.jsonl")
+_NAME = re.compile(rf"{JOURNAL_FOLDER}/(?:(compacted)-([0-9]{{8}})-)?([0-9]{{8}})\.jsonl")
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Segment:
     @property
     def name(self) -> str:
         if self.is_compacted:
-            return f"{FOLDER}/compacted-{self.first:08d}-{self.last:08d}.jsonl"
-        return f"{FOLDER}/{self.last:08d}.jsonl"
+            return f"{JOURNAL_FOLDER}/compacted-{self.first:08d}-{self.last:08d}.jsonl"
+        return f"{JOURNAL_FOLDER}/{self.last:08d}.jsonl"
 
 
 def present(storage: Storage) -> list[Segment]:
     """All segments that are there, those that others replace included."""
-    matches = filter(None, map(_NAME.fullmatch, storage.list(FOLDER)))
+    matches = filter(None, map(_NAME.fullmatch, storage.list(JOURNAL_FOLDER)))
     segments = [Segment(int(one[2] or one[3]), int(one[3]), one[1] is not None) for one in matches]
     return [one for one in segments if 1 <= one.first <= one.last]
 
@@ -171,7 +171,7 @@ def stored_events(storage: Storage, seals: Chain | None = None) -> list[tuple[st
             continue
         seals = seals or Chain()
         return [line for one in contents for line in parse(storage, one, contents[one], seals)]
-    raise UserError(f"{storage.url}/{FOLDER}: segments vanish while they are read")
+    raise UserError(f"{storage.url}/{JOURNAL_FOLDER}: segments vanish while they are read")
 
 
 class SegmentJournal:
@@ -196,8 +196,8 @@ class SegmentJournal:
         there = segments[-1].last if segments else 0
         if after not in (None, there):
             raise LeaseLostError(
-                f"another process has written to {storage.url}/{FOLDER} meanwhile ({there} events, "
-                f"where {after} were read); if it has ended, the same command goes on"
+                f"another process has written to {storage.url}/{JOURNAL_FOLDER} meanwhile "
+                f"({there} events, where {after} were read); if it has ended, the same command goes on"
             )
         if sum(not segment.is_compacted for segment in segments) > compact_above:
             compact(storage)
@@ -206,7 +206,7 @@ class SegmentJournal:
             self._head = _head_of(storage, segments)
         except FileNotFoundError as error:
             raise PcsearchError(
-                f"{storage.url}/{FOLDER} is compacted by another process"
+                f"{storage.url}/{JOURNAL_FOLDER} is compacted by another process"
             ) from error
         self._next = there + 1
         self._begun = (0, b"", "")  # what was written last, or nearly: number, content, seal
@@ -285,7 +285,9 @@ def compact(storage: Storage) -> None:
     try:
         contents = _read_all(storage, there)
     except FileNotFoundError as error:
-        raise PcsearchError(f"{storage.url}/{FOLDER} is compacted by another process") from error
+        raise PcsearchError(
+            f"{storage.url}/{JOURNAL_FOLDER} is compacted by another process"
+        ) from error
     if whole not in segments:
         for segment in segments:
             parse(storage, segment, contents[segment])

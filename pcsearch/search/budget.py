@@ -48,7 +48,7 @@ def committed_seconds(state: CampaignState, max_concurrent: int) -> float | None
     return SLACK * max(total / max(1, max_concurrent), longest)
 
 
-def certain(state: CampaignState) -> Iterator[tuple[float, Work]]:
+def certain(state: CampaignState) -> Iterator[tuple[float, RemainingWork]]:
     """Every arm's work that follows in any case, with the seconds an image of its study.
 
     A study that nothing was measured of is taken to be as slow as the slowest; 0 where none was.
@@ -84,7 +84,7 @@ def full_trial_seconds(state: CampaignState, study: StudyPlan) -> float:
 
 
 @dataclass(frozen=True)
-class Work:
+class RemainingWork:
     """An arm's certain trials, by phase: how many, and the images that one trains on in all."""
 
     running: tuple[tuple[int, int], ...]
@@ -121,7 +121,7 @@ class Work:
         return finalists + math.ceil(self.confirm / max_concurrent) * self.confirm_images
 
 
-def _committed(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> Work:
+def _committed(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> RemainingWork:
     done = state.arms[study.id, arm.name]
     running = tuple(
         (study.images.of(phase) * left, trials)
@@ -129,7 +129,7 @@ def _committed(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> Work:
     )
     undecided = done.choice is None and done.given_up is None
     confirm = max(0, state.wanted_seeds(study.id) - len(done.trials["confirm"]))
-    return Work(
+    return RemainingWork(
         running=running,
         # An arm that has not begun still gets one trial, whatever the budget.
         search=int(undecided and arm.borrows is None and not done.trials["search"]),

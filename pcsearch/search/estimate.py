@@ -33,7 +33,7 @@ _MORE_TRIALS, _ROUNDS = 50_000, 50
 
 
 @dataclass(frozen=True)
-class Level:
+class LadderLevel:
     """A level of the ladder: a rung, or the full budget; `trials` reach it, of one arm."""
 
     epoch: int
@@ -77,7 +77,7 @@ class Estimate:
     expected: Work
 
 
-def ladder(trials: int, plan: Plan, study: StudyPlan) -> tuple[Level, ...]:
+def ladder(trials: int, plan: Plan, study: StudyPlan) -> tuple[LadderLevel, ...]:
     """The levels of one arm's ladder and how many of its `trials` are expected to reach each."""
     noisy = study.images.val if plan.rung_rule == "noise" else None
     full = min(trials, plan.full_trainings)
@@ -101,7 +101,7 @@ def _simulated(
     reduction_factor: int,
     val_images: int | None,
     full_trainings: int,
-) -> tuple[Level, ...]:
+) -> tuple[LadderLevel, ...]:
     """Real ladders, averaged over random orders of trials that keep their rank at every rung.
 
     Not in closed form: those that pass a rung late had stronger rivals there than those that
@@ -125,7 +125,7 @@ def _simulated(
                     break
             else:
                 complete += 1
-    return tuple(Level(level, reached[level] / rounds) for level in levels)
+    return tuple(LadderLevel(level, reached[level] / rounds) for level in levels)
 
 
 def estimate(plan: Plan) -> Estimate:

@@ -43,7 +43,7 @@ class ClusterModel:
 
 
 @dataclass
-class Node:
+class SimulatedNode:
     """A node from when it was asked for until it is gone; times in seconds."""
 
     number: int
@@ -68,13 +68,13 @@ class Nodes:
 
     def __init__(self, model: ClusterModel, seed: int) -> None:
         self.model = model
-        self.all: list[Node] = []
-        self.here: dict[int, Node] = {}
+        self.all: list[SimulatedNode] = []
+        self.here: dict[int, SimulatedNode] = {}
         """Asked for and not gone, by number."""
         self.starting = 0
         self.free = 0
         """Slots of nodes that are up and hold no trial."""
-        self._open: dict[int, dict[int, Node]] = {}
+        self._open: dict[int, dict[int, SimulatedNode]] = {}
         """Nodes that are up and have a free slot, by how many trials they hold."""
         self._random = random.Random(seed)
 
@@ -82,11 +82,11 @@ class Nodes:
     def up(self) -> int:
         return len(self.here) - self.starting
 
-    def ask(self, now: float, waiting: int) -> list[Node]:
+    def ask(self, now: float, waiting: int) -> list[SimulatedNode]:
         """Ask for as many nodes as trials that wait can fill, all at once."""
         missing = math.ceil(waiting / self.model.slots_per_node) - self.starting
         count = max(0, min(missing, self.model.nodes - len(self.here)))
-        new = [Node(len(self.all) + k, now) for k in range(count)]
+        new = [SimulatedNode(len(self.all) + k, now) for k in range(count)]
         self.all += new
         self.here |= {node.number: node for node in new}
         self.starting += count
@@ -97,20 +97,20 @@ class Nodes:
         rate = self.model.losses_per_hour
         return None if rate <= 0 else self._random.expovariate(rate) * 3600
 
-    def started(self, node: Node, now: float) -> None:
+    def started(self, node: SimulatedNode, now: float) -> None:
         node.up, node.idle_since = True, now
         self.starting -= 1
         self.free += self.model.slots_per_node
         self._file(node)
 
-    def remove(self, node: Node, now: float, *, lost: bool) -> None:
+    def remove(self, node: SimulatedNode, now: float, *, lost: bool) -> None:
         """A node goes, with the trials on it."""
         self._unfile(node)
         self.free -= self.model.slots_per_node - len(node.trials)
         node.gone, node.lost, node.up = now, lost, False
         del self.here[node.number]
 
-    def place(self, trial: str, dataset: str) -> tuple[Node, bool, bool]:
+    def place(self, trial: str, dataset: str) -> tuple[SimulatedNode, bool, bool]:
         """A node for a trial; whether a worker must start there, and its cache be built."""
         node = self._choice(dataset)
         self._unfile(node)
@@ -123,7 +123,7 @@ class Nodes:
         self._file(node)
         return node, new, cold
 
-    def release(self, node: Node, trial: str, now: float) -> None:
+    def release(self, node: SimulatedNode, trial: str, now: float) -> None:
         self._unfile(node)
         node.trials.discard(trial)
         self.free += 1
@@ -131,7 +131,7 @@ class Nodes:
             node.idle_since = now
         self._file(node)
 
-    def _choice(self, dataset: str) -> Node:
+    def _choice(self, dataset: str) -> SimulatedNode:
         fullest = sorted(self._open, reverse=True)
         for held in fullest:
             for node in self._open[held].values():
@@ -139,11 +139,11 @@ class Nodes:
                     return node
         return next(iter(self._open[fullest[0]].values()))
 
-    def _file(self, node: Node) -> None:
+    def _file(self, node: SimulatedNode) -> None:
         if len(node.trials) < self.model.slots_per_node:
             self._open.setdefault(len(node.trials), {})[node.number] = node
 
-    def _unfile(self, node: Node) -> None:
+    def _unfile(self, node: SimulatedNode) -> None:
         level = self._open.get(len(node.trials))
         if level is not None:
             level.pop(node.number, None)

@@ -104,7 +104,7 @@ def position(space: Space, config: Config | Mapping[str, float], key: str) -> fl
     return (value - low) / (high - low)
 
 
-ArmKey = tuple[str, str]
+_ArmKey = tuple[str, str]
 
 
 class ReplayedCurves:
@@ -129,8 +129,8 @@ class ReplayedCurves:
             if trained.images
         }
         self._spaces = {(s.id, a.name): a.space for s in state.plan.studies for a in s.arms}
-        self._trials: dict[ArmKey, list[Trial]] = {}
-        self._exact: dict[tuple[ArmKey, str], Trial] = {}
+        self._trials: dict[_ArmKey, list[Trial]] = {}
+        self._exact: dict[tuple[_ArmKey, str], Trial] = {}
         for trial in state.trials.values():
             arm_key = (trial.spec.study, trial.spec.arm)
             if trial.last_value is not None and trial.comparable:
@@ -167,7 +167,7 @@ class ReplayedCurves:
         known = same or list(self._seconds.values())
         return fmean(known) if known else self._otherwise.seconds_per_image(study)
 
-    def _like(self, arm_key: ArmKey, spec: TrialSpec) -> Trial:
+    def _like(self, arm_key: _ArmKey, spec: TrialSpec) -> Trial:
         if spec.trial not in self._nearest:
             space = self._spaces[arm_key]
             self._nearest[spec.trial] = min(
@@ -215,7 +215,7 @@ def _extended(trial: Trial, epoch: int, gains: Mapping[int, float]) -> float:
     return min(100.0, max(0.0, float(trial.last_value or 0.0) + gained))
 
 
-def _tests(state: CampaignState) -> dict[tuple[ArmKey, int], float]:
+def _tests(state: CampaignState) -> dict[tuple[_ArmKey, int], float]:
     metric = state.plan.metric
     return {
         ((trial.spec.study, trial.spec.arm), trial.spec.config["seed"]): trial.test[metric]

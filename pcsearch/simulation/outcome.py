@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pcsearch.search.state import CampaignState
-from pcsearch.simulation.cluster import ClusterModel, Node
+from pcsearch.simulation.cluster import ClusterModel, SimulatedNode
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Simulated:
     makespan_seconds: float
     busy_seconds: float
     lost_seconds: float
-    nodes: tuple[Node, ...]
+    nodes: tuple[SimulatedNode, ...]
     stays: tuple[Placement, ...]
     timeline: Timeline
     events: int
@@ -98,7 +98,7 @@ class Simulated:
         """
         return sum(max(0.0, self._gone(node) - self.makespan_seconds) for node in self.nodes)
 
-    def _gone(self, node: Node) -> float:
+    def _gone(self, node: SimulatedNode) -> float:
         """When a node goes; those that never do are paid for until the campaign's end."""
         model = self.cluster
         if node.gone is not None:

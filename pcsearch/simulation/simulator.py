@@ -14,7 +14,7 @@ from pcsearch.search.campaign import Campaign, Warmth
 from pcsearch.search.journal.file import Event, Journal
 from pcsearch.search.plan import Plan, derive_seed
 from pcsearch.search.trial import TrialSpec
-from pcsearch.simulation.cluster import ClusterModel, Node, Nodes
+from pcsearch.simulation.cluster import ClusterModel, Nodes, SimulatedNode
 from pcsearch.simulation.curves import JITTER, Curves
 from pcsearch.simulation.outcome import Placement, Simulated, Timeline
 
@@ -31,7 +31,7 @@ class _Training:
     """A trial on a node."""
 
     spec: TrialSpec
-    node: Node
+    node: SimulatedNode
     begun: float
     attempt: int
     safe: float
@@ -141,11 +141,11 @@ class _Run:
             self._place(self._waiting.popleft())
         self._start_nodes(self._nodes.ask(self._now, len(self._waiting)))
 
-    def _start_nodes(self, new: list[Node]) -> None:
+    def _start_nodes(self, new: list[SimulatedNode]) -> None:
         for node in new:
             self._at(self._cluster.start_seconds, lambda node=node: self._up(node))  # type: ignore[misc]
 
-    def _up(self, node: Node) -> None:
+    def _up(self, node: SimulatedNode) -> None:
         if node.up or node.gone is not None:
             return
         self._nodes.started(node, self._now)
@@ -208,16 +208,16 @@ class _Run:
         name, node = training.spec.trial, training.node.number
         self._stays.append(Placement(name, node, training.begun, self._now, lost))
 
-    def _watch_idle(self, node: Node) -> None:
+    def _watch_idle(self, node: SimulatedNode) -> None:
         since = node.idle_since
         if since is not None and node.up and node.number >= self._cluster.always:
             self._at(self._cluster.idle_seconds, lambda: self._idle(node, since))
 
-    def _idle(self, node: Node, since: float) -> None:
+    def _idle(self, node: SimulatedNode, since: float) -> None:
         if node.up and node.idle_since == since:
             self._nodes.remove(node, self._now, lost=False)
 
-    def _taken_away(self, node: Node) -> None:
+    def _taken_away(self, node: SimulatedNode) -> None:
         if node.gone is not None:
             return
         trials = sorted(node.trials)

@@ -27,7 +27,7 @@ from typing import Any, Self
 from pcsearch.errors import PcsearchError, UserError
 from pcsearch.storage.base import LeaseLostError, Storage, StorageError
 
-FOLDER = "lock"
+LOCK_FOLDER = "lock"
 _LEASE_SECONDS = 30.0
 """How long a holder has to stand still before another may take over."""
 
@@ -35,7 +35,7 @@ _BEATS = 6
 """In a lease time."""
 
 _LONGEST_SECONDS = 600.0
-_NAME = re.compile(rf"{FOLDER}/([0-9]{{8}})(\.beat)?")
+_NAME = re.compile(rf"{LOCK_FOLDER}/([0-9]{{8}})(\.beat)?")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Holder:
 
 
 def _lock_name(number: int) -> str:
-    return f"{FOLDER}/{number:08d}"
+    return f"{LOCK_FOLDER}/{number:08d}"
 
 
 def _beat_name(number: int) -> str:
@@ -80,13 +80,13 @@ def encoded(holder: Holder) -> bytes:
 
 def _newest_number(storage: Storage) -> int:
     """The number of the last lock; 0 if there is none."""
-    matches = map(_NAME.fullmatch, storage.list(FOLDER))
+    matches = map(_NAME.fullmatch, storage.list(LOCK_FOLDER))
     return max((int(match[1]) for match in matches if match and not match[2]), default=0)
 
 
 def _remove_older(storage: Storage, number: int) -> None:
     """Remove the locks before a number, and their beats."""
-    matches = map(_NAME.fullmatch, storage.list(FOLDER))
+    matches = map(_NAME.fullmatch, storage.list(LOCK_FOLDER))
     storage.remove(*(match[0] for match in matches if match and int(match[1]) < number))
 
 

@@ -15,7 +15,7 @@ _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
-def is_remote(url: str) -> bool:
+def is_store_url(url: str) -> bool:
     """Whether an address is not one of this machine's file systems."""
     return _ADDRESS.fullmatch(url) is not None
 

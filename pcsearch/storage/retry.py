@@ -12,7 +12,7 @@ from typing import TypeVar
 from pcsearch.storage.base import StorageError
 
 _log = logging.getLogger(__name__)
-Result = TypeVar("Result")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Retry:
         """From `seconds` from now on, do not ask a server again that does not answer."""
         self._until = time.monotonic() + seconds  # nothing that a signal's handler must not do
 
-    def run(self, operation: Callable[[], Result]) -> Result:
+    def run(self, operation: Callable[[], Answer]) -> Answer:
         """The operation's result.
 
         Raises:

@@ -68,7 +68,7 @@ def translated(url: str, name: str = "") -> Iterator[None]:
         raise UserError(f"{url} cannot be used: {_said(cause)}") from error
 
 
-def status(error: Any) -> int:
+def http_status(error: Any) -> int:
     """The HTTP status of a botocore ClientError; 0 where it tells none."""
     found = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return found if isinstance(found, int) else 0
@@ -99,7 +99,7 @@ def _cause(error: BaseException) -> BaseException:
 def _of_answer(error: Any, url: str, name: str) -> Exception:
     told = error.response.get("Error", {})
     code, message = str(told.get("Code", "")), str(told.get("Message", ""))
-    if code in _PASSING_CODES or status(error) in _PASSING_STATUS:
+    if code in _PASSING_CODES or http_status(error) in _PASSING_STATUS:
         return PassingError(f"{code}: {message}")
     if name and code in _MISSING_CODES:
         return FileNotFoundError(f"there is no file {url}/{name}")
@@ -147,7 +147,7 @@ _CONNECTIONS = 16
 
 _MAKER = "pcsearch-maker"
 _AT_ONCE = 1000  # removals a request, and names a page: the service's limits
-Result = TypeVar("Result")
+StorageAnswer = TypeVar("StorageAnswer")
 
 
 class S3Storage:
@@ -229,7 +229,7 @@ class S3Storage:
                     Body=data, IfNoneMatch="*", Metadata={_MAKER: maker}, **where
                 )
             except ClientError as error:
-                if status(error) != 412:
+                if http_status(error) != 412:
                     raise
                 return self._made_by(maker, where)
             return True
@@ -305,8 +305,8 @@ class S3Storage:
     def _where(self, name: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + check_name(name)}
 
-    def _ask(self, operation: Callable[[], Result], name: str = "") -> Result:
-        def translating() -> Result:
+    def _ask(self, operation: Callable[[], StorageAnswer], name: str = "") -> StorageAnswer:
+        def translating() -> StorageAnswer:
             with translated(self.url, name):
                 return operation()
 
@@ -319,7 +319,7 @@ class S3Storage:
         try:
             found = self._client.head_object(**where)
         except ClientError as error:
-            if status(error) != 404:
+            if http_status(error) != 404:
                 raise
             return False  # it was removed meanwhile
         return bool(found.get("Metadata", {}).get(_MAKER) == maker)

@@ -155,13 +155,13 @@ def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> Sequence[str
     return found
 
 
-KEPT = 2
+KEPT_CHECKPOINTS = 2
 """Files that are kept: the newest, and the one before it, should the newest be damaged."""
 
-LEAST_SECONDS = 2.0
+SHORTEST_INTERVAL_SECONDS = 2.0
 """Training between two checkpoints: what can be lost, and more than writing small ones takes."""
 
-LONGEST_SECONDS = 4.0
+LONGEST_INTERVAL_SECONDS = 4.0
 """However long writing takes, epochs of this length are written down, each of them."""
 
 _COST = 20  # so many times what the last one took to write: 5 % of the time at most
@@ -214,9 +214,9 @@ class Checkpoints:
         folder: Path,
         attempt: int = 0,
         *,
-        every_seconds: float = LEAST_SECONDS,
+        every_seconds: float = SHORTEST_INTERVAL_SECONDS,
         stopping: Callable[[], bool] = lambda: False,
-        longest_seconds: float = LONGEST_SECONDS,
+        longest_seconds: float = LONGEST_INTERVAL_SECONDS,
         origin: Origin | None = None,
     ) -> None:
         self.folder = folder
@@ -275,7 +275,7 @@ class Checkpoints:
         """All but the newest two that are whole, as far as is known."""
         known = _newest_first(names, self.attempt)
         whole = [name for name in known if name not in self._damaged]
-        return [name for name in known if name not in whole[:KEPT]]
+        return [name for name in known if name not in whole[:KEPT_CHECKPOINTS]]
 
     def _failed(self, error: str) -> None:
         self.error = error

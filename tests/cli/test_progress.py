@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pcsearch.cli.views.progress import Count, fraction, snapshot
+from pcsearch.cli.views.progress import DoneOfAll, fraction_done, snapshot
 from tests.cli.campaigns import arm, drive, plan, silent
 
 ONE = ("digits/compact_cnn",)
@@ -15,11 +15,11 @@ def test_counts_at_the_start() -> None:
     # Two of six search trials run, one an arm, with 1 of 9 epochs.
     assert control.counts["search"].text == "0/6"
     assert control.counts["search"].done == pytest.approx(1 / 9)
-    assert control.counts["finalists"] == Count(0, 8, 0), "two of each arm, twice, at most"
-    assert control.counts["confirm"] == Count(0, 3, 0)
+    assert control.counts["finalists"] == DoneOfAll(0, 8, 0), "two of each arm, twice, at most"
+    assert control.counts["confirm"] == DoneOfAll(0, 3, 0)
     assert control.best is None
     assert (now.epochs, now.ended, now.planned, now.studies[0].running) == (2, 0, 34, 2)
-    assert fraction(now.counts) == pytest.approx(2 / 9 / 34)
+    assert fraction_done(now.counts) == pytest.approx(2 / 9 / 34)
     assert [(r.epoch, r.epochs) for r in now.running] == [(1, 9), (1, 9)]
     assert now.running[0].label == "digits/compact_cnn control search 0"
     assert now.running[0].curve == (now.running[0].value,)
@@ -31,7 +31,7 @@ def test_end_of_a_campaign() -> None:
     assert now.studies[0].settled
     assert now.ended == now.planned == len(state.trials)
     assert now.remaining_seconds == 0
-    assert fraction(now.counts) == 1
+    assert fraction_done(now.counts) == 1
     for progress in now.studies[0].arms:
         choice = state.arms["digits/compact_cnn", progress.name].choice
         assert choice is not None
@@ -50,10 +50,10 @@ def test_failed_trials_and_arms_that_are_given_up() -> None:
     assert pc.given_up is not None
     assert pc.settled
     assert pc.fraction == 1
-    assert pc.counts["search"] == Count(6, 6, 6)
+    assert pc.counts["search"] == DoneOfAll(6, 6, 6)
     assert pc.counts["confirm"].planned == 0
     # it has tried the control's best configuration, too
-    assert pc.counts["finalists"] == Count(2, 2, 2)
+    assert pc.counts["finalists"] == DoneOfAll(2, 2, 2)
     assert now.failed == 6 + 2
     assert now.last_failure == (
         "digits/compact_cnn pc finalists 1: loss became nan at epoch 1, step 3: lower search.lr"
@@ -77,4 +77,4 @@ def test_budget_that_closes_the_search_shrinks_what_is_planned() -> None:
     assert state.search_closed
     now = snapshot(state, state.seconds, 1)
     assert now.planned == now.ended == len(state.trials)
-    assert fraction(now.counts) == 1
+    assert fraction_done(now.counts) == 1

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcsearch.cli.views.text import age, bar, count, duration, percent, regulariser_text, sparkline
+from pcsearch.cli.views.text import (
+    age,
+    bar,
+    count,
+    short_duration,
+    short_percent,
+    short_regulariser,
+    sparkline,
+)
 
 
 @pytest.mark.parametrize(
@@ -12,7 +20,7 @@ from pcsearch.cli.views.text import age, bar, count, duration, percent, regulari
     [(0, "0:00"), (7.4, "0:07"), (59.6, "1:00"), (754, "12:34"), (3723, "1:02:03"), (-1, "0:00")],
 )
 def test_duration(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert short_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -31,16 +39,16 @@ def test_count() -> None:
 
 
 def test_strength_names_what_the_arm_tunes() -> None:
-    assert regulariser_text({"lambda": 1.6, "lambda_over_n": 0.0812}) == "λ/N 0.0812"
+    assert short_regulariser({"lambda": 1.6, "lambda_over_n": 0.0812}) == "λ/N 0.0812"
     assert (
-        regulariser_text({"lambda": 0.0, "lambda_over_n": 0.0, "label_smoothing": 0.1}) == "ε 0.1"
+        short_regulariser({"lambda": 0.0, "lambda_over_n": 0.0, "label_smoothing": 0.1}) == "ε 0.1"
     )
-    assert regulariser_text({"lambda": 0.0, "lambda_over_n": 0.0, "lr": 0.1}) == ""
+    assert short_regulariser({"lambda": 0.0, "lambda_over_n": 0.0, "lr": 0.1}) == ""
 
 
 def test_percent() -> None:
-    assert percent(93.449) == "93.4"
-    assert percent(None) == "–"
+    assert short_percent(93.449) == "93.4"
+    assert short_percent(None) == "–"
 
 
 def test_sparkline() -> None:

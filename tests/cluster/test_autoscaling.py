@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pcsearch.cluster.session.autoscaler import largest
+from pcsearch.cluster.session.autoscaler import largest_capacity
 from tests.cluster.fake_cluster import fake_cluster
 
 ASK = """
@@ -58,8 +58,8 @@ def test_the_most_respects_every_limit() -> None:
         "cpu": {"resources": {"CPU": 16}},
     }
     config = {"head_node_type": "head", "available_node_types": types, "max_workers": 6}
-    assert largest(config).gpus == 2 * 8 + 4 * 1
-    assert largest(config).cpus == 4 + 2 * 96 + 4 * 16
-    assert largest(config).max_trials(8, 1) == 2 * 8 + 4
-    assert largest(config | {"max_workers": 1}).gpus == 8
-    assert largest({}).cpus == 0
+    assert largest_capacity(config).gpus == 2 * 8 + 4 * 1
+    assert largest_capacity(config).cpus == 4 + 2 * 96 + 4 * 16
+    assert largest_capacity(config).max_trials(8, 1) == 2 * 8 + 4
+    assert largest_capacity(config | {"max_workers": 1}).gpus == 8
+    assert largest_capacity({}).cpus == 0

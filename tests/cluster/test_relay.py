@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pcsearch.cli.views.plain import PlainLines
-from pcsearch.cluster.follow import KEY, EventLines, Followed, follow
+from pcsearch.cluster.follow import LINE_KEY, EventLines, Followed, follow
 from pcsearch.errors import UserError
 from pcsearch.reporting.summary import summarise
 from pcsearch.search.campaign import Campaign
@@ -113,7 +113,7 @@ def test_other_lines_stand_where_they_stood() -> None:
 
 def test_what_a_later_version_tells_besides_is_passed_over() -> None:
     lines = told(watched)
-    later = json.dumps({KEY: "weather", "sky": "blue"}, separators=(",", ":"))
+    later = json.dumps({LINE_KEY: "weather", "sky": "blue"}, separators=(",", ":"))
     assert len(followed([later, *lines])[0]) == 1
 
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from pcsearch.cli.app import app
 from pcsearch.cluster import jobs
-from pcsearch.cluster.jobs import Job, Node
+from pcsearch.cluster.jobs import HeadNode, Job
 
 
 class Fake:
@@ -16,8 +16,12 @@ class Fake:
     def __init__(self, address: str) -> None:
         self.address = address
 
-    def nodes(self) -> list[Node]:
-        return [Node("h", True, 0, 0), *[Node("w", False, 4, 1)] * 2, Node("v", False, 16, 4)]
+    def nodes(self) -> list[HeadNode]:
+        return [
+            HeadNode("h", True, 0, 0),
+            *[HeadNode("w", False, 4, 1)] * 2,
+            HeadNode("v", False, 16, 4),
+        ]
 
     def campaigns(self) -> list[Job]:
         about = {"recipes": "cub200", "runs": "/runs", "name": "here"}

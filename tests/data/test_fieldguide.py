@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pcsearch.data.fieldguide import FieldguideOptions, contact_sheet, draw, species_names
+from pcsearch.data.fieldguide import FieldguideOptions, contact_sheet, draw_bird, species_names
 from pcsearch.data.fieldguide.drawing import empty_scene, portrait
 
 SMALL = FieldguideOptions(size=32)
 
 
 def _digest(options: FieldguideOptions, species: int, index: int) -> str:
-    image, box = draw(options, species, index)
+    image, box = draw_bird(options, species, index)
     return hashlib.sha256(image.tobytes() + repr(box).encode()).hexdigest()
 
 
@@ -56,7 +56,7 @@ def test_seeds_differ() -> None:
 def test_every_size_gives_a_picture_with_its_box_inside(size: int) -> None:
     options = FieldguideOptions(size=size)
     for index in range(4):
-        image, (x, y, width, height) = draw(options, index, index)
+        image, (x, y, width, height) = draw_bird(options, index, index)
         assert image.mode == "RGB"
         assert image.size == (size, size)
         assert x >= 0
@@ -69,8 +69,8 @@ def test_every_size_gives_a_picture_with_its_box_inside(size: int) -> None:
 
 def test_the_same_bird_at_every_size() -> None:
     """Size is resolution: the box scales with it."""
-    _, small = draw(FieldguideOptions(size=64), 2, 3)
-    _, large = draw(FieldguideOptions(size=256), 2, 3)
+    _, small = draw_bird(FieldguideOptions(size=64), 2, 3)
+    _, large = draw_bird(FieldguideOptions(size=256), 2, 3)
     np.testing.assert_allclose(4 * np.array(small), large, atol=6)
 
 
@@ -78,7 +78,7 @@ def test_the_same_bird_at_every_size() -> None:
 def test_the_box_holds_what_the_bird_changes_and_no_more(species: int) -> None:
     options = FieldguideOptions()
     for index in range(4):
-        image, (x, y, width, height) = draw(options, species, index)
+        image, (x, y, width, height) = draw_bird(options, species, index)
         change = np.abs(_pixels(image) - _pixels(empty_scene(options, species, index))).sum(axis=-1)
         left, top, right, bottom = int(x), int(y), round(x + width + 1), round(y + height + 1)
         assert change[top:bottom, left:right].sum() >= 0.999 * change.sum()
@@ -92,7 +92,7 @@ def test_the_box_holds_what_the_bird_changes_and_no_more(species: int) -> None:
 def test_no_such_picture() -> None:
     for species, index in ((-1, 0), (20, 0), (0, -1)):
         with pytest.raises(ValueError, match="no picture"):
-            draw(SMALL, species, index)
+            draw_bird(SMALL, species, index)
 
 
 def test_every_two_species_look_different() -> None:
@@ -111,7 +111,7 @@ def test_raw_pixels_do_not_tell_the_species() -> None:
     options = FieldguideOptions(size=32, species=count)
     pictures = np.array(
         [
-            [_pixels(draw(options, species, index)[0]).ravel() for index in range(2 * shown)]
+            [_pixels(draw_bird(options, species, index)[0]).ravel() for index in range(2 * shown)]
             for species in range(count)
         ]
     )
@@ -128,7 +128,7 @@ def test_contact_sheet_has_a_row_a_species() -> None:
     assert two.width == four.width
     assert four.height > two.height
     assert contact_sheet(SMALL, 1, 99).height == contact_sheet(SMALL, 1, SMALL.species).height
-    picture = _pixels(draw(SMALL, 0, 0)[0])
+    picture = _pixels(draw_bird(SMALL, 0, 0)[0])
     windows = np.lib.stride_tricks.sliding_window_view(_pixels(two), picture.shape)[..., 0, :, :, :]
     assert any((window == picture).all() for row in windows for window in row)
     assert len(species_names(SMALL)) == SMALL.species

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pcsearch.execution.health import PATIENCE_SECONDS, NodeTrouble
+from pcsearch.execution.health import NODE_PATIENCE_SECONDS, NodeTrouble
 
 
 def test_before_anything_is_trained_it_is_told_at_once() -> None:
@@ -11,7 +11,7 @@ def test_what_passes_is_waited_for_and_what_stays_is_not() -> None:
     now = [0.0]
     trouble = NodeTrouble(clock=lambda: now[0])
     trouble.trained("good")
-    for now[0] in (0.0, 30.0, PATIENCE_SECONDS):
+    for now[0] in (0.0, 30.0, NODE_PATIENCE_SECONDS):
         assert not trouble.stays("late")
     trouble.trained("late")
     for now[0] in (100.0, 130.0, 160.0):
@@ -26,5 +26,5 @@ def test_two_passing_troubles_are_not_one_that_stays() -> None:
     trouble = NodeTrouble(clock=lambda: now[0])
     trouble.trained("good")
     assert not trouble.stays("late")
-    now[0] = 10 * PATIENCE_SECONDS  # it had nothing to do meanwhile
+    now[0] = 10 * NODE_PATIENCE_SECONDS  # it had nothing to do meanwhile
     assert not trouble.stays("late")

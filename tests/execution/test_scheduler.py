@@ -13,7 +13,7 @@ import pytest
 
 from pcsearch.errors import NodeError
 from pcsearch.execution.health import Watchdog
-from pcsearch.execution.tune_adapter import CampaignScheduler, Runs
+from pcsearch.execution.tune_adapter import CampaignScheduler, RunningTrials
 from pcsearch.execution.worker import FAILURE, NODE, REPORT
 from pcsearch.runs.shutdown import Ending
 from pcsearch.search.campaign import Campaign
@@ -41,7 +41,7 @@ def driven(folder: Path, *, one_machine: bool) -> Driven:
     campaign = Campaign(make_plan(), MemoryJournal(), clock=lambda: 0.0, max_concurrent=1)
     spec = campaign.next_trial()
     assert spec is not None
-    runs = Runs()
+    runs = RunningTrials()
     runs.begin("tune-1", spec.trial)
     watchdog = Watchdog(campaign, runs.trial)
     ending = Ending(folder / "stopping")
@@ -105,7 +105,7 @@ def test_weights_that_could_not_be_written_end_the_campaign_and_not_the_trial(
 def test_nodes_of_one_host_name_are_two_nodes(tmp_path: Path) -> None:
     """What one of them has decoded, or lacks, says nothing of the other."""
     campaign = Campaign(make_plan(), MemoryJournal(), clock=lambda: 0.0, max_concurrent=2)
-    runs, ending = Runs(), Ending(tmp_path / "stopping")
+    runs, ending = RunningTrials(), Ending(tmp_path / "stopping")
     watchdog = Watchdog(campaign, runs.trial)
     scheduler = CampaignScheduler(campaign, runs, ending, watchdog, one_machine=False)
     for node in ("first", "second"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ray.tune.experiment import Trial as RayTrial
 
-from pcsearch.execution.tune_adapter import LEAST_SECONDS, Waiting
+from pcsearch.execution.tune_adapter import WAITS_AFTER_SECONDS, Waiting
 
 
 @dataclass
@@ -23,10 +23,10 @@ def test_only_who_waits_for_long_waits() -> None:
     first, second = OfTune("a", RayTrial.PENDING), OfTune("b", RayTrial.RUNNING)
     trials = [first, second]
     assert waiting.look(trials) == 0  # type: ignore[arg-type]
-    now[0] = LEAST_SECONDS
+    now[0] = WAITS_AFTER_SECONDS
     trials.append(OfTune("c", RayTrial.PENDING))
     assert waiting.look(trials) == 1  # type: ignore[arg-type]
-    now[0] = 2 * LEAST_SECONDS
+    now[0] = 2 * WAITS_AFTER_SECONDS
     assert waiting.look(trials) == 2  # type: ignore[arg-type]
     first.status = RayTrial.RUNNING
     assert waiting.look(trials) == 1  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ from PIL import Image
 from pcsearch.cli.cluster.check import print_findings
 from pcsearch.cli.console import PrintableStream, console
 from pcsearch.cli.views.verify import report_view
-from pcsearch.cluster.files.check import check
+from pcsearch.cluster.files.check import check_cluster_file
 from pcsearch.cluster.files.file import load_cluster_file
 from pcsearch.data.dataset import DataOptions
 from pcsearch.data.download.archive import unpack
@@ -61,7 +61,9 @@ def _show(inspected: object) -> None:
 
 
 def cluster(folder: Path) -> None:
-    print_findings(list(check(load_cluster_file(folder / "cluster.yaml"), folder=folder)))
+    print_findings(
+        list(check_cluster_file(load_cluster_file(folder / "cluster.yaml"), folder=folder))
+    )
 
 
 def weights(folder: Path) -> None:
@@ -108,7 +110,7 @@ def main() -> None:
     if kind == "cluster":
         for path in SHIPPED_CLUSTERS:  # for all that is imported late
             with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(UserError):
-                print_findings(list(check(load_cluster_file(path), folder=base)))
+                print_findings(list(check_cluster_file(load_cluster_file(path), folder=base)))
     guard, counts = Guard(), Counter[str]()
     for seed in range(first - 4, last):  # the first ones for that, too
         if seed == first:

@@ -10,7 +10,7 @@ import pytest
 from pcsearch.errors import UserError
 from pcsearch.recipe import load_recipe
 from pcsearch.recipe.load import RESOLVED_LIMIT, find_recipe, parse_recipe
-from pcsearch.recipe.problems import MOST, RecipeError
+from pcsearch.recipe.problems import MOST_PROBLEMS, RecipeError
 from pcsearch.recipe.sections import DataSection
 from tests.recipe.recipes import MINIMAL, write
 
@@ -59,15 +59,15 @@ def test_an_override_whose_key_has_thousands_of_parts() -> None:
 )
 def test_thousands_of_mistakes_are_not_all_told(tmp_path: Path, text: str) -> None:
     lines = refusal(write(tmp_path, f"{MINIMAL}{text}")).splitlines()
-    assert len(lines) <= 2 * MOST + 1
+    assert len(lines) <= 2 * MOST_PROBLEMS + 1
     assert all(line.startswith((str(tmp_path), "and ")) for line in lines)
 
 
 def test_the_number_of_mistakes_that_are_left_out_is_told() -> None:
     with pytest.raises(RecipeError) as refused:
-        load_recipe({f"key{i}": i for i in range(5 * MOST)})
-    assert len(refused.value.problems) > MOST
-    left_out = len(refused.value.problems) - MOST
+        load_recipe({f"key{i}": i for i in range(5 * MOST_PROBLEMS)})
+    assert len(refused.value.problems) > MOST_PROBLEMS
+    left_out = len(refused.value.problems) - MOST_PROBLEMS
     assert str(refused.value).splitlines()[-1] == f"and {left_out} more problems"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pcsearch.errors import UserError
-from pcsearch.recipe.extend import check_wider
+from pcsearch.recipe.extend import check_extension
 from pcsearch.recipe.load import load_recipe
 from pcsearch.recipe.schema import Recipe
 
@@ -31,11 +31,11 @@ def changed(*overrides: str) -> tuple[Recipe, Recipe]:
     ],
 )
 def test_it_may_become_wider(override: str) -> None:
-    check_wider(*changed(override))
+    check_extension(*changed(override))
 
 
 def test_a_new_backbone_brings_its_own_settings() -> None:
-    check_wider(
+    check_extension(
         *changed(
             "backbones=[compact_cnn, squeezenet1_1]",
             "weights={squeezenet1_1: none, compact_cnn: none}",
@@ -72,18 +72,18 @@ def test_a_new_backbone_brings_its_own_settings() -> None:
 def test_it_may_not_become_another(override: str, message: str) -> None:
     before, after = changed(override)
     with pytest.raises(UserError, match="start a new run") as caught:
-        check_wider(before, after)
+        check_extension(before, after)
     assert message in str(caught.value)
 
 
 def test_a_range_is_told_as_one_change() -> None:
     with pytest.raises(UserError) as caught:
-        check_wider(*changed("search.lr=[0.001, 0.5]"))
+        check_extension(*changed("search.lr=[0.001, 0.5]"))
     _, change, _ = str(caught.value).splitlines()
     assert "{low: 0.02, high: 0.3, log: true}, not {low: 0.001, high: 0.5, log: false}" in change
 
 
 def test_all_that_is_refused_is_told_at_once() -> None:
     with pytest.raises(UserError) as caught:
-        check_wider(*changed("image.crop=20", "search.trials=1", "train.momentum=0.5"))
+        check_extension(*changed("image.crop=20", "search.trials=1", "train.momentum=0.5"))
     assert len(str(caught.value).splitlines()) == 5

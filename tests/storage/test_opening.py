@@ -11,7 +11,7 @@ import pytest
 from pcsearch.errors import UserError
 from pcsearch.storage import check_storage, open_storage
 from pcsearch.storage.local import LocalStorage
-from pcsearch.storage.open import is_remote
+from pcsearch.storage.open import is_store_url
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_prefix_is_below_the_bucket(bucket: str) -> None:
     ("url", "remote"), [("s3://b/x", True), ("gs://b", True), ("runs/x", False), ("C:/x", False)]
 )
 def test_which_addresses_are_remote(url: str, remote: bool) -> None:
-    assert is_remote(url) is remote
+    assert is_store_url(url) is remote
 
 
 _WITHOUT = """

@@ -69,7 +69,7 @@ def findings_of(
     file: Path, recipes: list[str] | None, runs: str | None, prices: list[str] | None
 ) -> list[Finding]:
     """All that can be said of a file, for these recipes."""
-    from pcsearch.cluster.files.check import check as look
+    from pcsearch.cluster.files.check import check_cluster_file as look
     from pcsearch.cluster.files.file import load_cluster_file
     from pcsearch.recipe.load import load_recipes
 

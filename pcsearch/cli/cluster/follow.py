@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcsearch.cli.cluster.options import Cluster, Job
+from pcsearch.cli.cluster.options import Cluster, JobArgument
 from pcsearch.cli.options import Plain, examples
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ LOGS_EPILOG = examples(
 )
 
 
-def attach(cluster: Cluster, job: Job = None, plain: Plain = False) -> None:
+def attach(cluster: Cluster, job: JobArgument = None, plain: Plain = False) -> None:
     """Follow a campaign on a cluster, with the same live view and table as here.
 
     Also one that has ended: then its table is printed. Ctrl-C stops the following, not the
@@ -44,7 +44,7 @@ def attach(cluster: Cluster, job: Job = None, plain: Plain = False) -> None:
 
 def logs(
     cluster: Cluster,
-    job: Job = None,
+    job: JobArgument = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="As the job wrote it, a JSON object for each event.")
     ] = False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pcsearch.cli.cluster.check import findings_of, print_findings, refuse_problems
-from pcsearch.cli.cluster.options import Cluster, File, Job, Yes
+from pcsearch.cli.cluster.options import Cluster, File, JobArgument, Yes
 from pcsearch.cli.options import examples
 from pcsearch.errors import UserError
 
@@ -83,7 +83,7 @@ def up(
     )
 
 
-def stop(cluster: Cluster, job: Job = None) -> None:
+def stop(cluster: Cluster, job: JobArgument = None) -> None:
     """Stop a campaign as Ctrl-C does: nothing new starts, trials have 5 s to end their epoch.
 
     A longer epoch is trained again from the last checkpoint when the campaign goes on.

@@ -15,7 +15,7 @@ Cluster = Annotated[
     ),
 ]
 File = Annotated[str, typer.Argument(metavar="FILE", help="The cluster's file, as for `ray up`.")]
-Job = Annotated[
+JobArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="[JOB]",

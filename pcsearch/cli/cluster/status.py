@@ -17,7 +17,7 @@ from pcsearch.errors import UserError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pcsearch.cluster.jobs import Job, Node
+    from pcsearch.cluster.jobs import HeadNode, Job
 
 EPILOG = examples(
     "pcsearch cluster status cluster.yaml",
@@ -64,7 +64,7 @@ def status(cluster: Cluster, as_json: Json = False) -> None:
         typer.echo("no campaign was submitted yet; pcsearch cluster submit does it")
 
 
-def _machines(nodes: list[Node]) -> str:
+def _machines(nodes: list[HeadNode]) -> str:
     from pcsearch.cli.views.text import count
 
     workers = [node for node in nodes if not node.is_head]
@@ -110,13 +110,13 @@ def _how_far(log: str, cluster: str) -> dict[str, Any] | None:
 def _table(campaigns: list[Job], far: Mapping[str, dict[str, Any] | None], now: float) -> Table:
     from rich.table import Table
 
-    from pcsearch.cli.views.text import duration
+    from pcsearch.cli.views.text import short_duration
 
     table = Table(box=None, pad_edge=False)
     for column in ("job", "status", "time", "trials", "recipes", "runs"):
         table.add_column(column, no_wrap=True)
     for job in campaigns:
-        took = "" if job.began is None else duration((job.ended or now) - job.began)
+        took = "" if job.began is None else short_duration((job.ended or now) - job.began)
         done = far.get(job.id)
         trials = f"{done['trials_ended']} of {done['trials_planned']}" if done else ""
         about = job.metadata

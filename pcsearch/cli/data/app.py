@@ -89,10 +89,10 @@ def get(
 
     from pcsearch.cli.console import console, write_json
     from pcsearch.cli.data.options import find_entry
-    from pcsearch.cli.data.progress import watch
+    from pcsearch.cli.data.progress import show_progress
     from pcsearch.cli.views.datasets import got_json, got_lines
     from pcsearch.data.download import Got
-    from pcsearch.data.download import get as get_one
+    from pcsearch.data.download import get_dataset as get_one
 
     terminal = console()
     entries = [find_entry(dataset) for dataset in dict.fromkeys(datasets)]
@@ -100,7 +100,9 @@ def get(
     problems = []
     for entry in entries:
         try:
-            with watch(sys.stderr, "interrupted: the same command goes on from here") as progress:
+            with show_progress(
+                sys.stderr, "interrupted: the same command goes on from here"
+            ) as progress:
                 got = get_one(entry, root, progress, keep_archives=keep_archives)
         except UserError as error:
             problems.append(str(error))

@@ -28,7 +28,7 @@ def _list_cache(as_json: Json = False) -> None:
     """List the decoded images: of what, how many, how large, and when they were last used."""
     from pcsearch.cli.console import console, write_json
     from pcsearch.data.cache import default_cache_folder, list_stores, size_limit_bytes
-    from pcsearch.data.download.paths import readable
+    from pcsearch.io import human_bytes
 
     folder = default_cache_folder()
     stores, limit = list_stores(folder), size_limit_bytes(folder)
@@ -40,8 +40,8 @@ def _list_cache(as_json: Json = False) -> None:
         typer.echo(f"there are no decoded images in {folder}")
         return
     console().print(_table(stores, time.time()))
-    total = readable(sum(store.bytes for store in stores))
-    at_most = "no limit" if limit is None else f"limit {readable(limit)}"
+    total = human_bytes(sum(store.bytes for store in stores))
+    at_most = "no limit" if limit is None else f"limit {human_bytes(limit)}"
     typer.echo(f"{total} in {folder} ({at_most}; PCSEARCH_CACHE_LIMIT sets it)")
 
 
@@ -65,13 +65,13 @@ def clear(
     from pcsearch.cli.console import write_json
     from pcsearch.cli.views.text import count
     from pcsearch.data.cache import clear_stores, default_cache_folder
-    from pcsearch.data.download.paths import readable
+    from pcsearch.io import human_bytes
 
     folder = default_cache_folder()
     keep = None if older_than is None else older_than * _DAY_SECONDS
     cleared = clear_stores(folder, keep_used_within_seconds=keep, dry_run=True)
     if not dry_run and cleared.stores:
-        what = f"{count(cleared.stores, 'store')} of decoded images ({readable(cleared.bytes)})"
+        what = f"{count(cleared.stores, 'store')} of decoded images ({human_bytes(cleared.bytes)})"
         if not yes:
             if not sys.stdin.isatty():
                 raise UserError(f"{what} in {folder} would be removed: say so by --yes")
@@ -90,7 +90,7 @@ def clear(
             }
         )
         return
-    removed = f"{count(cleared.stores, 'store')}, {readable(cleared.bytes)}"
+    removed = f"{count(cleared.stores, 'store')}, {human_bytes(cleared.bytes)}"
     typer.echo(f"{'would remove' if dry_run else 'removed'} {removed} from {folder}")
     if cleared.in_use:
         typer.echo(f"kept {count(cleared.in_use, 'store')} that a process is using")
@@ -116,7 +116,7 @@ def _table(stores: list[StoreInfo], now: float) -> Table:
     from rich.text import Text
 
     from pcsearch.cli.views.text import age
-    from pcsearch.data.download.paths import readable
+    from pcsearch.io import human_bytes
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("of", overflow="fold", ratio=1)
@@ -127,11 +127,16 @@ def _table(stores: list[StoreInfo], now: float) -> Table:
     for store in stores:
         used = "now" if store.in_use else f"{age(now - store.last_used)} ago"
         if store.whole:
-            numbers = (f"{store.images:,}", str(store.resize), readable(store.bytes), store.aspect)
+            numbers = (
+                f"{store.images:,}",
+                str(store.resize),
+                human_bytes(store.bytes),
+                store.aspect,
+            )
             table.add_row(Text(store.title), *numbers, used)
         else:
             remains = "being built" if store.in_use else "remains of a killed or older build"
-            table.add_row(Text(remains, "dim"), "", "", readable(store.bytes), "", used)
+            table.add_row(Text(remains, "dim"), "", "", human_bytes(store.bytes), "", used)
     return table
 
 

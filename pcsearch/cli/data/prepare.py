@@ -75,7 +75,7 @@ def prepare(
         prepared_view,
         recipe_images,
     )
-    from pcsearch.cli.data.progress import watch
+    from pcsearch.cli.data.progress import show_progress
 
     given = arguments or []
     options = {
@@ -88,7 +88,7 @@ def prepare(
         "--instance": instance,
     }
     _check(recipe, given, [name for name, value in options.items() if value is not None])
-    with watch(sys.stderr, "interrupted; nothing half decoded is left") as progress:
+    with show_progress(sys.stderr, "interrupted; nothing half decoded is left") as progress:
         if recipe is not None:
             rows = recipe_images(recipe, given, images, progress)
         else:

@@ -13,13 +13,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pcsearch.cli.data.progress import Watch
+from pcsearch.cli.data.progress import ProgressDisplay
 from pcsearch.cli.views.text import count
 from pcsearch.data.cache import Aspect, ImageStore, OnBadImage, default_cache_folder
 from pcsearch.data.catalog import open_dataset
 from pcsearch.data.dataset import CatalogEntry, DataOptions
-from pcsearch.data.download.paths import readable
 from pcsearch.data.prepared import ELSEWHERE, THUMBNAILS, prepare_test, prepare_training
+from pcsearch.io import human_bytes
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Prepared:
 class _Building:
     """Passes progress on, and knows which parts had any: the others were there."""
 
-    def __init__(self, progress: Watch) -> None:
+    def __init__(self, progress: ProgressDisplay) -> None:
         self._progress = progress
         self.built: set[str] = set()
 
@@ -68,7 +68,7 @@ def dataset_images(
     resize: int,
     aspect: Aspect,
     on_bad_image: OnBadImage,
-    progress: Watch,
+    progress: ProgressDisplay,
 ) -> list[Prepared]:
     """Decode the training and the test images of a dataset."""
     watched, cache = _Building(progress), default_cache_folder()
@@ -103,7 +103,7 @@ def dataset_images(
 
 
 def recipe_images(
-    recipe: str, overrides: Sequence[str], images: Path | None, progress: Watch
+    recipe: str, overrides: Sequence[str], images: Path | None, progress: ProgressDisplay
 ) -> list[Prepared]:
     """Decode what a recipe needs, at its sizes."""
     from pcsearch.execution.preflight.datasets import open_datasets, prepare_datasets
@@ -161,7 +161,7 @@ def prepared_view(rows: Sequence[Prepared]) -> RenderableType:
         state = "decoded now" if row.built else "was there"
         if row.skipped:
             state += f", {count(len(row.skipped), 'image')} skipped"
-        numbers = (f"{row.images:,}", str(row.resize), readable(row.bytes))
+        numbers = (f"{row.images:,}", str(row.resize), human_bytes(row.bytes))
         table.add_row(Text(row.dataset), row.part, *numbers, state)
     folders = sorted({str(row.path.parent) for row in rows})
     skipped = [Text(f"skipped: {image}") for row in rows for image in row.skipped[:3]]

@@ -11,24 +11,26 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 import typer
 
 from pcsearch.cli.ctrl_c import EXIT_INTERRUPTED
-from pcsearch.cli.views.text import duration
+from pcsearch.cli.views.text import short_duration
 from pcsearch.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from pcsearch.data.download import Step
+    from pcsearch.data.download import FetchStep
 
 _LINE_SECONDS = 30.0
 _BAR_CELLS = 12
 _DOWNLOADING = "downloading "
 
 
-class Watch(Protocol):
+class ProgressDisplay(Protocol):
     """A `DownloadProgress` that can count other things than bytes, too."""
 
-    def moved(self, step: Step, file: str, done_bytes: int, total_bytes: int | None) -> None: ...
+    def moved(
+        self, step: FetchStep, file: str, done_bytes: int, total_bytes: int | None
+    ) -> None: ...
 
     def counted(self, what: str, done: int, total: int) -> None:
         """So many of `total` images (or whatever `what` names) are done."""
@@ -37,7 +39,7 @@ class Watch(Protocol):
 
 
 @contextlib.contextmanager
-def watch(stream: TextIO, interrupted: str = "interrupted") -> Iterator[Watch]:
+def show_progress(stream: TextIO, interrupted: str = "interrupted") -> Iterator[ProgressDisplay]:
     """Show progress on a stream until the end of the block, which takes bars away again.
 
     Ctrl-C in the block says `interrupted` there and ends the command with exit code 130.
@@ -116,25 +118,25 @@ class Pace:
 
 def how_far(pace: Pace, *, is_bytes: bool) -> str:
     """`20.0 of 45.6 MB, 3.2 MB/s, ~0:10 left`, as much of it as is known."""
-    from pcsearch.data.download.paths import readable
+    from pcsearch.io import human_bytes
 
     done, total = pace.done, pace.total
     if not is_bytes:
         parts = [f"{done:,} of {total or 0:,}"]
     elif total is None:
-        parts = [readable(done)]
+        parts = [human_bytes(done)]
     else:
-        (number, _, unit), whole = readable(done).partition(" "), readable(total)
+        (number, _, unit), whole = human_bytes(done).partition(" "), human_bytes(total)
         same = whole.endswith(f" {unit}")
-        parts = [f"{number if same else readable(done)} of {whole}"]
+        parts = [f"{number if same else human_bytes(done)} of {whole}"]
     speed = pace.per_second
     if pace.resumed_bytes and speed is None:
-        parts.append(f"going on from {readable(pace.resumed_bytes)}")
+        parts.append(f"going on from {human_bytes(pace.resumed_bytes)}")
     if speed and is_bytes:
-        parts.append(f"{readable(int(speed))}/s")
+        parts.append(f"{human_bytes(int(speed))}/s")
     left = pace.seconds_left
     if left is not None:
-        parts.append(f"~{duration(left)} left")
+        parts.append(f"~{short_duration(left)} left")
     return ", ".join(parts)
 
 
@@ -147,7 +149,7 @@ class Lines:
         self._pace = Pace(clock)
         self._said = 0.0
 
-    def moved(self, step: Step, file: str, done_bytes: int, total_bytes: int | None) -> None:
+    def moved(self, step: FetchStep, file: str, done_bytes: int, total_bytes: int | None) -> None:
         self._report(f"{step} {file}", done_bytes, total_bytes, is_bytes=True)
 
     def counted(self, what: str, done: int, total: int) -> None:
@@ -180,7 +182,7 @@ class Bars:
         self._what = ""
         self._pace = Pace()
 
-    def moved(self, step: Step, file: str, done_bytes: int, total_bytes: int | None) -> None:
+    def moved(self, step: FetchStep, file: str, done_bytes: int, total_bytes: int | None) -> None:
         self._report(f"{step} {file}", done_bytes, total_bytes, is_bytes=True)
 
     def counted(self, what: str, done: int, total: int) -> None:

@@ -51,7 +51,7 @@ def verify(
     """
     from pcsearch.cli.console import console, write_json
     from pcsearch.cli.data.options import chosen_dataset
-    from pcsearch.cli.data.progress import watch
+    from pcsearch.cli.data.progress import show_progress
 
     entry, options = chosen_dataset(dataset, root, images, manifest, level, instance)
 
@@ -61,7 +61,7 @@ def verify(
 
     if write_manifest is not None:
         check_writable(write_manifest)
-    with watch(sys.stderr) as progress:
+    with show_progress(sys.stderr) as progress:
         inspected = inspect(entry.id, options, progress=progress.counted)
     report = report_on(inspected)
     if as_json:

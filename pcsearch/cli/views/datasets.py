@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pcsearch.cli.views.text import NOTHING
-from pcsearch.data.download.paths import readable
+from pcsearch.io import human_bytes
 from pcsearch.reporting.published import published, published_backbones, published_iou
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _lines(entry: CatalogEntry, place: Presence, state: str) -> Iterator[tuple[s
         yield "" if number else "paper", line
     yield "homepage", entry.homepage
     for archive in entry.archives:
-        size = "size not stated" if archive.size_bytes is None else readable(archive.size_bytes)
+        size = "size not stated" if archive.size_bytes is None else human_bytes(archive.size_bytes)
         yield "archive", f"{archive.file} ({size}, {archive.checksum or 'no checksum published'})"
         for url in archive.urls:
             yield "", url
@@ -124,7 +124,10 @@ def _lines(entry: CatalogEntry, place: Presence, state: str) -> Iterator[tuple[s
         yield "folder", str(place.folder)
         yield "state", state
     if place.part_bytes:
-        yield "download", f"{readable(place.part_bytes)} are there; data get goes on from there"
+        yield (
+            "download",
+            f"{human_bytes(place.part_bytes)} are there; data get goes on from there",
+        )
 
 
 def _paper(entry: CatalogEntry) -> Iterator[tuple[str, str, float, float, str]]:
@@ -171,7 +174,7 @@ def got_lines(entry: CatalogEntry, got: Got) -> list[str]:
     if got.state == "here already":
         return [f"{entry.id}: here already, in {where}"]
     fetched = sum(archive.fetched_bytes for archive in got.archives)
-    how = f"downloaded ({readable(fetched)})" if fetched else "unpacked"
+    how = f"downloaded ({human_bytes(fetched)})" if fetched else "unpacked"
     lines = [f"{entry.id}: {how}, in {where}"]
     lines += [f"    kept: {path}" for path in got.kept]
     return [*lines, f"    terms: {entry.terms}"]

@@ -19,16 +19,16 @@ from pcsearch.cli.views.progress import (
     Running,
     Snapshot,
     StudyProgress,
-    fraction,
+    fraction_done,
     snapshot,
 )
 from pcsearch.cli.views.text import (
     NOTHING,
     bar,
     count,
-    duration,
-    percent,
-    regulariser_text,
+    short_duration,
+    short_percent,
+    short_regulariser,
     sparkline,
 )
 from pcsearch.search.journal.file import Event
@@ -60,12 +60,12 @@ def frame(now: Snapshot, run_folder: str, columns: int, rows: int) -> Group:
 
 
 def _header(now: Snapshot, run_folder: str, columns: int) -> list[Text]:
-    elapsed = f"{duration(now.elapsed_seconds)} elapsed"
+    elapsed = f"{short_duration(now.elapsed_seconds)} elapsed"
     if now.budget_seconds is not None:
-        elapsed += f" of {duration(now.budget_seconds)}"
+        elapsed += f" of {short_duration(now.budget_seconds)}"
     left = now.remaining_seconds
-    eta = "time left: measuring" if left is None else f"~{duration(left)} left"
-    share = fraction(now.counts)
+    eta = "time left: measuring" if left is None else f"~{short_duration(left)} left"
+    share = fraction_done(now.counts)
     ended = f"{now.ended} of {count(now.planned, 'trial')} ended"
     details = f"{now.pruned} stopped early, {now.failed} failed, {now.trained} running"
     return [
@@ -138,7 +138,7 @@ def _arm_row(label: Text, arms: Sequence[ArmProgress], best: ArmProgress, layout
     share = (
         1.0
         if all(arm.settled for arm in arms)
-        else fraction([count for arm in arms for count in arm.counts.values()])
+        else fraction_done([count for arm in arms for count in arm.counts.values()])
     )
     cells.append(bar(share, layout.bar))
     return layout.line(label, cells, _best(best))
@@ -156,10 +156,10 @@ def _best(arm: ArmProgress) -> list[Text | str]:
     if arm.best is None:
         return [NOTHING, "", ""]
     style = "bold green" if arm.best.chosen else ""
-    value = Text(percent(arm.best.value), style)
+    value = Text(short_percent(arm.best.value), style)
     return [
         value,
-        regulariser_text(arm.best.config),
+        short_regulariser(arm.best.config),
         Text(sparkline(arm.best.curve, _CURVE), "cyan"),
     ]
 
@@ -206,7 +206,7 @@ def _running(trials: Sequence[Running], columns: int, space: int) -> list[Text]:
     for trial in shown:
         curve = sparkline(trial.curve, _CURVE)
         lines.append(
-            line(trial.label, f"{trial.epoch}/{trial.epochs}", percent(trial.value), curve)
+            line(trial.label, f"{trial.epoch}/{trial.epochs}", short_percent(trial.value), curve)
         )
     if len(shown) < len(trials):
         lines.append(Text(f"… and {len(trials) - len(shown)} more running", "dim"))
@@ -308,7 +308,7 @@ class LiveView:
         style = {"complete": "bold green", "interrupted": "bold yellow"}.get(status, "bold red")
         ended = f"{count(now.ended, 'trial')} ended"
         trials = f"{ended} ({now.pruned} stopped early, {now.failed} failed)"
-        end = f" after {duration(self._elapsed)}: {trials}, {count(now.epochs, 'epoch')}"
+        end = f" after {short_duration(self._elapsed)}: {trials}, {count(now.epochs, 'epoch')}"
         self._console.print(Text.assemble(now.name, " ", (status, style), end))
         self._console.print(Text(self._run_folder), soft_wrap=True)
         self._state, self._elapsed = None, 0.0

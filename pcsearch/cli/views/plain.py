@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
-from pcsearch.cli.views.progress import label, snapshot, study_progress
-from pcsearch.cli.views.text import count, duration, percent, regulariser_text
+from pcsearch.cli.views.progress import arm_label, snapshot, study_progress
+from pcsearch.cli.views.text import count, short_duration, short_percent, short_regulariser
 from pcsearch.printable import printable
 from pcsearch.reporting.formatting import first_line
 from pcsearch.search.journal.file import Event
@@ -76,7 +76,7 @@ class PlainLines:
             elapsed_seconds,
             f"progress: {now.ended} of {count(now.planned, 'trial')} ended, "
             f"{now.trained} running{waits}, {count(now.epochs, 'epoch')}, "
-            + ("time left not known yet" if left is None else f"~{duration(left)} left"),
+            + ("time left not known yet" if left is None else f"~{short_duration(left)} left"),
         )
 
     def stopping(self, line: str = STOPPING) -> None:
@@ -91,7 +91,7 @@ class PlainLines:
         """Nothing to restore."""
 
     def _write(self, seconds: float, line: str) -> None:
-        self._stream.write(f"{duration(seconds):>8}  {printable(line)}\n")
+        self._stream.write(f"{short_duration(seconds):>8}  {printable(line)}\n")
         self._stream.flush()
 
 
@@ -100,11 +100,11 @@ def _lines(event: Event, state: CampaignState) -> list[str]:
     if kind == "epoch" and event["decision"] != "continue":
         return [_ended(state.trials[event["trial"]], state.plan)]
     if kind in ("failed", "diverged"):
-        what = f"{label(state.trials[event['trial']])}: {kind}"
+        what = f"{arm_label(state.trials[event['trial']])}: {kind}"
         return [f"{what}: {first_line(event['error'])}"]
     if kind == "retried":
         trial = state.trials[event["trial"]]
-        return [f"{label(trial)}: begun again: {first_line(event['reason'])}"]
+        return [f"{arm_label(trial)}: begun again: {first_line(event['reason'])}"]
     if kind == "resumed":
         begun = f", {count(len(state.running), 'trial')} begun again" if state.running else ""
         return [f"resumed{begun}"]
@@ -125,11 +125,11 @@ def _ended(trial: Trial, plan: Plan) -> str:
     how = "stopped early" if trial.state == "PRUNED" else "complete"
     parts = [f"{how} after {count(trial.last_epoch, 'epoch')}"]
     if trial.last_value is not None:
-        parts.append(f"validation {percent(trial.last_value)} %")
+        parts.append(f"validation {short_percent(trial.last_value)} %")
     if trial.test is not None:
-        parts.append(f"test {percent(trial.test.get(plan.metric))} %")
-    regulariser = regulariser_text(trial.spec.config)
-    return f"{label(trial)}: {', '.join([*parts, *([regulariser] if regulariser else [])])}"
+        parts.append(f"test {short_percent(trial.test.get(plan.metric))} %")
+    regulariser = short_regulariser(trial.spec.config)
+    return f"{arm_label(trial)}: {', '.join([*parts, *([regulariser] if regulariser else [])])}"
 
 
 def _seen(gain: Event) -> str:
@@ -140,7 +140,7 @@ def _seen(gain: Event) -> str:
 
 def _chosen(event: Event) -> str:
     score = event["score"]
-    value = "" if score is None else f", validation {percent(score)} %"
-    regulariser = regulariser_text(event["config"]) or "no regulariser"
+    value = "" if score is None else f", validation {short_percent(score)} %"
+    regulariser = short_regulariser(event["config"]) or "no regulariser"
     edge = f" (at the {event['edge']} end of its range)" if event["edge"] else ""
     return f"{event['study']} {event['arm']}: chose {regulariser}{edge}{value}"

@@ -16,10 +16,10 @@ from rich.text import Text
 
 from pcsearch.cli.views.text import count
 from pcsearch.errors import UserError
-from pcsearch.execution.preflight.lr_ranges import LR, sentences
-from pcsearch.search.estimate import Level, Work, estimate, ladder, training_seconds
+from pcsearch.execution.preflight.lr_ranges import LR, lr_sentences
+from pcsearch.search.estimate import LadderLevel, Work, estimate, ladder, training_seconds
 from pcsearch.search.plan import FILES, Plan, StudyPlan
-from pcsearch.search.sampling.start_points import sentences as sentences_of_points
+from pcsearch.search.sampling.start_points import prior_sentences
 from pcsearch.search.verdicts.limits import limits, overlap, smallest_gain
 
 
@@ -166,7 +166,7 @@ def _measured(plan: Plan) -> list[RenderableType]:
     lines = [
         line
         for study in plan.studies
-        for line in sentences(
+        for line in lr_sentences(
             study.id, {arm.name: arm.space[LR] for arm in study.arms if LR in arm.measured}
         )
     ]
@@ -175,7 +175,7 @@ def _measured(plan: Plan) -> list[RenderableType]:
 
 def _start_points(plan: Plan) -> list[RenderableType]:
     """What the first search trials take from earlier runs, by study."""
-    lines = [Text(line) for study in plan.studies for line in sentences_of_points(study)]
+    lines = [Text(line) for study in plan.studies for line in prior_sentences(study)]
     return [*lines, Text()] if lines else []
 
 
@@ -244,7 +244,7 @@ def _totals(plan: Plan, rates: Rates) -> list[RenderableType]:
     return [Text(line) for line in lines]
 
 
-def _ladder(plan: Plan) -> tuple[Level, ...]:
+def _ladder(plan: Plan) -> tuple[LadderLevel, ...]:
     searching = [(arm, study) for study in plan.studies for arm in study.arms if arm.trials]
     return ladder(searching[0][0].trials, plan, searching[0][1]) if searching else ()
 

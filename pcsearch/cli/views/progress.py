@@ -13,7 +13,7 @@ from pcsearch.search.trial import UNTRAINED, Config, Phase, Trial
 
 
 @dataclass(frozen=True)
-class Count:
+class DoneOfAll:
     """Trials of a phase: `ended` of `planned`; `done` counts running ones by their epochs."""
 
     ended: int
@@ -38,14 +38,14 @@ class Best:
 @dataclass(frozen=True)
 class ArmProgress:
     name: str
-    counts: dict[Phase, Count]
+    counts: dict[Phase, DoneOfAll]
     best: Best | None
     settled: bool
     given_up: str | None
 
     @property
     def fraction(self) -> float:
-        return 1.0 if self.settled else fraction(list(self.counts.values()))
+        return 1.0 if self.settled else fraction_done(list(self.counts.values()))
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Snapshot:
         return len(self.running) - self.waiting
 
     @property
-    def counts(self) -> list[Count]:
+    def counts(self) -> list[DoneOfAll]:
         return [c for study in self.studies for arm in study.arms for c in arm.counts.values()]
 
     @property
@@ -136,7 +136,7 @@ def snapshot(
         running=tuple(_running(trial) for trial in state.running.values()),
         waiting=min(waiting, len(state.running)),
         set_aside=sum(len(arm.earlier) for arm in state.arms.values()),
-        last_failure=f"{label(failures[-1])}: {failures[-1].error}" if failures else None,
+        last_failure=f"{arm_label(failures[-1])}: {failures[-1].error}" if failures else None,
         search_closed=state.search_closed,
     )
 
@@ -148,13 +148,13 @@ def study_progress(state: CampaignState, study: StudyPlan) -> StudyProgress:
     return StudyProgress(study.id, arms, running)
 
 
-def fraction(counts: list[Count]) -> float:
+def fraction_done(counts: list[DoneOfAll]) -> float:
     """The share of the planned trials that is done, from 0 to 1."""
     planned = sum(count.planned for count in counts)
     return sum(count.done for count in counts) / planned if planned else 0.0
 
 
-def label(trial: Trial) -> str:
+def arm_label(trial: Trial) -> str:
     """`digits/compact_cnn pc search 3`; numbers begin with 0, as in the trial's id."""
     spec = trial.spec
     return f"{spec.study} {spec.arm} {spec.phase} {spec.index}"
@@ -208,10 +208,10 @@ def _finalists(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> int:
     return len(candidates(state, study, arm)) * state.plan.finalist_repeats
 
 
-def _count(trials: list[Trial], planned: int) -> Count:
+def _count(trials: list[Trial], planned: int) -> DoneOfAll:
     ended = sum(trial.state != "RUNNING" for trial in trials)
     part = sum(t.last_epoch / t.spec.epochs for t in trials if t.state == "RUNNING")
-    return Count(ended, planned, ended + part)
+    return DoneOfAll(ended, planned, ended + part)
 
 
 def _best(state: CampaignState, arm: ArmState) -> Best | None:
@@ -227,7 +227,7 @@ def _best(state: CampaignState, arm: ArmState) -> Best | None:
 
 def _running(trial: Trial) -> Running:
     return Running(
-        label=label(trial),
+        label=arm_label(trial),
         epoch=trial.last_epoch,
         epochs=trial.spec.epochs,
         value=trial.last_value,

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pcsearch.cli.views.text import count, duration, sparkline
+from pcsearch.cli.views.text import count, short_duration, sparkline
 from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.state import ArmState
 from pcsearch.search.trial import Phase, Trial
@@ -43,7 +43,7 @@ def _totals(simulated: Simulated) -> list[Text]:
     trials = simulated.state.trials.values()
     lost = sum(node.lost for node in simulated.nodes)
     rows = [
-        ("makespan", duration(simulated.makespan_seconds)),
+        ("makespan", short_duration(simulated.makespan_seconds)),
         ("nodes", f"{len(simulated.nodes)} started, {simulated.most_nodes} at once, {lost} lost"),
         (
             "node-hours",
@@ -120,7 +120,7 @@ def _trials(simulated: Simulated) -> Table:
         trial = simulated.state.trials[stay.trial]
         how = "node lost" if stay.lost else _STATES[trial.state]
         epochs = "" if stay.lost else f"{trial.last_epoch}"
-        begin, end = duration(stay.begin), duration(stay.end)
+        begin, end = short_duration(stay.begin), short_duration(stay.end)
         table.add_row(stay.trial, f"{stay.node}", begin, end, epochs, how)
     return table
 

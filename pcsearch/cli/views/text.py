@@ -11,7 +11,7 @@ NOTHING = "–"
 _LEVELS = "▁▂▃▄▅▆▇█"
 
 
-def duration(seconds: float) -> str:
+def short_duration(seconds: float) -> str:
     """Seconds as `0:07`, `12:34` or `1:02:03`."""
     whole = max(0, round(seconds))
     minutes, rest = divmod(whole, 60)
@@ -27,12 +27,12 @@ def age(seconds: float) -> str:
     return f"{int(max(0, seconds))} s"
 
 
-def percent(value: float | None) -> str:
+def short_percent(value: float | None) -> str:
     """A percentage with one digit after the point, without its sign."""
     return NOTHING if value is None else f"{value:.1f}"
 
 
-def regulariser_text(config: dict[str, Any]) -> str:
+def short_regulariser(config: dict[str, Any]) -> str:
     """What the regulariser of a configuration is set to: `λ/N 0.081`; empty for λ = 0."""
     if config.get("lambda"):
         return f"λ/N {config['lambda_over_n']:.3g}"

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pcsearch.cli.views.text import count, duration
+from pcsearch.cli.views.text import count, short_duration
 from pcsearch.data.verify import VerifyReport
 from pcsearch.printable import printable
 
@@ -73,7 +73,7 @@ def _findings(what: str, style: str, sentences: Sequence[str]) -> Iterator[Text]
 
 
 def _verdict(report: VerifyReport) -> Text:
-    took = f"{count(report.images, 'image')} in {duration(report.seconds)}"
+    took = f"{count(report.images, 'image')} in {short_duration(report.seconds)}"
     if report.ok:
         warnings = len(report.warnings)
         but = f", {count(warnings, 'warning')}" if warnings else ""

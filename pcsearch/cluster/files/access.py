@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 from typing import Any
 
-from pcsearch.cluster.files.file import Config, commands, commands_by_role, texts
+from pcsearch.cluster.files.file import ClusterConfig, commands, commands_by_role, texts
 from pcsearch.cluster.files.finding import Finding
 from pcsearch.cluster.session.access import others_read
 from pcsearch.io import expanded
@@ -44,7 +44,7 @@ class _Opened:
         return f"ports {self.first} to {self.last}"
 
 
-def rules(config: Config) -> Iterator[Finding]:
+def rules(config: ClusterConfig) -> Iterator[Finding]:
     """Rules for the same port are taken together: the world may be let in by parts."""
     opened: dict[_Opened, list[Any]] = {}
     for rule in _permissions(config):
@@ -75,7 +75,7 @@ def _open_to_the_world(opened: dict[_Opened, list[Any]]) -> Iterator[_Opened]:
             yield _Opened(protocol, port, min(of.last for of in there))
 
 
-def _unseen(config: Config) -> Iterator[Finding]:
+def _unseen(config: ClusterConfig) -> Iterator[Finding]:
     """Those who are let in by a name for them that is kept in the account."""
     others = [rule for rule in _permissions(config) if not _ports_of(rule).is_ssh]
     if any(rule.get("PrefixListIds") for rule in others):
@@ -93,7 +93,7 @@ def _unseen(config: Config) -> Iterator[Finding]:
         )
 
 
-def _permissions(config: Config) -> list[dict[str, Any]]:
+def _permissions(config: ClusterConfig) -> list[dict[str, Any]]:
     group = config["provider"].get("security_group") or {}
     return group.get("IpPermissions") or []
 
@@ -148,7 +148,7 @@ _GROUPS = {"SecurityGroupIds", "NetworkInterfaces"}
 _DASHBOARD = "the dashboard is reached by `ray dashboard FILE`"
 
 
-def ports(config: Config) -> Iterator[Finding]:
+def ports(config: ClusterConfig) -> Iterator[Finding]:
     found = [*rules(config), *_public(config), *_listening(config), *_published(config)]
     yield from found
     if config["provider"]["type"] == "gcp":
@@ -170,7 +170,7 @@ def ports(config: Config) -> Iterator[Finding]:
         )
 
 
-def _public(config: Config) -> Iterator[Finding]:
+def _public(config: ClusterConfig) -> Iterator[Finding]:
     """Machines that are there already, at addresses that the world can reach."""
     provider = config["provider"]
     workers = provider.get("worker_ips")
@@ -192,7 +192,7 @@ def _is_public(address: Any) -> bool:
         return False  # a name
 
 
-def _listening(config: Config) -> Iterator[Finding]:
+def _listening(config: ClusterConfig) -> Iterator[Finding]:
     starts = commands(config, "head_start_ray_commands", "worker_start_ray_commands")
     for option, what in _LISTENING.items():
         everywhere = re.compile(rf"{option}[= ]['\"]?(0\.0\.0\.0|::|\[::\])")
@@ -204,7 +204,7 @@ def _listening(config: Config) -> Iterator[Finding]:
             )
 
 
-def _published(config: Config) -> Iterator[Finding]:
+def _published(config: ClusterConfig) -> Iterator[Finding]:
     docker = config.get("docker") or {}
     for key in ("run_options", "head_run_options", "worker_run_options"):
         for option in docker.get(key) or []:
@@ -221,7 +221,7 @@ _KEPT = re.compile(r"\.(?:bashrc|bash_profile|profile)\b|/etc/(?:environment|pro
 """Where a line in a command reaches the shells of later ones."""
 
 
-def token(config: Config) -> Iterator[Finding]:
+def token(config: ClusterConfig) -> Iterator[Finding]:
     """Whether the nodes are given the token, and whether there is one on this machine to give."""
     found = list(token_problems(config))
     sources = _sources(config)
@@ -244,7 +244,7 @@ def token(config: Config) -> Iterator[Finding]:
     yield from found or [Finding("fine", "the token is handed to every node")]
 
 
-def token_problems(config: Config) -> Iterator[Finding]:
+def token_problems(config: ClusterConfig) -> Iterator[Finding]:
     """What the file itself says; at most one finding."""
     stated = [text for _, text in texts(config)]
     environments = list(_environments(config))
@@ -266,13 +266,13 @@ def token_problems(config: Config) -> Iterator[Finding]:
         )
 
 
-def _sources(config: Config) -> list[str]:
+def _sources(config: ClusterConfig) -> list[str]:
     """Files of this machine that are copied to every node as the token."""
     mounts = config.get("file_mounts") or {}
     return [str(of) for there, of in mounts.items() if str(there).endswith(".ray/auth_token")]
 
 
-def _environments(config: Config) -> Iterator[list[str]]:
+def _environments(config: ClusterConfig) -> Iterator[list[str]]:
     """What sets the environment in which Ray starts, on the head, and on a worker if any.
 
     Each command has a shell of its own: a variable must be set in the one that starts Ray, in a

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pcsearch.cluster.files.access import ports, token
-from pcsearch.cluster.files.file import Config, on_kubernetes, texts
+from pcsearch.cluster.files.file import ClusterConfig, on_kubernetes, texts
 from pcsearch.cluster.files.finding import Finding
 from pcsearch.cluster.files.nodes import nodes, price, versions
 from pcsearch.cluster.files.pods import manifest, pod_ports, pod_storage, pod_token
@@ -16,8 +16,8 @@ from pcsearch.io import expanded
 from pcsearch.recipe.schema import Recipe
 
 
-def check(
-    config: Config,
+def check_cluster_file(
+    config: ClusterConfig,
     *,
     folder: Path,
     recipes: Sequence[Recipe] = (),
@@ -46,7 +46,7 @@ def check(
     yield from price(config, prices or {})
 
 
-def _to_fill_in(config: Config) -> Iterator[Finding]:
+def _to_fill_in(config: ClusterConfig) -> Iterator[Finding]:
     documents = config["documents"] if on_kubernetes(config) else [config]
     places: dict[str, str] = {}  # one of those that an anchor fills
     for document in documents:
@@ -59,7 +59,7 @@ def _to_fill_in(config: Config) -> Iterator[Finding]:
         )
 
 
-def _files(config: Config, folder: Path) -> Iterator[Finding]:
+def _files(config: ClusterConfig, folder: Path) -> Iterator[Finding]:
     for there, here in (config.get("file_mounts") or {}).items():
         if str(there).endswith(".ray/auth_token"):
             continue

@@ -11,7 +11,7 @@ from pcsearch.cluster.session.capacity import Node
 from pcsearch.errors import UserError
 from pcsearch.io import read_regular
 
-Config = dict[str, Any]
+ClusterConfig = dict[str, Any]
 _LARGEST_BYTES = 1_000_000
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _LONGEST_NUMBER = 40
@@ -30,7 +30,7 @@ _ON_HEAD = tuple(key for key in COMMANDS if not key.startswith("worker_"))
 _ON_WORKERS = tuple(key for key in COMMANDS if not key.startswith("head_"))
 
 
-def load_cluster_file(path: Path) -> Config:
+def load_cluster_file(path: Path) -> ClusterConfig:
     """The file's content; that of a manifest for KubeRay as `launcher_form` gives it.
 
     Raises:
@@ -59,7 +59,7 @@ def load_cluster_file(path: Path) -> Config:
     return config
 
 
-def load_launcher_file(path: Path) -> Config:
+def load_launcher_file(path: Path) -> ClusterConfig:
     """A file that Ray's launcher can start.
 
     Raises:
@@ -75,7 +75,7 @@ def load_launcher_file(path: Path) -> Config:
     return config
 
 
-def on_kubernetes(config: Config) -> bool:
+def on_kubernetes(config: ClusterConfig) -> bool:
     """Whether the file is a manifest for KubeRay."""
     return bool(config["provider"]["type"] == _KUBERAY)
 
@@ -146,7 +146,7 @@ def _check_numbers(root: Any) -> None:
             nodes += node.value
 
 
-def _misshapen(config: Config) -> Iterator[str]:
+def _misshapen(config: ClusterConfig) -> Iterator[str]:
     """What would keep the file from being looked at any further."""
     for key in ("available_node_types", "file_mounts", "docker", "auth"):
         if not isinstance(config.get(key) or {}, dict):
@@ -194,7 +194,7 @@ def _amounts(value: Any) -> bool:
     )
 
 
-def worker_types(config: Config) -> dict[str, dict[str, Any]]:
+def worker_types(config: ClusterConfig) -> dict[str, dict[str, Any]]:
     """The node types but for the head's."""
     types = config.get("available_node_types") or {}
     return {name: kind for name, kind in types.items() if name != config.get("head_node_type")}
@@ -206,7 +206,7 @@ def node_of(kind: dict[str, Any]) -> Node:
     return Node(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)))
 
 
-def unstated_types(config: Config) -> dict[str, dict[str, Any]]:
+def unstated_types(config: ClusterConfig) -> dict[str, dict[str, Any]]:
     """The node types whose resources Ray asks the provider for: of AWS, those that do not state
     both CPUs and GPUs.
 
@@ -221,18 +221,18 @@ def unstated_types(config: Config) -> dict[str, dict[str, Any]]:
     }
 
 
-def commands(config: Config, *keys: str) -> list[str]:
+def commands(config: ClusterConfig, *keys: str) -> list[str]:
     """The shell commands under the keys, all of them by default."""
     lists = (config.get(key) or [] for key in keys or COMMANDS)
     return [str(command) for commands in lists for command in commands]
 
 
-def has_workers(config: Config) -> bool:
+def has_workers(config: ClusterConfig) -> bool:
     """Whether there may ever be a node besides the head."""
     return bool(config.get("max_workers", 1) != 0)
 
 
-def commands_by_role(config: Config) -> list[list[str]]:
+def commands_by_role(config: ClusterConfig) -> list[list[str]]:
     """The shell commands that run on the head, and those on a worker, if there may be workers.
 
     What is to be on every node must be in each of these lists.
@@ -241,7 +241,7 @@ def commands_by_role(config: Config) -> list[list[str]]:
     return [commands(config, *keys) for keys in roles]
 
 
-def at_home(config: Config, path: str) -> str:
+def at_home(config: ClusterConfig, path: str) -> str:
     """A path on the nodes, with their home folder for a `~` or `$HOME` at its beginning."""
     user = str((config.get("auth") or {}).get("ssh_user", "ubuntu"))
     home = "/root" if user == "root" else f"/home/{user}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Level = Literal["fine", "warning", "problem"]
+Severity = Literal["fine", "warning", "problem"]
 
 
 @dataclass(frozen=True)
 class Finding:
     """One thing that was looked at; `remedy` says what to do where it is not fine."""
 
-    level: Level
+    level: Severity
     text: str
     remedy: str = ""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pcsearch.cluster.files.file import (
-    Config,
+    ClusterConfig,
     commands,
     node_of,
     on_kubernetes,
@@ -17,7 +17,7 @@ from pcsearch.cluster.files.file import (
 )
 from pcsearch.cluster.files.finding import Finding
 from pcsearch.cluster.files.kuberay import containers, groups
-from pcsearch.cluster.session.autoscaler import largest
+from pcsearch.cluster.session.autoscaler import largest_capacity
 from pcsearch.cluster.session.capacity import Node, gpus_of_trial
 from pcsearch.errors import did_you_mean
 from pcsearch.recipe.schema import Recipe
@@ -28,7 +28,7 @@ _PYTHON = re.compile(r"\bpython(?:3?==?)?3\.(\d+)\b|-py3(\d+)\b")
 _OLDEST_PYTHON = (3, 11)
 
 
-def versions(config: Config) -> Iterator[Finding]:
+def versions(config: ClusterConfig) -> Iterator[Finding]:
     import ray
 
     lines = list(_stating(config))
@@ -100,7 +100,7 @@ def _pythons(lines: list[str]) -> Iterator[Finding]:
             )
 
 
-def _stating(config: Config) -> Iterator[str]:
+def _stating(config: ClusterConfig) -> Iterator[str]:
     """Commands and names of images."""
     if on_kubernetes(config):
         for group in groups(config["spec"]).values():
@@ -110,7 +110,7 @@ def _stating(config: Config) -> Iterator[str]:
     yield from (text for _, text in texts(config.get("docker") or {}))
 
 
-def nodes(config: Config, recipes: Sequence[Recipe]) -> Iterator[Finding]:
+def nodes(config: ClusterConfig, recipes: Sequence[Recipe]) -> Iterator[Finding]:
     types = config.get("available_node_types") or {}
     head = types.get(config.get("head_node_type"), {})
     if node_of(head).cpus or node_of(head).gpus:
@@ -153,8 +153,8 @@ def nodes(config: Config, recipes: Sequence[Recipe]) -> Iterator[Finding]:
         yield from _fits(config, recipe, workers)
 
 
-def _fits(config: Config, recipe: Recipe, workers: Mapping[str, Any]) -> Iterator[Finding]:
-    capacity, cpus = largest(config), recipe.resources.cpus_per_trial
+def _fits(config: ClusterConfig, recipe: Recipe, workers: Mapping[str, Any]) -> Iterator[Finding]:
+    capacity, cpus = largest_capacity(config), recipe.resources.cpus_per_trial
     gpus = gpus_of_trial(recipe.resources, capacity.gpus)
     most = capacity.max_trials(cpus, gpus)
     needs = f"a trial of {recipe.name} takes {_size(Node(cpus, gpus))}"
@@ -186,7 +186,7 @@ def _size(node: Node) -> str:
     return f"{cpus} and 1 GPU" if node.gpus == 1 else f"{cpus} and {node.gpus:g} GPUs"
 
 
-def price(config: Config, prices: Mapping[str, float]) -> Iterator[Finding]:
+def price(config: ClusterConfig, prices: Mapping[str, float]) -> Iterator[Finding]:
     types = config.get("available_node_types") or {}
     if not types and not prices:
         return  # machines that are there already

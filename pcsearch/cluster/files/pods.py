@@ -12,7 +12,7 @@ from posixpath import normpath
 from typing import Any
 
 from pcsearch.cluster.files import kuberay as fields
-from pcsearch.cluster.files.file import Config, texts
+from pcsearch.cluster.files.file import ClusterConfig, texts
 from pcsearch.cluster.files.finding import Finding
 from pcsearch.cluster.files.kuberay import (
     containers,
@@ -32,14 +32,14 @@ _HEAD_SERVICE = re.compile(r"-head-svc$")
 _INSIDE = "kubectl port-forward reaches the dashboard without that"
 
 
-def pod_ports(config: Config) -> Iterator[Finding]:
+def pod_ports(config: ClusterConfig) -> Iterator[Finding]:
     found = list(_opened(config))
     yield from found
     if not found:
         yield Finding("fine", "no port is opened beyond Kubernetes' own network by the file")
 
 
-def _opened(config: Config) -> Iterator[Finding]:
+def _opened(config: ClusterConfig) -> Iterator[Finding]:
     head = config["spec"]["headGroupSpec"]
     service = head.get("headService")
     inner = service.get("spec") if isinstance(service, dict) else None
@@ -87,7 +87,7 @@ def _name(document: dict[str, Any]) -> str:
     return str((document.get("metadata") or {}).get("name"))
 
 
-def pod_token(config: Config) -> Iterator[Finding]:
+def pod_token(config: ClusterConfig) -> Iterator[Finding]:
     spec = config["spec"]
     auth = spec.get("authOptions")
     mode = auth.get("mode") if isinstance(auth, dict) else None
@@ -131,7 +131,7 @@ _DEFAULT = "runs"
 _RUNS = re.compile(r"--runs[= ]+['\"]?([^\s'\"]+)")
 
 
-def pod_storage(config: Config, runs: str | None) -> Iterator[Finding]:
+def pod_storage(config: ClusterConfig, runs: str | None) -> Iterator[Finding]:
     spec = config["spec"]
     yield from _written_keys(spec)
     kept = {runs} if runs else set(_stated(config))
@@ -151,7 +151,7 @@ def pod_storage(config: Config, runs: str | None) -> Iterator[Finding]:
         yield _in_folders(own, shared)
 
 
-def _stated(config: Config) -> Iterator[str]:
+def _stated(config: ClusterConfig) -> Iterator[str]:
     """Where the file's own campaigns keep their runs."""
     for line in _entrypoints(config):
         found = _RUNS.findall(line)
@@ -233,7 +233,7 @@ _SELECTOR = "ray.io/cluster"
 _STATED_TWICE = {"num-cpus", "num-gpus", "memory", "resources"}
 
 
-def manifest(config: Config) -> Iterator[Finding]:
+def manifest(config: ClusterConfig) -> Iterator[Finding]:
     """Findings of the cluster, and of the jobs beside it."""
     spec = config["spec"]
     found = [*_documents(config), *_unknown(spec), *_groups(spec)]
@@ -252,12 +252,12 @@ def manifest(config: Config) -> Iterator[Finding]:
         yield Finding("fine", "the manifest is one for KubeRay, as far as can be seen offline")
 
 
-def of_kind(config: Config, kind: str) -> list[dict[str, Any]]:
+def of_kind(config: ClusterConfig, kind: str) -> list[dict[str, Any]]:
     """The documents of that kind, those without a spec left out."""
     return [d for d in config["documents"] if d.get("kind") == kind and d.get("spec")]
 
 
-def _documents(config: Config) -> Iterator[Finding]:
+def _documents(config: ClusterConfig) -> Iterator[Finding]:
     for document in config["documents"]:
         kind, name = document.get("kind"), (document.get("metadata") or {}).get("name")
         if kind not in _LONGEST:
@@ -323,7 +323,7 @@ def _groups(spec: dict[str, Any]) -> Iterator[Finding]:
             )
 
 
-def _job(job: dict[str, Any], config: Config) -> Iterator[Finding]:
+def _job(job: dict[str, Any], config: ClusterConfig) -> Iterator[Finding]:
     name, spec = (job.get("metadata") or {}).get("name"), job["spec"]
     yield from _unlisted(f"RayJob {name}: spec", spec, fields.JOB)
     selector = spec.get("clusterSelector")
@@ -352,6 +352,6 @@ def _job(job: dict[str, Any], config: Config) -> Iterator[Finding]:
         )
 
 
-def _entrypoints(config: Config) -> list[str]:
+def _entrypoints(config: ClusterConfig) -> list[str]:
     """What the jobs of the file run."""
     return [str(job["spec"].get("entrypoint", "")) for job in of_kind(config, "RayJob")]

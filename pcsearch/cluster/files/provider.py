@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pcsearch.cluster.files.file import Config, texts, unstated_types
+from pcsearch.cluster.files.file import ClusterConfig, texts, unstated_types
 from pcsearch.cluster.files.finding import Finding
 from pcsearch.errors import did_you_mean
 
@@ -20,7 +20,7 @@ _WRITTEN = re.compile(r"\bAWS_(SECRET_ACCESS_KEY|SESSION_TOKEN)=[\"']?[A-Za-z0-9
 _SECRETS = ("aws_credentials", "gcp_credentials")
 
 
-def provider(config: Config) -> Iterator[Finding]:
+def provider(config: ClusterConfig) -> Iterator[Finding]:
     from ray.autoscaler._private.providers import _NODE_PROVIDERS
 
     kind = str(config["provider"]["type"])
@@ -55,7 +55,7 @@ def provider(config: Config) -> Iterator[Finding]:
     yield from _schema(config)
 
 
-def _schema(config: Config) -> Iterator[Finding]:
+def _schema(config: ClusterConfig) -> Iterator[Finding]:
     from jsonschema import ValidationError  # type: ignore[import-untyped]
     from ray.autoscaler._private.util import prepare_config, validate_config
 
@@ -73,7 +73,7 @@ def _schema(config: Config) -> Iterator[Finding]:
         yield Finding("fine", "Ray's launcher accepts the file")
 
 
-def _as_asked(config: Config) -> Config:
+def _as_asked(config: ClusterConfig) -> ClusterConfig:
     """A copy in which no node type lacks what Ray asks the provider for when it starts."""
     config = copy.deepcopy(config)
     for kind in unstated_types(config).values():

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from posixpath import normpath
 
 from pcsearch.cluster.files.file import (
-    Config,
+    ClusterConfig,
     at_home,
     commands,
     commands_by_role,
@@ -24,7 +24,7 @@ _FILLS = re.compile(
 )
 
 
-def data(config: Config, recipes: Sequence[Recipe]) -> Iterator[Finding]:
+def data(config: ClusterConfig, recipes: Sequence[Recipe]) -> Iterator[Finding]:
     pods = on_kubernetes(config)
     folders = filled_folders(config["spec"]) if pods else _folders(config)
     if not folders:
@@ -55,18 +55,18 @@ def _read_by(recipe: Recipe) -> Iterator[tuple[str, PurePosixPath]]:
         yield "weights", PurePosixPath(file)
 
 
-def _folders(config: Config) -> list[str]:
+def _folders(config: ClusterConfig) -> list[str]:
     """Folders that commands mount, or fill, on every node, and those that are copied to all."""
     found: list[str] = []
     for line in commands(config, "initialization_commands", "setup_commands"):
-        if SHARED.search(line) or _FILLS.search(line):
+        if SHARED_FILE_SYSTEMS.search(line) or _FILLS.search(line):
             words = [word.strip("'\"") for word in line.split()]
             found += [word for word in words if word.startswith(("/", "~/"))][-1:]
     found += [str(there) for there in config.get("file_mounts") or {} if _is_folder(str(there))]
     return [at_home(config, folder) for folder in found]
 
 
-def _there(config: Config, path: PurePosixPath) -> PurePosixPath:
+def _there(config: ClusterConfig, path: PurePosixPath) -> PurePosixPath:
     """What lies in the home folder here is looked for in the home there, as `submit` sends it."""
     here = Path.home()
     if not path.is_relative_to(here):
@@ -79,7 +79,9 @@ def _is_folder(there: str) -> bool:
     return not name.suffix and name.parent.name not in (".ray", ".ssh", ".aws")
 
 
-SHARED = re.compile(r"\bmount\b.*\b(nfs4?|efs|lustre|cifs|glusterfs)\b|gcsfuse|s3fs|blobfuse")
+SHARED_FILE_SYSTEMS = re.compile(
+    r"\bmount\b.*\b(nfs4?|efs|lustre|cifs|glusterfs)\b|gcsfuse|s3fs|blobfuse"
+)
 _FSTAB = re.compile(r"\s(/\S+)\s+(?:nfs4?|efs|lustre|cifs|glusterfs)\s+\S.*/etc/fstab")
 _ASSERTED = re.compile(r"^\s*mountpoint\s+(?:-q\s+)?(/\S+)\s*$")
 _NEXT_COMMAND = re.compile(r"&&|\|\|?|;|\n")
@@ -94,7 +96,7 @@ _INSTALLS = re.compile(r"\bpip3?\b.*\binstall\b.*\bpcsearch\b")
 _REACHES_S3 = re.compile(r"\bboto3\b|pcsearch[^ ]*\[[a-z,]*aws")
 
 
-def storage(config: Config, runs: str | None) -> Iterator[Finding]:
+def storage(config: ClusterConfig, runs: str | None) -> Iterator[Finding]:
     if runs is not None and "://" in runs:
         yield Finding("fine", f"runs are kept at {runs}, which every node can reach")
         yield from _reached(config, runs)
@@ -120,7 +122,7 @@ def storage(config: Config, runs: str | None) -> Iterator[Finding]:
         )
 
 
-def _in_a_folder(config: Config, runs: str) -> Finding:
+def _in_a_folder(config: ClusterConfig, runs: str) -> Finding:
     """Whether a folder for runs is one and the same on every node."""
     path = PurePosixPath(normpath(at_home(config, runs)))
     if not path.is_absolute():
@@ -153,7 +155,7 @@ def _in_a_folder(config: Config, runs: str) -> Finding:
     )
 
 
-def _shared_folders(config: Config) -> set[str]:
+def _shared_folders(config: ClusterConfig) -> set[str]:
     """Where every node mounts a network file system; "" for a mount whose folder is not told."""
     found = [
         {at_home(config, folder) for line in lines for folder in _mounts(line)}
@@ -165,13 +167,13 @@ def _shared_folders(config: Config) -> set[str]:
 def _mounts(line: str) -> Iterator[str]:
     yield from _FSTAB.findall(line)
     for part in _NEXT_COMMAND.split(line):
-        if SHARED.search(part) and not _PACKAGES.search(part):
+        if SHARED_FILE_SYSTEMS.search(part) and not _PACKAGES.search(part):
             words = [word.strip("'\"") for word in part.split()]
             paths = [word for word in words if word.startswith(("/", "~/", "$HOME/", "${HOME}/"))]
             yield next((of for of in reversed(paths) if not of.startswith(_NO_FOLDER)), "")
 
 
-def _asserted_folders(config: Config) -> set[str]:
+def _asserted_folders(config: ClusterConfig) -> set[str]:
     """Folders without which a node fails its setup, whoever mounts them."""
     found = [
         {match[1] for line in lines if (match := _ASSERTED.match(line))}
@@ -180,7 +182,7 @@ def _asserted_folders(config: Config) -> set[str]:
     return set.intersection(*found)
 
 
-def _with_roles(config: Config) -> bool:
+def _with_roles(config: ClusterConfig) -> bool:
     types = config.get("available_node_types") or {}
     return bool(types) and all(_has_role(kind) for kind in types.values())
 
@@ -195,7 +197,7 @@ def _lacks_boto3(lines: list[str]) -> bool:
     return any(map(_INSTALLS.search, lines)) and not any(map(_REACHES_S3.search, lines))
 
 
-def _reached(config: Config, runs: str) -> Iterator[Finding]:
+def _reached(config: ClusterConfig, runs: str) -> Iterator[Finding]:
     """What writing to S3 takes on each node: a library, and credentials."""
     if any(map(_lacks_boto3, commands_by_role(config))):
         yield Finding(

@@ -42,7 +42,7 @@ def _own_config() -> dict[str, Any]:
 _FLAG = "--autoscaling-config="
 
 
-def largest(config: Mapping[str, Any]) -> Capacity:
+def largest_capacity(config: Mapping[str, Any]) -> Capacity:
     """What a cluster may grow to.
 
     Args:

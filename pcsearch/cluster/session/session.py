@@ -20,7 +20,7 @@ from pcsearch.cluster.session.access import (
     session_folder,
     session_token,
 )
-from pcsearch.cluster.session.autoscaler import largest, machines_listed, running_config
+from pcsearch.cluster.session.autoscaler import largest_capacity, machines_listed, running_config
 from pcsearch.cluster.session.capacity import Capacity, Node
 from pcsearch.cluster.session.preconnect import loopback, quick_start, reachable
 from pcsearch.cluster.session.processes import ignore_known_warnings
@@ -171,7 +171,7 @@ def capacity(*, patient: bool = True) -> Capacity:
         while len(_alive()) < listed and time.monotonic() < until:
             time.sleep(1.0)  # the head is asked for trials before the others have joined
     elif config:
-        return largest(config)
+        return largest_capacity(config)
     return Capacity(tuple(Node(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in _alive()))
 
 

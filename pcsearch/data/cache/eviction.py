@@ -13,7 +13,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pcsearch.data.cache.files import StoreFiles, hold_unused, in_use, no_room, readable, stores_in
+from pcsearch.data.cache.files import (
+    StoreFiles,
+    hold_unused,
+    in_use,
+    no_room,
+    readable_bytes,
+    stores_in,
+)
 from pcsearch.data.cache.metadata import Aspect, StoreMeta, read_meta
 from pcsearch.data.dataset import ImageSource
 from pcsearch.errors import UserError
@@ -325,9 +332,9 @@ def _builder_lock(files: StoreFiles) -> Iterator[bool]:
 
 
 def _over_limit(folder: Path, needed_bytes: int, fixed_bytes: int, limit_bytes: int) -> UserError:
-    taken = f", and {readable(fixed_bytes)} there are in use" if fixed_bytes else ""
+    taken = f", and {readable_bytes(fixed_bytes)} there are in use" if fixed_bytes else ""
     return UserError(
-        f"the image cache in {folder} needs {readable(needed_bytes)} more{taken}, but "
-        f"PCSEARCH_CACHE_LIMIT allows {readable(limit_bytes)} in all. Raise that limit (none: no "
-        "limit) or lower image.resize."
+        f"the image cache in {folder} needs {readable_bytes(needed_bytes)} more{taken}, but "
+        f"PCSEARCH_CACHE_LIMIT allows {readable_bytes(limit_bytes)} in all. Raise that limit (none: "
+        "no limit) or lower image.resize."
     )

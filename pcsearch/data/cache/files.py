@@ -52,9 +52,9 @@ def disk_errors(folder: Path, needed_bytes: int) -> Iterator[None]:
 def no_room(folder: Path, needed_bytes: int, quota: bool = False) -> UserError:
     """The error that says how much room is needed in `folder` and how much there is."""
     free_bytes = shutil.disk_usage(folder).free if folder.is_dir() else 0
-    free = "more than your disk quota allows" if quota else f"{readable(free_bytes)} free"
+    free = "more than your disk quota allows" if quota else f"{readable_bytes(free_bytes)} free"
     return UserError(
-        f"not enough room in {folder} for the image cache: {readable(needed_bytes)} needed, "
+        f"not enough room in {folder} for the image cache: {readable_bytes(needed_bytes)} needed, "
         f"{free}. Free some, lower image.resize, or set PCSEARCH_CACHE to a folder on another disk."
     )
 
@@ -85,7 +85,7 @@ def replace_all(moves: Mapping[Path, Path]) -> None:
         os.close(folder)
 
 
-def readable(number: int) -> str:
+def readable_bytes(number: int) -> str:
     """Bytes as people read them, and exactly."""
     return f"{number / 1e6:,.1f} MB ({number:,} bytes)"
 

@@ -47,11 +47,11 @@ class FieldguideImages:
 
     def image(self, index: int) -> Image.Image:
         """Picture `index` as RGB."""
-        return fieldguide.draw(self.options, *self.pictures[index])[0].convert("RGB")
+        return fieldguide.draw_bird(self.options, *self.pictures[index])[0].convert("RGB")
 
     def box(self, index: int) -> tuple[float, float, float, float]:
         """The bird's x, y, width, height in pixels; as slow as drawing it."""
-        return fieldguide.draw(self.options, *self.pictures[index])[1]
+        return fieldguide.draw_bird(self.options, *self.pictures[index])[1]
 
 
 def read(options: DataOptions) -> Dataset:

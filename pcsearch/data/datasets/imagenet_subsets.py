@@ -72,11 +72,11 @@ def read_random(options: DataOptions) -> Dataset:
             f"{found.images / 'train'} holds {len(found.wnids)} class folders; to draw from them, "
             f"all {CLASSES} must be there."
         )
-    drawn = [found.wnids[position] for position in draw(options.instance)]
+    drawn = [found.wnids[position] for position in draw_classes(options.instance)]
     return read_classes(RANDOM_ENTRY, found, drawn, options)
 
 
-def draw(instance: int) -> list[int]:
+def draw_classes(instance: int) -> list[int]:
     """The positions, ascending, of the classes of one instance among all, sorted by WordNet id."""
     if instance < 0:
         raise UserError(f"data.instance: {instance} is not a seed; the instances are 0, 1, 2, ...")

@@ -1,8 +1,16 @@
 """Getting a dataset: resumable downloads, checksums, safe unpacking, and a look at the result."""
 
 from pcsearch.data.download.archive import GotArchive
-from pcsearch.data.download.dataset import Got, get
-from pcsearch.data.download.fetch import DownloadProgress, Step
+from pcsearch.data.download.dataset import Got, get_dataset
+from pcsearch.data.download.fetch import DownloadProgress, FetchStep
 from pcsearch.data.download.paths import Presence, presence
 
-__all__ = ["DownloadProgress", "Got", "GotArchive", "Presence", "Step", "get", "presence"]
+__all__ = [
+    "DownloadProgress",
+    "FetchStep",
+    "Got",
+    "GotArchive",
+    "Presence",
+    "get_dataset",
+    "presence",
+]

@@ -16,16 +16,16 @@ from typing import BinaryIO
 
 from pcsearch.data.dataset import Archive, CatalogEntry
 from pcsearch.data.download.fetch import DownloadProgress, fetch
-from pcsearch.data.download.http import Partial, Patience, SourceError
-from pcsearch.data.download.paths import Places, hand_places, readable
+from pcsearch.data.download.http import DownloadPatience, Partial, SourceError
+from pcsearch.data.download.paths import Places, hand_places
 from pcsearch.errors import UserError
-from pcsearch.io import create_anew, open_regular
+from pcsearch.io import create_anew, human_bytes, open_regular
 
 _CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ChecksumResult:
     """What a check found.
 
     Attributes:
@@ -37,19 +37,21 @@ class Verdict:
     note: str
 
 
-def check(path: Path, archive: Archive, progress: Callable[[int, int], None]) -> Verdict:
+def check_archive(
+    path: Path, archive: Archive, progress: Callable[[int, int], None]
+) -> ChecksumResult:
     """Compare size and checksum with what is published; `progress` gets bytes done and in all."""
     size = path.stat().st_size
     if archive.size_bytes is not None and size != archive.size_bytes:
-        return Verdict(f"{archive.size_bytes:,} bytes are expected, it has {size:,}", "")
+        return ChecksumResult(f"{archive.size_bytes:,} bytes are expected, it has {size:,}", "")
     if archive.checksum is None:
         checked = "its size" if archive.size_bytes is not None else "nothing"
-        return Verdict("", f"no checksum is published for it; {checked} could be checked")
+        return ChecksumResult("", f"no checksum is published for it; {checked} could be checked")
     kind, _, expected = archive.checksum.partition(":")
     found = file_digest(path, kind, progress)
     if found != expected.lower():
-        return Verdict(f"{kind} {expected} is expected, it has {found}", "")
-    return Verdict("", f"its {kind} is the published one")
+        return ChecksumResult(f"{kind} {expected} is expected, it has {found}", "")
+    return ChecksumResult("", f"its {kind} is the published one")
 
 
 def file_digest(path: Path, kind: str, progress: Callable[[int, int], None]) -> str:
@@ -245,7 +247,7 @@ def _check_growth(archive: Path, unpacked_bytes: int) -> None:
     """Before the bytes are written: a forged archive must not fill the disk."""
     if unpacked_bytes > max(_SMALL_BYTES, _MOST_GROWTH * archive.stat().st_size):
         raise UserError(
-            f"{archive} is not unpacked: it states to hold {readable(unpacked_bytes)} or more, "
+            f"{archive} is not unpacked: it states to hold {human_bytes(unpacked_bytes)} or more, "
             f"over {_MOST_GROWTH} times its own size. It is not complete, or a forgery: remove it, "
             "and get it from its publisher."
         )
@@ -299,7 +301,7 @@ def download(
     archive: Archive,
     places: Places,
     progress: DownloadProgress,
-    patience: Patience,
+    patience: DownloadPatience,
 ) -> GotArchive:
     """Fetch and check an archive from its sources in turn.
 
@@ -332,8 +334,8 @@ def download(
     raise UserError(_failure(entry, archive, places, problems, part.size_bytes))
 
 
-def _check(path: Path, archive: Archive, progress: DownloadProgress) -> Verdict:
-    return check(
+def _check(path: Path, archive: Archive, progress: DownloadProgress) -> ChecksumResult:
+    return check_archive(
         path, archive, lambda done, total: progress.moved("checking", archive.file, done, total)
     )
 
@@ -341,7 +343,9 @@ def _check(path: Path, archive: Archive, progress: DownloadProgress) -> Verdict:
 def _failure(
     entry: CatalogEntry, archive: Archive, places: Places, problems: list[str], kept_bytes: int
 ) -> str:
-    kept = f" {readable(kept_bytes)} of it are kept; it goes on from there." if kept_bytes else ""
+    kept = (
+        f" {human_bytes(kept_bytes)} of it are kept; it goes on from there." if kept_bytes else ""
+    )
     return "\n".join(
         [
             f"{archive.file} could not be downloaded:",

@@ -1,4 +1,4 @@
-"""`get`: a dataset from its publisher to where its reader finds it."""
+"""`get_dataset`: a dataset from its publisher to where its reader finds it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,17 @@ from typing import Literal
 from pcsearch.data.dataset import Archive, CatalogEntry, DataOptions, Dataset
 from pcsearch.data.download.archive import GotArchive, download, find
 from pcsearch.data.download.fetch import DownloadProgress
-from pcsearch.data.download.http import Partial, Patience
-from pcsearch.data.download.paths import (
-    Places,
-    check_room,
-    hand_places,
-    move_in_place,
-    readable,
-    writing,
-)
+from pcsearch.data.download.http import DownloadPatience, Partial
+from pcsearch.data.download.paths import Places, check_room, hand_places, move_in_place, writing
 from pcsearch.errors import UserError
+from pcsearch.io import human_bytes
 
-PATIENCE = Patience()
+PATIENCE = DownloadPatience()
 
 
 @dataclass(frozen=True)
 class Got:
-    """What `get` found or did.
+    """What `get_dataset` found or did.
 
     Attributes:
         dataset: the dataset's id.
@@ -49,13 +43,13 @@ class Got:
     kept: tuple[Path, ...] = ()
 
 
-def get(
+def get_dataset(
     entry: CatalogEntry,
     root: Path,
     progress: DownloadProgress,
     *,
     keep_archives: bool = False,
-    patience: Patience = PATIENCE,
+    patience: DownloadPatience = PATIENCE,
 ) -> Got:
     """Download, check and unpack a dataset, unless it is there; then open it with its reader.
 
@@ -91,7 +85,7 @@ def _get(
     places: Places,
     progress: DownloadProgress,
     keep_archives: bool,
-    patience: Patience,
+    patience: DownloadPatience,
 ) -> Got:
     trusted = _unpacked_before(entry, places)
     archives = _obtain(
@@ -128,7 +122,7 @@ def _obtain(
     places: Places,
     wanted: list[Archive],
     progress: DownloadProgress,
-    patience: Patience,
+    patience: DownloadPatience,
 ) -> dict[str, GotArchive]:
     """All archives, those that lie there first, so that nothing is downloaded in vain."""
     found = {archive.file: find(entry, archive, places, progress) for archive in wanted}
@@ -241,7 +235,7 @@ def _by_hand(entry: CatalogEntry, places: Places, missing: tuple[Archive, ...]) 
     """What to fetch and where to put it."""
     lines = [f"{entry.title} must be fetched by hand: {entry.by_hand}"]
     for archive in missing:
-        size = f" ({readable(archive.size_bytes)})" if archive.size_bytes is not None else ""
+        size = f" ({human_bytes(archive.size_bytes)})" if archive.size_bytes is not None else ""
         lines.append(f"  put {archive.file}{size} at {hand_places(entry, archive, places.root)[0]}")
     if missing:
         lines.append(

@@ -11,29 +11,29 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from pcsearch.data.dataset import Archive
 from pcsearch.data.download.http import (
     Answer,
+    DownloadPatience,
     DroppedError,
     Partial,
-    Patience,
     SourceError,
     network_reason,
     open_at,
     size_beyond,
     understand,
 )
-from pcsearch.data.download.paths import check_room, readable
-from pcsearch.io import open_to_append
+from pcsearch.data.download.paths import check_room
+from pcsearch.io import human_bytes, open_to_append
 
 if TYPE_CHECKING:
     from requests import Response, Session
 
 
-Step = Literal["downloading", "checking", "unpacking"]
+FetchStep = Literal["downloading", "checking", "unpacking"]
 
 
 class DownloadProgress(Protocol):
     """Is told how far each step of each file is, and what happens besides."""
 
-    def moved(self, step: Step, file: str, done_bytes: int, total_bytes: int | None) -> None:
+    def moved(self, step: FetchStep, file: str, done_bytes: int, total_bytes: int | None) -> None:
         """Called often, from the calling thread.
 
         The first call of a step says where it begins: above 0 for a download that goes on where an
@@ -68,7 +68,11 @@ class Fetched:
 
 
 def fetch(
-    url: str, archive: Archive, part: Partial, progress: DownloadProgress, patience: Patience
+    url: str,
+    archive: Archive,
+    part: Partial,
+    progress: DownloadProgress,
+    patience: DownloadPatience,
 ) -> Fetched:
     """Complete a partial file from `url`.
 
@@ -98,7 +102,7 @@ def fetch(
                     raise SourceError(f"{drop}, {failures} times in a row") from drop
                 wait = drop.wait_seconds
                 seconds = patience.pause_seconds(failures) if wait is None else wait
-                at = f" at {readable(part.size_bytes)}" if part.size_bytes else ""
+                at = f" at {human_bytes(part.size_bytes)}" if part.size_bytes else ""
                 progress.noted(f"{archive.file}: {drop}{at}; trying again in {seconds:.3g} s")
                 time.sleep(seconds)
 
@@ -109,7 +113,7 @@ def _attempt(
     archive: Archive,
     part: Partial,
     progress: DownloadProgress,
-    patience: Patience,
+    patience: DownloadPatience,
     fetched: Fetched,
 ) -> None:
     """One request and its body. Raises as `fetch`, and DroppedError."""
@@ -135,7 +139,7 @@ def _attempt(
             _join(part, answer, offset)
             fetched.resumed = True
             if not fetched.bytes:
-                had = readable(answer.start)
+                had = human_bytes(answer.start)
                 progress.noted(f"{archive.file}: {had} were downloaded before; going on from there")
         total = answer.origin.total_bytes or archive.size_bytes
         if total is not None:

@@ -68,7 +68,7 @@ _ORIGIN_BYTES = 10**5
 
 
 @dataclass(frozen=True)
-class Origin:
+class RemoteOrigin:
     """Which version of which file a partial one is the beginning of.
 
     Attributes:
@@ -90,7 +90,7 @@ class Origin:
             return self.etag
         return self.last_modified
 
-    def same_version(self, other: Origin) -> bool:
+    def same_version(self, other: RemoteOrigin) -> bool:
         """Whether nothing that both of them state differs."""
         stated = (
             (self.etag, other.etag),
@@ -114,14 +114,14 @@ class Partial:
     def _origin_file(self) -> Path:
         return self.path.with_name(f"{self.path.name}.json")
 
-    def origin(self) -> Origin | None:
+    def origin(self) -> RemoteOrigin | None:
         """Where its bytes are from; None, too, if that cannot be read."""
         try:
-            return Origin(**json.loads(read_regular(self._origin_file, _ORIGIN_BYTES)))
+            return RemoteOrigin(**json.loads(read_regular(self._origin_file, _ORIGIN_BYTES)))
         except (OSError, ValueError, TypeError):
             return None
 
-    def restart(self, origin: Origin) -> None:
+    def restart(self, origin: RemoteOrigin) -> None:
         """Begin anew: the old bytes go before the new origin is written, never the other way."""
         self.path.unlink(missing_ok=True)
         with create_anew(self._origin_file) as file:
@@ -146,7 +146,7 @@ _BEYOND = re.compile(r"bytes \*/(\d+)$")
 
 
 @dataclass(frozen=True)
-class Patience:
+class DownloadPatience:
     """How long to go on with a source that does not deliver.
 
     Attributes:
@@ -180,11 +180,11 @@ class Answer:
     """
 
     start: int
-    origin: Origin
+    origin: RemoteOrigin
 
 
 def open_at(
-    session: Session, url: str, offset: int, validator: str, patience: Patience
+    session: Session, url: str, offset: int, validator: str, patience: DownloadPatience
 ) -> Response:
     """Ask for a file from `offset` on; `validator` makes a changed file come from its start.
 
@@ -251,12 +251,12 @@ def understand(response: Response, url: str, file: str) -> Answer:
     if status == 200:
         length = headers.get("Content-Length", "")
         total = int(length) if length.isdecimal() else None
-        return Answer(0, Origin(url, etag, modified, total))
+        return Answer(0, RemoteOrigin(url, etag, modified, total))
     found = _RANGE.match(headers.get("Content-Range", "").strip())
     if found is None:
         raise SourceError("the server sends a part of the file without saying which")
     total = None if found[3] == "*" else int(found[3])
-    return Answer(int(found[1]), Origin(url, etag, modified, total))
+    return Answer(int(found[1]), RemoteOrigin(url, etag, modified, total))
 
 
 def size_beyond(response: Response) -> int | None:

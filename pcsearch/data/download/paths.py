@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pcsearch.data.dataset import Archive, CatalogEntry
 from pcsearch.errors import UserError
+from pcsearch.io import human_bytes
 
 _UNPACKED_SHARE = 1.1
 """Bytes unpacked per byte of archive: archives of JPEG files hardly compress."""
@@ -24,9 +25,9 @@ def check_room(root: Path, to_fetch_bytes: int, to_unpack: Sequence[Archive]) ->
     needed, free = to_fetch_bytes + unpacked, shutil.disk_usage(root).free
     if free < needed:
         raise UserError(
-            f"not enough room in {root}: about {readable(needed)} needed "
-            f"({readable(to_fetch_bytes)} to download, {readable(unpacked)} unpacked), "
-            f"{readable(free)} free. Free some, or choose a folder on another disk by --root."
+            f"not enough room in {root}: about {human_bytes(needed)} needed "
+            f"({human_bytes(to_fetch_bytes)} to download, {human_bytes(unpacked)} unpacked), "
+            f"{human_bytes(free)} free. Free some, or choose a folder on another disk by --root."
         )
 
 
@@ -46,14 +47,6 @@ def writing(root: Path) -> Iterator[None]:
             f"{root} cannot be written: {error.strerror or error}{where}. Make it writable, or "
             "choose another folder by --root."
         ) from error
-
-
-def readable(number: int) -> str:
-    """Bytes in a unit that fits: `817 bytes`, `1.2 MB`, `1.15 GB`."""
-    for unit, size, digits in (("GB", 10**9, 2), ("MB", 10**6, 1), ("kB", 10**3, 1)):
-        if number >= size:
-            return f"{number / size:.{digits}f} {unit}"
-    return f"{number} bytes"
 
 
 DOWNLOADS = ".pcsearch-downloads"

@@ -135,7 +135,7 @@ def _box(mask: Image.Image, size: int) -> _Box:
     return left * pixel, top * pixel, (right - left) * pixel, (bottom - top) * pixel
 
 
-def draw(options: FieldguideOptions, species: int, index: int) -> tuple[Image.Image, _Box]:
+def draw_bird(options: FieldguideOptions, species: int, index: int) -> tuple[Image.Image, _Box]:
     """Picture number `index` of a species.
 
     A pure function of its arguments: the same in any process, in any order. `index` may be any
@@ -152,7 +152,7 @@ def draw(options: FieldguideOptions, species: int, index: int) -> tuple[Image.Im
 
 
 def empty_scene(options: FieldguideOptions, species: int, index: int) -> Image.Image:
-    """The same picture as `draw` gives, with the bird flown off."""
+    """The same picture as `draw_bird` gives, with the bird flown off."""
     return _picture(options, species, index, with_bird=False)[0]
 
 
@@ -210,7 +210,7 @@ def contact_sheet(options: FieldguideOptions, columns: int, rows: int) -> Image.
         top = gap + species * pitch
         sheet.paste(portrait(options, species, size), (gap, top))
         for column in range(columns):
-            picture, _ = draw(options, species, column)
+            picture, _ = draw_bird(options, species, column)
             sheet.paste(picture, (gap + (column + 1) * (size + gap), top))
         painter.text((gap + 1, top + size + 1), name, fill=_INK, font=font)
         rule = top + size + caption

@@ -32,7 +32,7 @@ PLUMAGES: tuple[tuple[Colour, ...], ...] = tuple(
 )
 ACCENTS: tuple[Colour, ...] = _all("242226 6b3d22 a84a24 e4b42c d8642a a62c2a 38548a c8b89a")
 PALES: tuple[Colour, ...] = _all("f8f6ee f4e8c8 f6e48c")
-BILLS: tuple[Colour, ...] = _all("3a3634 6a5c50 b08a54 4c5460")
+BILL_COLOURS: tuple[Colour, ...] = _all("3a3634 6a5c50 b08a54 4c5460")
 LEGS: tuple[Colour, ...] = _all("4a4038 7a5a48 a07a5c 505660")
 
 BARK: tuple[Colour, ...] = _all("6a5744 7d6c5a 54463a 8a8378 5d5c40")

@@ -155,7 +155,7 @@ def _colours(
     colours |= {"crown": pick(accents), "bib": pick(accents), "breast": pick(accents)}
     return colours | {
         "pale": pick(palettes.PALES),
-        "bill": pick(palettes.BILLS),
+        "bill": pick(palettes.BILL_COLOURS),
         "legs": pick(palettes.LEGS),
     }
 

@@ -15,9 +15,9 @@ from pcsearch.errors import UserError
 from pcsearch.io import open_regular
 from pcsearch.pickles import check_pickle
 
-SIDE = 32
+CIFAR_SIDE = 32
 _PLANES = 3
-_IMAGE_BYTES = _PLANES * SIDE * SIDE
+_IMAGE_BYTES = _PLANES * CIFAR_SIDE * CIFAR_SIDE
 
 
 class _Unpickler(pickle.Unpickler):
@@ -116,7 +116,7 @@ def binary_pixels_100(paths: Sequence[Path]) -> UInt8Array:
 def _images(planes: Sequence[UInt8Array]) -> UInt8Array:
     """Images whose channels come one after the other, with the channels last."""
     pixels = planes[0] if len(planes) == 1 else np.concatenate(planes)
-    return pixels.reshape(-1, _PLANES, SIDE, SIDE).transpose(0, 2, 3, 1)
+    return pixels.reshape(-1, _PLANES, CIFAR_SIDE, CIFAR_SIDE).transpose(0, 2, 3, 1)
 
 
 def _pixels_of(batch: Mapping[str, Any], path: Path) -> UInt8Array:

@@ -119,13 +119,13 @@ def _shared(keyed: Iterable[tuple[Hashable, int]]) -> list[list[int]]:
     return [members for members in rows.values() if len(members) > 1]
 
 
-SIDE = 64
+THUMBNAIL_SIDE = 64
 """Of the thumbnails, in pixels."""
 
 
 @dataclass(frozen=True)
 class Thumbnails:
-    """The images of files, decoded to no more detail than `SIDE` pixels need."""
+    """The images of files, decoded to no more detail than `THUMBNAIL_SIDE` pixels need."""
 
     files: FileImages
 
@@ -141,8 +141,8 @@ class Thumbnails:
         return self.files.name(index)
 
     def image(self, index: int) -> Image.Image:
-        """File `index` as RGB, `SIDE` pixels or more along each side where it has as many."""
-        return read_image(self.files.root / self.files.names[index], least_side=SIDE)
+        """File `index` as RGB, with `THUMBNAIL_SIDE` pixels or more a side where it has as many."""
+        return read_image(self.files.root / self.files.names[index], least_side=THUMBNAIL_SIDE)
 
 
 def same_picture_groups(
@@ -164,7 +164,7 @@ def same_picture_groups(
     """
     store = ensure_store(
         Thumbnails(FileImages.of(root, names)),
-        SIDE,
+        THUMBNAIL_SIDE,
         folder=cache or default_cache_folder(),
         on_bad_image="skip",
         progress=progress,

@@ -61,7 +61,7 @@ class Draws:
     erased: Int64Array | None
 
 
-def draw(
+def draw_parameters(
     preprocessing: Preprocessing, places: int, seed: int, epoch: int, rows: Int64Array
 ) -> Draws:
     """Draw for `rows`, those of a whole epoch in their order.

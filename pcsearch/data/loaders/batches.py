@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pcsearch.data.dataset import Int64Array, UInt8Array
-from pcsearch.data.loaders.augment import ORDER_STREAM, Crops, Draws, draw, erase
+from pcsearch.data.loaders.augment import ORDER_STREAM, Crops, Draws, draw_parameters, erase
 from pcsearch.data.loaders.device_cache import Residency
 from pcsearch.data.loaders.pixels import Normalizer
 from pcsearch.data.loaders.transfer import open_feed
@@ -83,7 +83,7 @@ class TrainBatches:
         batches = self._order(epoch)
         if batches:
             rows = np.concatenate(batches)
-            draws = draw(self._preprocessing, self._places, self._seed, epoch, rows)
+            draws = draw_parameters(self._preprocessing, self._places, self._seed, epoch, rows)
             yield from self._supply.batches(draws, [len(batch) for batch in batches])
 
     def _order(self, epoch: int) -> list[Int64Array]:

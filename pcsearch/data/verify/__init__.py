@@ -1,6 +1,6 @@
 """Looking at every image of a dataset before any training."""
 
-from pcsearch.data.verify.check import Inspected, inspect, report_on, verify
+from pcsearch.data.verify.check import Inspected, inspect, report_on, verify_dataset
 from pcsearch.data.verify.manifest import check_writable, write_manifest
 from pcsearch.data.verify.report import (
     ClassBalance,
@@ -20,6 +20,6 @@ __all__ = [
     "check_writable",
     "inspect",
     "report_on",
-    "verify",
+    "verify_dataset",
     "write_manifest",
 ]

@@ -28,7 +28,7 @@ _ImageRef = tuple[Part, int]
 
 
 @dataclass(frozen=True)
-class Images:
+class AllImages:
     """m images, in the order of the training part and then of the test part.
 
     Attributes:
@@ -53,7 +53,7 @@ class Images:
         return self.class_names[int(self.labels[image])]
 
 
-def images_of(dataset: Dataset) -> Images:
+def images_of(dataset: Dataset) -> AllImages:
     """The images of all parts."""
     in_train = len(dataset.train.labels)
     names = np.full(in_train, "train", dtype=object)
@@ -66,7 +66,7 @@ def images_of(dataset: Dataset) -> Images:
         places += [(dataset.test, row) for row in range(in_test)]
         names = np.concatenate([names, np.full(in_test, "test", dtype=object)])
         labels = np.concatenate([labels, dataset.test.labels])
-    return Images(tuple(places), tuple(names.tolist()), labels, dataset.class_names)
+    return AllImages(tuple(places), tuple(names.tolist()), labels, dataset.class_names)
 
 
 _ORDER = {"train": 0, "val": 1, "test": 2}
@@ -82,7 +82,9 @@ def clusters_of(scanned: list[Scanned]) -> Int64Array:
     return clusters
 
 
-def duplicates_in(clusters: Int64Array, scanned: list[Scanned], images: Images) -> list[Duplicate]:
+def duplicates_in(
+    clusters: Int64Array, scanned: list[Scanned], images: AllImages
+) -> list[Duplicate]:
     """Every image of a cluster but the first, paired with the one before that is most telling.
 
     That is one in another part with the same bytes, else one in another part, else one with the
@@ -98,7 +100,7 @@ def duplicates_in(clusters: Int64Array, scanned: list[Scanned], images: Images) 
     return sorted(pairs, key=lambda pair: (not pair.leaks, pair.same_label))
 
 
-def _pairs(members: list[int], scanned: list[Scanned], images: Images) -> list[Duplicate]:
+def _pairs(members: list[int], scanned: list[Scanned], images: AllImages) -> list[Duplicate]:
     first_in: dict[str, int] = {}  # part → its first image
     first_with: dict[bytes, dict[str, int]] = {}  # digest → part → its first image of these bytes
     pairs = []
@@ -118,7 +120,7 @@ def _pairs(members: list[int], scanned: list[Scanned], images: Images) -> list[D
     return pairs
 
 
-def _pair(first: int, second: int, scanned: list[Scanned], images: Images) -> Duplicate:
+def _pair(first: int, second: int, scanned: list[Scanned], images: AllImages) -> Duplicate:
     exact = scanned[first].digest == scanned[second].digest
     return Duplicate(
         "exact" if exact else "near",
@@ -128,7 +130,7 @@ def _pair(first: int, second: int, scanned: list[Scanned], images: Images) -> Du
     )
 
 
-Progress = Callable[[str, int, int], None]
+ScanProgress = Callable[[str, int, int], None]
 
 _FEW = 10
 _BOX_TOLERANCE = 1.0  # pixels
@@ -149,7 +151,7 @@ def inspect(
     options: DataOptions,
     *,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: ScanProgress | None = None,
 ) -> Inspected:
     """Decode all images of all parts; of a half-unpacked dataset, those that are there.
 
@@ -171,12 +173,12 @@ def inspect(
     return Inspected(dataset, options, scanned, time.monotonic() - began)
 
 
-def verify(
+def verify_dataset(
     dataset_id: str,
     options: DataOptions,
     *,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: ScanProgress | None = None,
 ) -> VerifyReport:
     """`report_on` what `inspect` finds."""
     return report_on(inspect(dataset_id, options, workers=workers, progress=progress))
@@ -216,7 +218,7 @@ def report_on(inspected: Inspected) -> VerifyReport:
     )
 
 
-def _scan_all(dataset: Dataset, workers: int, progress: Progress | None) -> list[Scanned]:
+def _scan_all(dataset: Dataset, workers: int, progress: ScanProgress | None) -> list[Scanned]:
     found: list[Scanned] = []
     for what, part in (("training images", dataset.train), ("test images", dataset.test)):
         if part is not None:
@@ -230,11 +232,11 @@ def _scan_all(dataset: Dataset, workers: int, progress: Progress | None) -> list
     return found
 
 
-def _problem(images: Images, image: int, reason: str) -> ImageProblem:
+def _problem(images: AllImages, image: int, reason: str) -> ImageProblem:
     return ImageProblem(images.parts[image], images.name(image), reason)
 
 
-def _sizes(dataset: Dataset, entry: CatalogEntry, images: Images) -> tuple[PartSize, ...]:
+def _sizes(dataset: Dataset, entry: CatalogEntry, images: AllImages) -> tuple[PartSize, ...]:
     """Official numbers are of all classes: there is none for some of them."""
     counts = Counter(images.parts)
     whole = entry.classes is None or dataset.num_classes == entry.classes
@@ -258,7 +260,7 @@ def _balance(dataset: Dataset, entry: CatalogEntry) -> ClassBalance:
     )
 
 
-def _boxes_outside(images: Images, scanned: list[Scanned]) -> list[ImageProblem]:
+def _boxes_outside(images: AllImages, scanned: list[Scanned]) -> list[ImageProblem]:
     found = []
     for image, (part, row) in enumerate(images.places):
         if part.boxes is None or scanned[image].reason is not None:

@@ -29,7 +29,7 @@ from pcsearch.recipe.schema import Recipe
 from pcsearch.search.plan import DatasetFacts, ImageCounts
 from pcsearch.search.verdicts.gain import pack_classes
 
-Progress = Callable[[str, int, int], None]
+PrepareProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def prepare_datasets(
     recipe: Recipe,
     datasets: Mapping[str, Dataset],
     cache: Path,
-    progress: Progress,
+    progress: PrepareProgress,
     needs_test: bool = True,
 ) -> tuple[PreparedDataset, ...]:
     """Decode every dataset's images into the cache, before anything is started.
@@ -129,7 +129,9 @@ def prepare_datasets(
     )
 
 
-def _copies_together(recipe: Recipe, dataset: Dataset, cache: Path, progress: Progress) -> Dataset:
+def _copies_together(
+    recipe: Recipe, dataset: Dataset, cache: Path, progress: PrepareProgress
+) -> Dataset:
     """The dataset with another test part where one was held out: copies are on one side of it."""
     if not dataset.held_out or recipe.data.near_duplicates == "ignore":
         return dataset
@@ -141,7 +143,7 @@ def _copies_together(recipe: Recipe, dataset: Dataset, cache: Path, progress: Pr
 
 
 def dataset_facts(
-    recipe: Recipe, cache: Path, progress: Progress, needs_test: bool = True
+    recipe: Recipe, cache: Path, progress: PrepareProgress, needs_test: bool = True
 ) -> tuple[DatasetFacts, ...]:
     """Open and decode every dataset of a recipe, and say what its plan must know."""
     prepared = prepare_datasets(recipe, open_datasets(recipe), cache, progress, needs_test)
@@ -149,7 +151,7 @@ def dataset_facts(
 
 
 def _prepared(
-    recipe: Recipe, dataset: Dataset, cache: Path, progress: Progress, needs_test: bool
+    recipe: Recipe, dataset: Dataset, cache: Path, progress: PrepareProgress, needs_test: bool
 ) -> PreparedDataset:
     name = dataset.id
     image, bad_images = recipe.image_for(name), recipe.data.on_bad_image

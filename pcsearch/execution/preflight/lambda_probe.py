@@ -15,7 +15,7 @@ from pcsearch.data.loaders import EvalBatches
 from pcsearch.errors import UserError
 from pcsearch.execution.preflight.datasets import (
     PreparedDataset,
-    Progress,
+    PrepareProgress,
     open_datasets,
     prepare_datasets,
     preprocessing_for,
@@ -58,7 +58,7 @@ def probe_recipe(
     recipe: Recipe,
     fractions: Sequence[float] = FRACTIONS,
     repeats: int = REPEATS,
-    progress: Progress = lambda what, done, total: None,
+    progress: PrepareProgress = lambda what, done, total: None,
 ) -> tuple[LambdaCurve, ...]:
     """A curve for each dataset and backbone of a recipe; see `pcsearch.api.probe`."""
     values = _checked(fractions, repeats)
@@ -89,7 +89,7 @@ def _curve(
     name: str,
     fractions: tuple[float, ...],
     repeats: int,
-    progress: Progress,
+    progress: PrepareProgress,
 ) -> LambdaCurve:
     facts = dataset.facts
     study = f"{facts.dataset}/{name}"
@@ -176,7 +176,7 @@ def _points(
     fractions: tuple[float, ...],
     repeats: int,
     study: str,
-    progress: Progress,
+    progress: PrepareProgress,
 ) -> tuple[CurvePoint, ...]:
     """Train and validate all heads, a split after the other."""
     training, facts = dataset.training, dataset.facts

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pcsearch.errors import TrialError, UserError
-from pcsearch.execution.preflight.datasets import PreparedDataset, Progress, split_of
+from pcsearch.execution.preflight.datasets import PreparedDataset, PrepareProgress, split_of
 from pcsearch.recipe.schema import DEFAULT_LR, Recipe
 from pcsearch.recipe.search_space import Number, Space
 from pcsearch.search.configs import search_config
@@ -76,7 +76,7 @@ def with_measured(
         if study.id not in unknown:
             return {}
         ranges = _measure(plan, study, recipe, by_name[study.dataset], observer.preparing)
-        for line in sentences(study.id, ranges):
+        for line in lr_sentences(study.id, ranges):
             observer.noted(line)
         return ranges
 
@@ -103,7 +103,7 @@ def shared_ranges(ranges: Mapping[str, tuple[float, float]]) -> dict[str, Space]
     }
 
 
-def sentences(study: str, ranges: Mapping[str, Space]) -> Iterator[str]:
+def lr_sentences(study: str, ranges: Mapping[str, Space]) -> Iterator[str]:
     """A line for each different range of a study, with the arms that have it."""
     arms: dict[Space, list[str]] = {}
     for name, space in ranges.items():
@@ -161,14 +161,18 @@ class _Steps:
 
     what: str
     total: int
-    progress: Progress
+    progress: PrepareProgress
 
     def show(self, before: int, step: int) -> None:
         self.progress(self.what, min(before + step, self.total), self.total)
 
 
 def _measure(
-    plan: Plan, study: StudyPlan, recipe: Recipe, dataset: PreparedDataset, progress: Progress
+    plan: Plan,
+    study: StudyPlan,
+    recipe: Recipe,
+    dataset: PreparedDataset,
+    progress: PrepareProgress,
 ) -> dict[str, Space]:
     """The ranges of the arms of one study that have none yet."""
     from pcsearch.training.range_test import STEPS, RangeTestError, growing_rates, lr_range

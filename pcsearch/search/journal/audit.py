@@ -44,7 +44,7 @@ from pcsearch.search.verdicts.verdict import look_at
 _ROUNDING = 1e-6
 """Points by which a measure may differ that another machine has computed from the same numbers."""
 
-MOST = 1000
+MOST_MISMATCHES = 1000
 """Mismatches reported at most; the rest of such a journal is not checked."""
 
 _SEEDS = ("seed", "split")
@@ -73,7 +73,7 @@ def audited(events: Iterable[Event], chain: Chain | None = None) -> CampaignStat
         elif audit.format > 1 and unsealed:
             told = f"lines 1 to {unsealed} have no seal, which journals of format 2 have"
             found.append(Mismatch(1, None, told if unsealed > 1 else "it has no seal"))
-    state.mismatches = tuple(sorted(found, key=lambda one: one.line)[:MOST])
+    state.mismatches = tuple(sorted(found, key=lambda one: one.line)[:MOST_MISMATCHES])
     return state
 
 
@@ -123,7 +123,7 @@ class _Audit:
     def look(self, state: CampaignState, event: Event) -> None:
         self._line += 1
         rule = self._rules.get(event["event"])
-        if rule is None or len(self.found) >= MOST:
+        if rule is None or len(self.found) >= MOST_MISMATCHES:
             return
         try:
             self._note(event, rule(state, event))

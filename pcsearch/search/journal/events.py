@@ -21,7 +21,7 @@ Event = dict[str, Any]
 _BRANCHES = ("constrained-int", "constrained-float")
 """What pydantic calls the branches of a union, which a message need not say."""
 
-LARGEST = 10**9
+LARGEST_INTEGER = 10**9
 """Of counts and numbers of things, as in recipes."""
 
 _DATASET = r"[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -37,9 +37,9 @@ Decoded = Annotated[
 """Datasets whose images were on the node whose place was free; absent where none was known of."""
 
 ArmName = Annotated[str, Field(pattern=f"^{_ARM}$", max_length=100)]
-Count = Annotated[int, Field(ge=0, le=LARGEST)]
-_FromOne = Annotated[int, Field(ge=1, le=LARGEST)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+CountField = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
+_FromOne = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
+SeedField = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 Percent = Annotated[float, Field(ge=-1e9, le=1e9)]  # a metric may leave [0, 100] by rounding
 _Metrics = Annotated[dict[str, float | None], Field(max_length=1000)]
@@ -54,15 +54,15 @@ def _configuration(config: dict[str, int | float | None]) -> dict[str, int | flo
     seed, split = config.get("seed"), config.get("split", "")
     if not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise ValueError("has no seed that is a whole number of 0 or more")
-    if split is not None and not (isinstance(split, int) and 0 <= split <= LARGEST):
+    if split is not None and not (isinstance(split, int) and 0 <= split <= LARGEST_INTEGER):
         raise ValueError("has no split that is null or a whole number of 0 or more")
     return config
 
 
 Value = Annotated[float, Field(ge=-1e300, le=1e300)]
-Whole = Annotated[int, Field(ge=-(10**15), le=10**15)]
-Config = Annotated[
-    dict[str, Whole | Value | None], Field(max_length=1000), AfterValidator(_configuration)
+WholeField = Annotated[int, Field(ge=-(10**15), le=10**15)]
+ConfigField = Annotated[
+    dict[str, WholeField | Value | None], Field(max_length=1000), AfterValidator(_configuration)
 ]
 
 
@@ -79,17 +79,17 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
 
 
-class Spec(_Strict):
+class SpecFields(_Strict):
     """`TrialSpec` as the journal holds it."""
 
     trial: Annotated[str, Field(max_length=500)]
     study: StudyId
     arm: ArmName
     phase: Phase
-    index: Count
+    index: CountField
     epochs: _FromOne
     variant: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)]
-    config: Config
+    config: ConfigField
     source: str | None
     keep_weights: bool
 
@@ -112,7 +112,7 @@ class CampaignEvent(_Timed):
 
 class Asked(_Timed):
     event: Literal["asked"]
-    spec: Spec
+    spec: SpecFields
     decoded: Decoded = Field(default_factory=list)
 
 
@@ -149,7 +149,7 @@ class Chosen(_Timed):
     event: Literal["chosen"]
     study: str
     arm: str
-    config: Config
+    config: ConfigField
     source: str
     edge: Literal["low", "high"] | None
     score: Percent | None
@@ -234,8 +234,8 @@ class Machines(_Timed):
     """From now on there are so many nodes with room for trials, and so many slots on them."""
 
     event: Literal["machines"]
-    nodes: Count
-    slots: Count
+    nodes: CountField
+    slots: CountField
 
 
 _KINDS: dict[str, type[_Timed]] = {

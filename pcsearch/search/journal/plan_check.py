@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from pcsearch.recipe.fields import NAME, NAME_LENGTH
 from pcsearch.recipe.problems import show
 from pcsearch.recipe.search_space import ARMS, Space
-from pcsearch.search.journal.events import LARGEST, ArmName, NewerError, StudyId, told
+from pcsearch.search.journal.events import LARGEST_INTEGER, ArmName, NewerError, StudyId, told
 from pcsearch.search.plan import JOURNAL_SCHEMA, READABLE, ArmPlan, Plan, StudyPlan
 
 _METRICS = ("top1", "mean_class_top1")
@@ -171,7 +171,7 @@ def _usual(value: int | float | None) -> bool:
     return value is not None and -1e300 <= value <= 1e300  # false of nan, too
 
 
-def _outside(name: str, value: int, least: int, most: int = LARGEST) -> Iterator[str]:
+def _outside(name: str, value: int, least: int, most: int = LARGEST_INTEGER) -> Iterator[str]:
     if not least <= value <= most:
         yield f"{name} is {show(value)}, but must be between {least} and {most}"
 

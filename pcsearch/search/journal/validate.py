@@ -14,7 +14,7 @@ from pcsearch.search.journal.events import Event
 from pcsearch.search.journal.plan_check import check_wider, read_plan
 from pcsearch.search.plan import ArmPlan, Plan
 
-ArmKey = tuple[str, str]
+_ArmKey = tuple[str, str]
 _MOST_HALVINGS = 20
 
 
@@ -22,7 +22,7 @@ _MOST_HALVINGS = 20
 class _Known:
     """What is known of a trial."""
 
-    arm_key: ArmKey
+    arm_key: _ArmKey
     phase: str
     epochs: int
     last: int = 0
@@ -36,9 +36,9 @@ class History:
     def __init__(self) -> None:
         self._plan: Plan | None = None
         self._trials: dict[str, _Known] = {}
-        self._arms: dict[ArmKey, ArmPlan] = {}
-        self._asked: dict[tuple[ArmKey, str], int] = {}
-        self._decided: set[ArmKey] = set()
+        self._arms: dict[_ArmKey, ArmPlan] = {}
+        self._asked: dict[tuple[_ArmKey, str], int] = {}
+        self._decided: set[_ArmKey] = set()
         self._resumed = 0
         self._ended = False
         self._before = ""
@@ -183,7 +183,7 @@ class History:
             raise ValueError(f"the plan has no arm {show(arm)} of {show(study)}")
         return self._arms[study, arm]
 
-    def _decide(self, arm_key: ArmKey) -> ArmPlan:
+    def _decide(self, arm_key: _ArmKey) -> ArmPlan:
         arm = self._arm(*arm_key)
         if arm_key in self._decided:
             raise ValueError(f"{show(arm_key[1])} of {show(arm_key[0])} was decided before")

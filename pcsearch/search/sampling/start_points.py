@@ -80,7 +80,7 @@ def with_start_points(
     """
     _check_all(plan, earlier, held_out)
     studies = tuple(_with_points(plan, study, earlier, held_out) for study in plan.studies)
-    lines = [line for study in studies for line in sentences(study)]
+    lines = [line for study in studies for line in prior_sentences(study)]
     lines += [line for run in earlier for line in _remarks(plan, run, held_out)]
     return plan.model_copy(update={"studies": studies}), tuple(lines)
 
@@ -94,7 +94,7 @@ def with_known_points(plan: Plan, begun: Plan) -> Plan:
     return plan.model_copy(update={"studies": tuple(studies)})
 
 
-def sentences(study: StudyPlan) -> Iterator[str]:
+def prior_sentences(study: StudyPlan) -> Iterator[str]:
     """A line for each start point: its values, and which run and trial they come from."""
     for number, point in enumerate(study.start_points):
         values, source = ", ".join(_described(point)), f"{point.run}, {point.trial}"

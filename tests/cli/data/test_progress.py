@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pcsearch.cli.data.progress import Lines, Pace, how_far, watch
+from pcsearch.cli.data.progress import Lines, Pace, how_far, show_progress
 from tests.data.download.server import Habits, running
 from tests.data.download.small_cub import part_of, tgz
 
@@ -73,11 +73,11 @@ def test_plain_lines_begin_end_and_every_half_minute() -> None:
 
 
 def test_a_pipe_and_a_dumb_terminal_get_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    with watch(io.StringIO()) as progress:
+    with show_progress(io.StringIO()) as progress:
         assert isinstance(progress, Lines)
     monkeypatch.setenv("TERM", "dumb")
     ours, theirs = pty.openpty()
-    with os.fdopen(theirs, "w") as stream, watch(stream) as progress:
+    with os.fdopen(theirs, "w") as stream, show_progress(stream) as progress:
         assert isinstance(progress, Lines)
     os.close(ours)
 

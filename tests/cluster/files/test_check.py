@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pcsearch.cli.app import app
-from pcsearch.cluster.files.check import check
+from pcsearch.cluster.files.check import check_cluster_file
 from pcsearch.cluster.files.file import load_cluster_file
 from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipe
@@ -41,12 +41,12 @@ def recipe(*overrides: str) -> Recipe:
 
 
 def problems(config: dict[str, Any], folder: Path, **options: Any) -> list[str]:
-    found = check(copy.deepcopy(config), folder=folder, **options)
+    found = check_cluster_file(copy.deepcopy(config), folder=folder, **options)
     return [finding.text for finding in found if finding.level == "problem"]
 
 
 def test_the_shipped_file_passes_once_it_is_filled_in(ready: dict[str, Any], home: Path) -> None:
-    found = list(check(ready, folder=home, recipes=[recipe()], prices=PRICES))
+    found = list(check_cluster_file(ready, folder=home, recipes=[recipe()], prices=PRICES))
     assert [f.text for f in found if f.level != "fine"] == []
     assert any("1 on a gpu-spot, 1 on a gpu-on-demand; 8 at once at most" in f.text for f in found)
     assert any("0.10 an hour idle and 4.50 an hour at most" in f.text for f in found)
@@ -56,11 +56,15 @@ def test_a_type_whose_size_only_the_provider_knows(ready: dict[str, Any], home: 
     """Ray looks it up when the cluster starts: it is no node of 0 CPUs."""
     (spot,) = types(ready, "gpu-spot")
     del spot["resources"]
-    found = list(check(copy.deepcopy(ready), folder=home, recipes=[recipe()], prices=PRICES))
+    found = list(
+        check_cluster_file(copy.deepcopy(ready), folder=home, recipes=[recipe()], prices=PRICES)
+    )
     (told,) = [f.text for f in found if f.level != "fine"]
     assert told.startswith("gpu-spot: CPU and GPU are not both stated")
     spot["resources"] = {"GPU": 1}  # Ray fills in the CPUs
-    found = list(check(copy.deepcopy(ready), folder=home, recipes=[recipe()], prices=PRICES))
+    found = list(
+        check_cluster_file(copy.deepcopy(ready), folder=home, recipes=[recipe()], prices=PRICES)
+    )
     assert [f.level for f in found if f.level != "fine"] == ["warning"]
     spot["resources"] = {"GPU": 0, "CPU": 4}
     (on_demand,) = types(ready, "gpu-on-demand")
@@ -70,7 +74,7 @@ def test_a_type_whose_size_only_the_provider_knows(ready: dict[str, Any], home: 
 
 def test_machines_that_always_run_cost_when_idle(ready: dict[str, Any], home: Path) -> None:
     types(ready, "gpu-spot")[0]["min_workers"] = 2
-    found = check(ready, folder=home, prices=PRICES)
+    found = check_cluster_file(ready, folder=home, prices=PRICES)
     idle = PRICES["head"] + 2 * PRICES["gpu-spot"]
     assert any(f"it costs {idle:,.2f} an hour idle" in finding.text for finding in found)
 
@@ -233,7 +237,7 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 def test_each_mistake_is_found_alone(mistake: str, ready: dict[str, Any], home: Path) -> None:
     change, message = MISTAKES[mistake]
     change(ready)
-    found = [f for f in check(ready, folder=home) if f.level == "problem"]
+    found = [f for f in check_cluster_file(ready, folder=home) if f.level == "problem"]
     assert [message in f.text for f in found] == [True], found
     assert found[0].remedy
 
@@ -267,7 +271,7 @@ def test_every_rule_that_lets_in_more_than_ssh_is_told(
     rules: list[tuple[int, int, str]], told: list[str], ready: dict[str, Any], home: Path
 ) -> None:
     opened_to(ready, *rules)
-    found = list(check(ready, folder=home))
+    found = list(check_cluster_file(ready, folder=home))
     warned = [f for f in found if "the security group opens" in f.text]
     assert [f.level for f in warned] == ["warning"] * len(told)
     assert all(text in f.text and f.remedy for text, f in zip(told, warned, strict=True))
@@ -277,7 +281,7 @@ def test_every_rule_that_lets_in_more_than_ssh_is_told(
 def test_who_is_in_other_groups_cannot_be_seen(ready: dict[str, Any], home: Path) -> None:
     rule = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": "sg-1"}]}
     ready["provider"]["security_group"]["IpPermissions"] = [rule]
-    found = list(check(ready, folder=home))
+    found = list(check_cluster_file(ready, folder=home))
     (note,) = [f for f in found if "lets in security groups" in f.text]
     assert note.level == "warning"
     assert not any(f.text == NO_PORT for f in found)
@@ -309,17 +313,19 @@ def test_what_prefix_lists_hold_cannot_be_seen(ready: dict[str, Any], home: Path
     opened(ready, 6379, 6379, "10.0.0.0/16")
     (rule,) = ready["provider"]["security_group"]["IpPermissions"]
     rule["PrefixListIds"] = [{"PrefixListId": "pl-1"}]
-    found = list(check(ready, folder=home))
+    found = list(check_cluster_file(ready, folder=home))
     (note,) = [f for f in found if "prefix lists" in f.text]
     assert note.level == "warning"
     assert not any("no port but SSH is opened" in f.text for f in found)
     rule.update(FromPort=22, ToPort=22)
-    assert not any("prefix lists" in f.text for f in check(ready, folder=home))
+    assert not any("prefix lists" in f.text for f in check_cluster_file(ready, folder=home))
 
 
 def test_security_groups_of_ones_own_cannot_be_seen(ready: dict[str, Any], home: Path) -> None:
     types(ready, "gpu-spot")[0]["node_config"]["SecurityGroupIds"] = ["sg-1"]
-    (found,) = [f for f in check(ready, folder=home) if "security groups of your own" in f.text]
+    (found,) = [
+        f for f in check_cluster_file(ready, folder=home) if "security groups of your own" in f.text
+    ]
     assert found.level == "warning"
     assert found.text.startswith("gpu-spot:")
 
@@ -332,10 +338,10 @@ def test_a_trial_that_fits_on_no_node(ready: dict[str, Any], home: Path) -> None
 def test_the_width_counts_every_worker_type(ready: dict[str, Any], home: Path) -> None:
     large, small = types(ready, "gpu-on-demand", "gpu-spot")
     large["resources"] = {"CPU": 16, "GPU": 4}
-    found = list(check(ready, folder=home, recipes=[recipe()]))
+    found = list(check_cluster_file(ready, folder=home, recipes=[recipe()]))
     assert any("4 on a gpu-on-demand; 14 at once at most" in f.text for f in found)
     small["resources"] = {"CPU": 4, "GPU": 0}
-    found = list(check(ready, folder=home, recipes=[recipe()]))
+    found = list(check_cluster_file(ready, folder=home, recipes=[recipe()]))
     assert any("0 on a gpu-spot, 4 on a gpu-on-demand; 8 at once" in f.text for f in found)
     assert any("no trial of cub200 fits on gpu-spot" in f.text for f in found)
 
@@ -366,7 +372,7 @@ def test_runs_on_s3_take_a_role_on_every_worker(ready: dict[str, Any], home: Pat
 
 def test_rays_own_role_for_the_head_hands_out_none(ready: dict[str, Any], home: Path) -> None:
     without_roles(ready, "head")
-    found = list(check(ready, folder=home, runs="s3://bucket/runs"))
+    found = list(check_cluster_file(ready, folder=home, runs="s3://bucket/runs"))
     assert [f.text for f in found if f.level == "problem"] == []
     assert any(
         "which the one that Ray makes for the head may not hand out" in f.text for f in found
@@ -375,7 +381,7 @@ def test_rays_own_role_for_the_head_hands_out_none(ready: dict[str, Any], home: 
 
 def test_another_ray_here(ready: dict[str, Any], home: Path) -> None:
     replaced("setup_commands", f"=={RAY}", "==2.57.0")(ready)
-    found = [f for f in check(ready, folder=home) if "2.57.0" in f.text]
+    found = [f for f in check_cluster_file(ready, folder=home) if "2.57.0" in f.text]
     assert [f.level for f in found] == ["problem"]
     assert "pip install 'ray[default,tune]==2.57.0' here" in found[0].remedy
 
@@ -412,7 +418,7 @@ def test_a_folder_of_runs_must_be_the_same_on_every_node(
     command: str | None, runs: str, message: str | None, ready: dict[str, Any], home: Path
 ) -> None:
     ready["setup_commands"] += [command] if command else []
-    found = [f for f in check(ready, folder=home, runs=runs) if f.level == "problem"]
+    found = [f for f in check_cluster_file(ready, folder=home, runs=runs) if f.level == "problem"]
     assert len(found) == (message is not None)
     assert all(
         message in f.text and "--runs s3://BUCKET/runs" in f.remedy for f in found if message
@@ -435,7 +441,11 @@ def test_a_folder_that_the_head_alone_mounts_is_not_shared(
 
 def test_a_mount_whose_folder_cannot_be_told(ready: dict[str, Any], home: Path) -> None:
     ready["setup_commands"].append("sudo mount -t nfs fs:/x $WHERE")
-    found = [f for f in check(ready, folder=home, runs="/shared/runs") if "/shared" in f.text]
+    found = [
+        f
+        for f in check_cluster_file(ready, folder=home, runs="/shared/runs")
+        if "/shared" in f.text
+    ]
     assert [f.level for f in found] == ["warning"]
 
 
@@ -503,7 +513,7 @@ def test_junk_is_refused_or_checked_but_never_a_traceback(
         config = load_cluster_file(file)
     except UserError:
         return
-    list(check(config, folder=file.parent, recipes=[recipe()]))
+    list(check_cluster_file(config, folder=file.parent, recipes=[recipe()]))
 
 
 def test_the_command(home: Path) -> None:

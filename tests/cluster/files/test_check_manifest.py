@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcsearch.cluster.files.check import check
+from pcsearch.cluster.files.check import check_cluster_file
 from pcsearch.cluster.files.file import load_cluster_file
 from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipe
@@ -30,7 +30,7 @@ def shipped() -> Documents:
 def findings(documents: Documents, folder: Path, **options: Any) -> list[Any]:
     file = folder / "manifest.yaml"
     file.write_text(yaml.safe_dump_all(documents))
-    return list(check(load_cluster_file(file), folder=folder, **options))
+    return list(check_cluster_file(load_cluster_file(file), folder=folder, **options))
 
 
 def test_the_shipped_manifest_passes_once_it_is_filled_in(tmp_path: Path) -> None:

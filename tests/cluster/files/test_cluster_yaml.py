@@ -13,7 +13,7 @@ import yaml
 
 import pcsearch
 from pcsearch.cli.cluster.check import findings_of
-from pcsearch.cluster.session.autoscaler import largest
+from pcsearch.cluster.session.autoscaler import largest_capacity
 
 ROOT = Path(__file__).resolve().parents[3]
 FILE = ROOT / "cluster.yaml"
@@ -76,7 +76,7 @@ def test_workers_come_from_none_on_spot_and_on_demand(
               for name, kind in workers.items()}  # fmt: skip
     assert market == {"gpu-spot": {"MarketType": "spot"}, "gpu-on-demand": None}
     assert workers["gpu-spot"]["node_config"] == workers["gpu-on-demand"]["node_config"]
-    assert largest(cluster).gpus == cluster["max_workers"] == 8
+    assert largest_capacity(cluster).gpus == cluster["max_workers"] == 8
 
 
 def test_spot_comes_first_and_on_demand_what_is_wanted_beyond_it(cluster: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import pcsearch
-from pcsearch.cluster.files.check import check
+from pcsearch.cluster.files.check import check_cluster_file
 from pcsearch.recipe.load import load_recipe
 from tests.cluster.files.test_cluster_yaml import assert_installs_anew
 
@@ -65,7 +65,7 @@ def test_it_passes_once_it_is_filled_in(
     file: str, prices: dict[str, float], wanted: list[str], home: Path
 ) -> None:
     recipe = load_recipe("cub200", ["data.root=/shared/data"])
-    found = list(check(filled(file), folder=home, recipes=[recipe], prices=prices))
+    found = list(check_cluster_file(filled(file), folder=home, recipes=[recipe], prices=prices))
     assert [f.text for f in found if f.level != "fine"] == wanted
 
 
@@ -84,18 +84,20 @@ def test_it_installs_this_version_and_opens_nothing(file: str) -> None:
 
 @pytest.mark.parametrize("file", FILES)
 def test_images_elsewhere_than_in_the_shared_folder(file: str, home: Path) -> None:
-    found = check(filled(file), folder=home, recipes=[load_recipe("cub200", ["data.root=/data"])])
+    found = check_cluster_file(
+        filled(file), folder=home, recipes=[load_recipe("cub200", ["data.root=/data"])]
+    )
     (text,) = [f.text for f in found if "data.root" in f.text]
     assert "cub200 reads data.root /data, which is not in what every node has: /shared" in text
 
 
 def test_a_folder_that_set_up_commands_assert_is_taken_for_shared(home: Path) -> None:
     config = filled("on-premise.yaml")
-    found = list(check(config, folder=home))
+    found = list(check_cluster_file(config, folder=home))
     assert any(f.text == "no node is used on which /shared is not mounted" for f in found)
     assert all(f.remedy for f in found if f.level != "fine")
     config["setup_commands"].remove("mountpoint -q /shared")
-    (told,) = [f for f in check(config, folder=home) if "share a folder" in f.text]
+    (told,) = [f for f in check_cluster_file(config, folder=home) if "share a folder" in f.text]
     assert told.level == "warning"
     assert "mountpoint -q" in told.remedy
 
@@ -105,7 +107,11 @@ def test_machines_that_the_world_can_reach(home: Path) -> None:
     config = filled("on-premise.yaml")
 
     def told() -> list[str]:
-        return [f.text for f in check(config, folder=home) if "reached by the world" in f.text]
+        return [
+            f.text
+            for f in check_cluster_file(config, folder=home)
+            if "reached by the world" in f.text
+        ]
 
     config["provider"].update(head_ip="192.168.1.4", worker_ips=["10.0.0.5", "node-3"])
     assert told() == []
@@ -119,8 +125,12 @@ def test_machines_that_the_world_can_reach(home: Path) -> None:
 def test_google_credentials_are_missed_and_read(google: Path, home: Path) -> None:
     pytest.importorskip("google.auth", reason="comes with ray[default]")
     google.write_text("{}")
-    found = [f.text for f in check(filled("gcp.yaml"), folder=home) if f.level == "problem"]
+    found = [
+        f.text for f in check_cluster_file(filled("gcp.yaml"), folder=home) if f.level == "problem"
+    ]
     assert any("Google Cloud credentials cannot be read" in text for text in found)
     google.unlink()
-    found = [f.text for f in check(filled("gcp.yaml"), folder=home) if f.level == "problem"]
+    found = [
+        f.text for f in check_cluster_file(filled("gcp.yaml"), folder=home) if f.level == "problem"
+    ]
     assert found == [*NO_CLIENT, "there are no Google Cloud credentials on this machine"]

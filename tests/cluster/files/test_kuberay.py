@@ -22,7 +22,7 @@ import yaml
 
 import pcsearch
 from pcsearch.cluster.files.file import load_cluster_file
-from pcsearch.cluster.session.autoscaler import largest
+from pcsearch.cluster.session.autoscaler import largest_capacity
 from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipe
 
@@ -53,7 +53,7 @@ def test_rays_autoscaler_reads_it_as_a_head_without_trials_and_gpus_from_none() 
     assert gpu["resources"]["GPU"] == 1
     assert (gpu["min_workers"], gpu["max_workers"]) == (0, 8)
     assert config["idle_timeout_minutes"] == 5
-    assert largest(config).max_trials(1, 1) == 8
+    assert largest_capacity(config).max_trials(1, 1) == 8
 
 
 def test_it_is_for_kuberays_api_with_token_and_autoscaler(cluster: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from pcsearch.data.catalog import DataOptions, open_dataset
 from pcsearch.data.datasets.fieldguide import FieldguideImages
-from pcsearch.data.fieldguide import FieldguideOptions, draw, images_of_species, species_names
+from pcsearch.data.fieldguide import FieldguideOptions, draw_bird, images_of_species, species_names
 
 GUIDE = FieldguideOptions(species=4, images_per_species=10, size=32, imbalance=1.0)
 OPTIONS = DataOptions(fieldguide=GUIDE)
@@ -33,7 +33,7 @@ def test_pictures_and_boxes_are_the_guides() -> None:
     images = open_dataset("fieldguide", OPTIONS).train.images
     assert isinstance(images, FieldguideImages)
     species, index = images.pictures[7]
-    picture, box = draw(GUIDE, species, index)
+    picture, box = draw_bird(GUIDE, species, index)
     assert (np.asarray(images.image(7)) == np.asarray(picture)).all()
     assert images.box(7) == box
 

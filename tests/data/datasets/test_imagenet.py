@@ -11,7 +11,7 @@ from scipy.io import savemat
 
 from pcsearch.data.catalog import DATASETS, DataOptions, open_dataset
 from pcsearch.data.dataset import Dataset, Part
-from pcsearch.data.datasets.imagenet_subsets import DOGS, draw
+from pcsearch.data.datasets.imagenet_subsets import DOGS, draw_classes
 from pcsearch.errors import UserError
 from tests.data.image_files import noise
 
@@ -233,7 +233,7 @@ def test_random_classes(tmp_path: Path) -> None:
     wnids = [f"n{number:08}" for number in range(1, 2001, 2)]
     stub(tmp_path, wnids)
     dataset = read(tmp_path, "imagenet_random", instance=1)
-    assert dataset.class_names == tuple(wnids[position] for position in draw(1))
+    assert dataset.class_names == tuple(wnids[position] for position in draw_classes(1))
     some = read(tmp_path, "imagenet_random", instance=1, classes=dataset.class_names[3:6])
     assert some.class_names == dataset.class_names[3:6]
     with pytest.raises(UserError, match="instance: -1 is not a seed"):
@@ -278,7 +278,7 @@ def test_all_classes(tmp_path: Path) -> None:
 
 
 def test_draws_never_change() -> None:
-    drawn = [draw(instance) for instance in range(3)]
+    drawn = [draw_classes(instance) for instance in range(3)]
     for positions in drawn:
         assert len(set(positions)) == 117
         assert positions == sorted(positions)

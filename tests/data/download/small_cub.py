@@ -15,10 +15,10 @@ import numpy as np
 
 from pcsearch.data.catalog import DATASETS
 from pcsearch.data.dataset import Archive, CatalogEntry
-from pcsearch.data.download.http import Patience
+from pcsearch.data.download.http import DownloadPatience
 from tests.data.image_files import noise
 
-QUICK = Patience(
+QUICK = DownloadPatience(
     attempts=4,
     first_wait_seconds=0.01,
     longest_wait_seconds=0.02,
@@ -89,7 +89,7 @@ def entry(*urls: str, content: bytes | None = None, **changes: object) -> Catalo
 
 
 @dataclass
-class ReplayedCurves:
+class Recorded:
     """A progress that is kept, and checked as it comes."""
 
     moves: list[tuple[str, str, int, int | None]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""`get` against a real server: whole downloads, what is there already, and what goes wrong."""
+"""`get_dataset` against a real server: whole downloads, what is there, and what goes wrong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from pcsearch.data.catalog import DATASETS
 from pcsearch.data.dataset import Archive
-from pcsearch.data.download import get, presence
+from pcsearch.data.download import get_dataset, presence
 from pcsearch.data.download.paths import DOWNLOADS
 from pcsearch.errors import UserError
 from tests.data.datasets.layouts import (
@@ -25,7 +25,7 @@ from tests.data.datasets.layouts import (
 from tests.data.download.server import Habits, Server
 from tests.data.download.small_cub import (
     QUICK,
-    ReplayedCurves,
+    Recorded,
     check_whole,
     entry,
     members,
@@ -38,9 +38,9 @@ from tests.data.download.small_cub import (
 def test_a_dataset_is_downloaded_checked_unpacked_and_opened(
     server: Server, tmp_path: Path
 ) -> None:
-    one, seen = entry(server.serve("/a.tgz", Habits(tgz()))), ReplayedCurves()
+    one, seen = entry(server.serve("/a.tgz", Habits(tgz()))), Recorded()
     root = tmp_path / "new" / "root"
-    got = get(one, root, seen, patience=QUICK)
+    got = get_dataset(one, root, seen, patience=QUICK)
     assert (got.state, got.classes, got.images) == ("fetched", 2, (("train", 6), ("test", 6)))
     assert got.folder == root / "CUB_200_2011"
     assert got.archives[0].fetched_bytes == len(tgz())
@@ -54,9 +54,9 @@ def test_a_dataset_is_downloaded_checked_unpacked_and_opened(
 
 def test_what_is_there_is_not_fetched_again(server: Server, tmp_path: Path) -> None:
     one = entry(server.serve("/a.tgz", Habits(tgz())))
-    get(one, tmp_path, ReplayedCurves(), patience=QUICK)
-    again = get(one, tmp_path, ReplayedCurves(), patience=QUICK)
-    inside = get(one, tmp_path / "CUB_200_2011", ReplayedCurves(), patience=QUICK)
+    get_dataset(one, tmp_path, Recorded(), patience=QUICK)
+    again = get_dataset(one, tmp_path, Recorded(), patience=QUICK)
+    inside = get_dataset(one, tmp_path / "CUB_200_2011", Recorded(), patience=QUICK)
     assert again.state == inside.state == "here already"
     assert inside.folder == tmp_path / "CUB_200_2011"
     assert len(server.log) == 1
@@ -64,18 +64,18 @@ def test_what_is_there_is_not_fetched_again(server: Server, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("dataset", ["digits", "fieldguide", "images"])
 def test_datasets_that_need_nothing(dataset: str, tmp_path: Path) -> None:
-    assert get(DATASETS[dataset], tmp_path, ReplayedCurves()).state == "nothing needed"
+    assert get_dataset(DATASETS[dataset], tmp_path, Recorded()).state == "nothing needed"
     assert tree(tmp_path) == set()
 
 
 def test_archives_are_kept_on_request_and_used_later(server: Server, tmp_path: Path) -> None:
     one = entry(server.serve("/a.tgz", Habits(tgz())))
-    got = get(one, tmp_path, ReplayedCurves(), keep_archives=True, patience=QUICK)
+    got = get_dataset(one, tmp_path, Recorded(), keep_archives=True, patience=QUICK)
     kept = tmp_path / DOWNLOADS / "cub200" / "CUB_200_2011.tgz"
     assert got.kept == (kept,)
     (tmp_path / "CUB_200_2011" / "images.txt").unlink()
-    seen = ReplayedCurves()
-    assert get(one, tmp_path, seen, patience=QUICK).state == "fetched"
+    seen = Recorded()
+    assert get_dataset(one, tmp_path, seen, patience=QUICK).state == "fetched"
     assert f"{kept} is used" in seen.notes[0]
     check_whole(tmp_path)
     assert len(server.log) == 1
@@ -86,7 +86,7 @@ def test_an_archive_that_a_browser_fetched_is_used(place: str, tmp_path: Path) -
     path = tmp_path / place / "CUB_200_2011.tgz"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(tgz())
-    got = get(entry(), tmp_path, ReplayedCurves(), patience=QUICK)
+    got = get_dataset(entry(), tmp_path, Recorded(), patience=QUICK)
     assert got.state == "fetched"
     if place == f"{DOWNLOADS}/cub200":
         check_whole(tmp_path)
@@ -98,8 +98,8 @@ def test_an_archive_that_a_browser_fetched_is_used(place: str, tmp_path: Path) -
 def test_a_browsers_unfinished_file_is_left_alone(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "CUB_200_2011.tgz"
     path.write_bytes(tgz()[:5000])
-    seen = ReplayedCurves()
-    get(entry(server.serve("/a.tgz", Habits(tgz()))), tmp_path, seen, patience=QUICK)
+    seen = Recorded()
+    get_dataset(entry(server.serve("/a.tgz", Habits(tgz()))), tmp_path, seen, patience=QUICK)
     assert "bytes are expected, it has 5,000): left there" in seen.notes[0]
     check_whole(tmp_path, "CUB_200_2011.tgz")
 
@@ -109,8 +109,8 @@ def test_wrong_bytes_are_removed_and_the_next_mirror_is_asked(
 ) -> None:
     wrong = bytes(len(tgz()))
     bad, good = server.serve("/bad", Habits(wrong)), server.serve("/good", Habits(tgz()))
-    seen = ReplayedCurves()
-    get(entry(bad, good), tmp_path, seen, patience=QUICK)
+    seen = Recorded()
+    get_dataset(entry(bad, good), tmp_path, seen, patience=QUICK)
     check_whole(tmp_path)
     assert server.sent("/bad") == [len(wrong)]
     assert "md5" in seen.notes[0]
@@ -122,19 +122,19 @@ def test_wrong_bytes_everywhere_states_expected_and_found(server: Server, tmp_pa
     one = entry(server.serve("/bad", Habits(wrong)))
     expected = str(one.archives[0].checksum).removeprefix("md5:")
     with pytest.raises(UserError, match=rf"md5 {expected} is expected, it has [0-9a-f]{{32}}\n"):
-        get(one, tmp_path, ReplayedCurves(), patience=QUICK)
+        get_dataset(one, tmp_path, Recorded(), patience=QUICK)
     assert tree(tmp_path) == set()
 
 
 def test_missing_on_one_mirror_and_on_all(server: Server, tmp_path: Path) -> None:
     gone, good = server.url + "/gone", server.serve("/good", Habits(tgz()))
     with pytest.raises(UserError) as caught:
-        get(entry(gone, gone + "2"), tmp_path / "a", ReplayedCurves(), patience=QUICK)
+        get_dataset(entry(gone, gone + "2"), tmp_path / "a", Recorded(), patience=QUICK)
     for part in ("/gone: the server answers 404 Not Found\n", "/gone2: the server", "put it at"):
         assert part in str(caught.value)
     assert str(tmp_path / "a" / "CUB_200_2011.tgz") in str(caught.value)
     assert len(server.log) == 2, "a missing file is not asked for again"
-    get(entry(gone, good), tmp_path / "b", ReplayedCurves(), patience=QUICK)
+    get_dataset(entry(gone, good), tmp_path / "b", Recorded(), patience=QUICK)
     check_whole(tmp_path / "b")
 
 
@@ -143,20 +143,20 @@ def test_a_login_page_in_place_of_the_archive(server: Server, tmp_path: Path) ->
     typed = server.serve("/typed", Habits(page, headers=(("Content-Type", "text/html"),)))
     untyped = server.serve("/untyped", Habits(page))
     with pytest.raises(UserError, match="a web page came in place of the file"):
-        get(entry(typed), tmp_path, ReplayedCurves(), patience=QUICK)
+        get_dataset(entry(typed), tmp_path, Recorded(), patience=QUICK)
     with pytest.raises(UserError, match=r"the server's file has 36 bytes, the published"):
-        get(entry(untyped), tmp_path, ReplayedCurves(), patience=QUICK)
+        get_dataset(entry(untyped), tmp_path, Recorded(), patience=QUICK)
     unknown = entry(untyped, checksum=None, size_bytes=None)
     with pytest.raises(UserError, match=r"neither a tar nor a zip file, but a web page\. It was"):
-        get(unknown, tmp_path, ReplayedCurves(), patience=QUICK)
+        get_dataset(unknown, tmp_path, Recorded(), patience=QUICK)
     assert tree(tmp_path) == set()
 
 
 def test_no_published_checksum_is_said(server: Server, tmp_path: Path) -> None:
-    url, seen = server.serve("/a.tgz", Habits(tgz())), ReplayedCurves()
-    get(entry(url, checksum=None), tmp_path / "a", seen, patience=QUICK)
+    url, seen = server.serve("/a.tgz", Habits(tgz())), Recorded()
+    get_dataset(entry(url, checksum=None), tmp_path / "a", seen, patience=QUICK)
     assert "no checksum is published for it; its size could be checked" in seen.notes[0]
-    get(entry(url, checksum=None, size_bytes=None), tmp_path / "b", seen, patience=QUICK)
+    get_dataset(entry(url, checksum=None, size_bytes=None), tmp_path / "b", seen, patience=QUICK)
     assert "nothing could be checked" in seen.notes[1]
     check_whole(tmp_path / "b")
 
@@ -166,9 +166,9 @@ def test_sha256(server: Server, tmp_path: Path) -> None:
 
     url = server.serve("/a.tgz", Habits(tgz()))
     right = f"sha256:{hashlib.sha256(tgz()).hexdigest().upper()}"
-    get(entry(url, checksum=right), tmp_path / "a", ReplayedCurves(), patience=QUICK)
+    get_dataset(entry(url, checksum=right), tmp_path / "a", Recorded(), patience=QUICK)
     with pytest.raises(UserError, match="sha256 0000 is expected"):
-        get(entry(url, checksum="sha256:0000"), tmp_path / "b", ReplayedCurves(), patience=QUICK)
+        get_dataset(entry(url, checksum="sha256:0000"), tmp_path / "b", Recorded(), patience=QUICK)
 
 
 def test_an_archive_of_something_else_does_not_open(server: Server, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_an_archive_of_something_else_does_not_open(server: Server, tmp_path: Pa
     content = tar_of(files)
     one = entry(server.serve("/a.tgz", Habits(content)), content=content)
     with pytest.raises(UserError, match=r"was unpacked .*does not open: .*classes\.txt missing"):
-        get(one, tmp_path, ReplayedCurves(), patience=QUICK)
+        get_dataset(one, tmp_path, Recorded(), patience=QUICK)
 
 
 def test_a_folder_that_is_not_complete_is_completed(server: Server, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_folder_that_is_not_complete_is_completed(server: Server, tmp_path: Pa
     root = tmp_path / "root"
     root.mkdir()
     (root / "CUB_200_2011").symlink_to(elsewhere)
-    get(entry(server.serve("/a.tgz", Habits(tgz()))), root, ReplayedCurves(), patience=QUICK)
+    get_dataset(entry(server.serve("/a.tgz", Habits(tgz()))), root, Recorded(), patience=QUICK)
     assert (root / "CUB_200_2011").is_symlink()
     assert (elsewhere / "mine.txt").read_text() == "mine"
     assert tree(elsewhere) == {name[13:] for name in members()} | {"mine.txt"}
@@ -207,12 +207,12 @@ def test_by_hand_says_what_to_put_where(server: Server, tmp_path: Path) -> None:
     devkit = Archive("devkit.tgz", (server.serve("/devkit", Habits(second)),), len(second))
     one = by_hand(Archive("images.tar", (), len(first)), devkit)
     with pytest.raises(UserError) as caught:
-        get(one, tmp_path, ReplayedCurves(), patience=QUICK)  # type: ignore[arg-type]
+        get_dataset(one, tmp_path, Recorded(), patience=QUICK)  # type: ignore[arg-type]
     for part in ("https://example.org/form.", f"at {tmp_path / 'images.tar'}\n", "get cub200"):
         assert part in str(caught.value)
     assert server.log == [], "nothing is fetched that may be in vain"
     (tmp_path / "images.tar").write_bytes(first)
-    got = get(one, tmp_path, ReplayedCurves(), patience=QUICK)  # type: ignore[arg-type]
+    got = get_dataset(one, tmp_path, Recorded(), patience=QUICK)  # type: ignore[arg-type]
     assert got.state == "fetched"
     assert got.kept == (tmp_path / "images.tar",)
     check_whole(tmp_path, "images.tar")
@@ -220,7 +220,7 @@ def test_by_hand_says_what_to_put_where(server: Server, tmp_path: Path) -> None:
 
 def test_by_hand_without_archives(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"must be fetched by hand: Ask for it at https://ex"):
-        get(by_hand(), tmp_path, ReplayedCurves(), patience=QUICK)  # type: ignore[arg-type]
+        get_dataset(by_hand(), tmp_path, Recorded(), patience=QUICK)  # type: ignore[arg-type]
 
 
 def test_several_archives_and_a_file_that_is_not_one(server: Server, tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_several_archives_and_a_file_that_is_not_one(server: Server, tmp_path: P
             unpack=False,
         ),
     )
-    get(replace(entry(), archives=archives), tmp_path, ReplayedCurves(), patience=QUICK)
+    get_dataset(replace(entry(), archives=archives), tmp_path, Recorded(), patience=QUICK)
     check_whole(tmp_path)
 
 
@@ -257,7 +257,7 @@ def test_a_file_that_lies_where_it_is_used_stays_there(server: Server, tmp_path:
     place.parent.mkdir()
     place.write_bytes(table)
     before = place.stat().st_ino
-    got = get(replace(entry(), archives=archives), tmp_path, ReplayedCurves(), patience=QUICK)
+    got = get_dataset(replace(entry(), archives=archives), tmp_path, Recorded(), patience=QUICK)
     check_whole(tmp_path)
     assert place.stat().st_ino == before
     assert got.kept == ()
@@ -267,7 +267,7 @@ def test_presence_is_a_glance(server: Server, tmp_path: Path) -> None:
     assert presence(DATASETS["digits"], tmp_path).folder is None
     before = presence(entry(), tmp_path)
     assert (before.there, before.folder) == (False, tmp_path / "CUB_200_2011")
-    get(entry(server.serve("/a.tgz", Habits(tgz()))), tmp_path, ReplayedCurves(), patience=QUICK)
+    get_dataset(entry(server.serve("/a.tgz", Habits(tgz()))), tmp_path, Recorded(), patience=QUICK)
     assert presence(entry(), tmp_path).there
     assert presence(entry(), tmp_path / "CUB_200_2011").there
 
@@ -318,7 +318,7 @@ def test_someone_elses_file_in_the_root_stays(server: Server, tmp_path: Path) ->
     (tmp_path / "CUB_200_2011").mkdir()
     (tmp_path / "CUB_200_2011" / "images.txt").write_text("half of it")
     url = server.serve("/a.tgz", Habits(content))
-    get(entry(url, content=content), tmp_path, ReplayedCurves(), patience=QUICK)
+    get_dataset(entry(url, content=content), tmp_path, Recorded(), patience=QUICK)
     check_whole(tmp_path, "attributes.txt", "notes/new.txt")
     assert (tmp_path / "attributes.txt").read_text() == "mine"
 
@@ -330,8 +330,8 @@ def test_a_damaged_archive_leaves_nothing_behind(server: Server, tmp_path: Path)
     mine.write_bytes(wrong)
     one = entry(server.serve("/a.tgz", Habits(tgz())), size_bytes=None, checksum=None)
     with pytest.raises(UserError, match="is damaged or not complete"):
-        get(one, tmp_path, ReplayedCurves(), patience=QUICK)
+        get_dataset(one, tmp_path, Recorded(), patience=QUICK)
     assert tree(tmp_path) == {"CUB_200_2011.tgz"}
     mine.unlink()
-    get(one, tmp_path, ReplayedCurves(), patience=QUICK)
+    get_dataset(one, tmp_path, Recorded(), patience=QUICK)
     check_whole(tmp_path)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from pcsearch.data.download import get
+from pcsearch.data.download import get_dataset
 from tests.data.download.server import Habits, Server
 from tests.data.download.small_cub import (
     QUICK,
-    ReplayedCurves,
+    Recorded,
     check_whole,
     entry,
     part_of,
@@ -66,7 +66,7 @@ def test_a_killed_process_leaves_what_it_fetched(
     assert part_of(tmp_path).read_bytes() == tgz()[:have]
     server.log.clear()
     server.serve("/a.tgz", Habits(tgz()))
-    get(entry(url), tmp_path, ReplayedCurves(), patience=QUICK)
+    get_dataset(entry(url), tmp_path, Recorded(), patience=QUICK)
     check_whole(tmp_path)
     assert server.ranges("/a.tgz") == [f"bytes={have}-"]
     assert server.sent("/a.tgz") == [len(tgz()) - have]
@@ -97,7 +97,7 @@ def test_killed_at_any_moment_and_started_again(server: Server, tmp_path: Path) 
         process.communicate()
         if (root / "CUB_200_2011").exists():
             check_whole(root, *(name for name in tree(root) if name.startswith(".pcsearch")))
-        get(entry(url), root, ReplayedCurves(), patience=QUICK)
+        get_dataset(entry(url), root, Recorded(), patience=QUICK)
         files = {name for name in tree(root) if not name.startswith(".pcsearch")}
         assert files == tree(tmp_path / "whole")
 
@@ -107,7 +107,7 @@ def test_threads_of_one_process_take_turns_too(server: Server, tmp_path: Path) -
     states: list[str] = []
 
     def run() -> None:
-        states.append(get(one, tmp_path, ReplayedCurves(), patience=QUICK).state)
+        states.append(get_dataset(one, tmp_path, Recorded(), patience=QUICK).state)
 
     threads = [threading.Thread(target=run) for _ in range(2)]
     for thread in threads:

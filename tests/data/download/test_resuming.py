@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pcsearch.data.download import get
+from pcsearch.data.download import get_dataset
 from pcsearch.errors import UserError
 from tests.data.download.server import Habits, Server
-from tests.data.download.small_cub import QUICK, ReplayedCurves, check_whole, entry, part_of, tgz
+from tests.data.download.small_cub import QUICK, Recorded, check_whole, entry, part_of, tgz
 
 PACKAGE = Path(__file__).resolve().parents[3]
 HALF = 150_000
@@ -26,7 +26,7 @@ def interrupted(server: Server, root: Path, first: Habits, **changes: object) ->
     """Leave the beginning of an archive in `root`; the address that it is from."""
     url = server.serve("/a.tgz", replace(first, drop_after=HALF), Habits(status=404))
     with pytest.raises(UserError, match=r"kept; it goes on from there"):
-        get(entry(url, **changes), root, ReplayedCurves(), patience=QUICK)
+        get_dataset(entry(url, **changes), root, Recorded(), patience=QUICK)
     assert part_of(root).read_bytes() == first.body[:HALF], "not one byte was lost"
     server.log.clear()
     return url
@@ -46,8 +46,8 @@ def interrupted(server: Server, root: Path, first: Habits, **changes: object) ->
 def test_a_later_run_fetches_only_the_rest(version: Habits, server: Server, tmp_path: Path) -> None:
     url = interrupted(server, tmp_path, version)
     server.serve("/a.tgz", version)
-    seen = ReplayedCurves()
-    got = get(entry(url), tmp_path, seen, patience=QUICK)
+    seen = Recorded()
+    got = get_dataset(entry(url), tmp_path, seen, patience=QUICK)
     check_whole(tmp_path)
     start = HALF // version.align * version.align
     assert server.ranges("/a.tgz") == [f"bytes={HALF}-"]
@@ -62,10 +62,10 @@ def test_a_later_run_fetches_only_the_rest(version: Habits, server: Server, tmp_
 def test_a_connection_that_drops_again_and_again(
     reset: bool, server: Server, tmp_path: Path
 ) -> None:
-    seen = ReplayedCurves()
+    seen = Recorded()
     patience = replace(QUICK, attempts=30) if reset else QUICK
     url = server.serve("/a.tgz", Habits(tgz(), drop_after=50_000, reset=reset))
-    get(entry(url), tmp_path, seen, patience=patience)
+    get_dataset(entry(url), tmp_path, seen, patience=patience)
     check_whole(tmp_path)
     sent = server.sent("/a.tgz")
     assert len(sent) > QUICK.attempts, "each of them brings something"
@@ -76,25 +76,25 @@ def test_a_connection_that_drops_again_and_again(
 def test_attempts_that_bring_nothing_are_bounded(server: Server, tmp_path: Path) -> None:
     url = server.serve("/a.tgz", Habits(tgz(), drop_after=HALF), Habits(tgz(), drop_after=0))
     with pytest.raises(UserError, match="broke off, 4 times in a row"):
-        get(entry(url), tmp_path, ReplayedCurves(), patience=QUICK)
+        get_dataset(entry(url), tmp_path, Recorded(), patience=QUICK)
     assert len(server.log) == QUICK.attempts
 
 
 def test_no_server_at_all(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"127\.0\.0\.1 refuses the connection, 4 times"):
-        get(entry("http://127.0.0.1:9/a.tgz"), tmp_path, ReplayedCurves(), patience=QUICK)
+        get_dataset(entry("http://127.0.0.1:9/a.tgz"), tmp_path, Recorded(), patience=QUICK)
     with pytest.raises(UserError, match=r"nowhere\.invalid cannot be resolved"):
-        get(entry("http://nowhere.invalid/a"), tmp_path, ReplayedCurves(), patience=QUICK)
+        get_dataset(entry("http://nowhere.invalid/a"), tmp_path, Recorded(), patience=QUICK)
     for url in ("ftp://127.0.0.1/a.tgz", "a.tgz", "http://", "http://.x/a"):
         with pytest.raises(UserError, match="not an address of the web"):
-            get(entry(url), tmp_path, ReplayedCurves(), patience=QUICK)
+            get_dataset(entry(url), tmp_path, Recorded(), patience=QUICK)
 
 
 def test_a_server_that_ignores_ranges_sends_all_of_it(server: Server, tmp_path: Path) -> None:
     url = interrupted(server, tmp_path, Habits(tgz()))
     server.serve("/a.tgz", Habits(tgz(), ranges=False))
-    seen = ReplayedCurves()
-    get(entry(url), tmp_path, seen, patience=QUICK)
+    seen = Recorded()
+    get_dataset(entry(url), tmp_path, seen, patience=QUICK)
     check_whole(tmp_path)
     assert server.sent("/a.tgz") == [len(tgz())]
     assert "from the start" in seen.notes[0]
@@ -107,8 +107,8 @@ def test_a_file_that_changed_meanwhile_is_fetched_anew(
 ) -> None:
     url = interrupted(server, tmp_path, Habits(other_version(), etag='"v1"' if etag else ""))
     server.serve("/a.tgz", Habits(tgz(), etag=etag, ignores_if_range=not obedient))
-    seen = ReplayedCurves()
-    get(entry(url), tmp_path, seen, patience=QUICK)
+    seen = Recorded()
+    get_dataset(entry(url), tmp_path, seen, patience=QUICK)
     check_whole(tmp_path)
     assert server.sent("/a.tgz")[-1] == len(tgz())
 
@@ -117,14 +117,14 @@ def test_a_change_in_the_middle_of_one_run(server: Server, tmp_path: Path) -> No
     """No checksum: the entity tag alone keeps two versions apart."""
     old = Habits(other_version(), etag='"old"', drop_after=HALF)
     url = server.serve("/a.tgz", old, Habits(tgz(), etag='"new"', ignores_if_range=True))
-    get(entry(url, checksum=None), tmp_path, ReplayedCurves(), patience=QUICK)
+    get_dataset(entry(url, checksum=None), tmp_path, Recorded(), patience=QUICK)
     check_whole(tmp_path)
 
 
 def test_without_version_and_checksum_nothing_is_joined(server: Server, tmp_path: Path) -> None:
     url = interrupted(server, tmp_path, Habits(other_version(), etag=""), checksum=None)
     server.serve("/a.tgz", Habits(tgz(), etag=""))
-    get(entry(url, checksum=None), tmp_path, ReplayedCurves(), patience=QUICK)
+    get_dataset(entry(url, checksum=None), tmp_path, Recorded(), patience=QUICK)
     check_whole(tmp_path)
     assert server.ranges("/a.tgz") == [None]
 
@@ -132,8 +132,8 @@ def test_without_version_and_checksum_nothing_is_joined(server: Server, tmp_path
 def test_a_mirror_goes_on_where_another_one_ended(server: Server, tmp_path: Path) -> None:
     first = server.serve("/a.tgz", Habits(tgz(), drop_after=HALF), Habits(status=500))
     second = server.serve("/b.tgz", Habits(tgz(), etag='"theirs"'))
-    seen = ReplayedCurves()
-    get(entry(first, second), tmp_path, seen, patience=QUICK)
+    seen = Recorded()
+    get_dataset(entry(first, second), tmp_path, seen, patience=QUICK)
     check_whole(tmp_path)
     assert server.sent("/b.tgz") == [len(tgz()) - HALF]
     assert any("500 Internal Server Error, 4 times in a row" in line for line in seen.notes)
@@ -148,7 +148,7 @@ def test_beyond_the_end(server: Server, tmp_path: Path) -> None:
     for content in (tgz(), tgz() + b"more"):
         part.write_bytes(content)
         part.with_name(f"{part.name}.json").write_text(known)
-        get(entry(url), tmp_path, ReplayedCurves(), patience=QUICK)
+        get_dataset(entry(url), tmp_path, Recorded(), patience=QUICK)
         check_whole(tmp_path)
         (tmp_path / "CUB_200_2011" / "images.txt").unlink()
         part.parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ def test_a_part_without_a_readable_origin_is_not_used(
     part.write_bytes(b"leftover")
     part.with_name(f"{part.name}.json").write_text(known)
     url = server.serve("/a.tgz", Habits(tgz()))
-    get(entry(url), tmp_path, ReplayedCurves(), patience=QUICK)
+    get_dataset(entry(url), tmp_path, Recorded(), patience=QUICK)
     check_whole(tmp_path)
 
 
@@ -173,31 +173,31 @@ def test_a_stated_length_that_is_too_long(server: Server, tmp_path: Path) -> Non
     liar = Habits(tgz(), length=longer, ranges=False)
     url = server.serve("/a.tgz", liar)
     with pytest.raises(UserError, match=f"has {longer:,} bytes, the published {len(tgz()):,}"):
-        get(entry(url), tmp_path / "a", ReplayedCurves(), patience=QUICK)
+        get_dataset(entry(url), tmp_path / "a", Recorded(), patience=QUICK)
     with pytest.raises(UserError, match=r"broke off.*, 4 times|ends it early.*, 4 times"):
-        get(entry(url, size_bytes=None), tmp_path / "b", ReplayedCurves(), patience=QUICK)
+        get_dataset(entry(url, size_bytes=None), tmp_path / "b", Recorded(), patience=QUICK)
 
 
 def test_a_stated_length_that_is_too_short(server: Server, tmp_path: Path) -> None:
     url = server.serve("/a.tgz", Habits(tgz(), length=1000, headers=(("Connection", "close"),)))
     with pytest.raises(UserError, match=r"wrong content, removed: md5"):
-        get(entry(url, size_bytes=None), tmp_path, ReplayedCurves(), patience=QUICK)
+        get_dataset(entry(url, size_bytes=None), tmp_path, Recorded(), patience=QUICK)
 
 
 def test_no_stated_length(server: Server, tmp_path: Path) -> None:
     silent = Habits(tgz(), length=None)
     url = server.serve("/a.tgz", replace(silent, drop_after=HALF), silent)
-    get(entry(url), tmp_path / "a", ReplayedCurves(), patience=QUICK)
+    get_dataset(entry(url), tmp_path / "a", Recorded(), patience=QUICK)
     check_whole(tmp_path / "a")
     url = server.serve("/b.tgz", replace(silent, body=tgz() + b"more"))
     with pytest.raises(UserError, match=f"more than the {len(tgz()):,} bytes"):
-        get(entry(url), tmp_path / "b", ReplayedCurves(), patience=QUICK)
+        get_dataset(entry(url), tmp_path / "b", Recorded(), patience=QUICK)
 
 
 def test_a_server_that_goes_silent(server: Server, tmp_path: Path) -> None:
     url = server.serve("/a.tgz", Habits(tgz(), stall_after=HALF), Habits(tgz()))
-    seen = ReplayedCurves()
-    get(entry(url), tmp_path, seen, patience=QUICK)
+    seen = Recorded()
+    get_dataset(entry(url), tmp_path, seen, patience=QUICK)
     check_whole(tmp_path)
     assert "127.0.0.1 stopped sending at" in seen.notes[0]
 
@@ -205,8 +205,8 @@ def test_a_server_that_goes_silent(server: Server, tmp_path: Path) -> None:
 def test_a_busy_server_says_how_long_to_wait(server: Server, tmp_path: Path) -> None:
     busy = Habits(status=503, headers=(("Retry-After", "1"),))
     url = server.serve("/a.tgz", busy, Habits(tgz()))
-    seen, began = ReplayedCurves(), time.monotonic()
-    get(entry(url), tmp_path, seen, patience=QUICK)
+    seen, began = Recorded(), time.monotonic()
+    get_dataset(entry(url), tmp_path, seen, patience=QUICK)
     assert time.monotonic() - began >= 1
     assert "503 Service Unavailable; trying again in 1 s" in seen.notes[0]
 
@@ -218,7 +218,7 @@ def to(target: str, status: int = 302) -> Habits:
 def test_redirections(server: Server, tmp_path: Path) -> None:
     server.serve("/c", Habits(tgz(), drop_after=HALF), Habits(tgz()))
     server.serve("/b", to(server.url + "/c", 307))
-    get(entry(server.serve("/a", to("b"))), tmp_path, ReplayedCurves(), patience=QUICK)
+    get_dataset(entry(server.serve("/a", to("b"))), tmp_path, Recorded(), patience=QUICK)
     check_whole(tmp_path)
     assert server.sent("/c") == [HALF, len(tgz()) - HALF]
     assert [request.path for request in server.log] == ["/a", "/b", "/c"] * 2
@@ -232,7 +232,7 @@ def test_redirections_that_are_not_followed(
     target: str, says: str, server: Server, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=says):
-        get(entry(server.serve("/a", to(target))), tmp_path, ReplayedCurves(), patience=QUICK)
+        get_dataset(entry(server.serve("/a", to(target))), tmp_path, Recorded(), patience=QUICK)
 
 
 def test_what_began_encrypted_is_not_led_to_plain_text() -> None:
@@ -247,14 +247,14 @@ def test_what_began_encrypted_is_not_led_to_plain_text() -> None:
 def test_an_encoding_that_was_not_asked_for(server: Server, tmp_path: Path) -> None:
     packed = Habits(tgz(), headers=(("Content-Encoding", "x-gzip"),))
     url = server.serve("/a.tgz", packed)
-    get(entry(url), tmp_path, ReplayedCurves(), patience=QUICK)  # a .tgz is that by itself
+    get_dataset(entry(url), tmp_path, Recorded(), patience=QUICK)  # a .tgz is that by itself
     check_whole(tmp_path)
     with pytest.raises(UserError, match="encoded by x-gzip"):
-        get(entry(url, file="a.zip"), tmp_path / "b", ReplayedCurves(), patience=QUICK)
+        get_dataset(entry(url, file="a.zip"), tmp_path / "b", Recorded(), patience=QUICK)
 
 
 def test_a_range_that_is_not_the_asked_one(server: Server, tmp_path: Path) -> None:
     url = interrupted(server, tmp_path, Habits(tgz()))
     server.serve("/a.tgz", Habits(tgz(), range_offset=9), Habits(tgz()))
-    get(entry(url), tmp_path, ReplayedCurves(), patience=QUICK)
+    get_dataset(entry(url), tmp_path, Recorded(), patience=QUICK)
     check_whole(tmp_path)

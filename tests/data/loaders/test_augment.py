@@ -16,7 +16,7 @@ from torchvision.transforms import RandomErasing
 from torchvision.transforms import functional as vision
 
 from pcsearch.data.loaders import EvalBatches, TrainBatches, augment
-from pcsearch.data.loaders.augment import draw, earlier_occurrences, erase, jitter_colors
+from pcsearch.data.loaders.augment import draw_parameters, earlier_occurrences, erase, jitter_colors
 from pcsearch.data.preprocessing import ColorJitter, Preprocessing
 
 PLAIN = Preprocessing(crop=8)
@@ -121,7 +121,7 @@ def test_whole_path_equals_a_loop_over_images(channels_last: bool) -> None:
     images = textures(9, 14, low=110, high=150)
     preprocessing = replace(ALL, jitter=ColorJitter(0.2, 0.2, 0.2))
     seen = by_image(train(images, preprocessing, channels_last=channels_last), 2)
-    draws = draw(preprocessing, 14 - 8 + 1, 3, 2, np.arange(9))
+    draws = draw_parameters(preprocessing, 14 - 8 + 1, 3, 2, np.arange(9))
     assert draws.jitter is not None
     assert draws.erased is not None
     assert draws.crops.flips is not None
@@ -185,17 +185,19 @@ def test_pairings_share_the_first_draw_and_the_second_is_new() -> None:
 
 def test_each_kind_of_change_leaves_the_others_as_they_are() -> None:
     rows = np.array([4, 0, 4, 7, 2])
-    every = draw(ALL, 5, 8, 3, rows)
-    plain = draw(PLAIN, 5, 8, 3, rows)
+    every = draw_parameters(ALL, 5, 8, 3, rows)
+    plain = draw_parameters(PLAIN, 5, 8, 3, rows)
     assert plain.jitter is None
     assert plain.erased is None
     for name in ("rows", "tops", "lefts", "flips"):
         assert np.array_equal(getattr(every.crops, name), getattr(plain.crops, name))
-    without_erasing = draw(replace(ALL, erasing=0.0), 5, 8, 3, rows)
+    without_erasing = draw_parameters(replace(ALL, erasing=0.0), 5, 8, 3, rows)
     assert np.array_equal(without_erasing.jitter, every.jitter)
-    without_jitter = draw(replace(ALL, jitter=ColorJitter(), flip=False), 5, 8, 3, rows)
+    without_jitter = draw_parameters(replace(ALL, jitter=ColorJitter(), flip=False), 5, 8, 3, rows)
     assert np.array_equal(without_jitter.erased, every.erased)
-    brightness = draw(replace(ALL, jitter=ColorJitter(brightness=0.4)), 5, 8, 3, rows).jitter
+    brightness = draw_parameters(
+        replace(ALL, jitter=ColorJitter(brightness=0.4)), 5, 8, 3, rows
+    ).jitter
     assert np.array_equal(brightness[:, 0], every.jitter[:, 0])
     assert (brightness[:, 1:] == 1).all()
 
@@ -210,7 +212,7 @@ def test_evaluation_changes_nothing() -> None:
 
 def test_factors_are_uniform_in_their_ranges() -> None:
     jitter = ColorJitter(0.4, 1.7, 0.0)
-    factors = draw(replace(PLAIN, jitter=jitter), 5, 0, 1, np.arange(20_000)).jitter
+    factors = draw_parameters(replace(PLAIN, jitter=jitter), 5, 0, 1, np.arange(20_000)).jitter
     assert factors is not None
     for column, (low, high) in enumerate([(0.6, 1.4), (0.0, 2.7)]):
         counts, _ = np.histogram(factors[:, column], bins=20, range=(low, high))
@@ -229,7 +231,9 @@ def torchvision_rectangles(side: int, number: int) -> Iterator[tuple[int, int, i
 
 def test_rectangles_are_distributed_as_torchvisions() -> None:
     side, number = 64, 3000
-    erased = draw(replace(PLAIN, crop=side, erasing=1.0), 1, 0, 1, np.arange(number)).erased
+    erased = draw_parameters(
+        replace(PLAIN, crop=side, erasing=1.0), 1, 0, 1, np.arange(number)
+    ).erased
     assert erased is not None
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -245,7 +249,7 @@ def test_rectangles_are_distributed_as_torchvisions() -> None:
 def test_erasing_happens_with_its_probability_inside_the_crop() -> None:
     for side in (1, 2, 7, 33):
         chosen = replace(PLAIN, crop=side, erasing=0.25)
-        erased = draw(chosen, 1, 0, 1, np.arange(4000)).erased
+        erased = draw_parameters(chosen, 1, 0, 1, np.arange(4000)).erased
         assert erased is not None
         top, left, height, width = erased.T
         assert set(np.sign([height.min(), top.min(), left.min()])) <= {0, 1}

@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 
 from pcsearch.data.dataset import Part
 from pcsearch.data.sources import ArrayImages
-from pcsearch.data.verify.check import Images, duplicates_in
+from pcsearch.data.verify.check import AllImages, duplicates_in
 from pcsearch.data.verify.scan import Scanned
 
 ORDER = ("train", "val", "test")
 
 
-def images_in(parts: list[str]) -> Images:
+def images_in(parts: list[str]) -> AllImages:
     """Images that are called by their number."""
     count = len(parts)
     source = ArrayImages(np.zeros((count, 1, 1), np.uint8), "image")
     part = Part(source, np.zeros(count, np.int64))
     places = tuple((part, row) for row in range(count))
-    return Images(places, tuple(parts), np.zeros(count, np.int64), ("gull",))
+    return AllImages(places, tuple(parts), np.zeros(count, np.int64), ("gull",))
 
 
 def scanned_with(digests: list[int]) -> list[Scanned]:

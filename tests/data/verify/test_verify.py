@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pcsearch.data.catalog import DataOptions, open_dataset
-from pcsearch.data.verify import VerifyReport, inspect, verify, write_manifest
+from pcsearch.data.verify import VerifyReport, inspect, verify_dataset, write_manifest
 from pcsearch.errors import UserError
 from tests.data.image_files import CUB_ROOT, save_classes
 from tests.data.test_duplicates import picture
@@ -36,7 +36,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def look(root: Path, **options: object) -> VerifyReport:
-    report = verify("images", DataOptions(images=root, **options), workers=2)
+    report = verify_dataset("images", DataOptions(images=root, **options), workers=2)
     json.dumps(report.to_json())
     return report
 
@@ -47,7 +47,7 @@ def train(root: Path, name: str) -> Path:
 
 def test_sound_dataset(root: Path) -> None:
     told: list[tuple[str, int, int]] = []
-    report = verify(
+    report = verify_dataset(
         "images", DataOptions(images=root), workers=2, progress=lambda *step: told.append(step)
     )
     assert report.ok
@@ -184,9 +184,9 @@ def cub_like(root: Path) -> Path:
 
 def test_missing_file_box_outside_and_some_of_the_classes(tmp_path: Path) -> None:
     root = cub_like(tmp_path)
-    assert verify("cub200", DataOptions(root=root)).problems == ()
+    assert verify_dataset("cub200", DataOptions(root=root)).problems == ()
     (root / "CUB_200_2011/images/001.Auk/7.jpg").unlink()
-    report = verify("cub200", DataOptions(root=root), workers=1)
+    report = verify_dataset("cub200", DataOptions(root=root), workers=1)
     assert [Path(p.name).name for p in report.missing] == ["7.jpg"]
     assert report.undecodable == ()
     assert not report.ok
@@ -203,7 +203,7 @@ def test_all_missing_files_are_listed_of_a_half_unpacked_archive(tmp_path: Path)
         (images / "001.Auk" / f"{number}.jpg").unlink()
     with pytest.raises(UserError, match="lacks 10 of 22 training images"):
         open_dataset("cub200", options)
-    report = verify("cub200", options)
+    report = verify_dataset("cub200", options)
     assert [Path(p.name).name for p in report.missing] == [
         f"{number}.jpg" for number in range(1, 11)
     ]
@@ -211,16 +211,16 @@ def test_all_missing_files_are_listed_of_a_half_unpacked_archive(tmp_path: Path)
     shutil.rmtree(images / "001.Auk")
     with pytest.raises(UserError, match="lacks 1 of 2 image folders"):
         open_dataset("cub200", options)
-    report = verify("cub200", options)
+    report = verify_dataset("cub200", options)
     assert [p.part for p in report.missing] == ["train"] * 11 + ["test"]
     assert report.problems[0].startswith("12 images missing")
     shutil.rmtree(images / "007.Tit")
-    report = verify("cub200", options)
+    report = verify_dataset("cub200", options)
     assert len(report.missing) == report.images == 24
     json.dumps(report.to_json())
     images.rmdir()
     with pytest.raises(UserError, match="images/ missing"):
-        verify("cub200", options)
+        verify_dataset("cub200", options)
 
 
 def test_all_missing_files_of_a_manifest_are_listed(root: Path) -> None:
@@ -230,7 +230,7 @@ def test_all_missing_files_of_a_manifest_are_listed(root: Path) -> None:
     shutil.rmtree(root / "train" / "gull")
     with pytest.raises(UserError, match=r"there is no file .*, nor 10 others of 30"):
         open_dataset("manifest", options)
-    report = verify("manifest", options)
+    report = verify_dataset("manifest", options)
     assert len(report.missing) == 11
     assert report.problems[0].startswith("11 images missing")
     assert write_manifest(inspect("manifest", options), root / "rest.csv") == 19
@@ -242,21 +242,21 @@ def test_box_is_of_the_image_before_it_is_turned(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.open(path).save(path, exif=exif, quality=92)
-    report = verify("cub200", DataOptions(root=root))
+    report = verify_dataset("cub200", DataOptions(root=root))
     assert [Path(p.name).name for p in report.boxes_outside] == ["3.jpg"]
     assert report.oddities == {"EXIF-rotated": 1}
 
 
 def test_official_counts_that_disagree() -> None:
-    assert verify("digits", DataOptions(classes=(3, 8))).ok
-    report = verify("digits", DataOptions())
+    assert verify_dataset("digits", DataOptions(classes=(3, 8))).ok
+    report = verify_dataset("digits", DataOptions())
     assert [part.expected == part.images for part in report.parts] == [True, True]
     assert (report.ok, report.duplicates) == (True, ())
 
 
 def test_what_the_reader_says_is_passed_on(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no folder"):
-        verify("images", DataOptions(images=tmp_path / "absent"))
+        verify_dataset("images", DataOptions(images=tmp_path / "absent"))
 
 
 def lines_of(path: Path) -> list[dict[str, str]]:
@@ -294,7 +294,7 @@ def test_manifest_of_a_held_out_test_part_holds_out_by_groups(root: Path) -> Non
     assert Path(lines_of(path)[0]["path"]).is_absolute()
     for seed in range(4):
         manifest = replace(options, images=None, manifest=path, split_seed=seed)
-        report = verify("manifest", manifest)
+        report = verify_dataset("manifest", manifest)
         assert len(report.duplicates) == 8
         assert report.leaks == ()
 
@@ -346,7 +346,7 @@ def test_manifest_that_cannot_be_written(root: Path) -> None:
 @pytest.mark.real
 @pytest.mark.skipif(not (CUB_ROOT / "CUB_200_2011").is_dir(), reason="no real images here")
 def test_photographs(tmp_path: Path) -> None:
-    report = verify("cub200", DataOptions(root=CUB_ROOT, classes=(2, 26)))
+    report = verify_dataset("cub200", DataOptions(root=CUB_ROOT, classes=(2, 26)))
     pairs = {
         (pair.parts, tuple(Path(name).stem for name in pair.names)) for pair in report.duplicates
     }

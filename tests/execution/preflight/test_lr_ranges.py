@@ -21,7 +21,7 @@ from pcsearch.execution.preflight.datasets import (
 )
 from pcsearch.execution.preflight.lr_ranges import (
     is_automatic,
-    sentences,
+    lr_sentences,
     shared_ranges,
     with_default,
     with_measured,
@@ -179,7 +179,7 @@ def test_arms_that_agree_share_the_range_of_the_first_to_diverge() -> None:
     low = Space.between(0.001, 0.05, log=True)
     own = Space.between(0.0001, 0.005, log=True)
     assert shared_ranges(ranges) == {"control": low, "pc": low, "jeffreys": own}
-    assert list(sentences("a/b", shared_ranges(ranges))) == [
+    assert list(lr_sentences("a/b", shared_ranges(ranges))) == [
         "a/b: lr 0.001 to 0.05, measured (control, pc)",
         "a/b: lr 0.0001 to 0.005, measured (jeffreys)",
     ]

@@ -20,7 +20,7 @@ from pcsearch.search.plan import ArmPlan, Plan, StartPoint, StudyPlan, default_s
 from pcsearch.search.sampling.samplers import propose
 from pcsearch.search.sampling.start_points import (
     EarlierRun,
-    sentences,
+    prior_sentences,
     with_known_points,
     with_start_points,
 )
@@ -100,7 +100,7 @@ def test_every_arm_starts_from_the_same_shared_values() -> None:
                 assert config["lambda"] == pytest.approx(10 * config["lambda_over_n"])
         assert len(rates) == 1
     assert given
-    assert lines == tuple(sentences(plan.studies[0]))
+    assert lines == tuple(prior_sentences(plan.studies[0]))
     assert all("runs/first" in line for line in lines)
 
 
