@@ -197,7 +197,8 @@ class SegmentJournal:
         if after not in (None, there):
             raise LeaseLostError(
                 f"another process has written to {storage.url}/{JOURNAL_FOLDER} meanwhile "
-                f"({there} events, where {after} were read); if it has ended, the same command goes on"
+                f"({there} events, where {after} were read); if it has ended, the same command "
+                "goes on"
             )
         if sum(not segment.is_compacted for segment in segments) > compact_above:
             compact(storage)

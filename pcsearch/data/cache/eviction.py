@@ -335,6 +335,6 @@ def _over_limit(folder: Path, needed_bytes: int, fixed_bytes: int, limit_bytes: 
     taken = f", and {readable_bytes(fixed_bytes)} there are in use" if fixed_bytes else ""
     return UserError(
         f"the image cache in {folder} needs {readable_bytes(needed_bytes)} more{taken}, but "
-        f"PCSEARCH_CACHE_LIMIT allows {readable_bytes(limit_bytes)} in all. Raise that limit (none: "
+        f"PCSEARCH_CACHE_LIMIT allows {readable_bytes(limit_bytes)} in all. Raise it (none: "
         "no limit) or lower image.resize."
     )
