@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pcsearch.cluster import ray_internals
 from pcsearch.cluster.session.access import warn_if_readable
 from pcsearch.errors import UserError
 from pcsearch.version import __version__
@@ -65,17 +66,12 @@ def _reason(error: Exception) -> str:
 
 def use_token() -> None:
     """As `ray.init` does, whatever RAY_AUTH_MODE says; UserError if there is no file as named."""
-    from ray._private.authentication.authentication_token_setup import (
-        maybe_enable_token_auth_if_token_available,
-    )
-
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     if named and not Path(named).expanduser().is_file():
         raise UserError(f"RAY_AUTH_TOKEN_PATH is {named}, but there is no such file")
     warn_if_readable()
-    # It warns where there is a token, and says how to switch it off.
-    logging.getLogger(maybe_enable_token_auth_if_token_available.__module__).setLevel(logging.ERROR)
-    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    logging.getLogger(ray_internals.TOKEN_LOGGER).setLevel(logging.ERROR)
+    ray_internals.enable_token()
 
 
 def _impatient(client: type) -> Any:
@@ -182,7 +178,7 @@ class Jobs:
         use_token()
         for module in ("dashboard_sdk", "job.sdk"):  # they set levels of their own
             logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.ERROR)
-        logging.getLogger("ray._private.runtime_env.packaging").setLevel(logging.ERROR)
+        logging.getLogger(ray_internals.UPLOAD_LOGGER).setLevel(logging.ERROR)
         self._client = asked(address, lambda: _impatient(JobSubmissionClient)(address))
 
     def check_versions(self) -> None:

@@ -16,6 +16,25 @@ from typing import Any
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from pcsearch.cluster.ray_internals import Internal
+
+INTERNALS = (
+    Internal("ray.tune.utils.object_cache", "_ObjectCache", "keeping workers", "they start again"),
+    Internal("ray.tune.execution.class_cache", "DEFAULT_ENV_VARS", "a quick start", "1.2 s more"),
+    Internal("ray.tune.execution.class_cache", "ENV_VARS_TO_PROPAGATE", "no AWS keys", "they show"),
+    Internal(
+        "ray.tune.execution.tune_controller",
+        "PlacementGroupResourceManager",
+        "a quick start",
+        "1.2 s more",
+    ),
+    Internal(
+        "ray.air.execution.resources.fixed", "FixedResourceManager", "a quick start", "1.2 s more"
+    ),
+    Internal("ray.tune.progress_reporter", "TrialProgressCallback", "no progress", "no start"),
+)
+"""As `pcsearch.cluster.ray_internals.INTERNALS`, of Ray Tune."""
+
 KEPT_TRIALS = 8
 """Ended trials that Tune may still hear of: what follows a trial's end, and the closing table."""
 

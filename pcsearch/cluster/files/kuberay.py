@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pcsearch.cluster.ray_internals import launcher_config_of
 from pcsearch.errors import UserError
 
 
@@ -160,21 +161,11 @@ def launcher_form(documents: Sequence[Any]) -> dict[str, Any]:
         raise UserError(f"{label}: {problem}")
     metadata = {"name": "cluster", "namespace": "default"} | (document.get("metadata") or {})
     try:
-        config = derived(metadata, spec)
+        config = launcher_config_of(metadata, spec)
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{label}: {reason[0]}") from error
     return config | {"documents": list(documents), "spec": spec}
-
-
-def derived(metadata: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
-    """A file for the launcher, as KubeRay's autoscaler sees the cluster."""
-    from ray.autoscaler._private.kuberay import autoscaling_config
-
-    config: dict[str, Any] = autoscaling_config._derive_autoscaling_config_from_ray_cr(
-        {"metadata": metadata, "spec": spec}
-    )
-    return config
 
 
 def _label(document: dict[str, Any]) -> str:

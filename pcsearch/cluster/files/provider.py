@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pcsearch.cluster import ray_internals
 from pcsearch.cluster.files.file import ClusterConfig, texts, unstated_types
 from pcsearch.cluster.files.finding import Finding
 from pcsearch.errors import did_you_mean
@@ -21,15 +22,12 @@ _SECRETS = ("aws_credentials", "gcp_credentials")
 
 
 def provider(config: ClusterConfig) -> Iterator[Finding]:
-    from ray.autoscaler._private.providers import _NODE_PROVIDERS
-
-    kind = str(config["provider"]["type"])
-    if kind not in _NODE_PROVIDERS:
-        known = ", ".join(sorted(_NODE_PROVIDERS))
+    kind, kinds = str(config["provider"]["type"]), ray_internals.node_providers()
+    if kind not in kinds:
+        known = ", ".join(sorted(kinds))
         yield Finding(
             "problem",
-            f'provider.type is "{kind}", which Ray does not know'
-            f"{did_you_mean(kind, list(_NODE_PROVIDERS))}",
+            f'provider.type is "{kind}", which Ray does not know{did_you_mean(kind, kinds)}',
             f"it must be one of {known}",
         )
         return  # Ray can say nothing of its file
@@ -57,11 +55,10 @@ def provider(config: ClusterConfig) -> Iterator[Finding]:
 
 def _schema(config: ClusterConfig) -> Iterator[Finding]:
     from jsonschema import ValidationError  # type: ignore[import-untyped]
-    from ray.autoscaler._private.util import prepare_config, validate_config
 
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # warns of files among the file mounts
-            validate_config(prepare_config(_as_asked(config)))
+            ray_internals.validate_launcher_file(_as_asked(config))
     except ValidationError as error:
         where = ".".join(str(part) for part in error.absolute_path)
         at = f"{where}: " if where else ""

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pcsearch.cluster import ray_internals
 from pcsearch.errors import UserError
 from pcsearch.storage.scratch import scratch_folder
 
@@ -143,7 +144,7 @@ def session_token() -> Iterator[None]:
     own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     before = {key: os.environ.pop(key, None) for key in _VARIABLES}
     os.environ.update(own)
-    _forget()
+    ray_internals.forget_token()
     try:
         yield
     finally:
@@ -151,15 +152,7 @@ def session_token() -> Iterator[None]:
             os.environ.pop(key, None)
             if value is not None:
                 os.environ[key] = value
-        _forget()
-
-
-def _forget() -> None:
-    """Ray's native code keeps the mode and the token that it has read; without this, a second
-    session of a process would be refused by itself."""
-    if native := sys.modules.get("ray._raylet"):
-        native.AuthenticationTokenLoader.instance().reset_cache()
-        native.Config.initialize("")
+        ray_internals.forget_token()
 
 
 def warn_if_readable() -> None:
@@ -284,8 +277,7 @@ def check_closed(before: Set[Listener]) -> None:
     Raises:
         UserError: it listens beyond loopback, or answers a call without a token.
     """
-    from ray._private.worker import _global_node as node
-
+    node = ray_internals.started_node()
     pids = {one.process.pid for infos in node.all_processes.values() for one in infos}
     for one in exposed(pids, known=before):
         raise UserError(

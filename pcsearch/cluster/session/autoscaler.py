@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pcsearch.cluster.files.kuberay import derived
+from pcsearch.cluster import ray_internals
 from pcsearch.cluster.session.capacity import Capacity, Node
 from pcsearch.io import expanded, open_regular, read_text
 
@@ -30,12 +30,10 @@ def _own_config() -> dict[str, Any]:
     import requests
 
     with contextlib.suppress(requests.RequestException, OSError, LookupError, ValueError):
-        from ray.autoscaler._private.kuberay.node_provider import KubernetesHttpApiClient
-
         namespace = os.environ.get("RAY_CLUSTER_NAMESPACE") or _NAMESPACE.read_text().strip()
-        cluster = KubernetesHttpApiClient(namespace).get(f"rayclusters/{name}")
+        cluster = ray_internals.raycluster(namespace, name)
         if cluster["spec"].get("enableInTreeAutoscaling"):
-            return derived(cluster["metadata"], cluster["spec"])
+            return ray_internals.launcher_config_of(cluster["metadata"], cluster["spec"])
     return {}
 
 
@@ -133,15 +131,8 @@ def launches() -> Launches | None:
 
     By the connection that the process has: another one would take its time to open.
     """
-    from ray._private.worker import global_worker
-    from ray.autoscaler.v2.schema import Stats
-    from ray.autoscaler.v2.utils import ClusterStatusParser
-    from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
-
     try:
-        told = global_worker.gcs_client.get_cluster_status(timeout_s=_ANSWER_SECONDS)
-        reply = GetClusterStatusReply.FromString(told)
-        status = ClusterStatusParser.from_get_cluster_status_reply(reply, stats=Stats())
+        status = ray_internals.cluster_status(_ANSWER_SECONDS)
     except Exception:  # a busy head, or another Ray's answer: it is asked again
         return None
     booting = tuple(node.ray_node_type_name for node in status.pending_nodes)
@@ -159,10 +150,7 @@ def reason_of(node_type: str) -> str:
 
     Ray keeps the provider's reason out of what it answers (as of 2.60).
     """
-    from ray._private.worker import global_worker
-
-    node = global_worker.node
-    log = Path(node.get_logs_dir_path()) / _LOG if node is not None else Path(_LOG)
+    log = Path(ray_internals.logs_folder() or "") / _LOG
     try:
         with open_regular(log) as file:
             lines = deque((line.decode(errors="replace") for line in file), _LATEST_LINES)

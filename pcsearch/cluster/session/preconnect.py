@@ -1,58 +1,19 @@
-"""The head of a Ray cluster: ask it before joining, and keep what is local on loopback."""
+"""The head of a Ray cluster: asked before this process joins."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import json
 import logging
 import platform
 from collections.abc import Iterator
 
+from pcsearch.cluster import ray_internals
 from pcsearch.cluster.session.access import warn_if_readable
 from pcsearch.errors import UserError
 
 _log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 5.0
-
-
-@contextlib.contextmanager
-def loopback() -> Iterator[None]:
-    """Let Ray take 127.0.0.1 for what it is.
-
-    Otherwise it turns that into the machine's outer address and listens on every interface. The
-    switch is Ray's own, made for systems on which it supports no clusters, and decides that alone.
-    """
-    from ray._private import ray_constants
-
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
-
-
-@contextlib.contextmanager
-def quick_start(session_name: str) -> Iterator[None]:
-    """Start a local Ray without web server, autoscaler and log forwarder: no campaign asks them.
-
-    They take 2.3 s of processor time, and Ray waits for the first. `include_dashboard=False` alone
-    still starts a web server, for usage statistics, which are off; the other two are switches of
-    Ray's own that `ray.init` does not pass on, as is the name that its session's folder gets.
-    """
-    from ray._private import parameter, services
-
-    before = parameter.RayParams, services.start_api_server
-    parameter.RayParams = functools.partial(
-        before[0], no_monitor=True, include_log_monitor=False, session_name=session_name
-    )
-    services.start_api_server = lambda *args, **options: (None, None)
-    try:
-        yield
-    finally:
-        parameter.RayParams, services.start_api_server = before
 
 
 @contextlib.contextmanager
@@ -65,19 +26,21 @@ def reachable(address: str) -> Iterator[str]:
         UserError: nothing answers there, the token or the version of Ray or Python differs, or this
             machine is not one of the cluster's nodes.
     """
-    from ray._private import services
-
     found = _find(address)
-    with loopback() if found.startswith(("127.", "localhost:")) else contextlib.nullcontext():
+    with (
+        ray_internals.loopback()
+        if found.startswith(("127.", "localhost:"))
+        else contextlib.nullcontext()
+    ):
         try:
-            head = services.canonicalize_bootstrap_address(found) or found
+            head = ray_internals.canonical_address(found)
         except Exception as error:
             raise UserError(
                 f"--address {address}: not an address; expected HOST:PORT or auto"
             ) from error
         _ask(head)
         _compare_pythons(head)
-        if not services.find_node_ids():
+        if not ray_internals.is_own_node():
             raise UserError(
                 f"this machine is not a node of the Ray cluster at {head}; start the campaign on "
                 "one of its nodes, for example its head"
@@ -86,12 +49,10 @@ def reachable(address: str) -> Iterator[str]:
 
 
 def _find(address: str) -> str:
-    from ray._private import services
-
     found = address
     if address == "auto":
         try:
-            found = str(services.get_ray_address_from_environment(address, None))
+            found = ray_internals.address_from_environment()
         except ConnectionError as error:
             raise UserError(
                 "--address auto: no Ray cluster runs on this machine; give HOST:PORT of its head, "
@@ -108,12 +69,6 @@ def _find(address: str) -> str:
 def _ask(head: str) -> None:
     import grpc  # type: ignore[import-untyped]
     import ray
-    from ray._private.authentication.authentication_token_setup import (
-        maybe_enable_token_auth_if_token_available,
-    )
-    from ray._private.gcs_utils import create_gcs_channel
-    from ray.core.generated.gcs_service_pb2 import CheckAliveRequest
-    from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
     from ray.exceptions import AuthenticationError
 
     token = (
@@ -122,11 +77,8 @@ def _ask(head: str) -> None:
     )
     warn_if_readable()
     try:
-        sends_token = maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-        with create_gcs_channel(head) as channel:
-            answer = NodeInfoGcsServiceStub(channel).CheckAlive(
-                CheckAliveRequest(), timeout=_ANSWER_SECONDS
-            )
+        sends_token = ray_internals.enable_token()
+        version = ray_internals.version_of_head(head, _ANSWER_SECONDS)
     except AuthenticationError as error:
         raise UserError(f"no token for the Ray cluster at {head}; {token}") from error
     except grpc.RpcError as error:
@@ -142,25 +94,17 @@ def _ask(head: str) -> None:
             "start its nodes with RAY_AUTH_MODE=token",
             head,
         )
-    if answer.ray_version != ray.__version__:
+    if version != ray.__version__:
         raise UserError(
-            f"the cluster at {head} runs Ray {answer.ray_version}, this machine {ray.__version__}; "
+            f"the cluster at {head} runs Ray {version}, this machine {ray.__version__}; "
             "install the same version on both"
         )
 
 
 def _compare_pythons(head: str) -> None:
     """Ray itself refuses another Python, down to the last number, after it has tried to join."""
-    from ray._private.ray_constants import KV_NAMESPACE_CLUSTER
-    from ray._raylet import GcsClient  # type: ignore[attr-defined,unused-ignore]
-
-    try:
-        told = GcsClient(address=head).internal_kv_get(b"CLUSTER_METADATA", KV_NAMESPACE_CLUSTER)
-        theirs = str(json.loads(told or b"{}")["python_version"])
-    except (KeyError, ValueError, RuntimeError):
-        return  # another Ray may keep it elsewhere; joining will tell
-    ours = platform.python_version()
-    if theirs != ours:
+    theirs, ours = ray_internals.python_of_head(head), platform.python_version()
+    if theirs not in (None, ours):  # None: joining will tell
         raise UserError(
             f"the cluster at {head} runs Python {theirs}, this machine {ours}; Ray needs the same "
             f"on both: make an environment here with Python {theirs}, or start the campaign on the "

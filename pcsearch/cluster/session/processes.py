@@ -9,8 +9,8 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
+from pcsearch.cluster import ray_internals
 from pcsearch.io import open_to_append
 
 
@@ -35,7 +35,7 @@ def stderr_to_file(path: Path) -> Iterator[None]:
     log, kept = open_to_append(path), os.dup(2)
     try:
         os.dup2(log, 2)
-        with _told_on_stderr():
+        with ray_internals.errors_on_stderr():
             yield
     finally:
         with contextlib.suppress(OSError):  # a full disk; what is said of that must get through
@@ -43,30 +43,6 @@ def stderr_to_file(path: Path) -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(log)
-
-
-@contextlib.contextmanager
-def _told_on_stderr() -> Iterator[None]:
-    """Errors that Ray's daemons tell the driver, and Ray prints, go to standard error.
-
-    `log_to_driver=False` leaves them on standard output. Where another version of Ray has no such
-    function, nothing changes.
-    """
-    worker = sys.modules.get("ray._private.worker")
-    before = getattr(worker, "print_to_stdstream", None)
-    if worker is None or before is None:
-        yield
-        return
-
-    def tell(data: dict[str, Any], ignore_prefix: bool = False) -> None:
-        with contextlib.suppress(OSError):
-            os.write(2, ("\n".join(map(str, data["lines"])) + "\n").encode())
-
-    worker.print_to_stdstream = tell  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        worker.print_to_stdstream = before  # type: ignore[attr-defined]
 
 
 _LOOK_SECONDS = 0.5
@@ -82,7 +58,7 @@ def lifeline(lost: Callable[[str], None]) -> Iterator[None]:
     Args:
         lost: Called in a thread, once, with the name of the first process that has ended.
     """
-    watched = _processes()
+    watched = ray_internals.started_processes()
     over = threading.Event()
 
     def watch() -> None:
@@ -99,17 +75,3 @@ def lifeline(lost: Callable[[str], None]) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-def _processes() -> dict[str, Any]:
-    """Name to `subprocess.Popen` of what Ray needs; nothing where Ray was started elsewhere."""
-    from ray._private import worker
-
-    node = worker._global_node
-    started = getattr(node, "all_processes", None) or {}
-    needed = {"raylet": "raylet", "gcs_server": "GCS"}
-    return {
-        shown: started[name][0].process
-        for name, shown in needed.items()
-        if started.get(name) and hasattr(started[name][0].process, "poll")
-    }

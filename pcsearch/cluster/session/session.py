@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pcsearch.cluster.jobs import marked
+from pcsearch.cluster.ray_internals import counted_cpus, loopback, quick_start
 from pcsearch.cluster.session.access import (
     SESSION_NAME,
     check_closed,
@@ -22,7 +23,7 @@ from pcsearch.cluster.session.access import (
 )
 from pcsearch.cluster.session.autoscaler import largest_capacity, machines_listed, running_config
 from pcsearch.cluster.session.capacity import Capacity, Node
-from pcsearch.cluster.session.preconnect import loopback, quick_start, reachable
+from pcsearch.cluster.session.preconnect import reachable
 from pcsearch.cluster.session.processes import ignore_known_warnings
 from pcsearch.cluster.session.signals import orderly_end
 from pcsearch.errors import UserError
@@ -218,14 +219,12 @@ def _start(folder: Path, preload: Sequence[str]) -> None:
 def _allowed_cpus() -> int | None:
     """The CPUs that this process may use, where Ray would count more.
 
-    It heeds quotas of cgroups, but not the affinity that taskset and Slurm set (as of 2.60).
+    It does not heed the affinity that taskset and Slurm set.
     """
-    from ray._private.utils import get_num_cpus
-
     if not hasattr(os, "sched_getaffinity"):
         return None
     allowed = len(os.sched_getaffinity(0))
-    return allowed if allowed < get_num_cpus(override_docker_cpu_warning=True) else None
+    return allowed if allowed < counted_cpus() else None
 
 
 def _join_cluster(address: str, about: Mapping[str, str] | None) -> None:
