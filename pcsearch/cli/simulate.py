@@ -17,58 +17,72 @@ EPILOG = examples(
 )
 
 
+_Nodes = Annotated[int, typer.Option(metavar="K", min=1, max=100_000, help="Nodes at most.")]
+_GpusPerNode = Annotated[
+    int, typer.Option(metavar="G", min=0, max=1000, help="GPUs of a node; 0 trains on CPUs.")
+]
+_CpusPerNode = Annotated[
+    int | None,
+    typer.Option(
+        metavar="C", min=1, max=10_000, help="CPUs of a node; by default 8 for each GPU, or 8."
+    ),
+]
+_Curves = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUN",
+        help="Learn as the trials of this run did, and as fast: its folder or address, or its "
+        "name under --runs. By default, by made-up curves.",
+    ),
+]
+_ImagesPerSecond = Annotated[
+    float | None,
+    typer.Option(
+        metavar="R",
+        help="Images that one trial trains on in a second, where no run says it; 500 by "
+        "default, which is a guess.",
+    ),
+]
+_StartSeconds = Annotated[
+    float, typer.Option(metavar="S", min=0, help="Until a node that is asked for is there.")
+]
+_IdleMinutes = Annotated[
+    float, typer.Option(metavar="M", min=0, help="Idle nodes go after this time.")
+]
+_Always = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Nodes that are there all the time.")
+]
+_LossesPerHour = Annotated[
+    float, typer.Option(metavar="L", min=0, help="Losses of a spot node an hour, in the mean.")
+]
+_Price = Annotated[
+    float | None,
+    typer.Option(
+        metavar="P",
+        help="Of a node-hour, for the cost and for a budget.cost; in place of "
+        "budget.price_per_node_hour.",
+    ),
+]
+_Seed = Annotated[int, typer.Option(min=0, help="Of the made-up curves, and of the losses.")]
+_Trials = Annotated[
+    bool, typer.Option("--trials", help="List every trial: when it ran, and where.")
+]
+
+
 def simulate(
     recipes: Recipes = None,
-    nodes: Annotated[int, typer.Option(metavar="K", min=1, max=100_000, help="Nodes at most.")] = 1,
-    gpus_per_node: Annotated[
-        int, typer.Option(metavar="G", min=0, max=1000, help="GPUs of a node; 0 trains on CPUs.")
-    ] = 0,
-    cpus_per_node: Annotated[
-        int | None,
-        typer.Option(
-            metavar="C", min=1, max=10_000, help="CPUs of a node; by default 8 for each GPU, or 8."
-        ),
-    ] = None,
-    curves: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RUN",
-            help="Learn as the trials of this run did, and as fast: its folder or address, or its "
-            "name under --runs. By default, by made-up curves.",
-        ),
-    ] = None,
-    images_per_second: Annotated[
-        float | None,
-        typer.Option(
-            metavar="R",
-            help="Images that one trial trains on in a second, where no run says it; 500 by "
-            "default, which is a guess.",
-        ),
-    ] = None,
-    start_seconds: Annotated[
-        float, typer.Option(metavar="S", min=0, help="Until a node that is asked for is there.")
-    ] = 120.0,
-    idle_minutes: Annotated[
-        float, typer.Option(metavar="M", min=0, help="Idle nodes go after this time.")
-    ] = 5.0,
-    always: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Nodes that are there all the time.")
-    ] = 0,
-    losses_per_hour: Annotated[
-        float, typer.Option(metavar="L", min=0, help="Losses of a spot node an hour, in the mean.")
-    ] = 0.0,
-    price: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P",
-            help="Of a node-hour, for the cost and for a budget.cost; in place of "
-            "budget.price_per_node_hour.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the made-up curves, and of the losses.")] = 0,
-    trials: Annotated[
-        bool, typer.Option("--trials", help="List every trial: when it ran, and where.")
-    ] = False,
+    nodes: _Nodes = 1,
+    gpus_per_node: _GpusPerNode = 0,
+    cpus_per_node: _CpusPerNode = None,
+    curves: _Curves = None,
+    images_per_second: _ImagesPerSecond = None,
+    start_seconds: _StartSeconds = 120.0,
+    idle_minutes: _IdleMinutes = 5.0,
+    always: _Always = 0,
+    losses_per_hour: _LossesPerHour = 0.0,
+    price: _Price = None,
+    seed: _Seed = 0,
+    trials: _Trials = False,
     images: Images = None,
     runs: Runs = RUNS,
     as_json: Json = False,

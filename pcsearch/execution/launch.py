@@ -176,19 +176,18 @@ def run_in(
         ready: What to run.
         observer: Told how it goes.
         state: What its journal holds; None begins anew.
-        going_on: Called with the campaign before its first trial is asked.
+        on_start: Called with the campaign before its first trial is asked.
 
     Raises:
         UserError: the journal cannot be written any more; what it holds is whole.
     """
     from pcsearch.cluster.session.processes import lifeline, stderr_to_file
-    from pcsearch.execution.nodes import NodeWatch
     from pcsearch.execution.tuner import run_campaign
 
     for dataset in ready.datasets:
         publish_labels(dataset, folder.data)
     folder.share_data()
-    state = _as_it_is_now(folder, state, observer)
+    state = _reloaded(folder, state, observer)
     began = time.monotonic() - (state.seconds if state else 0.0)
     sizing = ready.sizing
     with folder.open_journal(after=state.events if state else 0) as journal:
@@ -203,45 +202,59 @@ def run_in(
         on_start(campaign)
         campaign.advance()
         ending = Ending(folder.stop_marker())
-        nodes = NodeWatch(
-            campaign,
-            sizing.cpus_per_trial,
-            sizing.gpus_per_trial,
-            grows=not ready.one_machine,
-            told=observer.noted,
-        )
-
-        def tick(waiting: int) -> None:
-            if not ending.requested:
-                nodes.look(waiting)
-            elapsed_seconds = time.monotonic() - began
-            observer.tick(campaign.state, elapsed_seconds, sizing.max_concurrent, waiting)
-
         observer.started(shown_address(folder.address), campaign.plan, sizing.max_concurrent)
         go_on = resume_command(folder.address, ready.address)
-        with record_outcome(campaign, folder, observer, go_on) as end:
-            with (
-                lifeline(lambda what: _without_ray(what, folder, observer, go_on)),
-                stderr_to_file(folder.path / "driver.log"),
-            ):
-                complete = run_campaign(
-                    campaign,
-                    context(ready.recipe, campaign.plan, folder, sizing),
-                    ending,
-                    cpus_per_trial=sizing.cpus_per_trial,
-                    gpus_per_trial=sizing.gpus_per_trial,
-                    one_machine=ready.one_machine,
-                    tick=tick,
-                    stopping=observer.stopping,
-                )
+        with (
+            record_outcome(campaign, folder, observer, go_on) as end,
+            lifeline(lambda what: _without_ray(what, folder, observer, go_on)),
+            stderr_to_file(folder.path / "driver.log"),
+        ):
+            complete = run_campaign(
+                campaign,
+                worker_context(ready.recipe, campaign.plan, folder, sizing),
+                ending,
+                cpus_per_trial=sizing.cpus_per_trial,
+                gpus_per_trial=sizing.gpus_per_trial,
+                one_machine=ready.one_machine,
+                tick=_ticker(campaign, ready, ending, observer, began),
+                stopping=observer.stopping,
+            )
             end(complete)
     return Outcome(folder, campaign.state, summarise(campaign.state), ready.address)
 
 
-def _as_it_is_now(
+def _ticker(
+    campaign: Campaign,
+    ready: PreparedCampaign,
+    ending: Ending,
+    observer: Observer,
+    began: float,
+) -> Callable[[int], None]:
+    """What is called about ten times a second with the number of trials that wait for a node."""
+    from pcsearch.execution.nodes import NodeWatch
+
+    sizing = ready.sizing
+    nodes = NodeWatch(
+        campaign,
+        sizing.cpus_per_trial,
+        sizing.gpus_per_trial,
+        grows=not ready.one_machine,
+        told=observer.noted,
+    )
+
+    def tick(waiting: int) -> None:
+        if not ending.requested:
+            nodes.look(waiting)
+        elapsed_seconds = time.monotonic() - began
+        observer.tick(campaign.state, elapsed_seconds, sizing.max_concurrent, waiting)
+
+    return tick
+
+
+def _reloaded(
     folder: RunFolder, state: CampaignState | None, observer: Observer
 ) -> CampaignState | None:
-    """The state of a campaign that is gone on with, of which the observer is told.
+    """Reload the state of a resumed campaign and send its history to the observer.
 
     While images and Ray were made ready, a driver that was cut off from a store, and has lost the
     run since, may have got one more event through.
@@ -288,7 +301,7 @@ def _watch(event: Event, state: CampaignState, folder: RunFolder, observer: Obse
         observer.noted(line)
 
 
-def context(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing) -> dict[str, Any]:
+def worker_context(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing) -> dict[str, Any]:
     """The fields of `WorkerContext`, as plain data, for the workers."""
     return {
         "recipe": recipe.dump_yaml(),

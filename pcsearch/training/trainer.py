@@ -21,7 +21,7 @@ from torch.nn.utils import clip_grad_norm_
 from pcsearch.errors import DivergedError
 from pcsearch.losses import PairwiseConfusionLoss
 from pcsearch.losses.divergences import at_least_float32
-from pcsearch.training.checkpoints import Checkpoint, Checkpoints, identity_of
+from pcsearch.training.checkpoints import Checkpoint, Checkpoints, Identity, identity_of
 from pcsearch.training.config import FitSettings
 from pcsearch.training.failures import explain_failures
 from pcsearch.training.metrics import EpochRecord, Evaluation
@@ -313,38 +313,26 @@ def fit(
     generator. `batches.epoch(e)` is asked for e = 1, 2, ...; `evaluate` gets the module.
 
     With `micro_batches`, each batch passes through the network in so many parts, which takes less
-    memory. Updates, learning rates and pairs are those of whole batches, and a checkpoint is gone
-    on from whatever the number was before.
+    memory. Updates, learning rates and pairs are those of whole batches.
 
-    With `checkpoints`, the state is written there at the end of an epoch, before its record is
-    yielded, whenever one is due. Where there is one already, its records are yielded again first
-    (`replayed`), so that none can get lost between a checkpoint and its reader, and training goes
-    on after them. Random numbers come from (seed, epoch) alone and the caller's random state is
-    left as it was: on the CPU, a resumed training is an uninterrupted one, bit for bit.
+    With `checkpoints`, the state is written there at an epoch's end, whenever one is due, before
+    its record is yielded. The records of one that is there already are yielded first (`replayed`),
+    and training goes on after them, whatever `micro_batches` was. Random numbers come from (seed,
+    epoch) alone: on the CPU, a resumed training is an uninterrupted one, bit for bit.
 
     Raises:
         TrialError: a loss or an evaluation that is not finite, a checkpoint of another training,
-            too little memory, a network that cannot be compiled. One that cannot be written is
-            none: see `Checkpoints.error`.
+            too little memory, a network that cannot be compiled.
         ValueError: fewer than one micro-batch.
         UserError: a loss variant that does not exist, a network with nothing to train.
     """
     device = torch.device(device)
-    module = backbone.module
-    with explain_failures(settings, "placing"):
-        module.to(device)
-        if settings.channels_last:
-            module.to(memory_format=torch.channels_last)
+    module = _placed(backbone.module, settings, device)
     identity = identity_of(settings, module, len(batches))
-    saved = checkpoints.load(identity) if checkpoints is not None else None
-    records: list[EpochRecord] = []
-    if saved is not None:
-        module.load_state_dict(saved.model)
-        records += (replace(record, replayed=True) for record in saved.records)
-        yield from tuple(records)
+    saved, records = _loaded(checkpoints, identity, module)
+    yield from tuple(records)
     done = len(records)
-    updates_per_epoch = math.ceil(len(batches) / settings.accumulation_steps)
-    for stage in stages_of(settings, updates_per_epoch):
+    for stage in stages_of(settings, math.ceil(len(batches) / settings.accumulation_steps)):
         if done >= stage.epochs[-1]:
             continue
         with frozen_body(backbone, stage.head_only):
@@ -367,10 +355,40 @@ def fit(
                 with explain_failures(settings, "evaluating"):
                     validation = evaluate(module) if evaluate is not None else None
                 records.append(_record(epoch, means, validation, time.perf_counter() - start))
-                if checkpoints is not None and checkpoints.due:
-                    state = Checkpoint(module.state_dict(), optimizer.state_dict(), (*records,))
-                    checkpoints.save(state, identity)
+                _save_if_due(checkpoints, identity, module, optimizer, records)
                 yield records[-1]
+
+
+def _placed(module: nn.Module, settings: FitSettings, device: torch.device) -> nn.Module:
+    """The module on its device, in its memory format."""
+    with explain_failures(settings, "placing"):
+        module.to(device)
+        if settings.channels_last:
+            module.to(memory_format=torch.channels_last)
+    return module
+
+
+def _loaded(
+    checkpoints: Checkpoints | None, identity: Identity, module: nn.Module
+) -> tuple[Checkpoint | None, list[EpochRecord]]:
+    """The latest checkpoint, put into the module, and its records; None and none without one."""
+    saved = checkpoints.load(identity) if checkpoints is not None else None
+    if saved is None:
+        return None, []
+    module.load_state_dict(saved.model)
+    return saved, [replace(record, replayed=True) for record in saved.records]
+
+
+def _save_if_due(
+    checkpoints: Checkpoints | None,
+    identity: Identity,
+    module: nn.Module,
+    optimizer: optim.Optimizer,
+    records: Sequence[EpochRecord],
+) -> None:
+    if checkpoints is not None and checkpoints.due:
+        state = Checkpoint(module.state_dict(), optimizer.state_dict(), (*records,))
+        checkpoints.save(state, identity)
 
 
 def _record(

@@ -23,48 +23,56 @@ EPILOG = examples(
 )
 
 
+_Recipes = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="RECIPE... [KEY=VALUE]...",
+        help="As for pcsearch tune; their files are sent, paths in them are the cluster's.",
+        show_default=False,
+    ),
+]
+_Runs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Where the runs are kept: s3://BUCKET/PREFIX, or a folder that all nodes share.",
+    ),
+]
+_Name = Annotated[
+    str | None,
+    typer.Option(help="The run's name; by default the recipe's name and the time."),
+]
+_Resume = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUN",
+        help="Go on with this run in place of a new one: its address, its folder there, or its "
+        "name under --runs. KEY=VALUE then make it wider.",
+    ),
+]
+_Module = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="PATH",
+        help="With --resume: the file or package of a network of your own, to be sent along "
+        "and allowed there.",
+    ),
+]
+_Detach = Annotated[
+    bool, typer.Option("--detach", help="Do not follow: print the job's id and return.")
+]
+
+
 def submit(
     cluster: Cluster,
-    recipes: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="RECIPE... [KEY=VALUE]...",
-            help="As for pcsearch tune; their files are sent, paths in them are the cluster's.",
-            show_default=False,
-        ),
-    ] = None,
-    runs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="Where the runs are kept: s3://BUCKET/PREFIX, or a folder that all nodes share.",
-        ),
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(help="The run's name; by default the recipe's name and the time."),
-    ] = None,
+    recipes: _Recipes = None,
+    runs: _Runs = None,
+    name: _Name = None,
     images: Images = None,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RUN",
-            help="Go on with this run in place of a new one: its address, its folder there, or its "
-            "name under --runs. KEY=VALUE then make it wider.",
-        ),
-    ] = None,
-    module: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="PATH",
-            help="With --resume: the file or package of a network of your own, to be sent along "
-            "and allowed there.",
-        ),
-    ] = None,
+    resume: _Resume = None,
+    module: _Module = None,
     allow_code: AllowCode = None,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Do not follow: print the job's id and return.")
-    ] = False,
+    detach: _Detach = False,
     plain: Plain = False,
 ) -> None:
     """Send recipes to a cluster, start the campaign there and follow it.
