@@ -28,7 +28,7 @@ ALLOWED = {
     "data/download/archive.py": "reads what open_regular gives",
     "data/labels_file.py": "reads what open_regular gives",
     "data/layouts/cifar_files.py": "maps what open_regular gives",
-    "data/datasets/digits.py": "a file of scikit-learn's",
+    "data/datasets/digits.py": "a file of this package",
     "data/datasets/fieldguide.py": "files of this package",
     "data/layouts/manifest_table.py": "reads what open_regular gives",
     "data/layouts/matlab.py": "reads what read_regular gives",
