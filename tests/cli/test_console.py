@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import TextIO
 
 import pytest
-from pcsearch.cli.running import LiveView
 
 from pcsearch.cli.console import PIPED_COLUMNS, console, observer
+from pcsearch.cli.views.live import LiveView
 from pcsearch.cli.views.plain import PlainLines
 from tests.cli.campaigns import drive, plan
 

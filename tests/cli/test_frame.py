@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from pcsearch.cli.running import frame
 from rich.console import Console
 
+from pcsearch.cli.views.live import frame
 from pcsearch.cli.views.progress import Snapshot, snapshot
 from pcsearch.search.plan import Plan
 from tests.cli.campaigns import arm, drive, plan, silent

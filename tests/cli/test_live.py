@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-from pcsearch.cli.running import REPAINT_SECONDS, LiveView
 from rich.console import Console
 
+from pcsearch.cli.views.live import REPAINT_SECONDS, LiveView
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState
 from tests.cli.campaigns import arm, drive, plan

@@ -35,8 +35,8 @@ def test_a_picture_depends_on_its_arguments_alone() -> None:
 
 def test_another_process_draws_the_same_picture() -> None:
     code = (
-        "import hashlib; from pcsearch.data.fieldguide import FieldguideOptions, draw;"
-        "image, box = draw(FieldguideOptions(size=32), 3, 5);"
+        "import hashlib; from pcsearch.data.fieldguide import FieldguideOptions, draw_bird;"
+        "image, box = draw_bird(FieldguideOptions(size=32), 3, 5);"
         "print(hashlib.sha256(image.tobytes() + repr(box).encode()).hexdigest())"
     )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

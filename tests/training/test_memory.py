@@ -12,7 +12,7 @@ import pytest
 _STEPS = """
 import resource, sys, threading
 import torch
-from pcsearch.training.trainer import keep_freed_memory
+from pcsearch.training.trainer import tune_malloc
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -28,7 +28,7 @@ def steps():  # in a thread, as in a trial
     print(faults() - before)
 
 if sys.argv[1] == "keep":
-    assert keep_freed_memory()
+    assert tune_malloc()
 thread = threading.Thread(target=steps)
 thread.start()
 thread.join()

@@ -203,8 +203,8 @@ def kubernetes(certificate: tuple[Path, Path], cluster: dict[str, Any]) -> Itera
 def room(environment: dict[str, str], gcs: str = "10.0.0.1:6379") -> int:
     """Trials with a GPU that the cluster of this process may come to have room for."""
     code = f"""
-from pcsearch.cluster.session.autoscaler import largest, running_config
-print(largest(running_config("{gcs}")).fits(1, 1))
+from pcsearch.cluster.session.autoscaler import largest_capacity, running_config
+print(largest_capacity(running_config("{gcs}")).max_trials(1, 1))
 """
     done = subprocess.run(
         [sys.executable, "-c", code],

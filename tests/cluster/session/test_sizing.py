@@ -10,7 +10,7 @@ from pcsearch.recipe.sections import ResourcesSection
 
 
 @pytest.mark.parametrize(
-    ("resources", "cpus", "gpus", "gpus_per_trial", "width"),
+    ("resources", "cpus", "gpus", "gpus_per_trial", "max_concurrent"),
     [
         ({}, 2, 0, 0, 2),
         ({"cpus_per_trial": 2}, 7, 0, 0, 3),

@@ -30,14 +30,14 @@ DOWNLOAD = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {package!r})
-from pcsearch.data.download import get
+from pcsearch.data.download import get_dataset
 from tests.data.download.small_cub import QUICK, Recorded, entry
 
 class Told(Recorded):
     def moved(self, *what): print(*what, flush=True)
     def noted(self, line): print("note", line, flush=True)
 
-print(get(entry({url!r}), Path({root!r}), Told(), patience=QUICK).state)
+print(get_dataset(entry({url!r}), Path({root!r}), Told(), patience=QUICK).state)
 """
 
 
