@@ -1,0 +1,1 @@
+"""The campaign under Ray Tune: launch, resume, workers. It decides nothing: `search` does."""

@@ -1,0 +1,1 @@
+"""Cluster files of Ray's launcher and of KubeRay: read safely, and checked before they cost."""

@@ -1,0 +1,1 @@
+"""File layouts that several datasets share: official folders, tables, MATLAB files, copies."""

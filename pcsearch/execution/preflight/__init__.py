@@ -1,0 +1,1 @@
+"""What is checked, decoded and measured before the first trial starts."""

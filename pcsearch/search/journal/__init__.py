@@ -1,0 +1,1 @@
+"""The campaign's journal: its events, what may follow what, and whether it agrees with itself."""

@@ -1,0 +1,1 @@
+"""From confirm trials to a verdict: gains, intervals, and what a plan cannot show."""
