@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from pcsearch.errors import UserError
+from pcsearch.models.torchvision_import import feature_extraction
 
 _MAPS = "maps"
 _PROBE_SIZE = 160
@@ -35,7 +35,9 @@ class FeatureMaps(nn.Module):
         if any("Attention" in type(layer).__name__ for layer in network.modules()):
             raise UserError(f"features: {name} is not a convolutional backbone; try vgg16")
         node, self.channels = _last_maps(name, network, head)
-        self.layers = create_feature_extractor(network, {node: _MAPS}, suppress_diff_warning=True)
+        self.layers = feature_extraction.create_feature_extractor(
+            network, {node: _MAPS}, suppress_diff_warning=True
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         maps: Tensor = self.layers(images)[_MAPS]
@@ -44,9 +46,9 @@ class FeatureMaps(nn.Module):
 
 def _last_maps(name: str, network: nn.Module, head: str) -> tuple[str, int]:
     """Name of the graph node that makes the last maps, and their channels."""
-    _, nodes = get_graph_node_names(network, suppress_diff_warning=True)
+    _, nodes = feature_extraction.get_graph_node_names(network, suppress_diff_warning=True)
     before_head = nodes[: nodes.index(head)]
-    probe = create_feature_extractor(
+    probe = feature_extraction.create_feature_extractor(
         network, {node: node for node in before_head}, suppress_diff_warning=True
     ).eval()
     with torch.no_grad():

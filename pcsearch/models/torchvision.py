@@ -16,12 +16,11 @@ from urllib.request import Request, urlopen
 
 import torch
 from torch import Tensor, nn
-from torchvision import models as zoo
-from torchvision.models import get_model_weights
 
 from pcsearch.errors import UserError
 from pcsearch.models.heads import find_head, replace_layer
 from pcsearch.models.options import OptionTypes
+from pcsearch.models.torchvision_import import zoo
 
 _AUXILIARY: Mapping[str, tuple[str, ...]] = {
     "googlenet": ("aux1", "aux2"),
@@ -164,9 +163,9 @@ def expected_normalisation(name: str) -> Normalisation:
 
 
 def _entry(name: str) -> Any:
-    entries = {entry.name: entry for entry in get_model_weights(name)}
+    entries = {entry.name: entry for entry in zoo.get_model_weights(name)}
     chosen = next((key for key in _PREFERRED if key in entries), None)
-    return entries[chosen] if chosen else get_model_weights(name).DEFAULT
+    return entries[chosen] if chosen else zoo.get_model_weights(name).DEFAULT
 
 
 def _check_connection(url: str) -> None:
