@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.e2e.prefork import Forked, server
+
 PACKAGE = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
+Started = Forked | subprocess.Popen[str]
 
 
 @dataclass(frozen=True)
@@ -40,27 +43,30 @@ class CommandLine:
         """Run a command to its end."""
         return ended(self.start(*arguments), timeout)
 
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
-        """Start a command and leave it running."""
-        return self.start_python("-m", "pcsearch", *(str(argument) for argument in arguments))
+    def start(self, *arguments: object) -> Started:
+        """Start a command and leave it running: forked from a process that has imported it."""
+        return server().start([str(one) for one in arguments], self.folder, self._environment())
 
     def start_python(self, *arguments: str) -> subprocess.Popen[str]:
-        # without PYTHONUNBUFFERED: what is not written out at once is part of the product
-        left_out = ("RAY_", "PYTHONUNBUFFERED")
-        environment = {key: os.environ[key] for key in os.environ if not key.startswith(left_out)}
-        environment |= {
-            "PCSEARCH_CACHE": str(self.cache),
-            "PYTHONPATH": str(PACKAGE),
-            "OMP_NUM_THREADS": "1",
-        }
+        """Start an interpreter of its own, where how it starts is what is tested."""
         return subprocess.Popen(
             [sys.executable, *arguments],
             cwd=self.folder,
-            env=environment,
+            env=self._environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def _environment(self) -> dict[str, str]:
+        # without PYTHONUNBUFFERED: what is not written out at once is part of the product
+        left_out = ("RAY_", "PYTHONUNBUFFERED")
+        environment = {key: os.environ[key] for key in os.environ if not key.startswith(left_out)}
+        return environment | {
+            "PCSEARCH_CACHE": str(self.cache),
+            "PYTHONPATH": str(PACKAGE),
+            "OMP_NUM_THREADS": "1",
+        }
 
     def summary(self, run: str) -> dict[str, Any]:
         """`pcsearch summary RUN --json`."""
@@ -80,7 +86,7 @@ class CommandLine:
         return read_journal(self.folder / "runs" / run / "journal.jsonl")
 
 
-def ended(process: subprocess.Popen[str], timeout: float = 240) -> Result:
+def ended(process: Started, timeout: float = 240) -> Result:
     """Wait for a process; one that hangs is killed."""
     began = time.monotonic()
     try:
@@ -112,9 +118,7 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     return [{key: event[key] for key in event if key != "seal"} for event in events]
 
 
-def wait_for(
-    what: Callable[[], T | None], process: subprocess.Popen[str], seconds: float = 120
-) -> T:
+def wait_for(what: Callable[[], T | None], process: Started, seconds: float = 120) -> T:
     """Poll until there is something, while a process runs."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
