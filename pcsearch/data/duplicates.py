@@ -1,10 +1,9 @@
 """Near-duplicates: the same picture stored twice, re-encoded, resized, slightly cropped, mirrored.
 
-**Fingerprint.** A picture's fingerprint holds a thumbnail of 12 x 12 brightness and 6 x 6 colour
-values, the picture's smoothness, and a checksum of its pixels. Equal fingerprints mean equal
-pictures. `same_picture` compares unequal ones. It compares only pictures with contrast and with
-detail beyond the thumbnail. Smooth ones (a scan of 8 x 8 pixels, a plain background) may have
-similar thumbnails by chance.
+**Fingerprint.** It holds a thumbnail of 12 x 12 brightness and 6 x 6 colour values, the picture's
+smoothness, and a checksum of its pixels. Equal fingerprints mean equal pictures. `same_picture`
+compares unequal ones. It compares only pictures with contrast and with detail beyond the thumbnail.
+Smooth ones (a scan of 8 x 8 pixels, a plain background) may have similar thumbnails by chance.
 
 **Candidates.** Among a few thousand pictures, all pairs that correlate are candidates. For more
 pictures, all pairs would take too long. There the signs of the 63 lowest frequencies of a
@@ -13,10 +12,10 @@ frequency is weak. The code is cut into three bands of 21 signs. Two pictures ar
 they agree in a band after some of its weakest signs are flipped. That misses a few of the most
 cropped copies.
 
-**Criterion.** Two copies of one picture may differ in brightness, in contrast, and by a small shift
-and stretch along each axis (a crop of a few per cent). Least squares explains the difference
-d = a - b of two thumbnails by these. With m = (a + b) / 2 and x, y from -1 to 1 across the
-thumbnail,
+**Criterion.** Copies of a picture may differ in brightness and contrast. They may also be shifted
+and stretched a little along each axis (a crop of a few per cent). Least squares explains the
+difference d = a - b of two thumbnails by these. With m = (a + b) / 2 and x, y from -1 to 1 across
+the thumbnail,
 
     d  ~  c0 m + c1 + (c2 + c4 x) dm/dx + (c3 + c5 y) dm/dy.
 

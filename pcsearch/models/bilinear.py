@@ -57,7 +57,9 @@ def _last_maps(name: str, network: nn.Module, head: str) -> tuple[str, int]:
         spatial = isinstance(value, Tensor) and value.ndim == 4 and min(value.shape[2:]) > 1
         if spatial and not isinstance(modules.get(node), _NOT_MAPS):
             return node, value.shape[1]
-    raise UserError(f"features: {name} has no spatial feature maps before its classifier")
+    raise UserError(
+        f"features: {name} has no spatial feature maps before its classifier; try vgg16"
+    )
 
 
 _SQRT_FLOOR = 1e-10

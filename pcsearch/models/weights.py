@@ -164,9 +164,9 @@ def load_state(
         trunk: prefix of a plain backbone inside the module; a file may hold that one alone.
 
     Raises:
-        UserError: the body (all but the head) has no tensor in the file, one of another shape, or
-            more than `_MOST_MISSING` that the file lacks (ResNet-50's file for a ResNet-101). A
-            partly random body would say nothing about the weights.
+        UserError: the file has no tensor of the body (all but the head), one of another shape, or
+            too few of them. The last limit is `_MOST_MISSING` (ResNet-50's file for a ResNet-101):
+            a partly random body would say nothing about the weights.
     """
     own = {key: tensor.shape for key, tensor in module.state_dict().items()}
     body = set(own) - set(head)

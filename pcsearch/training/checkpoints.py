@@ -99,7 +99,9 @@ def _load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
     try:
         file = open_regular(path)  # outside the next try: a refusal to open is not damage
     except OSError as error:
-        raise TrialError(f"cannot read the checkpoint {path}: {error}") from error
+        raise TrialError(
+            f"cannot read the checkpoint {path}: {error}. Check the file's permissions"
+        ) from error
     try:
         with file:
             check_torch_file(file)

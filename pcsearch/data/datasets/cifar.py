@@ -145,7 +145,10 @@ def _read(entry: CatalogEntry, options: DataOptions) -> Dataset:
         lacking = sorted(set(range(len(chosen))) - set(renumbered.tolist()))
         if lacking:
             name = names[level][chosen[lacking[0]]]
-            raise UserError(f"class {name} has no {what} images in {folder}.")
+            raise UserError(
+                f"class {name} has no {what} images in {folder}; download and unpack the archive "
+                "again."
+            )
         paths = [folder / source for source in sources]
         title = f"{folder.name}, {what} image"
         return Part(LoadedImages.of(paths, layout.load, rows, len(labels), title), renumbered)

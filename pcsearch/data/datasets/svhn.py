@@ -49,7 +49,10 @@ def read(options: DataOptions) -> Dataset:
         rows, renumbered = rows_of(labels, chosen)
         lacking = sorted(set(range(len(chosen))) - set(renumbered.tolist()))
         if lacking:
-            raise UserError(f"class {names[chosen[lacking[0]]]} has no {what} images in {path}.")
+            raise UserError(
+                f"class {names[chosen[lacking[0]]]} has no {what} images in {path}; download it "
+                "again."
+            )
         source = LoadedImages.of((path,), pixels, rows, len(labels), f"{file}, image")
         return Part(source, renumbered)
 

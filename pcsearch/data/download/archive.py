@@ -109,19 +109,23 @@ def unpack(archive: Path, folder: Path, moved: _Moved) -> None:
             else:
                 raise UserError(f"{archive} is neither a tar nor a zip file{_looks_like(raw)}.")
     except (*_BROKEN, *_NONSENSE) as error:
-        raise UserError(f"{archive} is damaged or not complete: {error}.") from error
+        raise UserError(
+            f"{archive} is damaged or not complete: {error}. Download it again."
+        ) from error
     except OSError as error:
         if error.errno in _CONFLICTS:
             raise UserError(
                 f"{archive} is damaged: its member {error.filename} cannot be created "
-                f"({error.strerror})."
+                f"({error.strerror}). Download it again."
             ) from error
         if error.errno in _UNREADABLE:
             raise UserError(f"{archive} cannot be read: {error.strerror}.") from error
         if error.errno not in (None, errno.EINVAL):  # EINVAL: an offset before the file's start
             raise
         # gzip and bz2 report bad data as OSError without a number.
-        raise UserError(f"{archive} is damaged or not complete: {error}.") from error
+        raise UserError(
+            f"{archive} is damaged or not complete: {error}. Download it again."
+        ) from error
 
 
 class _Member(tarfile.TarInfo):

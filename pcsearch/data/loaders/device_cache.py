@@ -152,8 +152,8 @@ def _file_key(images: UInt8Array, device: torch.device) -> _Key | None:
 def _too_large(images: UInt8Array, device: torch.device, free: _FreeBytes) -> str:
     return (
         f"the decoded images take {_size(images.nbytes)}, but {device} has {_size(free(device))} "
-        "free: set resources.residency to host (keep them in host memory) or auto (copy them if "
-        "there is room), or choose a smaller image.resize"
+        "free: set resources.residency=host to keep them in host memory (or auto, to copy them "
+        "only if there is room), or choose a smaller image.resize"
     )
 
 

@@ -250,7 +250,7 @@ def test_a_part_without_chosen_classes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the rest, .* data\.classes, .* \(--images .*\)\.$"):
         read(tmp_path)
     (tmp_path / "val" / "n02085620").mkdir()
-    with pytest.raises(UserError, match=r"3 of .* folders, not n02085620 for one"):
+    with pytest.raises(UserError, match=r"3 of .* folders \(it lacks n02085620, for example\)"):
         read(tmp_path)
     check(read_part(tmp_path), tuple(WORDS))
 
@@ -259,7 +259,7 @@ def test_a_part_without_chosen_classes_is_refused(tmp_path: Path) -> None:
 def test_an_absent_class_is_told_from_the_tables(tmp_path: Path, make: Any) -> None:
     make(tmp_path)
     next(tmp_path.rglob(f"train/{CRANE}")).rename(tmp_path / "moved")
-    with pytest.raises(UserError, match=f"2 of .* folders, not {CRANE} for one"):
+    with pytest.raises(UserError, match=rf"2 of .* folders \(it lacks {CRANE}, for example\)"):
         read(tmp_path)
 
 

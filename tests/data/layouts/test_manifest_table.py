@@ -61,7 +61,7 @@ def test_bad_parquet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read(path)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(UserError, match="takes pyarrow: `pip install pyarrow`"):
+    with pytest.raises(UserError, match="needs pyarrow: run `pip install pyarrow`"):
         read(path)
 
 
@@ -102,7 +102,7 @@ def test_mistakes(folder: Path, text: str | bytes, message: str) -> None:
 
 
 def test_no_manifest(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"dataset manifest: say which file by data\.manifest"):
+    with pytest.raises(UserError, match=r"dataset manifest: give its file with data\.manifest"):
         open_dataset("manifest", DataOptions())
     with pytest.raises(UserError, match=r"nowhere\.csv cannot be read: No such file"):
         read(tmp_path / "nowhere.csv")
