@@ -128,7 +128,7 @@ class StoreInfo:
         last_used: when a process last opened it, Unix time in seconds.
         in_use: whether a process has it mapped, or builds it, now.
         whole: False for a store of another version, a damaged one, or the remains of a killed
-            build. Then `images`, `resize` and `title` are empty.
+            build. Then `images`, `resize` and `title` are 0 or empty.
     """
 
     path: Path

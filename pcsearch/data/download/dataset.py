@@ -124,7 +124,7 @@ def _obtain(
     progress: DownloadProgress,
     patience: DownloadPatience,
 ) -> dict[str, GotArchive]:
-    """All archives. Existing ones are looked for first, so a missing one by hand stops early."""
+    """All archives. Nothing is downloaded if one must first be fetched by hand."""
     found = {archive.file: find(entry, archive, places, progress) for archive in wanted}
     missing = [archive for archive in wanted if found[archive.file] is None]
     by_hand = [archive for archive in missing if not archive.urls]

@@ -124,8 +124,8 @@ def _twins(root: Path, files: Sequence[str], options: DataOptions) -> Int64Array
         raise
     except UserError as error:
         raise UserError(
-            f"{error} Only thumbnails were needed, to hold out copies of a picture together; "
-            "data.near_duplicates=ignore skips this."
+            f"{error} This concerns thumbnails, which serve to hold out copies of a picture "
+            "together; data.near_duplicates=ignore skips them."
         ) from error
 
 
