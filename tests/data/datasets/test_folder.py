@@ -147,7 +147,7 @@ def test_unusable_folders(tmp_path: Path) -> None:
 
 def test_one_class(tmp_path: Path) -> None:
     save_classes(tmp_path / "one", {"gull": 5})
-    refuse(tmp_path / "one", r"one class only, gull; at least two are needed\.$")
+    refuse(tmp_path / "one", r"only one class, gull; at least two are needed\.$")
     save_classes(tmp_path / "above" / "birds", COUNTS)
     refuse(tmp_path / "above", "Did you mean .*above/birds")
 
