@@ -43,14 +43,16 @@ _ENTRIES = (
     manifest.ENTRY,
 )
 DATASETS: dict[str, CatalogEntry] = {entry.id: entry for entry in _ENTRIES}
-"""Every dataset, in the order in which they are listed."""
+"""Every dataset, in the order of `pcsearch data ls`."""
 
 
 def open_dataset(dataset_id: str, options: DataOptions) -> Dataset:
-    """The dataset of that id, listed but not decoded (see `DataOptions.near_duplicates` for the one
-    exception: thumbnails).
+    """The dataset `dataset_id`: its images are listed, not decoded.
 
-    Raises UserError for an unknown id and for whatever is wrong with the data on disk.
+    Only `DataOptions.near_duplicates` may decode thumbnails.
+
+    Raises:
+        UserError: the id is unknown, or the data on disk is wrong.
     """
     entry = DATASETS.get(dataset_id)
     if entry is None:
@@ -58,5 +60,5 @@ def open_dataset(dataset_id: str, options: DataOptions) -> Dataset:
             f'unknown dataset "{dataset_id}"{did_you_mean(dataset_id, DATASETS)} '
             f"(known: {', '.join(DATASETS)})"
         )
-    level_of(entry, options)  # refused for a dataset that has none, too
+    level_of(entry, options)  # refuses a level also for datasets without a hierarchy
     return entry.reader(options)

@@ -1,4 +1,4 @@
-"""Choosing some of a dataset's classes by number or by name."""
+"""Choose some of a dataset's classes by number or by name."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ def choose_classes(
 
     Args:
         names: all class names.
-        chosen: numbers or names, None for all. A name may leave out a leading number
-            ("Crested Auklet" for "007.Crested_Auklet"); case, spaces and hyphens do not matter.
-        numbers: the dataset's own class numbers. If not given: the names themselves where all
-            are decimal ("1" to "12", "007"), else 1, 2, ...
+        chosen: numbers or names, None for all. A name may omit a leading number ("Crested Auklet"
+            for "007.Crested_Auklet"). Case, spaces and hyphens do not matter.
+        numbers: the dataset's own class numbers. By default the names, if all are decimal ("1" to
+            "12", "007"), else 1, 2, ...
 
-    Raises UserError for an unknown, ambiguous or repeated class and for fewer than two classes.
+    Raises:
+        UserError: an unknown, ambiguous or repeated class, or fewer than two classes.
     """
     if chosen is None:
         return list(range(len(names)))

@@ -19,24 +19,24 @@ UInt8Array = npt.NDArray[np.uint8]
 
 
 class ImageSource(Protocol):
-    """A picklable sequence of images, decoded or drawn one at a time and on demand."""
+    """A picklable sequence of images. Each one is decoded or drawn on demand."""
 
     @property
     def key(self) -> str:
-        """Fingerprint (SHA-256, hex) of what the images are made from; equal ones share a store.
+        """SHA-256 (hex) of the images' origin. Sources with equal keys share a store.
 
-        Of files it goes over paths, names, sizes and modification times, not over their bytes: a
-        file that changed under the same size and time keeps its key (see `sources`). Of arrays
-        it goes over the pixels.
+        For files it covers paths, names, sizes and modification times, not bytes. So a file that
+        changed but kept its size and time keeps its key (see `sources`). For arrays it covers the
+        pixels.
         """
 
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """How messages call image `index`, for example its path."""
+        """The name of image `index` in messages, for example its path."""
 
     def image(self, index: int) -> Image.Image:
-        """Image `index` as 8-bit RGB; OSError when it cannot be read."""
+        """Image `index` as 8-bit RGB; OSError if it cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class Part:
     Attributes:
         images: n images.
         labels: [n] class numbers from 0.
-        boxes: [n, 4] x, y, width, height of the object in pixels of the image as it is stored,
-            or None where the dataset has none.
-        groups: [n] numbers; images of one group (one specimen, one burst, one video) must not be
-            split between training and validation. None where the dataset states none.
+        boxes: [n, 4] x, y, width, height of the object in pixels of the stored image; None if the
+            dataset has no boxes.
+        groups: [n] numbers. Images of one group (one specimen, one burst, one video) must not be
+            split between training and validation. None if the dataset states no groups.
     """
 
     images: ImageSource
@@ -68,18 +68,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A classification dataset as its authors split it.
+    """A classification dataset, split as by its authors.
 
     Attributes:
         id: the catalogue's id.
         class_names: N names; label i means class_names[i].
-        train: the official training images, and the validation images where some are given.
+        train: the official training images, and the official validation images if there are some.
         test: the test images, None if there are none.
-        given_val: the indices into `train` that the dataset sets aside for validation, or None.
-        ancestors: for each class, the names of those above it in the dataset's class hierarchy,
-            the nearest first; None where there is no hierarchy.
-        held_out: where the test part was held out here, 16 hex digits that say which files it has;
-            else empty.
+        given_val: indices into `train` of the official validation images, or None.
+        ancestors: for each class, the names of the classes above it in the dataset's hierarchy, the
+            nearest first; None without a hierarchy.
+        held_out: 16 hex digits that identify the test files if they were held out here; else empty.
     """
 
     id: str
@@ -102,7 +101,7 @@ _NearDuplicates = Literal["together", "ignore"]
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Options of `open_dataset`; a reader uses those that concern it.
+    """Options of `open_dataset`. Each reader uses some of them.
 
     Attributes:
         root: the folder that holds the downloaded datasets.
@@ -111,19 +110,19 @@ class DataOptions:
         classes: which classes to use, None for all: integers are the dataset's own numbers
             (from 1, as CUB-200-2011 writes them; from 0 for digits, CIFAR, SVHN and ImageNet),
             strings are names.
-        test_fraction: the share of a class held out as test images where no test part is given.
+        test_fraction: the share of a class held out as test images if no test part is given.
         split_seed: the seed of that held-out part.
-        near_duplicates: whether files that show the same picture are held out `together`; `ignore`
+        near_duplicates: `together` holds out files that show the same picture together; `ignore`
             does not look for them.
-        cache: the image cache, which keeps thumbnails for that; None for this machine's own.
-        progress: told of thumbnails made for that, and how many there are in all.
+        cache: the image cache, which stores thumbnails to find such files; None for this machine's
+            own.
+        progress: called with the number of thumbnails made and of all thumbnails.
         levels: dataset id → the level of its class hierarchy to use, for example
-            {"aircraft": "family"}; the finest where it is left out.
-        instance: which of the random instances of `imagenet_random`, a seed from 0.
-        half_unpacked: what to do about a dataset that lacks many of its image files or whole
-            folders of them: `refuse` raises and names one; `list` opens it, so that whoever looks
-            at its images can tell all that are missing.
-        fieldguide: what the drawn dataset `fieldguide` looks like.
+            {"aircraft": "family"}; the finest by default.
+        instance: the random instance of `imagenet_random`, a seed from 0.
+        half_unpacked: what to do about a dataset that lacks many image files or whole folders.
+            `refuse` raises and names one; `list` opens it, so that `verify` can list them all.
+        fieldguide: options of the drawn dataset `fieldguide`.
     """
 
     root: Path = Path("data")
@@ -146,13 +145,13 @@ class Archive:
     """A file that `pcsearch data get` downloads.
 
     Attributes:
-        file: the name it is kept under while it is needed.
-        urls: where it is, the first that answers is used.
-        size_bytes: its size, None where nobody states it.
-        checksum: `md5:HEX` or `sha256:HEX` as published, None where none is.
-        unpack_in: the folder, relative to the root, in which it is unpacked ("" for the root);
-            an archive whose members already lie in a folder of their own needs no other.
-        unpack: False for a file that is used as it is, and moved into `unpack_in`.
+        file: its name on disk while it is needed.
+        urls: where to download it; the first that answers is used.
+        size_bytes: its size, None if it is not published.
+        checksum: `md5:HEX` or `sha256:HEX` as published, None if there is none.
+        unpack_in: the folder, relative to the root, in which it is unpacked ("" for the root). An
+            archive whose members have a folder of their own needs none.
+        unpack: False for a file that is not unpacked, only moved into `unpack_in`.
     """
 
     file: str
@@ -165,31 +164,30 @@ class Archive:
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """What is known about a dataset.
+    """The catalogue's facts about a dataset.
 
     Attributes:
         id: its name in recipes.
         title: its full name.
-        classes: N, None where the person's data or options decide.
+        classes: N, None if the user's data or options decide.
         reader: reads it, or raises UserError.
         description: what the images are, and how they are split.
         citation: the publication to cite, empty if there is none.
         terms: licence or terms of use.
-        homepage: where it is published, empty if nothing is to be downloaded.
+        homepage: where it is published, empty if there is nothing to download.
         images: official number of images of each part (`train`, `val`, `test`) with all classes;
-            empty where the person's data or options decide.
+            empty if the user's data or options decide.
         folder: its folder within `data.root`, as its archive or torchvision names it.
-        other_folders: what else its reader takes for that folder.
-        is_in: whether a folder, whatever its name, is the dataset's own as its reader knows it; a
-            glance. None where the dataset has no folder.
-        archives: what can be downloaded; all of them are needed.
-        by_hand: what to fetch and where to put it, where a form or an account is needed.
-        samples_per_class: training images a class as Table 1 of the paper lists them, None where
-            it does not.
-        in_imagenet: a clause on what is publicly known of its images among ImageNet's, which most
-            published weights were trained on; empty where nothing is.
-        is_imagenet: whether its training images are ImageNet's, so that such weights have seen
-            what would validate.
+        other_folders: other names of that folder that its reader accepts.
+        is_in: a quick check whether a folder of any name is the dataset's own folder. None if the
+            dataset has no folder.
+        archives: the files to download; all are needed.
+        by_hand: what to fetch and where to put it, if a form or an account is needed.
+        samples_per_class: training images a class in Table 1 of the paper, None if not listed.
+        in_imagenet: a clause on which of its images are publicly known to be in ImageNet, on which
+            most published weights were trained; empty if none are.
+        is_imagenet: whether its training images are ImageNet's. Then ImageNet weights have seen the
+            images that would validate.
         levels: names of the class hierarchy's levels, the finest (and default) first.
     """
 

@@ -1,4 +1,4 @@
-"""Any image file to 8-bit RGB, upright."""
+"""Decode an image file to upright 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pcsearch.io import LARGEST_BYTES, open_regular
 FORMATS = (
     "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA"
 )  # fmt: skip
-"""Pillow's names of the formats that are decoded, whatever a file's name says.
+"""Pillow's names of the formats that are decoded, independent of a file's name.
 
-It has decoders of forty more: one of them starts Ghostscript, and hardly anybody tests the others.
-TGA, which has no mark at its beginning, is tried last.
+Pillow has forty more decoders: one starts Ghostscript, and hardly anybody tests the others. TGA
+files have no magic number, so TGA is tried last.
 """
 
 EXTENSIONS = frozenset(
@@ -27,15 +27,16 @@ EXTENSIONS = frozenset(
     | {".heic", ".heif", ".hif", ".jxl", ".svg"}
     | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"}
 )
-"""Endings of image files, also of such as Pillow cannot read: they are told, not passed over."""
+"""Endings of image files. Some are of formats that Pillow cannot read: such files are reported."""
 
 _ORIENTATION = 0x0112
 
 
 def open_image(file: BinaryIO) -> Image.Image:
-    """The image in a file of one of `FORMATS`, not loaded yet; nothing else opens images.
+    """The image in a file of one of `FORMATS`, not loaded yet. All images are opened here.
 
-    Raises whatever Pillow's decoders do.
+    Raises:
+        Exception: any error of Pillow's decoders.
     """
     return Image.open(file, formats=_built())
 
@@ -48,21 +49,22 @@ def _built() -> tuple[str, ...]:
 
 
 def cannot_be_read(path: Path) -> bool:
-    """Whether a file's ending is that of a format that is not decoded."""
+    """Whether a file's ending belongs to a format that is not decoded."""
     suffix = path.suffix.lower()
     return suffix in EXTENSIONS and Image.registered_extensions().get(suffix) not in _built()
 
 
 def read_image(path: Path, least_side: int | None = None) -> Image.Image:
-    """The first frame of an image file, as `to_rgb` gives it.
+    """The first frame of an image file, converted by `to_rgb`.
 
-    With `least_side`, a JPEG is decoded at the smallest of its scales (a half, a quarter, an
-    eighth) at which both sides have that many pixels, which is cheaper.
+    With `least_side`, a JPEG is decoded at its smallest scale (a half, a quarter, an eighth) whose
+    sides have at least that many pixels. That is faster.
 
-    Raises OSError, with the reason, whatever is wrong with the file.
+    Raises:
+        OSError: the file cannot be decoded; the text gives the reason.
     """
     if cannot_be_read(path):
-        # Pillow would take a camera's raw file for a TIFF and give its thumbnail
+        # Pillow would take a camera's raw file for a TIFF and return its thumbnail
         raise OSError(f"{path.suffix.lower()} files are not supported: convert it to JPEG or PNG")
     try:
         with open_regular(path) as file:
@@ -93,9 +95,9 @@ def read_image(path: Path, least_side: int | None = None) -> Image.Image:
 def to_rgb(image: Image.Image) -> Image.Image:
     """A loaded image of any mode as 8-bit RGB, turned upright by its EXIF orientation.
 
-    Grey values are repeated in the three channels, palettes looked up, CMYK converted by
-    Pillow's formula, 16-bit grey reduced to its high byte. An alpha channel is dropped, not
-    blended, as torchvision's image folders do.
+    Grey is repeated in the three channels. 16-bit grey is reduced to its high byte. Palettes are
+    looked up. CMYK is converted by Pillow's formula. An alpha channel is dropped, not blended, as
+    in torchvision's image folders.
     """
     upright = _upright(image)
     if upright.mode == "RGB":

@@ -1,25 +1,26 @@
-"""Near-duplicates: the same picture stored twice, re-encoded, resized, cropped a little, mirrored.
+"""Near-duplicates: the same picture stored twice, re-encoded, resized, slightly cropped, mirrored.
 
-Of a few thousand, all that correlate. Of more, all pairs would take too long; there the signs of
-a thumbnail's 63 lowest spatial frequencies (of its cosine transform) make a code. Copies of a
-picture differ in few signs, those of frequencies it hardly has. The code is cut into three bands
-of 21 signs; two pictures are candidates if they agree in a band, once some of the weakest signs
-of one of them are turned over. That misses a few of the copies that were cropped the most.
+**Fingerprint.** It holds a thumbnail of 12 x 12 brightness and 6 x 6 colour values, the picture's
+smoothness, and a checksum of its pixels. Equal fingerprints mean equal pictures. `same_picture`
+compares unequal ones. It compares only pictures with contrast and with detail beyond the thumbnail.
+Smooth ones (a scan of 8 x 8 pixels, a plain background) may have similar thumbnails by chance.
 
-Brightness d = a - b of two thumbnails is explained, by least squares, by what may differ between
-two copies of one picture: brightness, contrast, and a small shift and stretch along each axis (a
-crop of a few per cent). With m = (a + b) / 2 and x, y from -1 to 1 across the thumbnail,
+**Candidates.** Among a few thousand pictures, all pairs that correlate are candidates. For more
+pictures, all pairs would take too long. There the signs of the 63 lowest frequencies of a
+thumbnail's cosine transform make a code. Copies of a picture differ in few signs, where the
+frequency is weak. The code is cut into three bands of 21 signs. Two pictures are candidates if
+they agree in a band after some of its weakest signs are flipped. That misses a few of the most
+cropped copies.
 
-    d  ~  c0 m + c1 + (c2 + c4 x) dm/dx + (c3 + c5 y) dm/dy,
+**Criterion.** Copies of a picture may differ in brightness and contrast. They may also be shifted
+and stretched a little along each axis (a crop of a few per cent). Least squares explains the
+difference d = a - b of two thumbnails by these. With m = (a + b) / 2 and x, y from -1 to 1 across
+the thumbnail,
 
-and it is the same picture if the unexplained rest is small against the contrast of m, no
-coefficient is larger than such a copy's, and the colours agree. The rule is symmetric.
+    d  ~  c0 m + c1 + (c2 + c4 x) dm/dx + (c3 + c5 y) dm/dy.
 
-A picture's fingerprint is a thumbnail of 12 x 12 brightness and 6 x 6 colour values, how smooth
-the picture is, and a checksum of its pixels. Equal fingerprints are equal pictures. Others are
-compared by `duplicate_criterion`, but only among pictures with contrast and with detail beyond
-the thumbnail: of smooth ones (a scan of 8 x 8 pixels, a plain background) the thumbnail is all
-there is, and two of them may look alike by chance.
+The pictures are the same if three things hold: the residual is small compared with the contrast
+of m, every coefficient is within its limit, and the colours agree. The rule is symmetric.
 """
 
 from __future__ import annotations
@@ -41,20 +42,20 @@ _BANDS = 3
 _BAND_BITS = 21
 _WEAK = 3
 _DIFFERING_AT_MOST = 18  # of 63 signs; copies cropped by 4 % differ in 6 on average
-_BUCKET_AT_MOST = 128  # of more, those with the nearest codes: no set of alike pictures costs n^2
+_BUCKET_AT_MOST = 128  # larger buckets keep the nearest codes, so similar pictures never cost n^2
 _ROWS_AT_ONCE = 4096
 _BLOCK_ROWS = 512
-_ZERO = -0.5  # below zero, so that rounding does not decide the sign of what is not there
+_ZERO = -0.5  # below zero, so that rounding does not decide the sign of an absent frequency
 
 
 def candidate_pairs(
     thumbnails: UInt8Array, all_pairs_up_to: int = 4096
 ) -> Iterator[tuple[Int64Array, Int64Array, bool]]:
-    """Yields rows i, rows j (both [k], i != j) and whether j's are to be turned left to right.
+    """Yields rows i, rows j (both [k], i != j) and whether pictures j must be mirrored.
 
     Args:
-        thumbnails: uint8 [m, LUMA_BYTES], brightness, with some contrast; without equal rows.
-        all_pairs_up_to: the largest m of which all pairs are looked at.
+        thumbnails: uint8 [m, LUMA_BYTES], brightness, with some contrast; no two rows are equal.
+        all_pairs_up_to: the largest m for which all pairs are compared.
     """
     if len(thumbnails) <= all_pairs_up_to:
         yield from _correlated_pairs(thumbnails)
@@ -95,7 +96,7 @@ def _coded_pairs(thumbnails: UInt8Array) -> Iterator[tuple[Int64Array, Int64Arra
 
 
 def _look_up(probes: _UInt64Array, in_order: _UInt64Array) -> tuple[Int64Array, Int64Array]:
-    """(row of probes, place in the sorted codes) of every code in a probe's bucket."""
+    """(row of the probe, place in the sorted codes) for every code in a probe's bucket."""
     low_bits = np.uint64((1 << (_BAND_BITS * (_BANDS - 1))) - 1)
     flat = probes.ravel()
     start = np.searchsorted(in_order, flat & ~low_bits, side="left")
@@ -113,7 +114,7 @@ def _look_up(probes: _UInt64Array, in_order: _UInt64Array) -> tuple[Int64Array, 
 
 
 def _probes(rotated: _UInt64Array, strengths: Float32Array, band: int) -> _UInt64Array:
-    """[k, 2**_WEAK] codes: the weakest signs of the band as they are and turned over."""
+    """[k, 2**_WEAK] codes: every combination of the band's weakest signs, kept or flipped."""
     in_band = strengths[:, band * _BAND_BITS : (band + 1) * _BAND_BITS]
     weakest = np.argpartition(in_band, _WEAK - 1, axis=1)[:, :_WEAK]
     places = (_BANDS * _BAND_BITS - 1 - weakest).astype(np.uint64)
@@ -125,7 +126,7 @@ def _probes(rotated: _UInt64Array, strengths: Float32Array, band: int) -> _UInt6
 
 
 def _frequencies(thumbnails: UInt8Array) -> Float32Array:
-    """[m, 63] strengths of the lowest frequencies, those of a band side by side."""
+    """[m, 63] strengths of the lowest frequencies, band after band."""
     waves = _waves()
     strengths = np.empty((len(thumbnails), waves.shape[1]), dtype=np.float32)
     for start in range(0, len(thumbnails), _ROWS_AT_ONCE):
@@ -155,7 +156,7 @@ def _waves() -> Float32Array:
 
 
 def _odd_across() -> npt.NDArray[np.bool_]:
-    """[63]: the frequencies whose sign turns when the picture is mirrored."""
+    """[63]: the frequencies whose sign flips when the picture is mirrored."""
     return np.array([across % 2 == 1 for _, across in _chosen()])
 
 
@@ -168,7 +169,7 @@ def _codes(signs: npt.NDArray[np.bool_]) -> _UInt64Array:
 
 
 def _band_first(codes: _UInt64Array, band: int) -> _UInt64Array:
-    """The codes, turned so that this band's bits are the highest."""
+    """The codes, rotated so that this band's bits are the highest."""
     bits, moved = _BANDS * _BAND_BITS, band * _BAND_BITS
     if moved == 0:
         return codes
@@ -195,8 +196,8 @@ _CHROMA_BYTES = 2 * _CHROMA_SIDE**2
 
 _BoolArray = npt.NDArray[np.bool_]
 
-# Measured on 2,889 photographs of 50 bird species, all pairs: copies re-encoded at quality 50 or
-# 5 % brighter have a rest below 0.15; two frames of one burst have 0.3, the nearest two other
+# Measured on all pairs of 2,889 photographs of 50 bird species. Copies re-encoded at quality 50 or
+# 5 % brighter have a residual below 0.15. Two frames of one burst have 0.3, the nearest two other
 # photographs 0.44, and the nearest two drawings of 40 species 0.28.
 _REST = 0.22
 _CONTRAST_CHANGE = 0.3
@@ -204,15 +205,15 @@ _BRIGHTNESS_CHANGE = 40.0  # grey levels
 _SHIFT = 0.6  # thumbnail pixels
 _STRETCH = 0.7  # thumbnail pixels at the edge
 _COLOUR_CHANGE = 6.0  # root mean square, in levels of Cb and Cr
-_LEAST_CORRELATION = 0.75  # what is below it has a rest far above _REST; it saves the least squares
+_LEAST_CORRELATION = 0.75  # pairs below it have a residual far above _REST: skip least squares
 
 
 def same_picture(first: UInt8Array, second: UInt8Array) -> _BoolArray:
-    """A mask [k]: whether pictures k of both are the same, for textured pictures.
+    """A mask [k]: whether row k of both shows the same picture. Only for textured pictures.
 
     Args:
         first: uint8 [k, LUMA_BYTES + CHROMA_BYTES or more], rows of fingerprints.
-        second: the same of the others.
+        second: the fingerprints to compare with, of the same shape.
     """
     same = np.zeros(len(first), dtype=bool)
     rows = np.arange(len(first))
@@ -223,7 +224,7 @@ def same_picture(first: UInt8Array, second: UInt8Array) -> _BoolArray:
 
 
 def mirrored(fingerprints: UInt8Array) -> UInt8Array:
-    """The thumbnails [k, LUMA_BYTES + CHROMA_BYTES] of the pictures turned left to right."""
+    """The thumbnails [k, LUMA_BYTES + CHROMA_BYTES] of the mirrored pictures."""
     luma = fingerprints[:, :LUMA_BYTES].reshape(-1, _LUMA_SIDE, _LUMA_SIDE)[:, :, ::-1]
     chroma = fingerprints[:, LUMA_BYTES : LUMA_BYTES + _CHROMA_BYTES]
     chroma = chroma.reshape(-1, _CHROMA_SIDE, _CHROMA_SIDE, 2)[:, :, ::-1]
@@ -288,23 +289,23 @@ _CHECKSUM_BYTES = 12
 _THUMBNAIL_BYTES = LUMA_BYTES + _CHROMA_BYTES
 FINGERPRINT_BYTES = _THUMBNAIL_BYTES + 1 + _CHECKSUM_BYTES
 
-_ROWS_A_PIXEL = 10  # rows of the picture for one of the thumbnail; fewer miss more cropped copies
-_COLUMNS_AT_LEAST = 96  # fewer than 192: BLAS takes a product this small without other threads
+_ROWS_A_PIXEL = 10  # picture rows per thumbnail row; fewer would miss more cropped copies
+_COLUMNS_AT_LEAST = 96  # fewer than 192 columns: BLAS starts no threads for so small a product
 _SMALLEST_SIDE = 24
 _SMOOTHEST = 255
 _SMOOTH = round(0.75 * _SMOOTHEST)
 _FLAT = 8.0  # grey levels of contrast
 _PAIRS_AT_ONCE = 1 << 15
 _YCBCR = np.array([[0.299, -0.168736, 0.5], [0.587, -0.331264, -0.418688], [0.114, 0.5, -0.081312]])
-_ZERO_LEVELS = np.array([0.5, 128.0, 128.0], dtype=np.float32)  # 0.5: the cast cuts off
+_ZERO_LEVELS = np.array([0.5, 128.0, 128.0], dtype=np.float32)  # 0.5: the cast truncates
 
 
 def fingerprint(pixels: UInt8Array) -> UInt8Array:
     """The fingerprint of one picture.
 
     Args:
-        pixels: uint8 [R, R, 3], RGB. Fingerprints can be compared whatever their R, from about 48;
-            equal pictures have equal ones at the same R only.
+        pixels: uint8 [R, R, 3], RGB. Fingerprints of different R can be compared, from about
+            R = 48. Equal pictures have equal fingerprints only at the same R.
 
     Returns:
         uint8 [FINGERPRINT_BYTES]; the same pixels give the same bytes.
@@ -328,10 +329,10 @@ def fingerprint(pixels: UInt8Array) -> UInt8Array:
 
 @functools.cache
 def _sampled_rows(height: int) -> npt.NDArray[np.intp]:
-    """[LUMA_SIDE * _ROWS_A_PIXEL] rows, around each row of the thumbnail closer than farther off.
+    """[LUMA_SIDE * _ROWS_A_PIXEL] rows, denser near the centre of each thumbnail row.
 
-    They are quantiles of the triangle that reaches to the two neighbours' centres, so that their
-    plain sum is the thumbnail's linear filter; those beyond an edge are reflected.
+    They are quantiles of the triangle that reaches to the centres of the two neighbours. So their
+    plain sum is the thumbnail's linear filter. Rows beyond an edge are reflected.
     """
     share = (np.arange(_ROWS_A_PIXEL) + 0.5) / _ROWS_A_PIXEL
     triangle = np.where(share < 0.5, np.sqrt(2 * share) - 1, 1 - np.sqrt(2 - 2 * share))
@@ -343,7 +344,7 @@ def _sampled_rows(height: int) -> npt.NDArray[np.intp]:
 
 @functools.cache
 def _sampled_columns(width: int) -> tuple[slice, Float32Array]:
-    """The columns looked at, and [3 * columns, 3 * LUMA_SIDE] from their RGB sums to YCbCr."""
+    """The sampled columns, and weights [3 * columns, 3 * LUMA_SIDE] from RGB sums to YCbCr."""
     step = max(1, width // _COLUMNS_AT_LEAST)
     columns = slice(step // 2, None, step)
     places = np.arange(width)[columns, None] + 0.5
@@ -355,7 +356,7 @@ def _sampled_columns(width: int) -> tuple[slice, Float32Array]:
 
 
 def _checksum(pixels: UInt8Array, sums: npt.NDArray[np.uint16]) -> bytes:
-    """Of the sampled rows a CRC, of all bytes a sum of 8-byte words, which takes less time."""
+    """A CRC of the sampled rows, and a sum of all bytes as 8-byte words, which is faster."""
     flat = pixels.reshape(-1)
     whole = len(flat) // 8 * 8
     total = np.add.reduce(flat[:whole].view(np.uint64))
@@ -364,14 +365,14 @@ def _checksum(pixels: UInt8Array, sums: npt.NDArray[np.uint16]) -> bytes:
 
 
 def near_duplicates(fingerprints: UInt8Array) -> Int64Array:
-    """Which pictures are the same.
+    """Cluster pictures that are the same.
 
     Args:
         fingerprints: uint8 [m, FINGERPRINT_BYTES].
 
     Returns:
-        [m] cluster numbers: the smallest row of the cluster, for a picture without a duplicate
-        its own row.
+        [m] cluster numbers: the smallest row of the cluster. A picture without a duplicate has its
+        own row.
     """
     if len(fingerprints) == 0:
         return np.zeros(0, dtype=np.int64)
@@ -393,7 +394,7 @@ def near_duplicates(fingerprints: UInt8Array) -> Int64Array:
 
 
 def _first_equal(fingerprints: UInt8Array) -> Int64Array:
-    """[m] the smallest row with the same bytes."""
+    """[m]: for each row, the first row with the same bytes."""
     whole = np.ascontiguousarray(fingerprints).view(f"V{FINGERPRINT_BYTES}").ravel()
     _, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
     return first[inverse.reshape(-1)].astype(np.int64)
@@ -405,7 +406,7 @@ def _is_textured(fingerprints: UInt8Array) -> npt.NDArray[np.bool_]:
 
 
 def _joined(clusters: Int64Array, i: Int64Array, j: Int64Array) -> Int64Array:
-    """The clusters after rows i[k] and j[k] have been found to be the same, for all k."""
+    """The clusters after joining those of rows i[k] and j[k], for all k."""
     if len(i) == 0:
         return clusters
     clusters = clusters.copy()
@@ -426,8 +427,8 @@ def _root(clusters: Int64Array, row: int) -> int:
 def _smoothness(rows: UInt8Array) -> int:
     """0 to 255 for the exponent h, 0 to 1, by which differences along a row grow with distance.
 
-    Photographs have 0.3 to 0.6 between 1/48 and 1/12 of the width; what was enlarged from fewer
-    than about 16 pixels, and what is out of focus, is a smooth surface: nearly 1.
+    Between 1/48 and 1/12 of the width, photographs have 0.3 to 0.6. A picture that is out of focus,
+    or enlarged from fewer than about 16 pixels, is smooth and has nearly 1.
     """
     width = rows.shape[1]
     if width < _SMALLEST_SIDE:

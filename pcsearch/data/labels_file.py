@@ -1,11 +1,11 @@
-"""Labels of prepared images in a small file, so that a worker opens them without the dataset.
+"""Labels of prepared images in a small file, so that a worker need not open the dataset.
 
-An archive of some kilobytes can state arrays of a terabyte, so the size of each is compared with
-what is expected before anything of it is unpacked; no array of Python objects is read at all.
+Opening a dataset lists its files and parses its annotations, in every worker again. Training needs
+only the labels and the decoded images. The images are in the node's own cache, so the file holds
+the name of a store, not a path.
 
-Opening a dataset means to list its files and to parse its annotations, again in every worker; a
-file of labels and the name of the decoded images are all that training needs. The images lie in
-the node's own cache, hence the name of a store and no path.
+A small archive can declare arrays of a terabyte. So the size of each array is checked before it is
+unpacked. Arrays of Python objects are never read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _STORE = re.compile(r"[0-9a-f]{32}\.npy")
 
 
 class LabelsArchive:
-    """An open labels file. What cannot be read raises whatever zipfile or numpy happens to."""
+    """An open labels file. A damaged file raises any exception of zipfile or numpy."""
 
     def __init__(self, path: Path) -> None:
         self._file = open_regular(path)
@@ -55,14 +55,14 @@ class LabelsArchive:
         self._file.close()
 
     def store_name(self) -> str:
-        """The name of the file of pixels: a name in the cache, never a path out of it."""
+        """The name of the pixel file: a name in the cache, never a path out of it."""
         store = self._array("store", _HEADER_BYTES)
         if store.shape != () or not _STORE.fullmatch(str(store)):
             raise ValueError("its store is not one of the cache")
         return str(store)
 
     def held_out(self) -> str:
-        """Which files were held out as the test part; empty where a dataset has one of its own."""
+        """Digest of the files held out as the test part; empty if the dataset has a test part."""
         if f"{_HELD_OUT}.npy" not in self._zip.namelist():
             return ""
         held_out = self._array(_HELD_OUT, _HEADER_BYTES)
@@ -71,7 +71,7 @@ class LabelsArchive:
         return str(held_out)
 
     def arrays(self, at_most_rows: int) -> _Arrays:
-        """The arrays but the store's name: `kept`, `labels`, and what else was written."""
+        """All arrays except the store's name: `kept`, `labels` and the optional ones."""
         names = {name.removesuffix(".npy") for name in self._zip.namelist()} - {_HOLDS}
         if names != set(self._array(_HOLDS, _HEADER_BYTES).tolist()):
             raise ValueError("it does not hold what was written")  # a damaged directory hides some
@@ -125,7 +125,7 @@ def _check_range(numbers: npt.NDArray[Any], below: int) -> None:
 
 
 _FURTHER_ROWS = 2**24
-"""How many more images than this node another one may have read, for them to be compared."""
+"""How many more images than this node another node may have read in a comparison."""
 
 
 def save_training(path: Path, training: TrainingImages) -> None:
@@ -140,8 +140,8 @@ def save_training(path: Path, training: TrainingImages) -> None:
 def load_training(path: Path, cache: Path) -> TrainingImages | None:
     """The training images of that file.
 
-    None where the file is missing or damaged, and where this node's cache does not hold the same
-    images: all of them, without those that could not be read when the labels were written.
+    None if the file is missing or damaged, or if this node's cache does not hold the same images:
+    all images that were readable when the labels were written.
     """
     found = _read(path, cache)
     if found is None or "class_names" not in found[1]:
@@ -169,7 +169,7 @@ def load_test(path: Path, cache: Path) -> TestImages | None:
 
 
 def not_as_saved(path: Path, test: TestImages) -> bool:
-    """Whether that file tells of other test images than these; no, if it cannot be read."""
+    """Whether that file describes other test images than these; False if it cannot be read."""
     try:
         with LabelsArchive(path) as archive:
             arrays = archive.arrays(len(test.labels) + _FURTHER_ROWS)
@@ -195,16 +195,16 @@ def _save(path: Path, store: ImageStore, held_out: str, arrays: _Arrays) -> None
 
 
 def _read(path: Path, cache: Path) -> tuple[ImageStore, _Arrays, str] | None:
-    """The store, the arrays beside it, and what is held out.
+    """The store, the other arrays, and the digest of the held-out files.
 
-    A node may fail to read other images than the driver did: its rows are others then.
+    None also if this node failed to read other images than the driver: then its rows differ.
     """
     try:
         with LabelsArchive(path) as archive:
             store = open_store(cache / archive.store_name())
             arrays = None if store is None else archive.arrays(len(store.kept))
             held_out = archive.held_out()
-    except Exception:  # zipfile and numpy raise a dozen kinds for a file that is not what it was
+    except Exception:  # on a damaged file, zipfile and numpy raise a dozen kinds of exception
         return None
     if store is None or arrays is None or not np.array_equal(store.kept, arrays["kept"]):
         return None

@@ -1,7 +1,7 @@
-"""A dataset's images, decoded once and aligned with their labels; test images that were trained on.
+"""A dataset's images, decoded once and aligned with their labels; copies among test images.
 
-Training and test images are prepared by two separate functions on purpose: what chooses
-hyperparameters calls the first alone, and the first never touches the test part.
+Two separate functions prepare training and test images, on purpose. Code that chooses
+hyperparameters calls only the first, and the first never touches the test part.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from pcsearch.data.splits import Split
 from pcsearch.errors import UserError
 
 COMPARED_AT_MOST = 100_000
-"""Images of both parts together, beyond which only `pcsearch data verify` compares them."""
+"""Most images, of both parts together, that are compared here; `pcsearch data verify` has no limit.
+"""
 
 
 def copies_in_test(training: ImageStore, test: ImageStore) -> int | None:
     """How many test images are near-duplicates of a training image.
 
-    None where they are too many to compare at every start, or their fingerprints are damaged.
+    None if there are too many to compare at every start, or if their fingerprints are damaged.
     """
     trained_on = len(training.kept)
     if trained_on + len(test.kept) > COMPARED_AT_MOST:
@@ -45,10 +46,10 @@ def copies_in_test(training: ImageStore, test: ImageStore) -> int | None:
 
 
 ELSEWHERE = "(another process decodes them)"
-"""What is added to the name of images that are waited for."""
+"""Added to the name of images in the progress display while another process decodes them."""
 
 THUMBNAILS = "thumbnails, to find copies"
-"""What a dataset's images are called while they are compared, before a test part is held out."""
+"""Name in the progress display of the images compared before a test part is held out."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,11 @@ class TrainingImages:
     Attributes:
         store: m decoded images.
         labels: [m] their classes.
-        given_val: the rows that the dataset sets aside for validation, or None.
+        given_val: rows of the dataset's own validation images, or None.
         groups: [m] the dataset's groups, or None; see `Part`.
         class_names: N names.
         held_out: see `Dataset`.
-        splits: those that were asked for so far; a worker's next trial has them at once.
+        splits: a cache of the splits made so far, for a worker's next trial.
     """
 
     store: ImageStore
@@ -76,10 +77,15 @@ class TrainingImages:
 
 @dataclass(frozen=True)
 class TestImages:
-    """The test images of a dataset: m decoded images, their classes [m], and which files they are
-    where they were held out (see `Dataset`)."""
+    """The test images of a dataset.
 
-    __test__ = False  # not a test case, whatever the name suggests to pytest
+    Attributes:
+        store: m decoded images.
+        labels: [m] their classes.
+        held_out: see `Dataset`.
+    """
+
+    __test__ = False  # tells pytest that this is no test case
 
     store: ImageStore
     labels: Int64Array
@@ -119,7 +125,8 @@ def prepare_test(
 ) -> TestImages:
     """Decode the test images (see `ensure_store` for arguments and errors).
 
-    Raises UserError too if there are none, or if a class lost all of them to `skip`.
+    Raises:
+        UserError: also if there are none, or if `skip` left a class without any.
     """
     part = dataset.test
     if part is None:
@@ -129,7 +136,7 @@ def prepare_test(
     lost = sorted(set(part.labels.tolist()) - set(labels.tolist()))
     if lost:
         names = ", ".join(dataset.class_names[label] for label in lost[:10])
-        raise UserError(f"no test image of these classes can be read: {names}. Add some.")
+        raise UserError(f"no test image of these classes can be read: {names}. Repair or add some.")
     return TestImages(store, labels, dataset.held_out)
 
 
@@ -152,5 +159,5 @@ def _decoded(
         waiting=waiting,
     )
     if isinstance(part.images, LoadedImages):
-        part.images.drop()  # the store has them now, mapped and shared
+        part.images.drop()  # from here on they are mapped from the store and shared
     return store

@@ -10,14 +10,14 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class ColorJitter:
-    """How far colours vary in training: factors from [1 - x, 1 + x] are drawn for each image.
+    """Colour changes in training: for each image, factors are drawn from [1 - x, 1 + x].
 
-    As in torchvision's ColorJitter, but in this order and with one clamp at the end.
+    As torchvision's ColorJitter, but in this order and with one clamp at the end.
 
     Attributes:
         brightness: x of the factor on all values.
-        contrast: x of the factor on the distance from the image's mean grey.
-        saturation: x of the factor on the distance from each pixel's grey.
+        contrast: x of the factor on the difference from the image's mean grey.
+        saturation: x of the factor on the difference from each pixel's grey.
     """
 
     brightness: float = 0.0
@@ -30,12 +30,12 @@ class Preprocessing:
     """Crop, mirror and normalise.
 
     Attributes:
-        crop: side of the square crop in pixels, random in training, central in evaluation.
+        crop: side of the square crop in pixels; random in training, central in evaluation.
         flip: mirror half of the training images left to right.
-        mean: of each channel, for values in [0, 1].
-        std: of each channel, for values in [0, 1].
-        jitter: of colours, in training only.
-        erasing: the probability that a rectangle of a training image is set to the mean.
+        mean: mean of each channel, for values in [0, 1].
+        std: standard deviation of each channel, for values in [0, 1].
+        jitter: colour changes, only in training.
+        erasing: probability that a rectangle of a training image is set to the mean.
     """
 
     crop: int

@@ -1,4 +1,4 @@
-"""The image sources that several readers share: files, arrays, and big files that hold many."""
+"""Image sources that several readers share: files, arrays, and big files with many images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pcsearch.errors import UserError
 
 _MISSING = "missing"
 _CHUNK_FILES = 1024
-_STAT_THREADS = 8  # a shared file system answers many questions at once, but each of them late
+_STAT_THREADS = 8  # a shared file system answers slowly, but many requests at once
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class FileImages:
         root: the folder.
         names: the files' paths relative to it, with forward slashes, or absolute.
         key: fingerprint of the folder's real path and of the files' names, sizes and modification
-            times; see `of`.
-        missing: the files that were not there, by their position in `names`.
+            times.
+        missing: positions in `names` of the files that did not exist.
     """
 
     root: Path
@@ -42,7 +42,7 @@ class FileImages:
 
     @staticmethod
     def of(root: Path, names: Sequence[str]) -> FileImages:
-        """The source of these files. A missing file is no error here, but when it is read."""
+        """The source of these files. A missing file is an error only when it is read."""
         digest = hashlib.sha256(f"{root.resolve()}\n".encode("utf-8", "surrogateescape"))
         missing: list[int] = []
         chunks = [names[i : i + _CHUNK_FILES] for i in range(0, len(names), _CHUNK_FILES)]
@@ -64,7 +64,7 @@ class FileImages:
         return str(self.root / self.names[index])
 
     def image(self, index: int) -> Image.Image:
-        """File `index` as RGB; OSError when it cannot be read."""
+        """File `index` as RGB; OSError if it cannot be read."""
         return read_image(self.root / self.names[index])
 
 
@@ -74,7 +74,7 @@ class ArrayImages:
 
     Attributes:
         pixels: uint8 [n, height, width] (grey) or [n, height, width, 3].
-        title: what messages call an image, followed by its number.
+        title: an image's name in messages, before its number.
     """
 
     pixels: UInt8Array
@@ -100,7 +100,7 @@ class ArrayImages:
 
 
 class _Held:
-    """Pixels that are in memory or not; a copy or a pickle of it starts without them."""
+    """Pixels that may be loaded. A copy or a pickle starts without them."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -112,17 +112,17 @@ class _Held:
 
 @dataclass(frozen=True, eq=False)
 class LoadedImages:
-    """Images inside a few big files, which are read at the first image that is asked for.
+    """Images inside a few big files. The files are read when the first image is needed.
 
-    Opening it and pickling it cost nothing: no pixels are hashed, nor do they travel.
+    Opening and pickling are cheap: pixels are neither hashed nor pickled.
 
     Attributes:
         files: the files.
-        load: reads all their images, uint8 [all, height, width, 3]; a function of a module, for
-            it is pickled. UserError says what is wrong with the files.
-        rows: [n] which of these images are the source's.
-        total: how many there are in all, as they were counted when the labels were read.
-        title: what messages call an image, followed by its number in the files.
+        load: reads all their images, uint8 [total, height, width, 3], or raises UserError. It is
+            pickled, so it must be a function of a module.
+        rows: [n] the rows of this source among these images.
+        total: number of images in the files when the labels were read.
+        title: an image's name in messages, before its number in the files.
         key: fingerprint of the files' real paths, sizes and modification times and of `rows`.
     """
 
@@ -161,12 +161,12 @@ class LoadedImages:
         """Image `index` as RGB.
 
         Raises:
-            UserError: the files cannot be read any more, so no image of theirs can.
+            UserError: the files can no longer be read.
         """
         return Image.fromarray(np.ascontiguousarray(self._pixels()[self.rows[index]]))
 
     def drop(self) -> None:
-        """Let the pixels go; the next image reads them again."""
+        """Free the pixels. The next image reads them again."""
         with self._held.lock:
             self._held.pixels = None
 
@@ -177,7 +177,7 @@ class LoadedImages:
                 if len(pixels) != self.total:
                     raise UserError(
                         f"{self.files[0].parent} has changed while it was in use: it held "
-                        f"{self.total} images and holds {len(pixels)} now. Start again."
+                        f"{self.total} images and holds {len(pixels)} now. Start the command again."
                     )
                 self._held.pixels = pixels
             return self._held.pixels

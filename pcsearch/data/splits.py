@@ -1,7 +1,7 @@
-"""Stratified splits: which training images validate, repeatably and with a stored hash.
+"""Stratified splits: repeatable choices of validation or test images, with a hash.
 
-Groups (one specimen, one burst) are never divided. Twins (near-duplicates of each other) are kept
-together wherever their class can still be split.
+Groups (one specimen, one burst) are never divided. Twins (near-duplicates) stay together if their
+class can still be split.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pcsearch.errors import UserError
 
 
 def units_of(m: int, groups: Int64Array | None, twins: Int64Array | None) -> Int64Array:
-    """[m] the unit of each image, the smallest row in it: groups, and twins that link them.
+    """[m] the unit of each image, named by its smallest row. Groups and twins link images.
 
-    A negative twin number stands for no twins.
+    A negative twin number means that the image has no twins.
     """
     units = np.arange(m, dtype=np.int64)
     links = [
@@ -46,18 +46,18 @@ def _set_units_aside(
     wanted: Sequence[int],
     keep: int,
 ) -> tuple[npt.NDArray[np.bool_], int | None]:
-    """A mask [m] of images set aside, and a class for which it could not be done, or None.
+    """A mask [m] of the chosen images, and a class that cannot be split, or None.
 
-    Units are taken in the order of each class's images for as long as that brings the classes
-    nearer to the wanted numbers. At least one unit of a class is taken, at least `keep` remain.
-    With units of one image these are the first wanted[c] images of orders[c].
+    For each class, units are tried in order and taken if they bring the classes nearer to the
+    wanted numbers. At least one unit of a class is taken, and at least `keep` remain. If every unit
+    is one image, the first wanted[c] images of orders[c] are taken.
 
     Args:
         labels: [m] classes.
         units: [m], see `units_of`.
-        orders: of each class, its images in the order in which they are considered.
-        wanted: of each class, how many images to set aside.
-        keep: units of a class that must not be set aside.
+        orders: for each class, its images in the order in which they are tried.
+        wanted: for each class, how many images to choose.
+        keep: units of a class that must remain.
     """
     members = _members(units)
     shares = {unit: np.unique(labels[rows], return_counts=True) for unit, rows in members.items()}
@@ -67,7 +67,7 @@ def _set_units_aside(
     aside = np.zeros(len(labels), dtype=bool)
 
     def cost(row: int) -> int:
-        """How much farther from the goals the row's unit leads; negative is nearer."""
+        """Change of the distance to the goals if the row's unit is taken; negative is nearer."""
         classes, counts = _share(row, labels, units, shares)
         short = goal[classes] - taken[classes]
         return int((np.abs(short - counts) - np.abs(short)).sum())
@@ -95,7 +95,7 @@ def _set_units_aside(
 
 
 def _members(units: Int64Array) -> dict[int, Int64Array]:
-    """Rows of the units that have several."""
+    """The rows of each unit with more than one row."""
     order = np.argsort(units, kind="stable")
     numbers, starts = np.unique(units[order], return_index=True)
     parts = np.split(order, starts[1:])
@@ -108,7 +108,7 @@ def _share(
     units: Int64Array,
     shares: dict[int, tuple[Int64Array, Int64Array]],
 ) -> tuple[Int64Array, Int64Array]:
-    """The classes of the row's unit and how many images it has of each."""
+    """The classes in the row's unit, and the number of its images of each."""
     alone = (labels[row : row + 1], np.ones(1, dtype=np.int64))
     return shares.get(int(units[row]), alone)
 
@@ -123,7 +123,7 @@ class Split:
     Attributes:
         fit: the images to train on.
         val: the images to validate on.
-        hash: 16 hex digits of a SHA-256 over labels and both parts; equal hashes, equal splits.
+        hash: 16 hex digits of a SHA-256 over labels and both parts. Equal hashes mean equal splits.
     """
 
     fit: Int64Array
@@ -140,20 +140,20 @@ def stratified_split(
     groups: Int64Array | None = None,
     twins: Int64Array | None = None,
 ) -> Split:
-    """Set round(val_fraction * n) of every class's n images aside, at least 1, at most n - 1.
+    """Choose round(val_fraction * n) of every class's n images, at least 1, at most n - 1.
 
     Args:
         labels: [m] classes.
-        val_fraction: the share to set aside.
-        seed: decides which.
-        class_names: with them, a class without any image counts too and messages use its name.
-        groups: [m] numbers; images of one group stay on one side. A class's share then misses
-            its number by at most half its largest group, unless groups span several classes.
-        twins: [m] numbers; likewise, but where a class would have no image on one side its
-            twins are divided.
+        val_fraction: the share to choose.
+        seed: decides which images.
+        class_names: used in messages. With them, a class without images is refused too.
+        groups: [m] numbers. Images of one group stay on one side. Then a class may miss its number
+            by up to half its largest group, or by more if groups span several classes.
+        twins: [m] numbers, also kept on one side. But a class that would have no image on one side
+            has its twins divided.
 
     Raises:
-        UserError: a fraction outside (0, 1), a class with fewer than two images or two groups.
+        UserError: a fraction outside (0, 1), or a class with fewer than two images or two groups.
     """
     aside = _stratified_mask(
         labels, val_fraction, seed, keep=1, class_names=class_names, groups=groups, twins=twins
@@ -174,11 +174,15 @@ def split_for(
 ) -> Split:
     """The split of one repeat.
 
-    With a given validation part, every repeat has that split, so finalists vary by their seed
-    alone: the part may keep groups apart (one animal, one place, one session), and dealing the
-    images anew would put near copies on both sides. Else repeat r is stratified over all images
-    by (split_seed, r), see `stratified_split`. A given part is never changed: UserError if it
-    divides a group; its twins are as they are.
+    A given validation part is the split of every repeat, and finalists differ only by their seed.
+    The part may keep groups apart (one animal, one place, one session); a new split would put
+    near-copies on both sides. A given part may divide twins.
+
+    Without one, repeat r is stratified over all images by (split_seed, r), see `stratified_split`.
+
+    Raises:
+        UserError: as `stratified_split`; or the given part divides a group, or a class has no
+            image in one part.
     """
     if given_val is None:
         seed = (split_seed, repeat)
@@ -204,11 +208,14 @@ def hold_out_test(
     groups: Int64Array | None = None,
     twins: Int64Array | None = None,
 ) -> npt.NDArray[np.bool_]:
-    """A mask [n] of images to set aside as the test part, stratified by class.
+    """A mask [n] of images to hold out as the test part, stratified by class.
 
-    At least one image of a class is set aside, at least `keep` remain, and `keep` groups where
-    groups are given; UserError naming the classes that are too small for that. Twins (a negative
-    number stands for none) stay together, unless their class would be too small without them.
+    At least one image of each class is held out. At least `keep` images remain, and `keep` groups
+    if groups are given. Twins (a negative number means none) stay together, unless their class
+    could then not be split.
+
+    Raises:
+        UserError: classes are too small; the text names them.
     """
     seed = (split_seed, _HELD_OUT_TEST)
     return _stratified_mask(
@@ -233,7 +240,10 @@ def _stratified_mask(
     twins: Int64Array | None = None,
 ) -> npt.NDArray[np.bool_]:
     if not 0.0 < fraction < 1.0:
-        raise UserError(f"a split fraction must lie between 0 and 1, not {fraction}.")
+        raise UserError(
+            f"a split fraction (data.val_fraction, data.test_fraction) is {fraction}, but must be "
+            "between 0 and 1."
+        )
     counts = np.bincount(labels, minlength=_num_classes(labels, class_names))
     _refuse(counts, keep + 1, f"too few images to split (at least {keep + 1})", class_names)
     rng = np.random.default_rng(seed)
@@ -264,7 +274,7 @@ def _one_group(
     return (
         f"{name} cannot be split: its {len(own)} images are {number} "
         f"{'group' if number == 1 else 'groups'}, which must not be divided, and "
-        f"{keep + 1} are needed. Add images of other groups, or leave the class out."
+        f"{keep + 1} are needed. Add images of other groups, or leave out the class."
     )
 
 
@@ -273,8 +283,8 @@ def _refuse_divided(groups: Int64Array, aside: npt.NDArray[np.bool_]) -> None:
     if len(divided):
         more = f" and {len(divided) - 1} more" if len(divided) > 1 else ""
         raise UserError(
-            f"the given validation part divides group {divided[0]}{more}: images of one group "
-            "must be all in it or all outside. Move them, or give them different groups."
+            f"the given validation part divides group {divided[0]}{more}: all images of a group "
+            "must be in it, or none. Move them, or give them different groups."
         )
 
 

@@ -1,4 +1,4 @@
-"""Backbones: any torchvision classifier, the Bilinear CNN, a small network for CPUs, your own."""
+"""Backbones: torchvision's classifiers, the Bilinear CNN, a small network for CPUs, your own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Bilinear CNN: second-order pooling of a convolutional backbone's last feature maps.
 
-Lin, RoyChowdhury, Maji, "Bilinear CNN Models for Fine-Grained Visual Recognition", ICCV 2015; the
-symmetric form, in which both streams are one network.
+Lin, RoyChowdhury, Maji, "Bilinear CNN Models for Fine-Grained Visual Recognition", ICCV 2015. This
+is the symmetric form: both streams are one network.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pcsearch.models.torchvision_import import feature_extraction
 
 _MAPS = "maps"
 _PROBE_SIZE = 160
-"""Pixels of the image that finds the maps: Inception's last ones are then 3x3, not yet 1x1."""
+"""Side in pixels of the image that finds the maps. It gives Inception last maps of 3x3, not 1x1."""
 
 _NOT_MAPS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Dropout, nn.Dropout2d)
 
@@ -23,8 +23,8 @@ _NOT_MAPS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Dropout, nn.Dr
 class FeatureMaps(nn.Module):
     """`network` up to its last spatial features: after their activation, before any last pooling.
 
-    For VGG-16 that is conv5_3 after its ReLU. Parameters keep their names in `network`; what is
-    not needed for the maps is left out. Images `[B, 3, H, W]` give maps `[B, channels, h, w]`.
+    For VGG-16 that is conv5_3 after its ReLU. Parameters keep their names in `network`; later
+    layers are left out. Images `[B, 3, H, W]` give maps `[B, channels, h, w]`.
 
     Raises:
         UserError: `network` is not convolutional, or cannot be traced.
@@ -45,7 +45,7 @@ class FeatureMaps(nn.Module):
 
 
 def _last_maps(name: str, network: nn.Module, head: str) -> tuple[str, int]:
-    """Name of the graph node that makes the last maps, and their channels."""
+    """Name of the graph node that makes the last maps, and their number of channels."""
     _, nodes = feature_extraction.get_graph_node_names(network, suppress_diff_warning=True)
     before_head = nodes[: nodes.index(head)]
     probe = feature_extraction.create_feature_extractor(
@@ -59,17 +59,19 @@ def _last_maps(name: str, network: nn.Module, head: str) -> tuple[str, int]:
         spatial = isinstance(value, Tensor) and value.ndim == 4 and min(value.shape[2:]) > 1
         if spatial and not isinstance(modules.get(node), _NOT_MAPS):
             return node, value.shape[1]
-    raise UserError(f"features: {name} has no spatial feature maps before its classifier")
+    raise UserError(
+        f"features: {name} has no spatial feature maps before its classifier; try vgg16"
+    )
 
 
 _SQRT_FLOOR = 1e-10
-"""Added under the signed square root, whose slope at zero would be infinite."""
+"""Added under the signed square root: without it, the slope at zero would be infinite."""
 
 
 def bilinear_pool(maps: Tensor) -> Tensor:
     """Outer product of the features with themselves, averaged over positions.
 
-    `maps` `[B, C, H, W]` gives `[B, C * C]`; in float32 at least, also under autocast, because
+    `maps` `[B, C, H, W]` gives `[B, C * C]`. The result is at least float32, also under autocast:
     squares of activations soon leave the range of half precision.
     """
     with torch.autocast(device_type=maps.device.type, enabled=False):
@@ -85,8 +87,8 @@ def signed_sqrt(values: Tensor) -> Tensor:
 class BilinearCNN(nn.Module):
     """Feature maps, outer product, signed square root, L2 normalisation, linear.
 
-    Maps of more than `channels` channels first pass a 1x1 convolution to that number: the
-    classifier has `channels ** 2 * num_classes` weights. VGG-16's 512 go in as they are.
+    The classifier has `channels ** 2 * num_classes` weights. So a 1x1 convolution first reduces
+    maps with more than `channels` channels. VGG-16's 512 channels need none by default.
     Images `[B, 3, H, W]`; logits `[B, num_classes]`.
     """
 

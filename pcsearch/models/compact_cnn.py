@@ -9,8 +9,8 @@ from torch.nn import functional as F
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with batch normalisation beside a shortcut (He et al., 2016).
 
-    Where shape changes, the shortcut averages before its 1x1 convolution, so that no pixel is
-    skipped (He et al., 2019, ResNet-D).
+    With a stride, the shortcut averages before its 1x1 convolution, so no pixel is skipped
+    (He et al., 2019, ResNet-D).
     """
 
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:

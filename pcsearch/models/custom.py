@@ -14,13 +14,14 @@ from pcsearch.errors import UserError, did_you_mean
 
 
 def find_function(reference: str) -> Callable[..., object]:
-    """The function that `module:function` names, of a module that the user has allowed.
+    """The function `module:function`, from a module that the user has allowed.
 
-    Modules in the working directory count. Functions that the module itself imports do not: a
-    recipe would reach all that Python can do through them.
+    Modules in the working directory count. Functions that the module imports do not: through them
+    a recipe could run any Python code.
 
     Raises:
-        UserError: ill-formed, not allowed, not to be imported, or no such function of the module.
+        UserError: the reference is ill-formed, is not allowed, cannot be imported, or names no
+            function that the module defines.
     """
     own = check_allowed(reference)
     module_name, _, path = reference.partition(":")
@@ -36,7 +37,7 @@ def find_function(reference: str) -> Callable[..., object]:
     for attribute in path.split("."):
         if not hasattr(found, attribute):
             hint = did_you_mean(attribute, [key for key in dir(found) if key[0] != "_"])
-            raise UserError(f'backbone "{reference}": there is no {attribute} in it{hint}')
+            raise UserError(f'backbone "{reference}": there is no "{attribute}" in it{hint}')
         found = getattr(found, attribute)
     if not callable(found):
         raise UserError(f'backbone "{reference}" is a {type(found).__name__}, not a function')
@@ -58,7 +59,7 @@ def build_custom(reference: str, num_classes: int, options: Mapping[str, object]
     """What `function(num_classes=num_classes, **options)` returns.
 
     Raises:
-        UserError: as `find_function`; or the function raised, or did not return an `nn.Module`.
+        UserError: as `find_function`; also if the function raises or returns no `nn.Module`.
     """
     function = find_function(reference)
     call = ", ".join(f"{k}={v!r}" for k, v in {"num_classes": num_classes, **options}.items())

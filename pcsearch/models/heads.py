@@ -1,4 +1,4 @@
-"""The last layer of a classifier: found by introspection, replaced, and tried by a forward pass."""
+"""The last layer of a classifier: find it, replace it, and try it with a forward pass."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from torch import Tensor, nn
 from pcsearch.errors import UserError
 
 _HEAD_ATTRIBUTES = ("head", "heads", "fc", "classifier")
-"""Where networks keep their classifier, in the order in which they are looked up."""
+"""Names under which networks keep their classifier, in the order of the search."""
 
 
 def find_head(module: nn.Module) -> str:
     """Dotted name of the layer that makes the logits.
 
-    It is the last `nn.Linear` (where there is none, the last 1x1 convolution, as in SqueezeNet)
-    of the first of `_HEAD_ATTRIBUTES` that has parameters, else of the whole network. An attribute
-    whose parameters are in no such layer (a cosine classifier, say) is the head itself.
+    The search takes the first of `_HEAD_ATTRIBUTES` that has parameters, else the whole network.
+    The head is the last `nn.Linear` in it. Without one, it is the last 1x1 convolution
+    (SqueezeNet). An attribute with neither (a cosine classifier) is the head itself.
 
     Raises:
-        UserError: nothing of the kind is in the network.
+        UserError: the network has no such layer.
     """
     for attribute in _HEAD_ATTRIBUTES:
         child = dict(module.named_children()).get(attribute)
@@ -29,14 +29,14 @@ def find_head(module: nn.Module) -> str:
     name = _last_layer(module)
     if not name:
         raise UserError(
-            f"{type(module).__name__} has no classifier to be seen: name its last layer `head`, "
+            f"{type(module).__name__} has no recognisable classifier: name its last layer `head`, "
             "`fc` or `classifier`"
         )
     return name
 
 
 def _last_layer(module: nn.Module) -> str | None:
-    """Dotted name inside `module`; an empty string is `module` itself, None is nothing."""
+    """Dotted name inside `module`; an empty string is `module` itself; None if there is none."""
     linear = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
     pointwise = [name for name, layer in module.named_modules() if _is_pointwise(layer)]
     found = linear or pointwise
@@ -50,10 +50,11 @@ def _is_pointwise(layer: nn.Module) -> bool:
 def replace_layer(module: nn.Module, name: str, num_classes: int) -> None:
     """Put a fresh linear layer or 1x1 convolution with `num_classes` outputs in place of `name`.
 
-    Linear layers start as `nn.Linear` does, convolutions from N(0, 0.01) and zero as SqueezeNet's.
+    Linear layers start as `nn.Linear` does. Convolutions start as SqueezeNet's: weights from
+    N(0, 0.01), biases at zero.
 
     Raises:
-        UserError: the layer is of another kind.
+        UserError: the layer is neither linear nor a convolution.
     """
     old = module.get_submodule(name)
     bias = getattr(old, "bias", None) is not None
@@ -66,7 +67,10 @@ def replace_layer(module: nn.Module, name: str, num_classes: int) -> None:
         if new.bias is not None:
             nn.init.zeros_(new.bias)
     else:
-        raise UserError(f"cannot replace the classifier `{name}`, a {type(old).__name__}")
+        raise UserError(
+            f"cannot replace the classifier `{name}`, a {type(old).__name__}: it must be an "
+            "nn.Linear or an nn.Conv2d"
+        )
     parent, _, leaf = name.rpartition(".")
     setattr(module.get_submodule(parent), leaf, new)
 
@@ -80,18 +84,17 @@ IMAGES = 2
 
 
 def failed_pass(module: nn.Module, num_classes: int, crop: int, *, training: bool) -> str | None:
-    """Why black images `[2, 3, crop, crop]` do not become logits `[2, num_classes]`, on a line;
-    None where they do.
+    """Why black images `[2, 3, crop, crop]` give no logits `[2, num_classes]`, in one line.
 
-    In training, `(logits, [auxiliary logits, ...])` is right too. The module is left in that mode,
-    its batch normalisation's statistics changed in training; the global generators stay as they
-    are.
+    None if they do. With `training`, `(logits, [auxiliary logits, ...])` is accepted too. The
+    module stays in that mode. In training mode its batch normalisation statistics change. The
+    global random generators do not change.
     """
     module.train(training)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             output: object = module(torch.zeros(IMAGES, 3, crop, crop))
-    except Exception as error:  # whatever a network does not like, and ways to say so differ
+    except Exception as error:  # a network may raise anything
         reason = str(error).strip().partition("\n")[0]
         return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     if training and isinstance(output, tuple) and len(output) == 2:

@@ -1,4 +1,4 @@
-"""A backbone's options: which there are, and whether the given ones fit."""
+"""A backbone's options: check their names, types and sizes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pcsearch.errors import UserError, did_you_mean
 
 LARGEST_OPTION = 4096
-"""Of any number: channels, for one, whose square a layer takes."""
+"""Limit of every numeric option: a layer may have the square of `channels` as its width."""
 
 OptionTypes = Mapping[str, type]
 """Option name to `bool`, `int`, `float` or `str`."""
 
 
 def check_values(backbone: str, options: Mapping[str, object], types: OptionTypes) -> None:
-    """Raise one `UserError` for all options that `types` lacks or whose type differs."""
+    """Raise one `UserError` that lists every option with an unknown name, wrong type or size."""
     problems = [
         problem
         for key, value in options.items()

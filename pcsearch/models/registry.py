@@ -1,4 +1,4 @@
-"""Backbones by name: built, given a head for the classes at hand, and loaded."""
+"""Build backbones by name, give them a head for the data set's classes, and load weights."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _NO_OPTIONS: Mapping[str, object] = MappingProxyType({})
 class Backbone:
     """A network ready for training.
 
-    `module` turns images `[B, 3, H, W]` into logits `[B, N]`, in training and in evaluation; with
-    auxiliary heads asked for (`aux`), its training output is `(logits, [auxiliary logits, ...])`.
-    `loading` says where its weights come from; `head_names` are the parameters that start anew.
+    `module` turns images `[B, 3, H, W]` into logits `[B, N]`. With auxiliary heads (`aux`), its
+    output in training is `(logits, [auxiliary logits, ...])`. `loading` says where its weights come
+    from. `head_names` are the parameters of the re-initialised layers.
     """
 
     module: nn.Module
@@ -51,7 +51,10 @@ class Backbone:
 
 @dataclass(frozen=True)
 class _Network:
-    """An unloaded network: its new layers, and under which prefix a plain backbone is in it."""
+    """A network before weights are loaded.
+
+    `new_layers` are re-initialised. `trunk` is the prefix of a plain backbone inside the network.
+    """
 
     module: nn.Module
     new_layers: tuple[str, ...]
@@ -59,7 +62,7 @@ class _Network:
 
 
 def known_backbones() -> tuple[str, ...]:
-    """Every name but the user's own: ours first, then torchvision's classifiers."""
+    """Every name except the user's own: ours first, then torchvision's classifiers."""
     return (_COMPACT, BILINEAR, *torchvision_models.classifier_names())
 
 
@@ -76,7 +79,7 @@ def check_backbone(name: str) -> None:
 
 
 def check_options(name: str, options: Mapping[str, object]) -> None:
-    """Raise `UserError` for options `name` lacks or of a wrong type; a user's own take any."""
+    """Raise `UserError` for unknown options and wrong types; a user's own backbone takes any."""
     check_backbone(name)
     if is_reference(name):
         return
@@ -105,7 +108,7 @@ def build_backbone(
     options: Mapping[str, object] = _NO_OPTIONS,
     seed: int = 0,
 ) -> Backbone:
-    """Build a backbone for `num_classes` classes; the same arguments give the same network.
+    """Build a backbone for `num_classes` classes. The same arguments give the same network.
 
     Args:
         name: `compact_cnn`, `bilinear_cnn`, a torchvision classifier, or `module:function`, called
@@ -113,10 +116,10 @@ def build_backbone(
         weights: `imagenet`, `none`, or the path of a state dict.
         options: the backbone's own (`dropout` for VGG-16, `aux` for GoogLeNet, `features` for the
             Bilinear CNN, ...).
-        seed: of the start values; the global generators stay as they are.
+        seed: of the start values. The global random generators do not change.
 
     Raises:
-        UserError: unknown name or option, weights that cannot be had, read or matched.
+        UserError: unknown name or option, or weights that cannot be found, read or matched.
     """
     if num_classes < 1:
         raise UserError(f"`num_classes` is {num_classes}, but must be at least 1")
@@ -140,7 +143,7 @@ def _names(network: _Network) -> tuple[str, ...]:
 def _weights(
     name: str, weights: str, options: Mapping[str, object]
 ) -> tuple[str, dict[str, Tensor] | None]:
-    """Where the weights come from, and the weights; before anything large is built."""
+    """The weights' source and the weights. Called before building, so errors come early."""
     if weights == "none":
         return weights, None
     if weights != "imagenet":
@@ -148,8 +151,8 @@ def _weights(
     plain = _plain(name, options)
     if plain not in torchvision_models.classifier_names():
         raise UserError(
-            f"weights: imagenet: there are none for {plain}; give `weights: none` or "
-            "`weights: PATH` for it"
+            f"weights: there are no ImageNet weights for {plain}; give `weights: none` or "
+            "`weights: PATH`"
         )
     file = imagenet_file(plain)
     return f"imagenet: {Path(file).name}", read_state_dict(file)
@@ -158,7 +161,7 @@ def _weights(
 def weights_normalisation(
     name: str, weights: str, options: Mapping[str, object] = _NO_OPTIONS
 ) -> Normalisation | None:
-    """What images the weights expect; None without weights, and for a file: it does not say."""
+    """The normalisation that the weights expect; None without weights or for weights of a file."""
     plain = _plain(name, options)
     if weights != "imagenet" or plain not in torchvision_models.classifier_names():
         return None
@@ -166,7 +169,7 @@ def weights_normalisation(
 
 
 def _plain(name: str, options: Mapping[str, object]) -> str:
-    """The network that published weights are of."""
+    """The name of the torchvision network to which published weights belong."""
     return str(options.get("features", _DEFAULT_FEATURES)) if name == BILINEAR else name
 
 
@@ -196,8 +199,8 @@ def _custom(name: str, num_classes: int, options: Mapping[str, object]) -> _Netw
     if outputs != num_classes:
         raise UserError(
             f'backbone "{name}": its last layer, `{head}`, has {outputs} outputs, but there are '
-            f"{num_classes} classes; use the argument `num_classes` (if `{head}` does not make the "
-            "logits, call the layer that does `head`)"
+            f"{num_classes} classes; use the argument `num_classes` (if another layer makes the "
+            "logits, name that layer `head`)"
         )
     return _Network(module, (head,))
 

@@ -26,7 +26,7 @@ _AUXILIARY: Mapping[str, tuple[str, ...]] = {
     "googlenet": ("aux1", "aux2"),
     "inception_v3": ("AuxLogits",),
 }
-"""Networks with auxiliary classifiers, and where these are."""
+"""Networks with auxiliary classifiers, and the names of these."""
 
 _OURS = {"num_classes", "init_weights", "aux_logits"}
 
@@ -49,14 +49,14 @@ def option_types(name: str) -> OptionTypes:
         for key, parameter in _arguments(name).items()
         if parameter.annotation in (bool, int, float)
         and key not in _OURS
-        # What has no default is fixed by the builder, but for the transformers' image size.
+        # The builder fixes every argument without a default, except the transformers' image size.
         and (parameter.default is not parameter.empty or key == "image_size")
     }
     return types | ({"aux": bool} if name in _AUXILIARY else {})
 
 
 def _arguments(name: str) -> Mapping[str, inspect.Parameter]:
-    """Arguments of the class that the builder of `name` makes."""
+    """Arguments of the class that the builder of `name` instantiates."""
     builder = inspect.unwrap(zoo.get_model_builder(name))
     return inspect.signature(typing.get_type_hints(builder)["return"]).parameters
 
@@ -64,12 +64,13 @@ def _arguments(name: str) -> Mapping[str, inspect.Parameter]:
 def build_classifier(
     name: str, num_classes: int, options: Mapping[str, object], *, initialise: bool
 ) -> tuple[nn.Module, tuple[str, ...]]:
-    """The network, unloaded, and the names of the layers that make logits.
+    """The network without loaded weights, and the names of the layers that make logits.
 
-    `initialise` False leaves out slow start values, for weights that will replace them. The two
-    Inception networks' published weights expect images scaled to [-1, 1]: these networks are always
-    built to rescale normalised images themselves (`transform_input`), so that a weights file means
-    one function, however it came to be.
+    `initialise=False` skips slow initial values, for a network whose weights are loaded later.
+
+    Published weights of GoogLeNet and Inception v3 expect images scaled to [-1, 1]. So these two
+    networks always rescale normalised images themselves (`transform_input`). Then a weights file
+    always means the same function.
 
     In training, a network with the option `aux` returns `(logits, [auxiliary logits, ...])`.
 
@@ -101,13 +102,13 @@ def build_classifier(
 def _plain_outputs(
     module: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]
 ) -> Tensor | tuple[Tensor, list[Tensor]]:
-    """torchvision's named tuples, one type a network, as `(logits, [auxiliary logits, ...])`."""
+    """Turn torchvision's named tuples into `(logits, [auxiliary logits, ...])`."""
     return output if isinstance(output, Tensor) else (output[0], list(output[1:]))
 
 
 _PREFERRED = ("IMAGENET1K_V1", "IMAGENET1K_SWAG_LINEAR_V1")
-"""The original recipe's weights come first: they are the ones in published comparisons, and
-`_V2` weights, trained with strong regularisation, would mix that in with what is compared."""
+"""The original recipe's weights come first: published comparisons use them. `_V2` weights were
+trained with strong regularisation, which would confound a comparison of regularisers."""
 
 _CONNECT_SECONDS = 10.0
 
@@ -115,10 +116,10 @@ _CONNECT_SECONDS = 10.0
 def imagenet_file(name: str) -> Path:
     """Path of the ImageNet weights of torchvision's `name`, downloaded if they are not cached.
 
-    torchvision's own cache is used: `torch.hub.get_dir()/checkpoints` (see `TORCH_HOME`).
+    The cache is torchvision's: `torch.hub.get_dir()/checkpoints` (see `TORCH_HOME`).
 
     Raises:
-        UserError: neither cached nor to be had; says where the file is looked for.
+        UserError: the file is not cached and cannot be downloaded; the text names its path.
     """
     url = _entry(name).url
     file = cached_file(name)
@@ -137,27 +138,27 @@ def imagenet_file(name: str) -> Path:
             f"({error}).\n"
             f"  Looked for: {file}\n"
             f"  Source:     {url}\n"
-            "Put that file there (from a machine with a network), or give `weights: PATH` to a "
-            "state dict of your own, or `weights: none` to train from scratch."
+            "Download it on a machine with a network and copy it there. Or give `weights: PATH` "
+            "for your own state dict, or `weights: none` to train from scratch."
         ) from error
     return file
 
 
 def cached_file(name: str) -> Path:
-    """Where torchvision keeps the ImageNet weights of `name`, whether they are there or not."""
+    """Path at which torchvision caches the ImageNet weights of `name`; it may not exist."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(_entry(name).url).path).name
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What images are normalised with: means and standard deviations of red, green and blue."""
+    """Means and standard deviations of red, green and blue that normalise an image."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
 def expected_normalisation(name: str) -> Normalisation:
-    """What the ImageNet weights of torchvision's `name` were trained with, as torchvision says."""
+    """The normalisation that torchvision states for its ImageNet weights of `name`."""
     transforms = _entry(name).transforms()
     return Normalisation(tuple(transforms.mean), tuple(transforms.std))
 
@@ -169,7 +170,7 @@ def _entry(name: str) -> Any:
 
 
 def _check_connection(url: str) -> None:
-    """The downloader waits without limit, so a cut-off machine is found out here, in seconds."""
+    """Fail within seconds without a network: the downloader has no timeout."""
     try:
         with urlopen(Request(url, method="HEAD"), timeout=_CONNECT_SECONDS):
             pass

@@ -1,4 +1,4 @@
-"""Weights files: state dicts, read without running anything, and matched with a network."""
+"""Weights files: read state dicts without running code, and match them with a network."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from pcsearch.io import expanded, open_regular
 from pcsearch.pickles import check_torch_file
 
 _NESTED_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
-"""Entries under which training programs keep the state dict in a larger checkpoint."""
+"""Keys under which training programs store the state dict in a larger checkpoint."""
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Name to tensor, on the CPU, with the names as they are in the file.
+    """Name to tensor, on the CPU, with the file's own names.
 
-    Reads `.safetensors` and whatever `torch.save` wrote (`weights_only=True`); a state dict one
-    level down, under one of `_NESTED_KEYS`, is found.
+    Reads `.safetensors` and files of `torch.save` (`weights_only=True`). A state dict may be one
+    level down, under one of `_NESTED_KEYS`.
 
     Raises:
-        UserError: no such file, not readable, or not a state dict; with the remedy.
+        UserError: no such file, not readable, or not a state dict. The text says what to do.
     """
     file = expanded(path)
     if not file.is_file():
@@ -49,33 +49,33 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 def _read(file: Path) -> object:
     try:
         with open_regular(file) as content, warnings.catch_warnings():
-            if file.suffix == ".safetensors":  # mapped, by the name of what is open
+            if file.suffix == ".safetensors":  # load_file takes a path; this one is the open file
                 return load_file(f"/dev/fd/{content.fileno()}")
             if _is_tar(content):
-                raise _unreadable(file, "a tar, PyTorch's form of 2017, which unpacks to files")
+                raise _unreadable(file, "a tar, PyTorch's format of 2017, which unpacks to files")
             check_torch_file(content)
-            warnings.simplefilter("ignore")  # what it warns of, we refuse in one message
+            warnings.simplefilter("ignore")  # torch warns of files that we refuse in one message
             return torch.load(content, map_location="cpu", weights_only=True)
     except UserError:
         raise
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"weights: {file} is not a state dict: it holds Python objects, which are never "
-            "unpickled, or is no PyTorch file at all; save `model.state_dict()` with torch.save "
-            "or safetensors"
+            f"weights: {file} is not a state dict: it is no PyTorch file, or it holds Python "
+            "objects, which are never unpickled; save `model.state_dict()` with torch.save or "
+            "safetensors"
         ) from error
     except (OSError, EOFError, RuntimeError, SafetensorError) as error:
         raise _unreadable(file, str(error).strip() or "it ends early") from error
-    except Exception as error:  # what is no pickle at all fails anywhere in the unpickler
+    except Exception as error:  # a file that is no pickle may raise anything in the unpickler
         raise _unreadable(file, f"{type(error).__name__}: {error}") from error
 
 
 def _is_tar(content: BinaryIO) -> bool:
-    """Whether torch.load would unpack it in a temporary folder."""
+    """Whether torch.load would unpack the file to a temporary folder."""
     try:
         with tarfile.open(fileobj=content, mode="r:"):
             return True
-    except Exception:  # as it does, whatever tarfile makes of other files
+    except Exception:  # tarfile may raise anything on other files; torch.load also ignores it
         return False
     finally:
         content.seek(0)
@@ -84,7 +84,7 @@ def _is_tar(content: BinaryIO) -> bool:
 def _unreadable(file: Path, reason: str) -> UserError:
     return UserError(
         f"weights: {file} cannot be read as a state dict ({reason.splitlines()[0]}): it is damaged "
-        "or of another kind; copy or download it again"
+        "or of another format; copy or download it again"
     )
 
 
@@ -105,7 +105,7 @@ def _as_state_dict(content: object, file: Path) -> dict[str, Tensor]:
 
 
 def _named(key: object) -> str:
-    """An entry's name; what is none may be anything, and is not written out."""
+    """An entry's name. A key that is no string may be anything, so only its type is shown."""
     return f'entry "{key}"' if isinstance(key, str) else f"an entry named by a {type(key).__name__}"
 
 
@@ -113,29 +113,31 @@ _WRAPPERS = tuple(
     re.compile(pattern)
     for pattern in (r"^", r"^(?:module\.|_orig_mod\.)+", r"^(?:module\.|_orig_mod\.|model\.)+")
 )
-"""Prefixes left in a state dict by data parallelism, `torch.compile` and Lightning; the first is
-none, for networks that call a layer of theirs so."""
+"""Prefixes that data parallelism, `torch.compile` and Lightning leave in a state dict. The first
+one is empty, for networks that have a layer of such a name."""
 
 PARTS = tuple(
     re.compile(rf"^(?:module\.|_orig_mod\.|model\.)*{part}\.(?:module\.|_orig_mod\.)*")
     for part in ("backbone", "encoder", "network")
 )
-"""What larger programs call the network within theirs: a guess, taken only if it explains most."""
+"""Names of a network inside a larger one: a guess, used only if it explains most of the body."""
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
-"""The published DenseNet files write `norm.1.weight` for what is now `norm1.weight`."""
+"""The published DenseNet files write `norm.1.weight` instead of `norm1.weight`."""
 
 _MOST_MISSING = 0.1
-"""Share of a body's tensors that a file may lack: a layer or an auxiliary head, not a depth."""
+"""Share of a body's tensors that a file may lack: a layer, but not the rest of a deeper network."""
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What came from where.
+    """Where a network's weights come from.
 
-    `source` is `none`, `imagenet: FILE` or the path; `dropped` names the file's tensors that were
-    not used (a head of another size, parts this network does not have); `missing` names the
-    network's tensors that the file does not have, which keep their random start.
+    Attributes:
+        source: `none`, `imagenet: FILE` or the path.
+        dropped: tensors of the file that were not used (a head of another size, parts that this
+            network lacks).
+        missing: tensors of the network that the file lacks; they keep their random start.
     """
 
     source: str
@@ -153,31 +155,36 @@ def load_state(
 ) -> LoadReport:
     """Copy `state` into `module` (values are cast to its types) and report the differences.
 
-    `head` holds the names of the head's tensors: they may have other shapes or be absent, and are
-    then dropped together. `trunk` is the prefix under which the module holds a network that a file
-    may have been saved from.
+    Args:
+        module: the network.
+        state: the file's tensors.
+        head: names of the head's tensors. They may be absent. If one has another shape, all are
+            dropped.
+        source: where `state` comes from, for messages.
+        trunk: prefix of a plain backbone inside the module; a file may hold that one alone.
 
     Raises:
-        UserError: no tensor outside the head has a namesake, one has another shape, or more than
-            `_MOST_MISSING` of them have none (ResNet-50's file for a ResNet-101): such a body would
-            be random in part, and its training say nothing of the weights.
+        UserError: the file has no tensor of the body (all but the head), one of another shape, or
+            too few of them. The last limit is `_MOST_MISSING` (ResNet-50's file for a ResNet-101):
+            a partly random body would say nothing about the weights.
     """
     own = {key: tensor.shape for key, tensor in module.state_dict().items()}
     body = set(own) - set(head)
     named = _best_naming(state, body, trunk)
     if not any(key in own and key not in head for key in named):
         raise UserError(
-            f"weights: {source} fits no layer of this network: the file begins with "
+            f"weights: {source} fits no layer of this network: the file starts with "
             f"{_first(state)}, the network with {_first(own)}; give weights of this network"
         )
     wrong = [key for key, value in named.items() if key in own and own[key] != value.shape]
     for key in wrong:
         if key not in head:
             raise UserError(
-                f"weights: {source} is of another network: {key} is {list(named[key].shape)} in "
-                f"the file but {list(own[key])} here; give weights of this network"
+                f"weights: {source} belongs to another network: {key} is "
+                f"{list(named[key].shape)} in the file but {list(own[key])} here; give weights of "
+                "this network"
             )
-    # Files older than the batch counter lack it; nothing that we do depends on it.
+    # Old files lack the batch counter, and nothing here depends on it.
     missing = tuple(
         key for key in own if key not in named and not key.endswith("num_batches_tracked")
     )
@@ -194,13 +201,13 @@ def _check_missing(missing: list[str], body: Collection[str], source: str) -> No
     if len(missing) > _MOST_MISSING * len(tensors):
         raise UserError(
             f"weights: {source} lacks {len(missing)} of the {len(tensors)} tensors of this "
-            f"network's body: {_first(missing)}; give weights of this very network, or choose the "
-            "backbone that they are of"
+            f"network's body: {_first(missing)}; give weights of this network, or choose the "
+            "backbone to which they belong"
         )
 
 
 def _best_naming(state: Mapping[str, Tensor], body: set[str], trunk: str) -> dict[str, Tensor]:
-    """`state` under the renaming that gives the most names the network's body knows."""
+    """`state` under the renaming that matches the most tensors of the network's body."""
 
     def known(named: Mapping[str, Tensor]) -> int:
         return sum(key in body for key in named)
@@ -213,7 +220,7 @@ def _best_naming(state: Mapping[str, Tensor], body: set[str], trunk: str) -> dic
 def _readings(
     state: Mapping[str, Tensor], prefixes: Sequence[re.Pattern[str]], trunk: str
 ) -> Iterator[dict[str, Tensor]]:
-    """`state` with each prefix taken off; then with new names; then those put under `trunk`."""
+    """For each prefix: `state` without it, then with new names, then those under `trunk`."""
     for prefix in prefixes:
         bare = {prefix.sub("", key): value for key, value in state.items()}
         yield bare
@@ -223,7 +230,7 @@ def _readings(
 
 
 def _copy(module: nn.Module, kept: OrderedDict[str, Tensor]) -> None:
-    # Some torchvision networks read the format version beside the tensors and fail without it.
+    # Some torchvision networks read the format version from this attribute and fail without it.
     kept._metadata = module.state_dict()._metadata  # type: ignore[attr-defined]
     module.load_state_dict(kept, strict=False)
 

@@ -3,6 +3,6 @@
     from pcsearch.training.trainer import fit
     from pcsearch.training.config import FitSettings
 
-Only `settings`, `schedule` and `records` are free of torch, so that a plan can read them without
-loading it; this package therefore imports none of its modules here.
+`config`, `schedule` and `metrics` do not import torch, so a plan reads them without loading it.
+Therefore this file imports no module.
 """

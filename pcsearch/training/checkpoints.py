@@ -1,8 +1,7 @@
-"""A training's checkpoints: what one holds, when one is written, and which one is resumed from.
+"""A training's checkpoints: what one holds, when one is written, and which one is resumed.
 
-A file is named by the attempt and the epoch, `a0001-e00012.pt`. A worker that outlived a killed
-driver belongs to an earlier attempt than the one that replaced it and so never overwrites, or
-removes, a file of the later one.
+A file name holds the attempt and the epoch: `a0001-e00012.pt`. A worker may outlive a killed
+driver. It then belongs to an earlier attempt, so it never overwrites or removes later files.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Identity:
-    """What must be the same for a checkpoint to be gone on from: settings, network, batches."""
+    """What a checkpoint and the training that resumes it must share: settings, network, batches."""
 
     settings: dict[str, Any]
     tensors: list[list[Any]]
@@ -42,12 +41,12 @@ class Identity:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything that the next epoch needs (its random numbers come from seed and epoch alone).
+    """Everything that the next epoch needs. Its random numbers come from seed and epoch alone.
 
     Attributes:
         model: the network's state dict.
-        optimizer: the optimizer's state dict, momentum included.
-        records: of all epochs so far; the last one's number is the epoch of this state.
+        optimizer: the optimizer's state dict, including momentum.
+        records: of all epochs so far. The last one's number is the epoch of this state.
     """
 
     model: dict[str, Tensor]
@@ -56,7 +55,7 @@ class Checkpoint:
 
 
 def identity_of(settings: FitSettings, module: nn.Module, batches_per_epoch: int) -> Identity:
-    """The identity of a training; of the network, the names, shapes and types of its tensors."""
+    """The identity of a training. The network counts by its tensors' names, shapes and types."""
     tensors = [
         [name, list(tensor.shape), str(tensor.dtype)]
         for name, tensor in module.state_dict().items()
@@ -65,10 +64,10 @@ def identity_of(settings: FitSettings, module: nn.Module, batches_per_epoch: int
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: Identity) -> None:
-    """Write to `path` atomically: at any time it is the old state or the new one.
+    """Write to `path` atomically: at any time the file is the old state or the new one.
 
     Raises:
-        TrialError: when it cannot be written (disk full, no permission).
+        TrialError: the file cannot be written (disk full, no permission).
     """
     content = {
         "version": _VERSION,
@@ -82,26 +81,27 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: Identity) -> N
             torch.save(content, file)
     except (OSError, RuntimeError, MemoryError) as error:  # torch: a full disk is a RuntimeError
         raise TrialError(
-            f"cannot write the checkpoint {path}: {error}; free disk space or check the folder's "
+            f"cannot write the checkpoint {path}: {error}. Free disk space, or check the folder's "
             "permissions"
         ) from error
 
 
 def _load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
-    """Read a checkpoint onto the CPU, without unpickling code; None where there is none.
+    """Read a checkpoint onto the CPU, without unpickling code; None if there is none.
 
-    A file that is no whole checkpoint (truncated, damaged, foreign) is logged as a warning and
-    counts as none.
+    A truncated, damaged or foreign file is logged as a warning and counts as none.
 
     Raises:
-        TrialError: when it belongs to a training of another identity, or may not be read.
+        TrialError: the file belongs to a training of another identity, or may not be read.
     """
     if not path.exists() and not path.is_symlink():
         return None
     try:
-        file = open_regular(path)  # a refusal to open is told from the damage inside
+        file = open_regular(path)  # outside the next try: a refusal to open is not damage
     except OSError as error:
-        raise TrialError(f"cannot read the checkpoint {path}: {error}") from error
+        raise TrialError(
+            f"cannot read the checkpoint {path}: {error}. Check the file's permissions"
+        ) from error
     try:
         with file:
             check_torch_file(file)
@@ -116,7 +116,7 @@ def _load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
         if not records or [record.epoch for record in records] != [*range(1, len(records) + 1)]:
             raise ValueError("it does not have every epoch")
         differences = _differences(stored, json.loads(json.dumps(asdict(identity))))
-    except Exception as error:  # a hostile or damaged file raises whatever zipfile or torch does
+    except Exception as error:  # on a hostile or damaged file, zipfile and torch raise anything
         _log.warning(
             "%s is no readable checkpoint (%s)",
             path,
@@ -125,14 +125,14 @@ def _load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
         return None
     if differences:
         raise TrialError(
-            f"the checkpoint {path} is of another training: {'; '.join(differences)}. "
-            "Delete it to start anew, or give its own settings to go on"
+            f"the checkpoint {path} belongs to another training: {'; '.join(differences)}. "
+            "Delete it to start from scratch, or give its own settings to resume it"
         )
     return checkpoint
 
 
 def _check_archive(file: BinaryIO) -> None:
-    """Whether the parts are whole: torch.load does not look."""
+    """Raise ValueError if a part is damaged: torch.load does not verify their checksums."""
     with zipfile.ZipFile(file) as archive:
         if (damaged := archive.testzip()) is not None:
             raise ValueError(f"its part {damaged} is damaged")
@@ -156,31 +156,34 @@ def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> Sequence[str
 
 
 KEPT_CHECKPOINTS = 2
-"""Files that are kept: the newest, and the one before it, should the newest be damaged."""
+"""Files that are kept: the newest, and the one before it in case the newest is damaged."""
 
 SHORTEST_INTERVAL_SECONDS = 2.0
-"""Training between two checkpoints: what can be lost, and more than writing small ones takes."""
+"""Least training time between two checkpoints: a crash loses about this much.
+
+It is longer than writing a small checkpoint takes.
+"""
 
 LONGEST_INTERVAL_SECONDS = 4.0
-"""However long writing takes, epochs of this length are written down, each of them."""
+"""After this time a checkpoint is due, even if writing is slow. Longer epochs are all saved."""
 
-_COST = 20  # so many times what the last one took to write: 5 % of the time at most
+_COST = 20  # interval over writing time: writing takes at most 5 % of the time
 _NAME = re.compile(r"a(\d{4,})-e(\d{5,})\.pt")
 
 
 class Origin(Protocol):
-    """Where checkpoints are kept if the folder holds but copies."""
+    """Where checkpoints are kept if the local folder holds only copies."""
 
     def names(self) -> Sequence[str]:
-        """The files there."""
+        """The names of the files there."""
         ...
 
     def fetch(self, path: Path) -> None:
-        """Copy the file of that name to `path`; FileNotFoundError if it is gone."""
+        """Copy the file called `path.name` to `path`; FileNotFoundError if it is gone."""
         ...
 
     def store(self, path: Path) -> None:
-        """Copy a file from `path`; TrialError if that fails, which costs no training."""
+        """Copy a file from `path`; TrialError if that fails. Training continues then."""
         ...
 
     def remove(self, name: str) -> None:
@@ -191,22 +194,20 @@ class Origin(Protocol):
 class Checkpoints:
     """The folder with one training's checkpoints.
 
-    After a checkpoint, the next one is due once LEAST_SECONDS, or 20 times what writing it took,
-    have passed, and after LONGEST_SECONDS in any case.
+    The next checkpoint is due 20 times the last one's writing time later: at least
+    `every_seconds`, at most `longest_seconds`.
 
     Args:
-        folder: Made with the first checkpoint.
-        attempt: How often the training was taken up again; later ones have larger numbers.
+        folder: Created with the first checkpoint.
+        attempt: How often the training was resumed. Later attempts have larger numbers.
         every_seconds: Least time between two checkpoints; 0 writes one an epoch.
-        stopping: Whether the training will be left soon, to be gone on with later: while it says
-            so, every epoch is written down.
-        longest_seconds: However long writing takes, one is due after so much time.
-        origin: Where they are kept, if `folder` holds but copies.
+        stopping: Whether the training will pause soon. While True, every epoch is saved.
+        longest_seconds: Most time between two checkpoints, even if writing is slow.
+        origin: Where checkpoints are kept, if `folder` holds only copies.
 
     Attributes:
-        saved_epoch: The newest epoch that one of them holds, as far as this process knows; 0 for
-            none.
-        error: Why the last one could not be written; None if it was.
+        saved_epoch: The newest saved epoch that this process knows of; 0 for none.
+        error: Why the last checkpoint could not be written; None if it was.
     """
 
     def __init__(
@@ -234,14 +235,14 @@ class Checkpoints:
 
     @property
     def due(self) -> bool:
-        """Whether the epoch that has just ended should be written down."""
+        """Whether the epoch that has just ended should be saved."""
         return time.monotonic() - self._last >= self._wait or self._stopping()
 
     def save(self, checkpoint: Checkpoint, identity: Identity) -> None:
         """Write the state after `checkpoint`'s last epoch; then remove all but the newest two.
 
-        Where it cannot be written, `error` says why, the earlier ones are as they were and training
-        may go on: the next one that is due is tried again.
+        If writing fails, `error` says why and the earlier files stay. Training may continue: the
+        next checkpoint that is due is tried again.
         """
         epoch = checkpoint.records[-1].epoch
         path = self.folder / f"a{self.attempt:04d}-e{epoch:05d}.pt"
@@ -259,7 +260,7 @@ class Checkpoints:
         cost = _COST * (self._last - began) if self._every else 0.0
         self._wait = max(self._every, min(cost, self._longest))
         if self.folder.is_symlink():
-            return  # nothing was written there, and nothing there is ours to remove
+            return  # we wrote nothing there, so we remove nothing there
         self._remove_old()
 
     def _remove_old(self) -> None:
@@ -272,7 +273,7 @@ class Checkpoints:
                 (self.folder / name).unlink()
 
     def _superfluous(self, names: Iterable[str]) -> list[str]:
-        """All but the newest two that are whole, as far as is known."""
+        """All but the newest two that are not known to be damaged."""
         known = _newest_first(names, self.attempt)
         whole = [name for name in known if name not in self._damaged]
         return [name for name in known if name not in whole[:KEPT_CHECKPOINTS]]
@@ -280,18 +281,18 @@ class Checkpoints:
     def _failed(self, error: str) -> None:
         self.error = error
         if not self._warned:
-            _log.warning("%s; training goes on without", error)
+            _log.warning("%s; training continues without it", error)
         self._warned = True
 
     def load(self, identity: Identity) -> Checkpoint | None:
-        """The newest whole checkpoint of any attempt; None where there is none.
+        """The newest whole checkpoint of any attempt; None if there is none.
 
         Raises:
-            TrialError: it belongs to a training of another identity, or may not be read.
+            TrialError: a file belongs to a training of another identity, or may not be read.
         """
         self._last = time.monotonic()
         if not self.folder.is_symlink():
-            remove_half_written(self.folder)  # of an attempt that was killed as it wrote
+            remove_half_written(self.folder)  # left by an attempt that was killed while writing
         there = _names(self.folder) if self._origin is None else self._origin.names()
         files = [self.folder / name for name in _newest_first(there)]
         for number, path in enumerate(files):
@@ -302,16 +303,18 @@ class Checkpoints:
             if checkpoint is not None:
                 self.saved_epoch = checkpoint.records[-1].epoch
                 if number:
-                    _log.warning("training goes on from the checkpoint before, %s", path)
+                    _log.warning("training resumes from the checkpoint before, %s", path)
                 return checkpoint
             self._damaged.add(path.name)
         if files:
-            _log.warning("%s holds no readable checkpoint; training starts anew", self.folder)
+            _log.warning(
+                "%s holds no readable checkpoint; training starts from scratch", self.folder
+            )
         return None
 
 
 def _newest_first(names: Iterable[str], attempt: int | None = None) -> list[str]:
-    """Checkpoints by epoch, then attempt, downwards; of no later attempt than the one given."""
+    """Checkpoints by epoch, then attempt, descending; only of attempts up to `attempt`."""
     matches = [match for name in names if (match := _NAME.fullmatch(name))]
     known = [(int(match[2]), int(match[1]), match.string) for match in matches]
     return [

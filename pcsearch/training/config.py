@@ -20,32 +20,33 @@ _NOT_NEGATIVE = ("seed", "weight_decay", "warmup_epochs", "head_only_epochs", "l
 
 @dataclass(frozen=True)
 class FitSettings:
-    """The hyperparameters of one training; a checkpoint made under others is refused.
+    """The hyperparameters of one training. A checkpoint made with others is refused.
 
     Attributes:
-        epochs: passes over the training images, the classifier-only ones included.
-        seed: of everything random in training (dropout here; order, crops and flips in the data).
-        lr: learning rate of the body at the schedule's factor 1.
-        batch_size: images in a batch (a micro-batch when accumulating); pairs lie within it.
+        epochs: passes over the training images, including the classifier-only ones.
+        seed: seeds everything random in training (dropout; order, crops and flips of the data).
+        lr: learning rate of the body where the schedule's factor is 1.
+        batch_size: images in a batch (a micro-batch when accumulating). Pairs stay within it.
         accumulation_steps: batches whose gradients are averaged, per image, into one update.
         momentum, nesterov: of SGD. AdamW keeps its usual betas (0.9, 0.999).
-        weight_decay: on every trained parameter, biases and normalisation included; added to the
-            gradient in SGD, decoupled in AdamW.
-        head_lr_multiplier: the head's learning rate is this times the body's.
-        schedule: see `pcsearch.training.optim`; `poly_power` belongs to "poly", `step_epochs` and
-            `step_gamma` to "step".
+        weight_decay: acts on every trained parameter, including biases and normalisation. SGD adds
+            it to the gradient; in AdamW it is decoupled.
+        head_lr_multiplier: the head's learning rate divided by the body's.
+        schedule: see `pcsearch.training.schedule`. `poly_power` belongs to "poly"; `step_epochs`
+            and `step_gamma` belong to "step".
         warmup_epochs: linear warm-up, after the classifier-only stage.
         clip_norm: largest L2 norm of the gradient of all trained parameters together.
         amp: bfloat16 autocast, on CUDA only.
         channels_last: keep the network's weights in that memory format.
         compile: train through `torch.compile`.
-        head_only_epochs: first epochs that train the head alone, at a constant `head_only_lr`
-            (None: lr × head_lr_multiplier), the body and its BatchNorm statistics frozen.
+        head_only_epochs: first epochs, which train the head alone. The body and its BatchNorm
+            statistics are frozen.
+        head_only_lr: the constant learning rate of those epochs (None: lr × head_lr_multiplier).
         pairing: how an epoch's batches are drawn ("split_batch" or "two_shuffles").
         variant, lambda_, label_smoothing: see `pcsearch.losses.PairwiseConfusionLoss`.
 
     Raises:
-        UserError: naming every value out of range, one a line.
+        UserError: a value is out of range; the text names each one on its own line.
     """
 
     epochs: int
@@ -76,7 +77,7 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         problems = [*_out_of_range(self), *_unknown_names(self)]
-        if not problems:  # these compare values that must be numbers in range first
+        if not problems:  # _contradictions compares values, so they must be in range first
             problems = list(_contradictions(self))
         if problems:
             raise UserError("\n".join(problems))
@@ -119,7 +120,7 @@ def _contradictions(settings: FitSettings) -> Iterator[str]:
     if remaining < 0:
         yield (
             f"head_only_epochs is {settings.head_only_epochs}, but training has only "
-            f"{settings.epochs} epochs in all"
+            f"{settings.epochs} epochs"
         )
     elif settings.warmup_epochs and settings.warmup_epochs >= remaining:
         yield (

@@ -33,14 +33,14 @@ def evaluate(
     device: torch.device | str,
     amp: bool = True,
 ) -> Evaluation:
-    """Measure `module` on all of `batches`; see `Evaluation` for what each number means.
+    """Measure `module` on all of `batches`; see `Evaluation` for the measures.
 
-    The module runs in evaluation mode and is left in the modes it had. Sums are in float64. Nothing
-    is copied from the device before the last batch.
+    The module runs in evaluation mode, and its modes are restored afterwards. Sums are in float64.
+    Nothing is copied from the device before the last batch.
 
     Raises:
-        DivergedError: when an output is not finite, so that a diverged network never gets a score.
-        ValueError: when `batches` has no image.
+        DivergedError: an output is not finite; a diverged network never gets a score.
+        ValueError: `batches` has no image.
     """
     parts: list[tuple[Tensor, ...]] = []
     with _evaluation_mode(module):
@@ -57,7 +57,7 @@ def evaluate(
     if not torch.isfinite(nll).all() or not torch.isfinite(confidence).all():
         raise DivergedError(
             "the network's outputs on the evaluation images are not finite: the training has "
-            "diverged; lower the learning rate (search.lr) or set train.clip_norm"
+            "diverged. Lower the learning rate (search.lr) or set train.clip_norm"
         )
     correct = predicted == labels
     return Evaluation(
@@ -74,7 +74,7 @@ def evaluate(
 def _per_image(logits: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, ...]:
     """Label, prediction, whether in the top 5, NLL and confidence of each image, all [B]."""
     log_probabilities = F.log_softmax(logits, dim=1)
-    # the prediction comes from the same ranking as the top 5, so that ties cannot split them
+    # taken from the same ranking as the top 5, so that a tie cannot put the prediction outside it
     likeliest = log_probabilities.topk(min(5, num_classes), dim=1).indices
     return (
         labels,
@@ -112,7 +112,7 @@ def _evaluation_mode(module: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        # through train(), not the attribute: traced networks exchange their graph in it
-        for layer, was in modes:  # parents before their children, whose modes may be others
+        # call train(), do not set the attribute: traced networks exchange their graph in it
+        for layer, was in modes:  # parents first: their train() also sets their children
             if layer.training != was:
                 layer.train(was)

@@ -1,4 +1,4 @@
-"""Weights to keep and to share: safetensors, with what is needed to use them."""
+"""Exported weights: a safetensors file with the metadata needed to use it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,15 @@ def save_weights(path: Path, backbone: Backbone, metadata: Mapping[str, Any]) ->
     """Write the network's state dict to `path` as safetensors, atomically.
 
     The same network and metadata give the same bytes, in every process. Each value of `metadata`
-    (class names, preprocessing, λ, ...) is stored as JSON under its key,
-    so it must be what JSON can hold. Tensors that share memory are written once each. The file can
-    be given as a backbone's weights.
+    (class names, preprocessing, λ, ...) is stored as JSON under its key. Tensors that share memory
+    are written once each. The file can serve as a backbone's weights.
 
     Raises:
-        TypeError: for a value that is no JSON.
-        ValueError: for a metadata key "format", which is the file's own.
+        TypeError: JSON cannot hold a value.
+        ValueError: the metadata key "format", which belongs to the file format.
     """
     if "format" in metadata:
-        raise ValueError('the metadata key "format" is taken by the file format')
+        raise ValueError('the metadata key "format" belongs to the file format; use another key')
     texts = {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()}
     tensors = {
         name: tensor.detach().cpu().contiguous().clone()
@@ -39,14 +38,14 @@ def save_weights(path: Path, backbone: Backbone, metadata: Mapping[str, Any]) ->
     }
     content = _in_order(save(tensors, metadata={**texts, **_FORMAT}))
     with replacing(path) as written:
-        written.write_bytes(content)  # save_file makes it 0600
+        written.write_bytes(content)  # safetensors' save_file would give it the mode 0600
 
 
 def _in_order(content: bytes) -> bytes:
-    """The same file with its metadata sorted: safetensors writes them in another order each time.
+    """The same file with sorted metadata: safetensors writes them in another order each time.
 
-    A file begins with the length of its header (8 bytes, little-endian), a JSON object that spaces
-    fill up to a multiple of 8 bytes. Offsets of tensors count from the header's end.
+    A file begins with the length of its header (8 bytes, little-endian). The header is JSON, padded
+    with spaces to a multiple of 8 bytes. Tensor offsets count from the header's end.
     """
     end = 8 + struct.unpack("<Q", content[:8])[0]
     header = json.loads(content[8:end])

@@ -1,4 +1,4 @@
-"""Failures of PyTorch: what they mean for the process, and those with one clear remedy."""
+"""Failures of PyTorch: what they mean for the process, and what to do about them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_MEMORY = (
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error, or one that it was raised from, says that memory ran out, on any device."""
+    """Whether an error, or one of its causes, says that memory ran out, on any device."""
     return any(
         isinstance(one, torch.OutOfMemoryError | MemoryError)
         or any(sign in str(one) for sign in _NO_MEMORY)
@@ -33,9 +33,9 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def breaks_the_process(error: BaseException) -> bool:
-    """Whether the CUDA runtime is unusable after an error, or one that it was raised from.
+    """Whether the CUDA runtime is unusable after an error or one of its causes.
 
-    Not so after running out of memory: what the training held can be used again.
+    After running out of memory it is still usable: the training's memory can be freed.
     """
     broken = getattr(torch, "AcceleratorError", None)
     kinds = (broken,) if isinstance(broken, type) else ()
@@ -45,16 +45,16 @@ def breaks_the_process(error: BaseException) -> bool:
 
 
 def release_memory() -> None:
-    """Give back what nobody uses any more, for others on the same GPU."""
+    """Free unused memory for other processes on the same GPU."""
     gc.collect()
-    torch.cuda.empty_cache()  # nothing where CUDA was not used
+    torch.cuda.empty_cache()  # does nothing if CUDA was not used
 
 
 @contextmanager
 def explain_failures(
     settings: FitSettings, doing: Doing = "training", micro_batches: int = 1
 ) -> Iterator[None]:
-    """Within it, a failure with a known cause becomes a TrialError that says what to do."""
+    """Turn a failure with a known cause into a TrialError that says what to do."""
     try:
         yield
     except PcsearchError:
@@ -72,7 +72,7 @@ def _cause(error: Exception, settings: FitSettings, doing: Doing, micro_batches:
     if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
         return (
             "a training batch has one image, too few for batch normalisation: train on 2 images or "
-            f"more with a train.batch_size of at least 2 (it is {settings.batch_size})"
+            f"more with train.batch_size at least 2 (it is {settings.batch_size})"
         )
     if settings.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
         return "torch.compile failed on this network: set train.compile to false"
@@ -84,7 +84,7 @@ def _no_memory(settings: FitSettings, doing: Doing, micro_batches: int) -> str:
         parts = f" in {micro_batches} parts" if micro_batches > 1 else ""
         return (
             f"out of memory with train.batch_size {settings.batch_size}{parts}: lower it, and raise"
-            " train.accumulation_steps to keep the update's number of images"
+            " train.accumulation_steps to keep the number of images per update"
         )
     what = "the network itself" if doing == "placing" else "an evaluation, which keeps no gradients"
     smaller = "a smaller backbone" + (" or image.crop" if doing == "evaluating" else "")

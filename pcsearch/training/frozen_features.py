@@ -1,7 +1,7 @@
 """Frozen features of a backbone, and many linear heads trained on them at once.
 
-A head costs milliseconds where a training of the whole network costs minutes, so a λ can be tried
-at many values. What that leaves out is that the body learns too: it is a prediction.
+A head costs milliseconds, a training of the whole network costs minutes. So many values of λ can
+be tried. The result is only a prediction: in a real training the body learns too.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 MOMENTUM = 0.9
 FEATURE_BYTES_LIMIT = 4 * 2**30
-"""Larger features are refused: they must fit in memory, all images at once."""
+"""Larger features are refused: those of all images must fit in memory at once."""
 
 
 @dataclass(frozen=True)
 class FrozenFeatures:
-    """What a backbone's last layer gets for each image, in evaluation mode.
+    """The input of a backbone's last layer for each image, in evaluation mode.
 
     Attributes:
         values: float32 [m, D] on the CPU, one row an image.
         layer: dotted name of the layer that makes the logits.
         layer_type: its class, such as `Linear` or `Conv2d`.
-        pooled: whether the layer gets maps `[C, h, w]`; then `values` are their means over
-            positions, and what follows the layer (SqueezeNet's ReLU) is left out.
+        pooled: whether the layer gets maps `[C, h, w]`. Then `values` are their means over
+            positions, and layers after it (SqueezeNet's ReLU) are left out.
     """
 
     values: Tensor
@@ -47,16 +47,16 @@ class FrozenFeatures:
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """How heads are trained; all of them alike, but for λ and the learning rate.
+    """How heads are trained. They differ only in λ and the learning rate.
 
-    A head is a linear layer with a bias that starts at zero. It is trained by SGD with momentum 0.9
-    and without weight decay; its learning rate falls linearly to 0 over all updates.
+    A head is a linear layer with a bias; all its values start at zero. It is trained by SGD with
+    momentum 0.9 and no weight decay. Its learning rate falls linearly to 0 over all updates.
 
     Attributes:
         lambdas: weights λ of the penalty; 0 is plain cross-entropy.
-        rates: learning rates; every λ is trained with every one of them.
+        rates: learning rates; every λ is trained with each of them.
         epochs: passes over the images.
-        batch_size, pairing: how batches are made up, see `pcsearch.losses.epoch_batches`.
+        batch_size, pairing: how batches are drawn, see `pcsearch.losses.epoch_batches`.
         variant: see `pcsearch.losses.PairwiseConfusionLoss`.
     """
 
@@ -68,7 +68,7 @@ class HeadSettings:
     variant: str = "euclidean"
 
     def __post_init__(self) -> None:
-        for lambda_ in self.lambdas:  # which knows what is allowed, and says so
+        for lambda_ in self.lambdas:  # the loss checks λ and the variant, and raises UserError
             PairwiseConfusionLoss(lambda_, self.variant)
 
 
@@ -81,12 +81,12 @@ def extract_features(
 ) -> FrozenFeatures:
     """The input of the backbone's last layer for every image of `batches`, in their order.
 
-    The network runs in evaluation mode and is left in it. `progress` is told of images done and of
-    all images.
+    The network runs in evaluation mode and stays in it. `progress` gets the number of images done
+    and the number of all images.
 
     Raises:
-        UserError: the layer gets something else than one vector or one stack of maps an image;
-            features that are not finite, or too large for memory.
+        UserError: the layer's input is not one vector or one stack of maps an image; or features
+            are not finite, or too large for memory.
     """
     module = backbone.module.to(device).eval()
     name = find_head(module)
@@ -109,24 +109,27 @@ def extract_features(
     finally:
         hook.remove()
     if done == 0:
-        raise UserError("there are no images to take features of")
+        raise UserError("there are no images to extract features from")
     if not torch.isfinite(values).all():
-        raise UserError(f"the input of `{name}` is not finite: its weights are broken")
+        raise UserError(
+            f"the input of `{name}` is not finite: the network's weights are broken; use other "
+            "weights"
+        )
     return FrozenFeatures(values, name, type(layer).__name__, pooled)
 
 
 def _vectors(seen: Sequence[object], images: int, layer: str) -> tuple[Tensor, bool]:
-    """One vector [D] an image of what the layer got, and whether maps were averaged for that."""
+    """One vector [D] an image from the layer's input, and whether maps were averaged for it."""
     problem = f"frozen features are the input of the last layer, `{layer}`, but "
     if len(seen) != 1:
         raise UserError(f"{problem}the network calls it {len(seen)} times for a batch, not once")
     (value,) = seen
     if not isinstance(value, Tensor):
-        raise UserError(f"{problem}that is a {type(value).__name__}, not a tensor")
+        raise UserError(f"{problem}that input is a {type(value).__name__}, not a tensor")
     if value.ndim not in (2, 4) or len(value) != images:
         raise UserError(
-            f"{problem}that has the shape {list(value.shape)} for {images} images; it must be "
-            "[B, D] or [B, C, h, w]"
+            f"{problem}that input has the shape {list(value.shape)} for {images} images; it must "
+            "be [B, D] or [B, C, h, w]"
         )
     return (value.float(), False) if value.ndim == 2 else (value.float().mean((2, 3)), True)
 
@@ -136,18 +139,17 @@ def _room(images: int, dimensions: int, layer: str) -> Tensor:
     if size > FEATURE_BYTES_LIMIT:
         raise UserError(
             f"the input of `{layer}` has {dimensions:,} numbers an image, {size / 2**30:.1f} GiB "
-            f"for {images:,} images, but at most {FEATURE_BYTES_LIMIT / 2**30:g} GiB are held; "
-            "take fewer data.classes, or a network with fewer features (bilinear_cnn: fewer "
-            "`channels`)"
+            f"for {images:,} images; the limit is {FEATURE_BYTES_LIMIT / 2**30:g} GiB. Take fewer "
+            "data.classes, or a network with fewer features (bilinear_cnn: fewer `channels`)"
         )
     return torch.empty(images, dimensions)
 
 
 def rotated(values: Tensor) -> Tensor:
-    """[m, D] to [m, min(m, D)] with the same distances, by the principal axes where D > m.
+    """[m, D] to [m, min(m, D)] with the same distances, along the principal axes if D > m.
 
-    Heads that start at zero stay in the span of the features, and SGD does not see a rotation: they
-    predict the same on the shorter vectors, but for rounding.
+    Heads that start at zero stay in the span of the features, and SGD is invariant to a rotation.
+    So heads predict the same on the shorter vectors, except for rounding.
     """
     if values.shape[1] <= len(values):
         return values
@@ -158,9 +160,9 @@ def rotated(values: Tensor) -> Tensor:
 
 
 def scaled(values: Tensor, fit: Tensor) -> Tensor:
-    """Features [m, D] whose rows `fit` have the mean 0 and the mean squared length 1.
+    """Features [m, D], shifted and scaled: the rows `fit` get mean 0 and mean squared length 1.
 
-    So one set of learning rates serves every network. Neither labels nor other rows are used.
+    So one set of learning rates serves every network. Labels and other rows are not used.
     """
     chosen = values[fit]
     centre = chosen.mean(0)
@@ -171,17 +173,17 @@ def scaled(values: Tensor, fit: Tensor) -> Tensor:
 def train_heads(
     features: Tensor, labels: Tensor, num_classes: int, settings: HeadSettings, seed: int
 ) -> Tensor:
-    """Heads [L, R, D + 1, N], the bias last, of L λs with R learning rates each.
+    """Train heads for L λs with R learning rates each: [L, R, D + 1, N], the bias last.
 
-    All of them see the same batches and are trained as one problem: logits of all heads are one
-    matrix product, and the gradient of the summed losses is that of each head alone.
+    All heads see the same batches and are trained as one problem. One matrix product gives the
+    logits of all heads, and the summed losses give each head the gradient of its own loss.
 
     Args:
         features: [n, D] of the images to train on.
         labels: [n] int64.
         num_classes: N.
-        settings: see there.
-        seed: of the batches, the only thing that is random.
+        settings: λs, learning rates and how to train.
+        seed: of the batches; nothing else is random.
     """
     shape = (len(settings.lambdas), len(settings.rates))
     heads = shape[0] * shape[1]
@@ -209,7 +211,7 @@ def train_heads(
 
 
 def _summed_loss(logits: Tensor, labels: Tensor, lambdas: Tensor, settings: HeadSettings) -> Tensor:
-    """The losses of all heads [B, H, N] added up. Heads with λ = 0 have no penalty, not 0 of it."""
+    """The sum of all heads' losses, from logits [B, H, N]. λ = 0 skips the penalty."""
     batch, heads, num_classes = logits.shape
     cross_entropy = F.cross_entropy(
         logits.reshape(-1, num_classes),
@@ -225,7 +227,7 @@ def _summed_loss(logits: Tensor, labels: Tensor, lambdas: Tensor, settings: Head
 
 
 def correct_predictions(heads: Tensor, features: Tensor, labels: Tensor) -> Tensor:
-    """Which images each head names right: bool [L, R, n]. A head that diverged names none."""
+    """Which images each head classifies correctly: bool [L, R, n]; none for one that diverged."""
     logits = torch.einsum("nd,lrdc->lrnc", _with_bias(features), heads)
     finite = logits.isfinite().all(dim=-1)
     correct: Tensor = (logits.argmax(dim=-1) == labels) & finite
@@ -233,7 +235,7 @@ def correct_predictions(heads: Tensor, features: Tensor, labels: Tensor) -> Tens
 
 
 def _with_bias(features: Tensor) -> Tensor:
-    """[n, D] with a column of ones behind: [n, D + 1]."""
+    """Append a column of ones to [n, D]: [n, D + 1]."""
     return F.pad(features, (0, 1), value=1.0)
 
 

@@ -12,16 +12,16 @@ class Evaluation:
     """Measures of one network on one set of images, single crop.
 
     Attributes:
-        top1: percent of images whose likeliest class is right.
+        top1: percent of images whose likeliest class is correct.
         mean_class_top1: mean over classes of each one's top-1 percent; classes without an image
             in the set do not count.
         top5: percent of images whose class is among the min(5, N) likeliest.
-        nll: mean negative log-likelihood of the right class, in nats.
+        nll: mean negative log-likelihood of the correct class, in nats.
         ece: expected calibration error in percent, over 15 equal-width bins of confidence
             ((b/15, (b+1)/15]): Σ_b (n_b / n)·|accuracy_b − mean confidence_b|.
-        images: how many were measured.
-        hits: which of them were named right, a bit each in their order, the first the highest, in
-            base64: PyTorch reads no checkpoint that holds empty `bytes`.
+        images: number of images measured.
+        hits: one bit an image, 1 if its class was predicted, the first image in the highest bit.
+            It is base64 because PyTorch reads no checkpoint that holds empty `bytes`.
     """
 
     top1: float
@@ -39,15 +39,15 @@ class EpochRecord:
 
     Attributes:
         epoch: counts from 1.
-        train_loss: mean over the epoch's samples of the loss, penalties included.
-        train_top1: percent, on the augmented images and in training mode, as the epoch went by.
-        lr: the body's learning rate at the epoch's last update; the head's where it trains alone.
-        seconds: training and validation.
+        train_loss: mean loss over the epoch's samples, including penalties.
+        train_top1: percent, on augmented images, in training mode, during the epoch.
+        lr: the body's learning rate at the epoch's last update; the head's if it trains alone.
+        seconds: time of training and validation.
         images: training images shown (two shuffles show each one twice).
-        validation: None where there is nothing to validate on.
-        clipped: percent of the updates whose gradient was longer than `clip_norm`; None where there
-            is no such limit, and in checkpoints from before it was counted.
-        replayed: read from a checkpoint rather than trained just now; not compared.
+        validation: None without validation images.
+        clipped: percent of updates whose gradient norm exceeded `clip_norm`; None without
+            `clip_norm` and in checkpoints from before it was counted.
+        replayed: read from a checkpoint rather than trained just now; ignored by comparisons.
     """
 
     epoch: int

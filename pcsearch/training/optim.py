@@ -25,12 +25,12 @@ def build_optimizer(
 ) -> optim.Optimizer:
     """SGD or AdamW over the parameters that require gradients, at the rates of `set_lr(..., lr)`.
 
-    The body's group trains at the learning rate, the head's at `head_lr_multiplier` times it;
-    head_only leaves the body out and the multiplier at 1. Weight decay acts on every parameter of
-    both groups, biases and normalisation weights included: none is exempt.
+    The body's group trains at the learning rate, the head's at `head_lr_multiplier` times it.
+    `head_only` leaves the body out and sets the multiplier to 1. Weight decay acts on every
+    parameter of both groups, including biases and normalisation weights.
 
     Raises:
-        UserError: when no parameter requires a gradient.
+        UserError: no parameter requires a gradient.
     """
     if head_only:
         wanted = [(backbone.head_parameters(), 1.0)]
@@ -46,8 +46,8 @@ def build_optimizer(
     ]
     if not groups:
         raise UserError(
-            f"the backbone has no {'head ' if head_only else ''}parameter that requires a gradient:"
-            " there is nothing to train"
+            f"the backbone has no {'head ' if head_only else ''}parameter that requires a gradient,"
+            " so there is nothing to train"
         )
     if settings.optimizer == "adamw":
         return optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
@@ -83,7 +83,7 @@ class Stage:
     Attributes:
         head_only: the body is frozen.
         epochs: their numbers, counting from 1 over the whole training.
-        lr: learning rate at the schedule's factor 1.
+        lr: learning rate where the schedule's factor is 1.
         schedule: over this stage's updates.
     """
 
@@ -98,7 +98,7 @@ class Stage:
 
 
 def stages_of(settings: FitSettings, updates_per_epoch: int) -> tuple[Stage, ...]:
-    """The stages in order; together they cover epochs 1 to `settings.epochs`."""
+    """The stages in order. Together they cover epochs 1 to `settings.epochs`."""
     alone = settings.head_only_epochs
     remaining = settings.epochs - alone
     stages = []
@@ -126,7 +126,7 @@ def stages_of(settings: FitSettings, updates_per_epoch: int) -> tuple[Stage, ...
 
 @contextmanager
 def frozen_body(backbone: Backbone, head_only: bool) -> Iterator[None]:
-    """Within it, no body parameter gets a gradient if `head_only`; afterwards as before."""
+    """Within the context, no body parameter gets a gradient if `head_only`."""
     frozen = [p for p in backbone.body_parameters() if p.requires_grad] if head_only else []
     for parameter in frozen:
         parameter.requires_grad_(False)
@@ -139,8 +139,11 @@ def frozen_body(backbone: Backbone, head_only: bool) -> Iterator[None]:
 
 
 def set_training_mode(backbone: Backbone, head_only: bool) -> None:
-    """Training mode for the network; if `head_only`, the body's running statistics stay as they
-    are and are what its normalisation layers use (dropout stays on)."""
+    """Put the network into training mode.
+
+    If `head_only`, the body's normalisation layers use their running statistics and do not update
+    them. Dropout stays on.
+    """
     backbone.module.train()
     if head_only:
         head = {id(parameter) for parameter in backbone.head_parameters()}

@@ -8,7 +8,7 @@ import torch
 
 
 def autocast(device: torch.device | str, amp: bool) -> AbstractContextManager[object]:
-    """bfloat16 autocast on CUDA if `amp`; elsewhere nothing."""
+    """bfloat16 autocast on CUDA if `amp`; otherwise no change."""
     if amp and torch.device(device).type == "cuda":
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return nullcontext()

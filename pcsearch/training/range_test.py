@@ -1,7 +1,7 @@
 """The learning-rate range test: a short training whose rate grows until the loss rises.
 
-Smith, "Cyclical learning rates for training neural networks" (2017), section 3.3. The loss at a
-rate is compared in nats, not in multiples: it may be negative where an entropy is rewarded.
+Smith, "Cyclical learning rates for training neural networks" (2017), section 3.3. Losses are
+compared by differences in nats, not by ratios: a loss that rewards entropy may be negative.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ ENDS = {"sgd": (1e-5, 1.0), "adamw": (1e-6, 0.1)}
 """The rates of the first and the last step, for each optimizer: ten steps a decade."""
 
 _RISE = 0.35
-"""Nats above the minimum from which on the loss rises clearly; noise alone stays below."""
+"""Nats above the minimum that count as a clear rise. Noise alone stays below."""
 
 _BACK = 0.7
-"""Share of the way back to chance that is as clear a rise, of a loss that had left it."""
+"""For a loss that went below chance, this share of the way back is also a clear rise."""
 
 _LEFT_CHANCE = 0.1
-"""Nats below chance from which on a loss has left it, and the least that counts as a rise."""
+"""A loss this many nats below chance has left it. It is also the least rise that counts."""
 
 DIVERGED = 4.0
-"""Nats above the minimum from which on training is lost."""
+"""Nats above the minimum at which a training has diverged."""
 
 _SAFETY = 5.0
-"""A whole training takes no more than the rate at which a short one is lost, divided by this."""
+"""A whole training takes at most the rate at which a short one diverges, divided by this."""
 
 WIDTH = 50.0
-"""The upper end over the lower one, 1.7 decades: good rates were found within one below the end."""
+"""Upper end over lower end, 1.7 decades. Good rates were found within one decade of the end."""
 
 _LEAST_CHANGE = 0.1
-"""Nats between the largest and the smallest loss, less than which no rate had any effect."""
+"""Nats between the largest and the smallest loss. With less, no rate had any effect."""
 
-_REACH = 2  # steps on both sides over which losses are smoothed
+_REACH = 2  # losses are smoothed over this many steps on both sides
 
 
 class RangeTestError(Exception):
-    """No range can be told from the losses; the text says what they did."""
+    """The losses give no range. The text says why."""
 
 
 @dataclass(frozen=True)
 class LossCurve:
-    """The losses of one growing rate: `losses[i]` before the update at the i-th rate.
+    """The losses at growing rates: `losses[i]` is measured before the update at the i-th rate.
 
-    There may be fewer losses than rates: the training was lost then. Infinite ones were not finite.
+    A training that diverged has fewer losses than rates. `inf` stands for any non-finite loss.
     `chance` is the loss of a network that finds all classes equally likely.
     """
 
@@ -74,7 +74,7 @@ class LossCurve:
 
 
 def growing_rates(optimizer: str, steps: int = STEPS) -> tuple[float, ...]:
-    """Learning rates of the steps of a range test, each larger by the same factor."""
+    """Learning rates of a range test's steps. Each is larger than the last by the same factor."""
     lowest, highest = ENDS[optimizer]
     return tuple(lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps))
 
@@ -82,14 +82,14 @@ def growing_rates(optimizer: str, steps: int = STEPS) -> tuple[float, ...]:
 def lr_range(curves: Sequence[LossCurve]) -> tuple[float, float]:
     """The range of learning rates to search, from range tests over the same rates.
 
-    The upper end is the last rate before the loss has clearly risen. A network may collapse to
-    equal probabilities, which a regulariser makes cheap: so the way back to chance counts. Where
-    so short a training does not get below chance, its early rise says little, as for fine-tuned
-    networks with batch normalisation. There a fifth of the rate at which training is lost counts,
-    if that is more. The lower end is a fiftieth of the upper one. Ends have two significant digits.
+    The upper end is the last rate before the loss has clearly risen. A regulariser may make it
+    cheap to collapse to equal probabilities, so a way back to chance counts as a rise. Some short
+    trainings stay at chance, as fine-tuned networks with batch normalisation do; their early rise
+    says little. Their upper end is at least a fifth of the rate at which they diverge. The lower
+    end is a fiftieth of the upper one. Both are rounded to two significant digits.
 
     Raises:
-        RangeTestError: the loss rises or is not finite from the first, or never changes.
+        RangeTestError: the loss rises or is not finite at the first rates, or never changes.
     """
     rates = curves[0].rates
     losses = smoothed(curves)
@@ -112,9 +112,9 @@ def lr_range(curves: Sequence[LossCurve]) -> tuple[float, float]:
 
 
 def smoothed(curves: Sequence[LossCurve]) -> list[float]:
-    """At each rate the median of all curves' losses there and at two steps on either side.
+    """At each rate, the median of all curves' losses there and at two steps on either side.
 
-    One batch's spike moves no median. A curve that ended counts as infinite from there on.
+    The spike of one batch does not move a median. A curve that ended counts as infinite after it.
     """
     steps = range(len(curves[0].rates))
     filled = [
@@ -141,15 +141,15 @@ def measure_curve(
     micro_batches: int = 1,
     progress: Callable[[int], None] = lambda step: None,
 ) -> LossCurve:
-    """Train `backbone` in place at growing rates, until it is lost or the steps are done.
+    """Train `backbone` in place at growing rates until it diverges or the steps are done.
 
     Each step is an update of `fit` (same loss, optimizer, clipping and accumulation) without
-    warm-up, schedule or classifier-only stage. Random numbers come from `settings.seed` alone; the
-    caller's random state is left as it was.
+    warm-up, schedule or classifier-only stage. Random numbers come from `settings.seed` alone. The
+    caller's random state does not change.
 
     Raises:
-        TrialError: too little memory; a batch that the network does not take.
-        UserError: nothing to train.
+        TrialError: too little memory, or a batch that the network does not take.
+        UserError: the network has nothing to train.
     """
     device = torch.device(device)
     rates = growing_rates(settings.optimizer, steps)
@@ -184,7 +184,7 @@ def measure_curve(
 
 @dataclass(frozen=True)
 class _Ramp(Stage):
-    """A stage whose every update has the next rate."""
+    """A stage in which each update takes the next rate."""
 
     rates: tuple[float, ...]
 
@@ -200,7 +200,7 @@ def _step(trainer: EpochTrainer, group: list[tuple[Tensor, Tensor]], number: int
 
 
 def _is_lost(losses: Sequence[float]) -> bool:
-    """Whether nothing can come any more: a loss is not finite, or most of five are far up."""
+    """Whether training has diverged: the last loss is not finite, or most of five are far up."""
     if not math.isfinite(losses[-1]):
         return True
     window = 2 * _REACH + 1
@@ -211,7 +211,7 @@ def _is_lost(losses: Sequence[float]) -> bool:
 
 
 def _endless(batches: TrainBatches, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of one epoch after another; smaller ones only where an epoch has no whole one."""
+    """Batches of one epoch after another; smaller ones only if an epoch has no whole one."""
     epoch = 0
     has_whole = False
     while True:
@@ -224,7 +224,7 @@ def _endless(batches: TrainBatches, batch_size: int) -> Iterator[tuple[Tensor, T
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """PyTorch's own random numbers (dropout) from a seed; afterwards as they were."""
+    """Seed PyTorch's random numbers (dropout); restore their state after."""
     on_cuda = device.type == "cuda"
     index = device.index if device.index is not None or not on_cuda else torch.cuda.current_device()
     with torch.random.fork_rng(devices=[index] if on_cuda else [], device_type="cuda"):
@@ -233,7 +233,7 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def _first(losses: Sequence[float], start: int, level: float) -> int | None:
-    """The first step from `start` on whose loss is at a level or above."""
+    """The first step from `start` on whose loss is at least `level`."""
     return next((step for step in range(start, len(losses)) if losses[step] >= level), None)
 
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the update's number to a factor on the learning rate."""
+"""Learning-rate schedules: from an update's number to a factor on the learning rate."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from pcsearch.training.config import FitSettings, ScheduleName
 class Schedule:
     """A schedule with all lengths in optimizer updates.
 
+    With t from 0 to 1 over the updates after the warm-up, the factor is
+
+        linear      1 − t
+        poly        (1 − t)^power
+        cosine      (1 + cos πt) / 2
+        constant    1
+        step        gamma^⌊update / drop_updates⌋, counted from the first update of all
+
     Attributes:
-        kind: the decay; with t = updates after the warm-up / updates there are after it,
-            "linear" is 1 − t, "poly" is (1 − t)^power, "cosine" is (1 + cos πt) / 2, "constant"
-            is 1, and "step" is gamma^⌊update / drop_updates⌋, counted from the very first update.
-        total_updates: updates in all, the warm-up included.
-        warmup_updates: the first ones, on which the factor rises linearly: update u of w (from 0)
-            has (u + 1) / w, times "step"'s decay if it drops that early.
+        kind: one of these decays.
+        total_updates: number of updates, including the warm-up.
+        warmup_updates: the first updates, in which the factor rises linearly. Update u of w (from
+            0) has (u + 1) / w, times the decay of "step" if it drops that early.
     """
 
     kind: ScheduleName
@@ -30,7 +36,7 @@ class Schedule:
 
 
 def lr_factor(schedule: Schedule, update: int) -> float:
-    """The factor on the learning rate at `update`, which counts from 0 to total_updates − 1."""
+    """The factor on the learning rate at `update`, counted from 0 to total_updates − 1."""
     warmup = schedule.warmup_updates
     if update < warmup:
         return (update + 1) / warmup * (_drops(schedule, update) if schedule.kind == "step" else 1)

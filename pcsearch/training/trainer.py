@@ -43,19 +43,19 @@ if TYPE_CHECKING:
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 _BYTES = (2**30, 2**25)
-"""Blocks up to this size are kept; older versions of glibc take no more than the second."""
+"""Blocks up to this size are kept. Older versions of glibc accept only the second value."""
 
 
 def tune_malloc() -> bool:
-    """Keep what the process frees, for it to allocate again; says whether that could be set.
+    """Make glibc keep freed memory in the process; False if that could not be set.
 
-    By default glibc gives large blocks back to the kernel, which hands them out again as new pages,
-    zeroed one by one. A training step's activations are such blocks: for SqueezeNet at 112 pixels
-    that is up to 20,000 page faults a step and a tenth to a quarter of its time. The process then
-    holds on to as much memory as it took at its peak. Elsewhere than on glibc nothing is done.
+    By default glibc returns large blocks to the kernel, and new pages are zeroed one by one.
+    A training step's activations are such blocks. For SqueezeNet at 112 pixels that costs up to
+    20,000 page faults a step, a tenth to a quarter of its time. The price is memory: the process
+    keeps its peak. Without glibc nothing is set.
 
-    Threads other than the main one have pools of memory of their own, whose large blocks go back
-    now and then all the same, unless the process was started with MALLOC_ARENA_MAX=1.
+    Threads other than the main one have their own memory pools. Their large blocks still go back
+    now and then, unless the process was started with MALLOC_ARENA_MAX=1.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
@@ -66,11 +66,12 @@ def tune_malloc() -> bool:
 
 
 def pairs_per_part(batch_size: int, micro_batches: int) -> int:
-    """How many pairs a micro-batch takes when whole batches are trained in `micro_batches` parts.
+    """Pairs in a micro-batch when whole batches are trained in `micro_batches` parts, at least one.
 
-    At least one: two images are the least that have a partner, and that batch normalisation takes.
+    Pairs and batch normalisation both need two images.
 
-    Raises ValueError for less than one part.
+    Raises:
+        ValueError: fewer than one part.
     """
     if micro_batches < 1:
         raise ValueError(f"micro_batches is {micro_batches}, but must be at least 1")
@@ -78,12 +79,12 @@ def pairs_per_part(batch_size: int, micro_batches: int) -> int:
 
 
 def divided(images: Tensor, labels: Tensor, pairs: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The micro-batches of a batch [B, ...], each of `pairs` pairs at most, as equal as can be.
+    """The micro-batches of a batch [B, ...]: at most `pairs` pairs each, of nearly equal size.
 
-    Sample k stays the partner of sample k + B//2 (see `pcsearch.losses.pairing`), so that the
-    undivided batch's penalty is the mean of its parts', weighted by their images. The sample that
-    an odd batch has left over goes with the last part; there alone weights differ a little. A
-    batch that fits is given as it is, one smaller than the others too.
+    Sample k stays the partner of sample k + B//2 (see `pcsearch.losses.pairing`). So the whole
+    batch's penalty is the mean over its parts, weighted by their images. The sample left over in
+    an odd batch joins the last part, which makes those weights slightly inexact. A batch that fits
+    is not divided.
     """
     half = len(labels) // 2
     if half <= pairs:
@@ -137,7 +138,8 @@ class Objective:
 class EpochMeans:
     """Mean loss and top-1 percent over an epoch's samples, and the last update's learning rate.
 
-    `clipped` is the percentage of updates whose gradient was longer than `clip_norm`; None without.
+    `clipped` is the percentage of updates whose gradient norm exceeded `clip_norm`; None without
+    `clip_norm`.
     """
 
     loss: float
@@ -152,9 +154,9 @@ class EpochTrainer:
 
     Args:
         network: called on images [B, 3, H, W]; the module itself or its compiled form.
-        optimizer: of `build_optimizer`; its learning rates are set at each update.
-        batches: how many an epoch has.
-        micro_batches: parts that each batch is trained in, one after the other.
+        optimizer: from `build_optimizer`; its learning rates are set at each update.
+        batches: batches in an epoch.
+        micro_batches: parts in which each batch is trained, one after the other.
     """
 
     def __init__(
@@ -185,13 +187,13 @@ class EpochTrainer:
     def train(self, batches: Iterable[tuple[Tensor, Tensor]], epoch: int) -> EpochMeans:
         """Train on the batches of `epoch`, counted over the whole training.
 
-        With accumulation, a group's gradient is that of the mean over the images really in it, the
-        last, incomplete group's too; a penalty's pairs lie within each batch. Batch normalisation's
-        statistics are those of a batch, or of a micro-batch where batches are divided; the rest of
-        an update is the same then, but for rounding.
+        With accumulation, a group's gradient is that of the mean over its images, also in an
+        incomplete last group. A penalty's pairs stay within each batch. Batch normalisation takes
+        its statistics from a batch, or from a micro-batch if batches are divided. The rest of an
+        update does not change when batches are divided, except for rounding.
 
         Raises:
-            DivergedError: a loss is not finite; before its update on the CPU, soon after on CUDA.
+            DivergedError: a loss is not finite. The CPU raises before the update, CUDA soon after.
         """
         group = self._settings.accumulation_steps
         every = batches_between_checks(self._device)
@@ -214,7 +216,7 @@ class EpochTrainer:
         return self._means(sizes, epoch)
 
     def _backward(self, position: int, images: Tensor, labels: Tensor) -> None:
-        """Add the gradient of one batch; note its loss and right answers, on the device."""
+        """Add the gradient of one batch; record its loss and correct answers on the device."""
         accumulates = self._settings.accumulation_steps > 1
         of_group = len(labels) / self._full_group if accumulates else 1.0
         parts = divided(images, labels, self._pairs) if self._divides else [(images, labels)]
@@ -230,7 +232,7 @@ class EpochTrainer:
             loss.backward()  # type: ignore[no-untyped-call]
 
     def _update_at(self, epoch: int, position: int) -> int:
-        """The update, counted over the stage, that the epoch's batch `position` is part of."""
+        """The update, counted over the stage, to which the epoch's batch `position` belongs."""
         before = (epoch - self._stage.epochs.start) * self._updates_per_epoch
         return before + position // self._settings.accumulation_steps
 
@@ -275,10 +277,10 @@ class EpochTrainer:
 
 
 def batches_between_checks(device: torch.device) -> int:
-    """How often the losses are looked at: on the CPU always, elsewhere rarely.
+    """How many batches pass between two checks of the losses: one on the CPU, elsewhere 64.
 
-    Reading them makes a GPU wait for its queue. Once in 64 batches that costs nothing, and a
-    diverged training still does not run on for an hour.
+    Reading a loss makes the process wait for the GPU's queue. Every 64 batches that costs nothing,
+    and a diverged training still stops early.
     """
     return 1 if device.type == "cpu" else 64
 
@@ -294,7 +296,7 @@ def _advice(settings: FitSettings) -> str:
 
 __all__ = ["EpochRecord", "fit"]
 
-_DROPOUT_STREAM = 3  # kept apart from the data's random numbers, made of (seed, epoch) too
+_DROPOUT_STREAM = 3  # differs from the data's streams, which also come from (seed, epoch)
 
 
 def fit(
@@ -309,22 +311,22 @@ def fit(
 ) -> Generator[EpochRecord]:
     """Train `backbone` in place and yield a record after each epoch, from 1 to `settings.epochs`.
 
-    Nothing happens before the first `next`. The caller may stop at any record, by closing the
-    generator. `batches.epoch(e)` is asked for e = 1, 2, ...; `evaluate` gets the module.
+    Nothing happens before the first `next`. The caller may stop at any record by closing the
+    generator. `batches.epoch(e)` is called for e = 1, 2, ...; `evaluate` gets the module.
 
-    With `micro_batches`, each batch passes through the network in so many parts, which takes less
-    memory. Updates, learning rates and pairs are those of whole batches.
+    With `micro_batches`, each batch passes through the network in that many parts, which takes
+    less memory. Updates, learning rates and pairs are those of whole batches.
 
-    With `checkpoints`, the state is written there at an epoch's end, whenever one is due, before
-    its record is yielded. The records of one that is there already are yielded first (`replayed`),
-    and training goes on after them, whatever `micro_batches` was. Random numbers come from (seed,
-    epoch) alone: on the CPU, a resumed training is an uninterrupted one, bit for bit.
+    With `checkpoints`, the state is written at the end of an epoch if a checkpoint is due, before
+    the epoch's record is yielded. An existing checkpoint is resumed, also with other
+    `micro_batches`: its records are yielded first (`replayed`). Random numbers come from (seed,
+    epoch) alone. So on the CPU, a resumed training equals an uninterrupted one, bit for bit.
 
     Raises:
-        TrialError: a loss or an evaluation that is not finite, a checkpoint of another training,
-            too little memory, a network that cannot be compiled.
+        TrialError: a loss or an evaluation is not finite, the checkpoint belongs to another
+            training, memory runs out, or the network cannot be compiled.
         ValueError: fewer than one micro-batch.
-        UserError: a loss variant that does not exist, a network with nothing to train.
+        UserError: the loss variant does not exist, or the network has nothing to train.
     """
     device = torch.device(device)
     module = _placed(backbone.module, settings, device)
@@ -371,7 +373,7 @@ def _placed(module: nn.Module, settings: FitSettings, device: torch.device) -> n
 def _loaded(
     checkpoints: Checkpoints | None, identity: Identity, module: nn.Module
 ) -> tuple[Checkpoint | None, list[EpochRecord]]:
-    """The latest checkpoint, put into the module, and its records; None and none without one."""
+    """Load the latest checkpoint into the module; return it and its records, or (None, [])."""
     saved = checkpoints.load(identity) if checkpoints is not None else None
     if saved is None:
         return None, []
@@ -408,7 +410,7 @@ def _record(
 
 @contextmanager
 def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
-    """PyTorch's own random numbers (dropout) from (seed, epoch); afterwards as they were."""
+    """Seed PyTorch's random numbers (dropout) with (seed, epoch); restore their state after."""
     words = np.random.SeedSequence((seed, epoch, _DROPOUT_STREAM)).generate_state(1, np.uint64)
     on_cuda = device.type == "cuda"
     index = device.index if device.index is not None or not on_cuda else torch.cuda.current_device()

@@ -108,7 +108,7 @@ def empty_folder(folder: Path) -> str:
 
 def one_class(folder: Path) -> str:
     save_classes(folder, images=5, classes=1)
-    return "one class only, crimson"
+    return "only one class, crimson"
 
 
 def pictures_without_classes(folder: Path) -> str:

@@ -83,7 +83,7 @@ def test_a_trial_ends_before_it_reports_what_it_should_not_have_read(
         for store in stores(context) if epoch == 2 else ():
             harm(store)
 
-    with pytest.raises(ImagesChangedError, match="cut short or written over"):
+    with pytest.raises(ImagesChangedError, match="truncated or overwritten"):
         losses(context, before=before)
     assert losses(context) == whole, "they are decoded again"
 

@@ -145,7 +145,7 @@ def test_names() -> None:
 
 def test_imagenet_weights_that_do_not_exist() -> None:
     for name, options in (("compact_cnn", {}), ("bilinear_cnn", {"features": "compact_cnn"})):
-        with pytest.raises(UserError, match="there are none for compact_cnn"):
+        with pytest.raises(UserError, match="no ImageNet weights for compact_cnn"):
             build_backbone(name, 3, weights="imagenet", options=options)
 
 

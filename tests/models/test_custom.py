@@ -102,7 +102,7 @@ def test_weights(own: str, tmp_path: Path) -> None:
     torch.save(build_backbone(f"{own}:net", 9).module.state_dict(), tmp_path / "w.pth")
     loading = build_backbone(f"{own}:net", 5, weights=str(tmp_path / "w.pth")).loading
     assert loading.dropped == ("fc.weight", "fc.bias")
-    with pytest.raises(UserError, match=f"there are none for {own}:net"):
+    with pytest.raises(UserError, match=f"no ImageNet weights for {own}:net"):
         build_backbone(f"{own}:net", 5, weights="imagenet")
 
 

@@ -134,5 +134,5 @@ def test_empty_attribute_is_passed_over() -> None:
 
 
 def test_no_classifier_is_an_error() -> None:
-    with pytest.raises(UserError, match="no classifier"):
+    with pytest.raises(UserError, match="no recognisable classifier"):
         find_head(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))

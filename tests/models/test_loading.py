@@ -90,7 +90,7 @@ def test_half_precision_is_cast(tmp_path: Path) -> None:
 
 def test_nothing_in_common(tmp_path: Path) -> None:
     path = saved(state_of("compact_cnn", 5), tmp_path)
-    with pytest.raises(UserError, match=r"begins with stem\.0\.weight.*network with features\.0"):
+    with pytest.raises(UserError, match=r"starts with stem\.0\.weight.*network with features\.0"):
         build_backbone(NAME, 5, weights=path)
 
 

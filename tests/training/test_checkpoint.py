@@ -89,7 +89,7 @@ def test_a_truncated_checkpoint_is_ignored_with_a_warning(
     backbone, fresh = perceptron(), perceptron()
     with caplog.at_level(logging.WARNING):
         records = list(train(backbone, MemoryBatches(), settings(), checkpoints=written.parent))
-    assert "training starts anew" in caplog.text
+    assert "training starts from scratch" in caplog.text
     assert [record.replayed for record in records] == [False, False]
     list(train(fresh, MemoryBatches(), settings()))
     assert same(state(backbone), state(fresh))
@@ -124,7 +124,7 @@ def test_foreign_files_are_ignored_and_never_run(
     torch.save(content, path / "a0000-e00001.pt")
     with caplog.at_level(logging.WARNING):
         records = list(train(perceptron(), MemoryBatches(), settings(), checkpoints=path))
-    assert "training starts anew" in caplog.text
+    assert "training starts from scratch" in caplog.text
     assert not any(record.replayed for record in records)
 
 
@@ -157,7 +157,7 @@ def test_training_goes_on_without_checkpoints_that_cannot_be_written(
         for _ in train(backbone, MemoryBatches(), settings(), checkpoints=checkpoints):
             assert checkpoints.saved_epoch == 0
             assert "cannot write the checkpoint" in (checkpoints.error or "")
-    assert caplog.text.count("training goes on without") == 1, "it is said once"
+    assert caplog.text.count("training continues without it") == 1, "it is said once"
     list(train(fresh, MemoryBatches(), settings()))
     assert same(state(backbone), state(fresh))
 

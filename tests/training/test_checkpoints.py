@@ -71,7 +71,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     with caplog.at_level(logging.WARNING):
         assert epochs_trained(tmp_path) == [3, 4, 5, 6]
     assert "a0000-e00003.pt" in caplog.text
-    assert "goes on from the checkpoint before" in caplog.text
+    assert "resumes from the checkpoint before" in caplog.text
 
 
 def test_where_none_is_whole_training_starts_anew(
@@ -82,7 +82,7 @@ def test_where_none_is_whole_training_starts_anew(
         damage(tmp_path / name, "truncated")
     with caplog.at_level(logging.WARNING):
         assert epochs_trained(tmp_path) == [1, 2, 3, 4, 5, 6]
-    assert "training starts anew" in caplog.text
+    assert "training starts from scratch" in caplog.text
 
 
 def test_damaged_files_do_not_count_among_those_that_are_kept(tmp_path: Path) -> None:

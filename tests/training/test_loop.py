@@ -306,7 +306,7 @@ def test_divergence_is_noticed_at_a_huge_learning_rate() -> None:
 def test_batches_of_one_image_and_batch_normalisation_are_explained() -> None:
     chosen = settings(batch_size=1)
     run = train(perceptron(norm=True), MemoryBatches(batch_size=1), chosen)
-    with pytest.raises(TrialError, match=r"train\.batch_size of at least 2 \(it is 1\)"):
+    with pytest.raises(TrialError, match=r"train\.batch_size at least 2 \(it is 1\)"):
         next(run)
 
 

@@ -1,9 +1,10 @@
-"""Decoding and resizing all images of a source into one .npy file, in parallel, with checksums.
+"""Decode and resize all images of a source into one .npy file, in parallel, with checksums.
 
-CRC-32 by zlib: it finds every single damaged byte, is fast and releases the interpreter lock.
+Checksums are CRC-32 by zlib: it detects every single damaged byte, is fast and releases the
+interpreter lock.
 
-Threads, not processes: Pillow decodes and resizes without the interpreter lock, so they scale
-as well, start at once and need no importable main module.
+Decoding uses threads, not processes. Pillow decodes and resizes without the interpreter lock, so
+threads scale as well. They also start at once and need no importable main module.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from pcsearch.data.dataset import ImageSource, UInt8Array
 from pcsearch.data.duplicates import FINGERPRINT_BYTES, fingerprint
 from pcsearch.io import descriptor_of
 
-_BLOCK_BYTES = 4 * 2**20  # of pixels; memory that a thread needs while it decodes or checks
+_BLOCK_BYTES = 4 * 2**20  # of pixels; a thread needs this memory while it decodes or checks
 _BLOCK_AT_MOST_ROWS = 64
 _CHECKED_BYTES = 2 * 10**9
 
 
 def rows_per_block(rows: int, resize: int, workers: int) -> int:
-    """Images a block: a few MB, but small enough to give each worker several."""
+    """Images in a block: a few MB, but small enough to give each worker several blocks."""
     by_bytes = _BLOCK_BYTES // (resize * resize * 3)
     by_workers = -(-rows // (4 * workers))
     return max(1, min(_BLOCK_AT_MOST_ROWS, by_bytes, by_workers))
@@ -53,14 +54,14 @@ def _checksums_of(path: Path, rows: int, resize: int, block_rows: int) -> tuple[
 def blocks_whole(
     path: Path, meta: StoreMeta, workers: int, at_most_bytes: int | None = _CHECKED_BYTES
 ) -> bool:
-    """Whether the blocks of a pixel file are as they were written.
+    """Whether the blocks of a pixel file are undamaged.
 
     Args:
         path: the pixel file.
-        meta: its facts.
+        meta: its metadata.
         workers: threads that read and check.
-        at_most_bytes: of a bigger file, evenly spaced blocks of about that many bytes are
-            checked; None: all of it.
+        at_most_bytes: check only about this many bytes of a larger file, in evenly spaced blocks;
+            None: check all.
     """
     count = len(meta.block_checksums)
     if at_most_bytes is not None and meta.file_bytes > at_most_bytes:
@@ -88,7 +89,7 @@ def _part_whole(file: int, blocks: list[int], meta: StoreMeta) -> bool:
             == meta.block_checksums[block]
             for block in blocks
         )
-    except OSError:  # a disk that cannot read back what it was given
+    except OSError:  # the disk cannot read the block
         return False
 
 
@@ -120,12 +121,12 @@ class BadImage:
 
 @dataclass(frozen=True)
 class Written:
-    """What is known of a new pixel file.
+    """Facts about a new pixel file.
 
     Attributes:
         bad: the images that could not be read, by index.
         fingerprints: uint8 [m, FINGERPRINT_BYTES] of the m images written.
-        block_rows: images a block.
+        block_rows: images in a block.
         block_checksums: CRC-32 of each block.
         header_checksum: CRC-32 of the header.
     """
@@ -139,7 +140,7 @@ class Written:
 
 @dataclass(frozen=True)
 class _Job:
-    """What every decoding thread needs; `fingerprints` [n, FINGERPRINT_BYTES] is filled by them."""
+    """Arguments of the decoding threads. They fill `fingerprints` [n, FINGERPRINT_BYTES]."""
 
     images: ImageSource
     resize: int
@@ -157,14 +158,17 @@ def write_pixels(
     workers: int,
     progress: Callable[[int, int], None] | None,
 ) -> Written:
-    """Write uint8 [m, resize, resize, 3] to a new .npy file; unreadable images are left out.
+    """Write uint8 [m, resize, resize, 3] to a new .npy file, without unreadable images.
 
-    The file is synced to disk. Raises OSError when it cannot be written.
+    The file is synced to disk.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     rows = len(images)
     block_rows = rows_per_block(rows, resize, workers)
     fingerprints = np.zeros((rows, FINGERPRINT_BYTES), dtype=np.uint8)
-    path.unlink(missing_ok=True)  # what others left there may be a link or a pipe
+    path.unlink(missing_ok=True)  # an existing file may be a link or a pipe
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         job = _Job(images, resize, aspect, file, block_rows, fingerprints)
@@ -184,7 +188,7 @@ def write_pixels(
 
 
 def stored_image(images: ImageSource, index: int, resize: int, aspect: Aspect) -> Image.Image:
-    """What a store holds of image `index`; OSError, with the reason, if that cannot be had."""
+    """Image `index` as a store holds it; OSError, with the reason, if it cannot be read."""
     return resized(images.image(index), resize, aspect)
 
 
@@ -211,7 +215,7 @@ def _decode_all(
 
 
 def _decode_block(job: _Job, block: int) -> tuple[int, list[BadImage]]:
-    """Decode and write one block. Its checksum is of no use if it has bad images."""
+    """Decode and write one block. Its checksum is invalid if it has bad images."""
     bad: list[BadImage] = []
     checksum, side, rows = 0, job.resize, len(job.images)
     first = block * job.block_rows
@@ -231,7 +235,7 @@ def _decode_block(job: _Job, block: int) -> tuple[int, list[BadImage]]:
 
 @contextmanager
 def _written_back_meanwhile(file: int) -> Iterator[None]:
-    """Have the disk write what is there while the rest is decoded: the last sync is short then."""
+    """Sync to disk repeatedly while images are decoded, so that the last sync is short."""
     over = threading.Event()
     failures: list[OSError] = []
 
@@ -239,7 +243,7 @@ def _written_back_meanwhile(file: int) -> Iterator[None]:
         while not over.wait(_SYNC_SECONDS):
             try:
                 os.fsync(file)
-            except OSError as error:  # told once: the last sync would know nothing of it
+            except OSError as error:  # reported once: a later sync would succeed
                 failures.append(error)
                 return
 
@@ -256,7 +260,7 @@ def _written_back_meanwhile(file: int) -> Iterator[None]:
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Pillow warns of oddities (broken EXIF data, many pixels) once a file: thousands of lines."""
+    """Silence Pillow's warnings (broken EXIF data, many pixels): they come once a file."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         yield

@@ -1,4 +1,4 @@
-"""All stores of a folder: listing them, removing them, making room for another."""
+"""All stores of a folder: list them, remove them, make room for another."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _AT_MOST = 200
 
 
 def title_of(images: ImageSource) -> str:
-    """The folder that the images have in common, or what they are called, for people to read.
+    """The images' common folder or name, for people to read.
 
-    Never fails: a store is not worth less for a source whose names cannot be had.
+    Never raises: a failure here must not prevent a store.
     """
     try:
         name = _common_name(images)[:_AT_MOST].encode("utf-8", "replace").decode()
@@ -58,12 +58,12 @@ _DEFAULT_AT_MOST_BYTES = 200 * 10**9
 
 @dataclass(frozen=True)
 class SizeLimit:
-    """How many bytes all stores together may take.
+    """The largest size of all stores together.
 
     Attributes:
-        bytes: the limit, None for none.
-        chosen: whether the user set it; a build that breaks a chosen limit is refused, the default
-            only decides what is evicted.
+        bytes: the limit, None for no limit.
+        chosen: whether the user set it. A build that exceeds a chosen limit is refused; the default
+            limit only decides what is evicted.
     """
 
     bytes: int | None
@@ -77,12 +77,14 @@ def default_cache_folder() -> Path:
 
 
 def size_limit_bytes(folder: Path | None = None) -> int | None:
-    """The limit on all stores of `folder` (default: the default one), None for none.
+    """The limit on all stores of `folder` (default: this machine's cache); None for no limit.
 
-    $PCSEARCH_CACHE_LIMIT: a size with its unit (`50GB`, `500 MB`, `1.5TiB`) or `none`. Without it:
-    half of the disk that holds the folder, at most 200 GB. (CUB-200-2011 at 256 pixels takes 2.3.)
+    $PCSEARCH_CACHE_LIMIT is a size with its unit (`50GB`, `500 MB`, `1.5TiB`) or `none`. Without
+    it, the limit is half of the folder's disk, at most 200 GB. (CUB-200-2011 at 256 pixels takes
+    2.3 GB.)
 
-    Raises UserError for anything else.
+    Raises:
+        UserError: $PCSEARCH_CACHE_LIMIT is anything else.
     """
     return _size_limit(folder).bytes
 
@@ -114,19 +116,19 @@ def _existing(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """A store as it lies in its folder.
+    """A store in the cache folder.
 
     Attributes:
         path: the .npy file.
-        bytes: what its files take.
-        images: images in it.
+        bytes: size of its files.
+        images: number of images.
         resize: side of the images in pixels.
-        aspect: how they were brought to it.
-        title: what it was made from.
+        aspect: how images were made square.
+        title: where its images come from.
         last_used: when a process last opened it, Unix time in seconds.
         in_use: whether a process has it mapped, or builds it, now.
-        whole: False for a store of another version, a damaged one and the remains of a build that
-            was killed; of these, images, resize and title say nothing.
+        whole: False for a store of another version, a damaged one, or the remains of a killed
+            build. Then `images`, `resize` and `title` are 0 or empty.
     """
 
     path: Path
@@ -142,7 +144,7 @@ class StoreInfo:
 
 @dataclass(frozen=True)
 class Evicted:
-    """What `clear_stores` removed (or would remove), and how many stores in use it left alone."""
+    """What `clear_stores` removed (or would remove), and how many stores in use it kept."""
 
     stores: int
     bytes: int
@@ -150,7 +152,7 @@ class Evicted:
 
 
 def list_stores(folder: Path) -> list[StoreInfo]:
-    """The stores of a folder, the most recently used first; empty where there is no folder."""
+    """The stores of a folder, the most recently used first; empty if there is no folder."""
     infos = [_info(files) for files in stores_in(folder)]
     return sorted((info for info in infos if info is not None), key=lambda info: -info.last_used)
 
@@ -161,11 +163,12 @@ def clear_stores(
     """Remove every store that no process uses, whole or not.
 
     Args:
-        folder: where stores lie. Other files there are left alone.
-        keep_used_within_seconds: spare whole stores that were used this recently.
+        folder: the folder of the stores. Other files in it are kept.
+        keep_used_within_seconds: keep whole stores that were used this recently.
         dry_run: remove nothing, only count.
 
-    Raises UserError if the folder cannot be written.
+    Raises:
+        UserError: the folder is not writable.
     """
     stores = bytes_removed = used = 0
     now = time.time()
@@ -181,7 +184,7 @@ def clear_stores(
         except OSError as error:
             raise UserError(
                 f"{info.path} cannot be removed: {error.strerror or error}. Make its folder "
-                "writable for you."
+                "writable."
             ) from error
         if not removed:
             used += 1
@@ -192,12 +195,13 @@ def clear_stores(
 
 
 def make_room(files: StoreFiles, needed_bytes: int) -> None:
-    """Have room for a new store, within the disk's free space and the size limit.
+    """Make room for a new store within the disk's free space and the size limit.
 
-    The remains of killed builds go first, then the least recently used stores. None of those is
-    removed in vain: where that would not suffice, the error comes first.
+    Remains of killed builds are removed first, then the least recently used stores. If removing all
+    of these stores would not suffice, the error is raised before any is removed.
 
-    Raises UserError, stating needed and free space (or the limit that the user set).
+    Raises:
+        UserError: not enough room. The text states needed and free space, or the user's limit.
     """
     _sweep(files)
     others = [info for info in list_stores(files.folder) if info.path != files.pixels]
@@ -224,13 +228,13 @@ def make_room(files: StoreFiles, needed_bytes: int) -> None:
 
 
 def remove_files(files: StoreFiles) -> None:
-    """Remove a store and what a builder left of it. The caller holds its lock."""
+    """Remove a store and a builder's unfinished files. The caller holds the store's lock."""
     for path in (*files.whole, *files.unfinished):
         path.unlink(missing_ok=True)
 
 
 def _sweep(building: StoreFiles) -> None:
-    """Remove what killed builders left."""
+    """Remove the files that killed builders left."""
     for files in stores_in(building.folder):
         if files.key == building.key:
             continue
@@ -298,10 +302,10 @@ def _locked(lock: Path) -> bool:
 
 
 def _remove_if_unused(files: StoreFiles) -> bool:
-    """Remove a store unless a process has it mapped or builds it; whether that was done.
+    """Remove a store unless a process has it mapped or builds it; whether it was removed.
 
-    Whoever opens the store meanwhile either has it mapped before the descriptors here lock it, or
-    finds its file unlinked and builds it anew.
+    A process that opens the store meanwhile either maps it before the lock here, or finds its file
+    unlinked and builds it again.
     """
     with _builder_lock(files) as held:
         if not held:
@@ -335,6 +339,6 @@ def _over_limit(folder: Path, needed_bytes: int, fixed_bytes: int, limit_bytes: 
     taken = f", and {readable_bytes(fixed_bytes)} there are in use" if fixed_bytes else ""
     return UserError(
         f"the image cache in {folder} needs {readable_bytes(needed_bytes)} more{taken}, but "
-        f"PCSEARCH_CACHE_LIMIT allows {readable_bytes(limit_bytes)} in all. Raise it (none: "
+        f"PCSEARCH_CACHE_LIMIT allows {readable_bytes(limit_bytes)} in total. Raise it (none: "
         "no limit) or lower image.resize."
     )

@@ -1,9 +1,13 @@
-"""How a store lies on disk, how it is written, and how its pixels are mapped.
+"""A store's files: their names, how they are written, and how the pixels are mapped.
 
-A store is four files named by the store's key: KEY.npy (the pixels), KEY.prints.npy (their
-fingerprints), KEY.twins.npy (the clusters of near-duplicates) and, put in place last, KEY.json
-(what they are). KEY.lock is held by whoever builds or removes it; files that end in .tmp are a
-builder's.
+| file | content |
+| --- | --- |
+| KEY.npy | the pixels |
+| KEY.prints.npy | their fingerprints |
+| KEY.twins.npy | the clusters of near-duplicates |
+| KEY.json | the metadata; it is put in place last |
+| KEY.lock | held by the process that builds or removes the store |
+| *.tmp | files of an unfinished build |
 """
 
 from __future__ import annotations
@@ -37,7 +41,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextlib.contextmanager
 def disk_errors(folder: Path, needed_bytes: int) -> Iterator[None]:
-    """Turn what the file system refuses while writing to `folder` into a UserError."""
+    """Turn file system errors while writing to `folder` into a UserError."""
     try:
         yield
     except OSError as error:
@@ -50,17 +54,18 @@ def disk_errors(folder: Path, needed_bytes: int) -> Iterator[None]:
 
 
 def no_room(folder: Path, needed_bytes: int, quota: bool = False) -> UserError:
-    """The error that says how much room is needed in `folder` and how much there is."""
+    """The error that states the needed and the free space in `folder`."""
     free_bytes = shutil.disk_usage(folder).free if folder.is_dir() else 0
     free = "more than your disk quota allows" if quota else f"{readable_bytes(free_bytes)} free"
     return UserError(
         f"not enough room in {folder} for the image cache: {readable_bytes(needed_bytes)} needed, "
-        f"{free}. Free some, lower image.resize, or set PCSEARCH_CACHE to a folder on another disk."
+        f"{free}. Free space, lower image.resize, or set PCSEARCH_CACHE to a folder on another "
+        "disk."
     )
 
 
 def write_at(file: int, data: memoryview, offset: int) -> None:
-    """Write all of `data` at `offset`; a nearly full disk accepts parts before it refuses."""
+    """Write all of `data` at `offset`. A nearly full disk may accept only a part of each write."""
     while len(data):
         written = os.pwrite(file, data, offset)
         data, offset = data[written:], offset + written
@@ -86,24 +91,24 @@ def replace_all(moves: Mapping[Path, Path]) -> None:
 
 
 def readable_bytes(number: int) -> str:
-    """Bytes as people read them, and exactly."""
+    """Bytes in MB and exactly."""
     return f"{number / 1e6:,.1f} MB ({number:,} bytes)"
 
 
 class ImagesChangedError(PcsearchError):
-    """Decoded images changed on disk below a process that reads them.
+    """Decoded images changed on disk while a process was reading them.
 
-    What it read last may be wrong; a process that opens them anew finds them whole, or decodes them
-    again. So a training that fails with this is begun again in a new one.
+    The last pixels that it read may be wrong. A process that opens the images again finds them
+    whole or decodes them again. So a training that fails with this is restarted in a new process.
     """
 
 
 class MappedFile:
-    """The file below an array, as it was when this was made; an array without one never changes.
+    """The state of a memory-mapped array's file at creation, to detect changes of the file.
 
-    Reading beyond the end of a file that was cut short ends the process (SIGBUS), and one that is
-    written over has other pixels without a sign. A file that was removed, or replaced by another,
-    stays as it is for those that have mapped it.
+    Reading beyond the end of a truncated file kills the process (SIGBUS). A file that is written
+    over changes the pixels without notice. A file that was removed or replaced is no problem: the
+    mapping keeps the old content. An array without a file never changes.
     """
 
     def __init__(self, images: UInt8Array) -> None:
@@ -115,7 +120,7 @@ class MappedFile:
 
     @property
     def changed(self) -> bool:
-        """Whether the file was cut short or written over; looks at sizes and times alone."""
+        """Whether the file was truncated or written over, judged by size and time alone."""
         if self._cut_short():
             return True
         now = self._look()
@@ -125,7 +130,7 @@ class MappedFile:
         return same_file and now != self._status
 
     def check_length(self) -> None:
-        """Raise ImagesChangedError if the file was cut short; takes a microsecond."""
+        """Raise ImagesChangedError if the file was truncated; takes a microsecond."""
         if self._cut_short():
             raise self._error()
 
@@ -137,11 +142,11 @@ class MappedFile:
     def _cut_short(self) -> bool:
         try:
             return self._mapping is not None and self._mapping.size() < self._bytes
-        except OSError:  # a file on another machine, which has removed it
+        except OSError:  # a file on a network file system that was removed there
             return True
 
     def _look(self) -> tuple[int, ...] | None:
-        """Device, inode, size and time of the file that has the name now."""
+        """Device, inode, size and time of the file that has this path now."""
         if self._path is None:
             return None
         try:
@@ -152,13 +157,13 @@ class MappedFile:
 
     def _error(self) -> ImagesChangedError:
         return ImagesChangedError(
-            f"the decoded images {self._path} were cut short or written over while a training read "
-            "them; when they are opened next, they are decoded again"
+            f"the decoded images {self._path} were truncated or overwritten while a training read "
+            "them. The next training decodes them again. Keep other programs out of the image cache"
         )
 
 
 def _mapping(images: UInt8Array) -> mmap.mmap | None:
-    """The mapping that an array, or what it is a view of, lies in."""
+    """The memory mapping under an array or under the arrays of which it is a view."""
     below: object = images
     while isinstance(below, np.ndarray):
         below = below.base
@@ -200,17 +205,17 @@ class StoreFiles:
 
     @property
     def whole(self) -> tuple[Path, ...]:
-        """What makes up the store, in the order in which to remove it."""
+        """The store's files, in the order in which to remove them."""
         return self.meta, self.pixels, self.prints, self.twins
 
     @property
     def unfinished(self) -> tuple[Path, ...]:
-        """What a builder writes before it is put in place."""
+        """The names of these files while a builder writes them."""
         return tuple(path.with_name(path.name + ".tmp") for path in self.whole)
 
 
 def stores_in(folder: Path) -> Iterator[StoreFiles]:
-    """Every store of which any file is there; files that are not the cache's are passed over."""
+    """Every store with at least one file in `folder`. Other files are ignored."""
     try:
         names = [entry.name for entry in os.scandir(folder)]
     except (FileNotFoundError, NotADirectoryError):
@@ -222,7 +227,7 @@ def stores_in(folder: Path) -> Iterator[StoreFiles]:
 
 @functools.cache
 def header(rows: int, resize: int) -> bytes:
-    """The .npy header; padded by numpy to the same length for all smaller numbers of rows."""
+    """The .npy header. Numpy pads it, so fewer rows give the same length."""
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         file, {"descr": "|u1", "fortran_order": False, "shape": (rows, resize, resize, 3)}
@@ -231,15 +236,15 @@ def header(rows: int, resize: int) -> bytes:
 
 
 def row_offset(row: int, rows: int, resize: int) -> int:
-    """Where image `row` of `rows` begins in the pixel file."""
+    """Offset of image `row` of `rows` in the pixel file, in bytes."""
     return len(header(rows, resize)) + row * resize * resize * 3
 
 
 def map_pixels(path: Path, meta: StoreMeta) -> UInt8Array | None:
-    """uint8 [m, resize, resize, 3], read-only; None if the file is gone or of another size.
+    """uint8 [m, resize, resize, 3], read-only; None if the file is gone or has another size.
 
-    As long as the mapping lives, in this process or one forked from it, the file is locked as in
-    use: a mapping holds a duplicate of the descriptor, and with it the shared lock.
+    The mapping holds a duplicate of the descriptor, and with it a shared lock. So the file counts
+    as in use as long as the mapping exists, in this process or one forked from it.
     """
     start = row_offset(0, meta.images, meta.resize)
     try:
@@ -257,20 +262,20 @@ def map_pixels(path: Path, meta: StoreMeta) -> UInt8Array | None:
 
 
 def read_twins(path: Path, meta: StoreMeta) -> Int64Array | None:
-    """int64 [m], None if the file is gone or damaged."""
+    """int64 [m]; None if the file is gone or damaged."""
     twins: Int64Array | None = _array(path, meta.twins_checksum)
     return twins if twins is not None and twins.shape == (meta.images,) else None
 
 
 def read_prints(path: Path, meta: StoreMeta) -> UInt8Array | None:
-    """uint8 [m, FINGERPRINT_BYTES], None if the file is gone or damaged."""
+    """uint8 [m, FINGERPRINT_BYTES]; None if the file is gone or damaged."""
     prints: UInt8Array | None = _array(path, meta.prints_checksum)
     shape = (meta.images, FINGERPRINT_BYTES)
     return prints if prints is not None and prints.shape == shape else None
 
 
 def prints_whole(path: Path, meta: StoreMeta) -> bool:
-    """Whether the fingerprints are as they were written; nothing of them is kept in memory."""
+    """Whether the file of fingerprints is undamaged. It is read in chunks to save memory."""
     checksum = 0
     try:
         with open_regular(path) as file:
@@ -282,7 +287,7 @@ def prints_whole(path: Path, meta: StoreMeta) -> bool:
 
 
 def array_content(array: Int64Array | UInt8Array) -> bytes:
-    """The file of near-duplicates, or of fingerprints."""
+    """The content of the file of near-duplicates or of fingerprints."""
     file = io.BytesIO()
     np.save(file, array, allow_pickle=False)
     return file.getvalue()
@@ -299,9 +304,9 @@ def _array(path: Path, checksum: int) -> Any:
 
 
 def in_use(path: Path) -> bool:
-    """Whether any process has the pixel file mapped; True, too, where that cannot be told.
+    """Whether any process has the pixel file mapped; also True if that is unknown.
 
-    What is no file, such as a pipe, cannot be mapped.
+    False for anything but a regular file, such as a pipe: it cannot be mapped.
     """
     if not path.is_file():
         return False
@@ -313,12 +318,12 @@ def in_use(path: Path) -> bool:
 
 
 def hold_unused(path: Path) -> int | None:
-    """A descriptor that holds the pixel file for removal, None while it is in use or gone."""
+    """A descriptor with an exclusive lock on the pixel file; None if it is in use or gone."""
     try:
         file = descriptor_of(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
     except OSError:
         return None
-    for _ in range(_LOCK_TRIES):  # another process may be looking, too, for a moment
+    for _ in range(_LOCK_TRIES):  # another process may hold the lock briefly, to look as well
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return file
@@ -329,7 +334,7 @@ def hold_unused(path: Path) -> int | None:
 
 
 def _lock_shared(file: int) -> None:
-    """Waits only for as long as another process looks whether the file is in use."""
+    """Take a shared lock. It waits only while another process checks whether the file is in use."""
     try:
         fcntl.flock(file, fcntl.LOCK_SH)
     except OSError as error:

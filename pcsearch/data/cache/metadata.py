@@ -1,4 +1,4 @@
-"""What lies beside a store's pixels: a few facts, with a checksum over themselves."""
+"""A store's metadata, kept beside its pixels with a checksum; and how an image becomes a square."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from PIL import Image
 from pcsearch.io import read_regular
 
 Aspect = Literal["warp", "keep"]
-_LONGEST = 100  # times `resize`: at 256 pixels, 20 MB are in memory before the square is cut out
+_LONGEST = 100  # times `resize`: at 256 pixels, that is 20 MB in memory before the crop
 
 
 def resized(image: Image.Image, resize: int, aspect: Aspect) -> Image.Image:
     """A square of side `resize`, by Pillow's antialiased bilinear filter.
 
-    `warp` gives the very pixels of torchvision's Resize((resize, resize)). `keep` gives those of
-    Resize(resize), which brings the shorter side to `resize`, followed by CenterCrop(resize).
+    `warp` gives the same pixels as torchvision's Resize((resize, resize)). `keep` gives those of
+    Resize(resize), which brings the shorter side to `resize`, and CenterCrop(resize).
 
     Raises:
-        OSError: by `keep` the longer side would be over 100 times `resize`; a line of pixels would
-            take gigabytes, and is no picture.
+        OSError: `keep` would make the longer side over 100 times `resize`. A line of pixels would
+            take gigabytes and is no picture.
     """
     width, height = image.size
     size = resize, resize
@@ -35,8 +35,8 @@ def resized(image: Image.Image, resize: int, aspect: Aspect) -> Image.Image:
             size = int(resize * width / height), resize
         if max(size) > _LONGEST * resize:
             raise OSError(
-                f"{width} x {height} pixels are too long a strip to cut a square out of; "
-                "image.aspect=warp would squeeze it"
+                f"{width} x {height} pixels are too long a strip to crop a square from; "
+                "image.aspect=warp squeezes it instead"
             )
     if size != image.size:
         image = image.resize(size, Image.Resampling.BILINEAR)
@@ -48,30 +48,30 @@ def resized(image: Image.Image, resize: int, aspect: Aspect) -> Image.Image:
 
 
 FORMAT = 4
-"""Number of the stores' layout; stores of another one are not found, but listed and evicted.
-To be raised when `pcsearch.data.duplicates` changes, too: stores keep what it found."""
+"""Version of the stores' layout. Stores of other versions are not opened, but listed and evicted.
+Raise it also when `pcsearch.data.duplicates` changes: stores hold its results."""
 _LARGEST_BYTES = 2**28
 
 
 @dataclass(frozen=True)
 class StoreMeta:
-    """Facts of a store.
+    """A store's metadata.
 
     Attributes:
-        title: what it was made from, for people.
+        title: where its images come from, for people.
         resize: side of the stored images in pixels.
-        aspect: how they were brought to it.
+        aspect: how images were made square.
         source_images: images in the source, readable or not.
         bad_indices: the source's images that could not be read.
-        bad: the same, as messages name them.
+        bad: their names in messages.
         file_bytes: size of the pixel file.
-        file_mtime_ns: its modification time when it was last known to be whole.
+        file_mtime_ns: the pixel file's modification time when it was last known to be whole.
         header_checksum: CRC-32 of the pixel file's header.
-        block_rows: images a block of pixels.
+        block_rows: images in a block of pixels.
         block_checksums: CRC-32 of each block.
         twins_checksum: CRC-32 of the file of near-duplicates.
         prints_checksum: CRC-32 of the file of fingerprints.
-        format: the layout's number.
+        format: the layout's version.
     """
 
     title: str
@@ -101,7 +101,7 @@ class StoreMeta:
 
 
 def read_meta(path: Path) -> StoreMeta | None:
-    """The facts in a file, None if it is missing, damaged or from another version."""
+    """The metadata in a file; None if it is missing, damaged or of another version."""
     try:
         facts = json.loads(read_regular(path, _LARGEST_BYTES))
         checksum = facts.pop("checksum")

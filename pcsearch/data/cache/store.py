@@ -1,8 +1,8 @@
 """Decode once: every image of a source as uint8 pixels in one memory-mapped file.
 
-All processes of a machine map the same file, so its pixels are in memory once. Stores are found
-by the key of what they were made from (see `ImageSource`); the least recently used ones are
-evicted when a new one needs their room (see `shelf`), but none that a process has mapped.
+All processes of a machine map the same file, so its pixels are in memory once. Stores are found by
+the key of their source (see `ImageSource`). A new store may evict the least recently used ones
+(see `eviction`), but never one that a process has mapped.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from pcsearch.printable import printable
 OnBadImage = Literal["fail", "skip"]
 Progress = Callable[[int, int], None]
 _NAMED_AT_MOST = 10
-_BESIDE_PIXELS_BYTES = 8 + FINGERPRINT_BYTES  # of each image: its cluster of near-duplicates, too
+_BESIDE_PIXELS_BYTES = 8 + FINGERPRINT_BYTES  # of each image: cluster number and fingerprint
 
 
 class NoImageError(UserError):
-    """Not a single image of a source can be read."""
+    """No image of a source can be read."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class ImageStore:
 
     Attributes:
         path: the .npy file.
-        images: uint8 [m, resize, resize, 3], memory-mapped, read-only. As long as any process
-            holds it, the store is not evicted.
+        images: uint8 [m, resize, resize, 3], memory-mapped, read-only. The store is not evicted
+            while any process holds this array.
         kept: [m] the rows' indices in the source (all of them unless images were skipped).
         bad: the skipped images, each with the reason.
-        twins: [m] cluster numbers; rows with equal numbers are near-duplicates of each other.
+        twins: [m] cluster numbers; rows with equal numbers are near-duplicates.
     """
 
     path: Path
@@ -83,26 +83,27 @@ def ensure_store(
 ) -> ImageStore:
     """The store of these images, built now unless a whole one exists.
 
-    Pixels are those of torchvision's transforms (see `resized`). One process builds, others wait
-    for it; a crash leaves nothing that a later call would take for a store. The checksums of all
-    pixels are looked at (of a file over 2 GB, those of 2 GB spread over it), and a damaged store
-    is built again; so is one that lacks an image that can be read now.
+    Pixels equal those of torchvision's transforms (see `resized`). One process builds, others wait.
+    A crash leaves nothing that looks like a store. Checksums of all pixels are verified (for files
+    over 2 GB, of 2 GB spread over the file). A damaged store is built again. So is one that lacks
+    an image that is readable now.
 
     Args:
-        images: what to decode.
+        images: the images to decode.
         resize: side of the stored images in pixels.
-        aspect: `warp` squeezes images to a square, `keep` cuts the middle square out of them.
-        folder: where stores lie; made if missing.
+        aspect: `warp` squeezes images to a square, `keep` crops the central square.
+        folder: the folder of the stores; created if missing.
         on_bad_image: `fail` raises and names the unreadable images; `skip` leaves them out.
         workers: threads that decode (Pillow releases the interpreter lock); default: all CPUs.
-        progress: called with (images done, images in all) from this thread.
-        waiting: called likewise, with none done when another process is found to build the store,
-            with all done when that one's turn is over.
+        progress: called from this thread with (images done, number of images).
+        waiting: called with (0, number of images) if another process builds the store, and with
+            (number of images, number of images) when it has finished.
 
-    Raises UserError for unreadable images under `fail`, when no image is readable (then it is a
-    NoImageError), when the disk is too full (needed and free space are stated), when the store does
-    not fit in the size limit that the user set (see `size_limit_bytes`) or the folder is not
-    writable.
+    Raises:
+        NoImageError: no image is readable.
+        UserError: an image is unreadable under `fail`; the disk is too full (the text states needed
+            and free space); the store exceeds the user's size limit (see `size_limit_bytes`); or
+            the folder is not writable.
     """
     if len(images) == 0:
         raise UserError("there are no images to decode.")
@@ -123,8 +124,8 @@ def ensure_store(
                     store = open_store(files.pixels)
     if store is None:
         raise UserError(
-            f"the image cache {files.pixels} does not read back as it was written; check that "
-            "disk or point PCSEARCH_CACHE to another one."
+            f"the image cache {files.pixels} was damaged right after it was written. Check the "
+            "disk, or set PCSEARCH_CACHE to a folder on another one."
         )
     if store.bad and on_bad_image == "fail":
         raise UserError(_bad_message(store.bad, len(images)))
@@ -132,10 +133,10 @@ def ensure_store(
 
 
 def open_store(path: Path) -> ImageStore | None:
-    """The store whose pixels are at `path`, without its source; None unless it is whole.
+    """The store with its pixels at `path`, without its source; None unless it is whole.
 
-    Meant for the many processes that train on a store after `ensure_store` checked it: they look
-    at its facts, its sizes and its times, not at the pixels. Marks it as used.
+    Meant for the many processes that train on a store after `ensure_store` has checked it. It
+    checks metadata, sizes and times, not pixels. It marks the store as used.
     """
     files = StoreFiles(path.parent, path.stem)
     meta = read_meta(files.meta)
@@ -145,8 +146,8 @@ def open_store(path: Path) -> ImageStore | None:
     twins = read_twins(files.twins, meta)
     if images is None or twins is None or _mtime_ns(files.pixels) != meta.file_mtime_ns:
         return None
-    with contextlib.suppress(OSError):  # a cache that may only be read
-        now = time.time_ns()  # without it, the kernel's clock of some milliseconds
+    with contextlib.suppress(OSError):  # the cache may be read-only
+        now = time.time_ns()  # more precise than the kernel's default time for utime
         os.utime(files.meta, ns=(now, now))
     everything = np.arange(meta.source_images, dtype=np.int64)
     kept = np.delete(everything, np.asarray(meta.bad_indices, dtype=np.int64))
@@ -161,8 +162,10 @@ def fingerprints_of(store: ImageStore) -> UInt8Array | None:
 
 
 def _open_checked(files: StoreFiles, source: ImageSource, workers: int) -> ImageStore | None:
-    """The store if its pixels are as they were written and it lacks no image that can be read now
-    (its permissions were changed, say, which leaves its size and time as they were)."""
+    """The store if its pixels are undamaged and none of its skipped images is readable now.
+
+    A change of permissions, for example, changes neither size nor time, so the key stays.
+    """
     store, meta = open_store(files.pixels), read_meta(files.meta)
     if store is None or meta is None or not blocks_whole(files.pixels, meta, workers):
         return None
@@ -173,7 +176,7 @@ def _open_checked(files: StoreFiles, source: ImageSource, workers: int) -> Image
 
 @contextlib.contextmanager
 def _alone(path: Path, images: int, waiting: Progress | None) -> Iterator[None]:
-    """Hold a store's lock; `waiting` is told where that takes another process's time."""
+    """Hold a store's lock; `waiting` is called if another process holds it."""
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -190,7 +193,7 @@ def _alone(path: Path, images: int, waiting: Progress | None) -> Iterator[None]:
 
 
 def _recheck_touched(files: StoreFiles, workers: int) -> None:
-    """A file whose time alone changed (copied, say) is checked in full and kept. Under the lock."""
+    """Check a file in full and keep it if only its time changed (a copy, say). Needs the lock."""
     meta, mtime_ns = read_meta(files.meta), _mtime_ns(files.pixels)
     if meta is None or mtime_ns is None or mtime_ns == meta.file_mtime_ns:
         return
@@ -245,7 +248,7 @@ def _build(
 
 
 def _put_meta(files: StoreFiles, meta: StoreMeta, moves: dict[Path, Path]) -> None:
-    """Make a store whole: rename its files, its facts last."""
+    """Complete a store: rename its files into place, the metadata last."""
     facts = files.unfinished[0]
     write_synced(facts, meta.dump())
     replace_all({**moves, facts: files.meta})
@@ -267,7 +270,7 @@ def _reads(source: ImageSource, index: int, meta: StoreMeta) -> bool:
 
 
 def _store_key(images: ImageSource, resize: int, aspect: Aspect) -> str:
-    # Pillow's version is part of it: another decoder may give other pixels.
+    # Pillow's version is included: another decoder may give other pixels.
     described = f"{FORMAT} {images.key} {len(images)} {resize} {aspect} {PIL.__version__}"
     return hashlib.sha256(described.encode()).hexdigest()[:32]
 
@@ -277,7 +280,7 @@ def _bad_message(bad: tuple[str, ...], images: int) -> str:
     if len(bad) > _NAMED_AT_MOST:
         lines.append(f"  and {len(bad) - _NAMED_AT_MOST} more")
     advice = (
-        "None can be used: check the folder."
+        "None is readable: check the folder."
         if len(bad) == images
         else "Repair or remove them, or set data.on_bad_image=skip to leave them out."
     )

@@ -1,1 +1,1 @@
-"""One module a dataset layout, each with a `read(options) -> Dataset`."""
+"""One module for each dataset layout, each with a `read(options) -> Dataset`."""

@@ -1,4 +1,4 @@
-"""FGVC-Aircraft (2013b) as its archive unpacks."""
+"""FGVC-Aircraft (2013b), in the layout of its archive."""
 
 from __future__ import annotations
 
@@ -34,15 +34,14 @@ _NEEDED = (
 
 
 def read(options: DataOptions) -> Dataset:
-    """The official images, split, labels and boxes, at the level that `options.levels` names.
+    """The official images, split, labels and boxes, at the level in `options.levels`.
 
-    The training part is the archive's `trainval`; its halves `train` and `val` are not told
-    apart, since the protocol chooses λ on an 80-20 split of all of it. A class's `ancestors` are
-    its names at the coarser levels. The images keep the line at their bottom, 20 pixels high,
-    that names the photographer.
+    The training part is the archive's `trainval`. Its halves `train` and `val` are not separated:
+    the protocol chooses λ on an 80-20 split of both. A class's `ancestors` are its names at the
+    coarser levels. The images keep their bottom line, 20 pixels high, with the photographer's name.
 
-    Raises UserError if files are missing or disagree, or `data.classes` or `data.levels` is
-    wrong.
+    Raises:
+        UserError: files are missing or disagree, or `data.classes` or `data.levels` is wrong.
     """
     level = level_of(ENTRY, options)
     folder = dataset_folder(ENTRY, options.root, _NEEDED)
@@ -88,7 +87,7 @@ def _labels(data: Path, level: str, class_of: dict[str, str], class_names: list[
 
 
 def _parents(data: Path, level: str, coarser: str) -> dict[str, str]:
-    """The name of each class at a coarser level, from the images that have both."""
+    """The name of each class at a coarser level, from the labels of the images."""
     parents: dict[str, str] = {}
     for part in (_TRAIN, _TEST):
         class_of = read_table(_table(data, level, part))
@@ -103,8 +102,8 @@ ENTRY = CatalogEntry(
     classes=100,
     reader=read,
     description="10,000 photographs of 100 aircraft variants (or 70 families, or 30 "
-    "manufacturers) with boxes; official split: 6,667 train (train and val together, of which "
-    "λ is chosen on an 80-20 split), 3,333 test.",
+    "manufacturers) with boxes; official split: 6,667 train (train and val together; λ is chosen "
+    "on an 80-20 split of them), 3,333 test.",
     citation="S. Maji, J. Kannala, E. Rahtu, M. Blaschko, A. Vedaldi. Fine-Grained Visual "
     "Classification of Aircraft. arXiv:1306.5151, 2013.",
     terms="non-commercial research only; the photographs belong to their authors",

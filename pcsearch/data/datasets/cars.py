@@ -1,4 +1,4 @@
-"""Stanford Cars in both forms in which it was published."""
+"""Stanford Cars, in both of its published layouts."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ _CORNERS = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 
 
 def read(options: DataOptions) -> Dataset:
-    """The official images, split, labels and boxes, of all classes.
+    """The official images, split, labels and boxes of all classes.
 
-    Either cars_train/, cars_test/ and the development kit with the test labels, the images
-    perhaps one folder deeper (cars_train/cars_train/, as Kaggle packs them), or car_ims/ with
-    cars_annos.mat.
+    One layout has cars_train/, cars_test/ and the development kit with the test labels. Its images
+    may be one folder deeper (cars_train/cars_train/, as in Kaggle's archive). The other layout has
+    car_ims/ and cars_annos.mat.
 
-    Raises UserError if files are missing or disagree, or `data.classes` is wrong.
+    Raises:
+        UserError: files are missing or disagree, or `data.classes` is wrong.
     """
     if _is_one_folder(options.root):
         return _read_one_folder(options)
@@ -80,7 +81,7 @@ def _read_one_folder(options: DataOptions) -> Dataset:
 
 
 def _is_one_folder(root: Path) -> bool:
-    """Whether only the form with all images in car_ims/ is there."""
+    """Whether only the layout with all images in car_ims/ is there."""
     folders = (root / ENTRY.folder, root)
     if any((folder / "cars_train").is_dir() for folder in folders):
         return False

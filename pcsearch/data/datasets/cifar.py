@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, as their Python and their binary archives unpack."""
+"""CIFAR-10 and CIFAR-100, in the layouts of their Python and their binary archives."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _LEVELS = ("fine", "coarse")
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where one archive keeps what.
+    """The files of one archive.
 
     Attributes:
-        folder: the folder that it unpacks.
+        folder: its folder.
         train: the files of the training images.
         test: the file of the test images.
-        names: for each level, the finest first, the file of its class names and the names' key.
-        labels: the labels in a file, [n, levels].
-        load: the images in files.
+        names: for each level, the finest first: the file of its class names, and their key in it.
+        labels: reads the labels in a file, [n, levels].
+        load: reads the images in several files.
     """
 
     folder: str
@@ -99,18 +99,22 @@ _LAYOUTS = {
 
 
 def read_cifar10(options: DataOptions) -> Dataset:
-    """The official parts; `data.classes` counts from 0, as the files do.
+    """The official parts. As in the files, classes count from 0.
 
-    Raises UserError if files are missing or not the official ones, or `data.classes` is wrong.
+    Raises:
+        UserError: files are missing or not the official ones, or `data.classes` is wrong.
     """
     return _read(CIFAR10_ENTRY, options)
 
 
 def read_cifar100(options: DataOptions) -> Dataset:
-    """The official parts with fine labels, or coarse ones by `levels`; classes count from 0.
+    """The official parts with fine or coarse labels, by `levels`. Classes count from 0.
 
-    The ancestor of a fine class is its coarse class. Raises UserError if files are missing or
-    not the official ones, or `data.classes` or `data.levels` is wrong.
+    The ancestor of a fine class is its coarse class.
+
+    Raises:
+        UserError: files are missing or not the official ones, or `data.classes` or `data.levels` is
+            wrong.
     """
     return _read(CIFAR100_ENTRY, options)
 
@@ -126,8 +130,8 @@ def _read(entry: CatalogEntry, options: DataOptions) -> Dataset:
             f"{file} {len(batch)}" for file, batch in zip(layout.train, batches, strict=True)
         )
         raise UserError(
-            f"the files in {folder} do not hold equally many images ({counts}): get and unpack "
-            "the archive again."
+            f"the files in {folder} do not hold the same number of images ({counts}): download and "
+            "unpack the archive again."
         )
     train, test = np.concatenate(batches), _labels(layout, folder / layout.test, names)
     chosen = choose_classes(names[level], options.classes, range(len(names[level])))
@@ -141,7 +145,10 @@ def _read(entry: CatalogEntry, options: DataOptions) -> Dataset:
         lacking = sorted(set(range(len(chosen))) - set(renumbered.tolist()))
         if lacking:
             name = names[level][chosen[lacking[0]]]
-            raise UserError(f"class {name} has no {what} images in {folder}.")
+            raise UserError(
+                f"class {name} has no {what} images in {folder}; download and unpack the archive "
+                "again."
+            )
         paths = [folder / source for source in sources]
         title = f"{folder.name}, {what} image"
         return Part(LoadedImages.of(paths, layout.load, rows, len(labels), title), renumbered)
@@ -157,7 +164,7 @@ def _read(entry: CatalogEntry, options: DataOptions) -> Dataset:
 
 
 def _find(entry: CatalogEntry, root: Path) -> tuple[_Layout, Path]:
-    """The first layout that is complete; if none is, UserError about the one that is there."""
+    """The first complete layout and its folder; else UserError about the layout that was begun."""
     layouts = _LAYOUTS[entry.id]
     for layout in layouts:
         for folder in (root / layout.folder, root):
@@ -185,20 +192,23 @@ def _labels(layout: _Layout, path: Path, names: Sequence[Sequence[str]]) -> Int6
         if column.min() < 0 or column.max() >= len(known):
             raise UserError(
                 f"{path}: labels go from {column.min()} to {column.max()}, but there are "
-                f"{len(known)} classes; get and unpack the archive again."
+                f"{len(known)} classes; download and unpack the archive again."
             )
     return labels
 
 
 def _superclasses(labels: Int64Array, names: Sequence[Sequence[str]], folder: Path) -> list[str]:
-    """The coarse class's name of each fine class, as the training images have them."""
+    """The name of each fine class's coarse class, from the labels of the training images."""
     fine, coarse = names
     above = np.full(len(fine), -1, dtype=np.int64)
     above[labels[:, 0]] = labels[:, 1]
     wrong = np.flatnonzero(above[labels[:, 0]] != labels[:, 1])
     if len(wrong):
         name = fine[int(labels[wrong[0], 0])]
-        raise UserError(f"{folder}: the class {name} belongs to two coarse classes; get it again.")
+        raise UserError(
+            f"{folder}: the class {name} belongs to two coarse classes; download and unpack the "
+            "archive again."
+        )
     return [coarse[position] if position >= 0 else "" for position in above.tolist()]
 
 

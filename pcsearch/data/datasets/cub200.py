@@ -1,4 +1,4 @@
-"""Caltech-UCSD Birds-200-2011 as its archive unpacks."""
+"""Caltech-UCSD Birds-200-2011, in the layout of its archive."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _NEEDED = (
 
 
 def read(options: DataOptions) -> Dataset:
-    """The official images, split, labels and boxes, of all classes that classes.txt lists.
+    """The official images, split, labels and boxes of all classes in classes.txt.
 
-    Raises UserError if files are missing or disagree, or `data.classes` is wrong.
+    Raises:
+        UserError: files are missing or disagree, or `data.classes` is wrong.
     """
     folder = dataset_folder(ENTRY, options.root, _NEEDED)
     names = read_table(folder / "images.txt")
@@ -41,7 +42,9 @@ def read(options: DataOptions) -> Dataset:
     positions = {number: position for position, number in enumerate(class_names)}
     unknown = sorted(set(label_of.values()) - set(positions))
     if unknown:
-        raise UserError(f"{folder / 'classes.txt'} does not name class {unknown[0]}.")
+        raise UserError(
+            f"{folder / 'classes.txt'} does not name class {unknown[0]}; unpack the dataset again."
+        )
     labels = np.array([positions[label_of[image]] for image in names], dtype=np.int64)
     train = np.array([is_train[image] == "1" for image in names])
     boxes = _boxes(folder, [box_of[image] for image in names])
@@ -63,7 +66,7 @@ def read(options: DataOptions) -> Dataset:
 
 
 def _is_own_folder(folder: Path) -> bool:
-    of_nabirds = (folder / "hierarchy.txt").exists()  # it has all of these tables, too
+    of_nabirds = (folder / "hierarchy.txt").exists()  # NABirds has all of these tables, too
     return holds(*_NEEDED)(folder) and not of_nabirds
 
 
@@ -74,7 +77,7 @@ def _boxes(folder: Path, texts: list[str]) -> Float32Array:
     except ValueError as error:
         raise UserError(
             f"{folder / 'bounding_boxes.txt'}: every line must hold an image number and "
-            "x, y, width, height."
+            "x, y, width, height; unpack the dataset again."
         ) from error
 
 

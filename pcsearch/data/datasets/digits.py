@@ -1,4 +1,4 @@
-"""Scanned digits of 8 x 8 pixels, which come with the package."""
+"""Scanned digits of 8 x 8 pixels, part of the package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WHITE = 16  # brightest value of the 4-bit scans
 def read(options: DataOptions) -> Dataset:
     """1,797 grey images of 8 x 8 pixels, 10 classes numbered 0 to 9, in the order of the file.
 
-    There is no official split: a stratified 80-20 one, always by seed 0, sets the test part.
+    There is no official split. The test part is a stratified 20 %, always chosen by seed 0.
     """
     table = _table()
     pixels = np.round(table[:, :-1].reshape(-1, 8, 8) * (255 / _WHITE)).astype(np.uint8)
@@ -36,7 +36,7 @@ def read(options: DataOptions) -> Dataset:
 
 
 def _table() -> Int64Array:
-    """Each image's 64 pixels, 0 to 16, then its digit: [1797, 65]. `digits.txt` has its licence."""
+    """[1797, 65]: each image's 64 pixels, 0 to 16, then its digit. `digits.txt` has the licence."""
     with (files("pcsearch.data.datasets") / "digits.npz").open("rb") as file:
         table: Int64Array = np.load(file, allow_pickle=False)["table"].astype(np.int64)
     return table

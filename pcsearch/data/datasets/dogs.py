@@ -1,4 +1,4 @@
-"""Stanford Dogs as its three archives unpack."""
+"""Stanford Dogs, in the layout of its three archives."""
 
 from __future__ import annotations
 
@@ -38,17 +38,18 @@ _CORNER = re.compile(rb"<(xmin|ymin|xmax|ymax)>\s*(-?\d+)")
 _CORNER_ORDER = (b"xmin", b"ymin", b"xmax", b"ymax")
 _CHUNK_FILES = 256
 _ANNOTATION_BYTES = 10**6
-_READ_THREADS = 8  # a shared file system answers many requests at once, but each of them late
+_READ_THREADS = 8  # a shared file system answers slowly, but many requests at once
 
 
 def read(options: DataOptions) -> Dataset:
-    """The official images, split and labels, of all classes, with boxes where they are there.
+    """The official images, split and labels of all classes, with boxes if available.
 
-    Boxes come from the annotation files (annotation.tar), of an image with several dogs the
-    largest; without that folder there are none. A class is called by its folder's name without
-    the WordNet number.
+    Boxes come from the annotation files (annotation.tar). An image with several dogs gets the
+    largest box. Without the annotation folder there are no boxes. A class name is its folder's name
+    without the WordNet number.
 
-    Raises UserError if files are missing or disagree, or `data.classes` is wrong.
+    Raises:
+        UserError: files are missing or disagree, or `data.classes` is wrong.
     """
     folder = dataset_folder(ENTRY, options.root, (_TRAIN, _TEST, _IMAGES))
     train, train_numbers = _listed(folder, _TRAIN)
@@ -75,7 +76,7 @@ def _listed(folder: Path, places: tuple[str, ...]) -> tuple[list[str], list[int]
     files, numbers = content.texts("file_list"), content.numbers("labels").tolist()
     if len(files) != len(numbers):
         raise UserError(
-            f"{path} lists {len(files)} images, but {len(numbers)} labels; get the file again."
+            f"{path} lists {len(files)} images, but {len(numbers)} labels; download the file again."
         )
     return files, numbers
 
@@ -86,14 +87,14 @@ def _class_names(labels: Int64Array, breeds: Sequence[str], where: Path) -> list
         if breed_of.setdefault(label, breed) != breed:
             raise UserError(
                 f"{where}: train_list.mat and test_list.mat disagree: class {label + 1} is "
-                f"{breed_of[label]} and {breed}; get the files again."
+                f"{breed_of[label]} and {breed}; download the files again."
             )
     folders = [breed_of[label] for label in sorted(breed_of)]
     return [(name.partition("-")[2] or name).replace("_", " ") for name in folders]
 
 
 def _boxes(folder: Path, names: Sequence[str]) -> Float32Array | None:
-    """One box an image, [n, 4], read by a pattern: a third of the time that XML parsers take."""
+    """One box an image, [n, 4]. A regular expression takes a third of an XML parser's time."""
     place = find_place(folder, _ANNOTATIONS)
     if place is None:
         return None
@@ -109,14 +110,14 @@ def _boxes(folder: Path, names: Sequence[str]) -> Float32Array | None:
     if lacking:
         raise UserError(
             f"{annotations} lacks the boxes of {len(lacking)} of {len(names)} images "
-            f"({lacking[0]}, ...): unpack annotation.tar again, or remove the folder to do "
-            "without boxes."
+            f"({lacking[0]}, ...): unpack annotation.tar again, or remove the folder to use no "
+            "boxes."
         )
     return np.array(found, dtype=np.float32)
 
 
 def _box(path: Path) -> tuple[int, int, int, int] | None:
-    """x, y, width, height of the largest dog, None if the file does not say."""
+    """x, y, width, height of the largest dog; None if the file has no box."""
     try:
         corners = _CORNER.findall(read_regular(path, _ANNOTATION_BYTES))
     except OSError:

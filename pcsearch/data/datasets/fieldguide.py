@@ -19,7 +19,7 @@ _TRAIN_FRACTION = 0.6
 
 @dataclass(frozen=True)
 class FieldguideImages:
-    """Pictures of the field guide, drawn when asked for.
+    """Pictures of the field guide, drawn on demand.
 
     Attributes:
         options: how the guide is drawn.
@@ -31,7 +31,7 @@ class FieldguideImages:
 
     @property
     def key(self) -> str:
-        """Fingerprint of options, pictures and the drawing's own code."""
+        """Fingerprint of options, pictures and the source code that draws them."""
         digest = hashlib.sha256(f"{self.options} {self.pictures}".encode())
         for path in sorted(Path(fieldguide.__file__).parent.glob("*.py")):
             digest.update(path.read_bytes())
@@ -50,14 +50,14 @@ class FieldguideImages:
         return fieldguide.draw_bird(self.options, *self.pictures[index])[0].convert("RGB")
 
     def box(self, index: int) -> tuple[float, float, float, float]:
-        """The bird's x, y, width, height in pixels; as slow as drawing it."""
+        """The bird's x, y, width, height in pixels. It takes as long as drawing the picture."""
         return fieldguide.draw_bird(self.options, *self.pictures[index])[1]
 
 
 def read(options: DataOptions) -> Dataset:
-    """Of every species the first 60 % of the pictures train, the others test.
+    """The first 60 % of each species' pictures train, the others test.
 
-    `boxes` is None, since a box costs as much as its picture: ask `FieldguideImages.box`.
+    `boxes` is None because a box costs as much as its picture. Use `FieldguideImages.box`.
     """
     guide = options.fieldguide
     names = fieldguide.species_names(guide)
@@ -84,8 +84,8 @@ ENTRY = CatalogEntry(
     title="Procedural field guide",
     classes=None,
     reader=read,
-    description="look-alike bird species drawn from a seed, each image with a box; the "
-    "first 60 % of a species' images train, the others test.",
+    description="look-alike bird species drawn from a seed, each image with a box; the first 60 % "
+    "of each species' images train, the others test.",
     citation="",
     terms="part of this package, under its licence",
     homepage="",

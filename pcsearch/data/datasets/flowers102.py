@@ -1,4 +1,4 @@
-"""Oxford 102 Flowers as its archive and its two label files lie."""
+"""Oxford 102 Flowers, from its archive and its two label files."""
 
 from __future__ import annotations
 
@@ -36,15 +36,16 @@ bougainvillea, camellia, mallow, mexican petunia, bromelia, blanket flower, trum
 blackberry lily
 """
 CLASS_NAMES = tuple(" ".join(_NAMES.split()).split(", "))
-"""The 102 names, in the order of the labels; the label files do not hold them."""
+"""The 102 names in the order of the labels. The label files do not contain them."""
 
 
 def read(options: DataOptions) -> Dataset:
-    """The official images, split and labels, of all classes.
+    """The official images, split and labels of all classes.
 
     The official validation images follow the training images; `given_val` has their rows.
 
-    Raises UserError if files are missing or disagree, or `data.classes` is wrong.
+    Raises:
+        UserError: files are missing or disagree, or `data.classes` is wrong.
     """
     folder = dataset_folder(ENTRY, options.root, _NEEDED)
     label_file, set_file = read_mat(folder / "imagelabels.mat"), read_mat(folder / "setid.mat")
@@ -68,7 +69,7 @@ def _rows(set_file: MatFile, name: str, images: int) -> Int64Array:
     if np.any((rows < 0) | (rows >= images)):
         raise UserError(
             f"{set_file.path}: {name} goes from image {rows.min() + 1} to {rows.max() + 1}, but "
-            f"imagelabels.mat has the labels of images 1 to {images}; get both files again."
+            f"imagelabels.mat has the labels of images 1 to {images}; download both files again."
         )
     return rows
 

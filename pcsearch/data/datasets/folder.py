@@ -1,4 +1,4 @@
-"""A person's own images: one sub-folder a class, with or without train/, val/, test/."""
+"""The user's own images: one sub-folder a class, with or without train/, val/, test/."""
 
 from __future__ import annotations
 
@@ -37,11 +37,13 @@ class FolderPart:
 
 
 def find_parts(root: Path) -> dict[str, FolderPart]:
-    """The parts `train`, and `val` and `test` where they exist, with their classes.
+    """The part `train`, and `val` and `test` if they exist, with their classes.
 
-    A folder named like a part is one if it holds sub-folders; otherwise it is a class. Hidden
-    files and files that are no images are passed over; images in deeper folders belong to the
-    class they are under. Raises UserError where the layout leaves room for doubt.
+    A folder with a part's name is a part if it holds sub-folders, else a class. Hidden files and
+    files that are no images are ignored. Images in deeper folders belong to the class above them.
+
+    Raises:
+        UserError: the folder cannot be read, or its layout is ambiguous.
     """
     if not root.exists():
         raise UserError(f"there is no folder {root}; check the path (--images, or data.images).")
@@ -55,8 +57,8 @@ def find_parts(root: Path) -> dict[str, FolderPart]:
     if parts:
         other = next(iter(parts.values()))
         raise UserError(
-            f"{root} has {other}/ but no train/ with class folders: put those to "
-            f"train on in {root / 'train'}."
+            f"{root} has {other}/ but no train/ with class folders: put the training images in "
+            f"{root / 'train'}."
         )
     return {"train": FolderPart("", _classes(root, ""))}
 
@@ -128,13 +130,13 @@ def _images_under(root: Path, folder: str) -> Iterator[str]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder, or a link to one that is not the link's own folder or above it."""
+    """Whether it is a folder or a link to one, except to the link's own folder or one above."""
     try:
         if not entry.is_symlink():
             return entry.is_dir()
         here, there = Path(entry.path).parent.resolve(), Path(os.path.realpath(entry.path))
         return entry.is_dir() and not here.is_relative_to(there)
-    except OSError:  # a link to itself, or a ring of them
+    except OSError:  # a cycle of links
         return False
 
 
@@ -143,17 +145,19 @@ def _hidden(name: str) -> bool:
 
 
 def read(options: DataOptions) -> Dataset:
-    """Classes are the sub-folders, in alphabetical order, numbered from 1 for `data.classes`.
+    """Classes are the sub-folders in alphabetical order, numbered from 1 for `data.classes`.
 
-    Images in val/ come after those of train/ in the training part, their indices in
-    `given_val`. Without test/, a share `test_fraction` of every class in train/ is held out by
-    `split_seed`; copies of one file, and of one picture, stay together. Every class ends with at
-    least one image to fit on, one to validate on and one to test on; UserError, naming folder or
-    classes, if it cannot, or if the parts differ in their classes (the chosen ones, where some are)
-    or share files.
+    Images in val/ follow those of train/ in the training part; `given_val` has their indices.
+    Without test/, a share `test_fraction` of every class in train/ is held out by `split_seed`.
+    Copies of one file or of one picture stay together. Every class has at least one image to train
+    on, one to validate on and one to test on.
+
+    Raises:
+        UserError: a class has too few images; the parts differ in their (chosen) classes, or share
+            files. The text names the folder or the classes.
     """
     if options.images is None:
-        raise UserError("dataset images: say which folder by --images DIR or data.images.")
+        raise UserError("dataset images: give its folder with --images DIR or data.images.")
     root = expanded(options.images)
     parts = find_parts(root)
     names = _class_names(root, parts["train"])
@@ -164,7 +168,7 @@ def read(options: DataOptions) -> Dataset:
 
 
 def _class_names(root: Path, train: FolderPart) -> list[str]:
-    """All class folders to train on, at least two of them with images."""
+    """All class folders to train on. At least two have images."""
     names = [name for name, files in train.classes.items() if files]
     where = root / train.folder
     if not names:
@@ -173,14 +177,14 @@ def _class_names(root: Path, train: FolderPart) -> list[str]:
         )
     if len(names) == 1:
         hint = f" Did you mean {where / names[0]}?" if _holds_classes(train, names[0]) else ""
-        raise UserError(f"{where} has one class only, {names[0]}; at least two are needed.{hint}")
+        raise UserError(f"{where} has only one class, {names[0]}; at least two are needed.{hint}")
     return list(train.classes)
 
 
 def _check_classes(
     root: Path, parts: dict[str, FolderPart], chosen: Sequence[str], *, only_chosen: bool
 ) -> None:
-    """Every chosen class has images in every part; no part has a class that train lacks."""
+    """Check that every chosen class has images in every part and train has all classes."""
     train = parts["train"]
     where = root / train.folder
     wanted = {name for name in chosen if train.classes[name]}
@@ -219,7 +223,7 @@ ENTRY = CatalogEntry(
     classes=None,
     reader=read,
     description="a folder with one sub-folder a class, optionally within train/, val/, "
-    "test/; a stratified test part is held out where none is given.",
+    "test/; a stratified test part is held out if none is given.",
     citation="",
     terms="yours",
     homepage="",

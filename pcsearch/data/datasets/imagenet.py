@@ -1,4 +1,4 @@
-"""ImageNet (ILSVRC 2012), in the forms people have; its validation images are the test part."""
+"""ImageNet (ILSVRC 2012), in its common layouts. Its validation images are the test part."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _NUMBER = re.compile(r"_val_(\d{8})\.")
 
 @dataclass(frozen=True)
 class ImageNetFolder:
-    """ImageNet as it lies on disk.
+    """ImageNet on disk.
 
     Attributes:
         images: the folder that holds train/ and val/.
-        tables: that folder and those above it within the root, where the tables of class names
-            and validation labels may lie.
+        tables: that folder and those above it within the root; each may hold the tables of class
+            names and validation labels.
         wnids: the WordNet ids of the class folders in train/, sorted.
     """
 
@@ -47,7 +47,7 @@ class ImageNetFolder:
     wnids: tuple[str, ...]
 
     def table(self, *names: str) -> Path | None:
-        """The first of these files that is there."""
+        """The first of these files that exists."""
         for folder in self.tables:
             for name in names:
                 if (folder / name).is_file():
@@ -56,10 +56,10 @@ class ImageNetFolder:
 
 
 def find_imagenet(root: Path) -> ImageNetFolder | None:
-    """ImageNet in `root`, or in a folder of it that has a usual name; None if it is not there.
+    """ImageNet in `root`, or in a sub-folder with a usual name; None if it is not there.
 
     Raises:
-        UserError: it is there, but not unpacked, or without its validation images.
+        UserError: it is there, but not unpacked or without its validation images.
     """
     for base in (*(root / name for name in FOLDERS), root):
         if found := _imagenet_in(base, root):
@@ -87,8 +87,8 @@ def _imagenet_in(base: Path, root: Path) -> ImageNetFolder | None:
             continue
         if not (images / "val").is_dir():
             raise UserError(
-                f"{images} holds train/, but no val/: unpack ILSVRC2012_img_val.tar in "
-                f"{images / 'val'}; its images are the test part."
+                f"{images} holds train/, but no val/: unpack ILSVRC2012_img_val.tar into "
+                f"{images / 'val'}. Its images are the test part."
             )
         above = images.relative_to(root).parts
         tables = (images, *images.parents[: len(above)])
@@ -97,9 +97,9 @@ def _imagenet_in(base: Path, root: Path) -> ImageNetFolder | None:
 
 
 def class_names(found: ImageNetFolder) -> dict[str, str]:
-    """WordNet id → the first of the class's names; the id itself where no table is there.
+    """WordNet id → the first of the class's names; the id itself without a table.
 
-    Of the classes that share a name (crane, the bird and the machine), each has its id added.
+    Classes that share a name (crane, the bird and the machine) have their ids appended.
     """
     words = _words(found)
     first = {wnid: words.get(wnid, wnid).split(",")[0].strip() for wnid in found.wnids}
@@ -110,10 +110,12 @@ def class_names(found: ImageNetFolder) -> dict[str, str]:
 
 
 def absent_classes(found: ImageNetFolder) -> tuple[str, ...]:
-    """The WordNet ids of classes that train/ has no folder of, as far as the rest tells; sorted.
+    """The sorted WordNet ids of known classes without a folder in train/.
 
-    Archives in train/ that are still packed tell them, class folders in val/, and the table of
-    names. Raises UserError if that table cannot be read.
+    They are known from packed archives in train/, class folders in val/ and the table of names.
+
+    Raises:
+        UserError: the table of names cannot be read.
     """
     packed = (name.removesuffix(".tar") for name in _names_in(found.images / "train"))
     known = {*packed, *_names_in(found.images / "val"), *_words(found)}
@@ -127,13 +129,13 @@ def strange_classes(found: ImageNetFolder) -> tuple[str, ...]:
 
 
 def _words(found: ImageNetFolder) -> dict[str, str]:
-    """WordNet id → the names of the class; empty where no table is there."""
+    """WordNet id → the names of the class; empty without a table."""
     if path := found.table(*_NAMES):
         return read_table(path)
     if path := found.table(*(f"{folder}/meta.mat" for folder in _DEVKIT)):
         synsets = read_mat(path)
         ids, words = synsets.texts("synsets.WNID"), synsets.texts("synsets.words")
-        # after the classes come the inner nodes of WordNet, which have no images
+        # inner nodes of WordNet follow the classes; they have no images
         numbers = synsets.numbers("synsets.ILSVRC2012_ID").tolist()
         rows = zip(ids, words, numbers, strict=True)
         return {wnid: names for wnid, names, number in rows if number <= CLASSES}
@@ -148,11 +150,11 @@ def training_files(found: ImageNetFolder, wnids: Sequence[str]) -> list[list[str
 def validation_files(found: ImageNetFolder, wnids: Sequence[str]) -> list[list[str]]:
     """The official validation images of each class, relative to `found.images`, sorted.
 
-    They lie in class folders, or all in one with a table beside them: Kaggle's
-    LOC_val_solution.csv or the development kit's ground truth.
+    They are in class folders, or in one folder with a table: Kaggle's LOC_val_solution.csv or the
+    development kit's ground truth.
 
     Raises:
-        UserError: no table is there, or it does not fit.
+        UserError: the table is missing or does not fit the images.
     """
     folder = found.images / "val"
     if any((folder / wnid).is_dir() for wnid in wnids):
@@ -160,7 +162,7 @@ def validation_files(found: ImageNetFolder, wnids: Sequence[str]) -> list[list[s
     files = _images_in(found.images, "val")
     if not files:
         raise UserError(
-            f"{folder} holds no images of {wnids[0]}: unpack ILSVRC2012_img_val.tar in it."
+            f"{folder} holds no images of {wnids[0]}: unpack ILSVRC2012_img_val.tar into it."
         )
     if path := found.table(_SOLUTION):
         wnid_of = _kaggle_labels(path, files)
@@ -168,7 +170,7 @@ def validation_files(found: ImageNetFolder, wnids: Sequence[str]) -> list[list[s
         wnid_of = _devkit_labels(path, files)
     else:
         raise UserError(
-            f"{folder} holds images, but not of which class they are: put {_SOLUTION} or the "
+            f"{folder} holds images, but their classes are unknown: put {_SOLUTION} or the "
             f"development kit's folder {_DEVKIT[0].partition('/')[0]} in {found.images}, or sort "
             "the images into folders named by WordNet id."
         )
@@ -185,16 +187,19 @@ def _kaggle_labels(path: Path, files: Sequence[str]) -> list[str]:
         lines = read_text(path, encoding="utf-8-sig").splitlines()
         wnid_of = {row[0]: row[1].split()[0] for row in csv.reader(lines) if row}
     except (OSError, UnicodeDecodeError, csv.Error, IndexError) as error:
-        raise UserError(f"{path} cannot be read ({error}): get it again.") from error
+        raise UserError(f"{path} cannot be read ({error}): download it again.") from error
     stems = [Path(file).stem for file in files]
     unknown = [stem for stem in stems if stem not in wnid_of]
     if unknown:
-        raise UserError(f"{path} has no line for {unknown[0]} and {len(unknown) - 1} more images.")
+        raise UserError(
+            f"{path} has no line for {unknown[0]} and {len(unknown) - 1} more images: download it "
+            "again."
+        )
     return [wnid_of[stem] for stem in stems]
 
 
 def _devkit_labels(path: Path, files: Sequence[str]) -> list[str]:
-    """Line k holds the number of the class of ILSVRC2012_val_k; meta.mat tells its id."""
+    """Line k holds the class number of ILSVRC2012_val_k; meta.mat maps numbers to ids."""
     synsets = read_mat(path.parent / "meta.mat")
     ids = synsets.numbers("synsets.ILSVRC2012_ID").tolist()
     wnid_of = dict(zip(ids, synsets.texts("synsets.WNID"), strict=True))
@@ -236,7 +241,7 @@ def _names_in(folder: Path) -> list[str]:
 def _refuse_archives(folder: Path, names: Sequence[str]) -> None:
     if archive := next((name for name in names if _WNID.fullmatch(name.removesuffix(".tar"))), ""):
         raise UserError(
-            f"{folder} holds {archive} and such, one archive a class: unpack each in a folder of "
+            f"{folder} holds one archive a class, such as {archive}: unpack each into a folder of "
             f"its name, for example {folder / archive.removesuffix('.tar')}."
         )
 
@@ -247,9 +252,11 @@ VALIDATION_IMAGES_PER_CLASS = 50
 def read(options: DataOptions) -> Dataset:
     """All 1,000 classes, ordered by WordNet id and numbered from 0 in that order.
 
-    These numbers are those of torchvision's pretrained models. A part of ImageNet is read only
-    where `data.classes` chooses from it; the numbers then go over the folders in train/. Raises
-    UserError if ImageNet is not there or not complete, or `data.classes` is wrong.
+    These are the numbers of torchvision's pretrained models. An incomplete ImageNet is read only if
+    `data.classes` chooses from it. Then the numbers count the folders in train/.
+
+    Raises:
+        UserError: ImageNet is missing or incomplete, or `data.classes` is wrong.
     """
     found = imagenet_folder(ENTRY, options.root)
     if options.classes is None:
@@ -261,7 +268,7 @@ def imagenet_folder(entry: CatalogEntry, root: Path) -> ImageNetFolder:
     """ImageNet in `root`.
 
     Raises:
-        UserError: it is not there; the message says how `entry` is to be had.
+        UserError: it is not there. The message says how to get `entry`.
     """
     found = find_imagenet(root)
     if found is None:
@@ -274,15 +281,15 @@ def imagenet_folder(entry: CatalogEntry, root: Path) -> ImageNetFolder:
 
 
 def _refuse_part(found: ImageNetFolder) -> None:
-    """A half-unpacked archive must not pass for ImageNet: fewer classes are easier."""
+    """Refuse a half-unpacked archive: fewer classes are easier than ImageNet."""
     train = found.images / "train"
     remedies = (
-        "unpack the rest, choose from the classes that are there by data.classes, or, if this is "
-        f"a set of your own, use the dataset images (--images {found.images})"
+        "unpack the rest, choose existing classes with data.classes, or, if this is a set of your "
+        f"own, use the dataset images (--images {found.images})"
     )
     if len(found.wnids) < CLASSES:
         absent = absent_classes(found)
-        lacking = f", not {absent[0]} for one" if absent else ""
+        lacking = f" (it lacks {absent[0]}, for example)" if absent else ""
         raise UserError(
             f"{train} holds {len(found.wnids)} of ImageNet's {CLASSES:,} class folders{lacking}. "
             f"What to do: {remedies}."
@@ -297,12 +304,12 @@ def _refuse_part(found: ImageNetFolder) -> None:
 def read_classes(
     entry: CatalogEntry, found: ImageNetFolder, wnids: Sequence[str], options: DataOptions
 ) -> Dataset:
-    """The chosen ones of the classes `wnids`; only their folders are looked into.
+    """The chosen ones of the classes `wnids`. Only their folders are read.
 
-    `options.classes` may hold names, WordNet ids and numbers: the positions in `found.wnids`.
+    `options.classes` may hold names, WordNet ids, and numbers (positions in `found.wnids`).
 
     Raises:
-        UserError: a class without images, or a mistake in `options.classes`.
+        UserError: a class has no images, or `options.classes` has a mistake.
     """
     names = class_names(found)
     number = {wnid: position for position, wnid in enumerate(found.wnids)}
@@ -340,9 +347,9 @@ BY_HAND = (
     "ImageNet needs an account: log in at https://www.image-net.org/download-images.php, fetch "
     "ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz, and "
     "unpack them to imagenet/train/n01440764/*.JPEG (a folder for each of the 1,000 archives "
-    "inside), imagenet/val/*.JPEG and imagenet/ILSVRC2012_devkit_t12/ in the root. Validation "
-    "images in class folders, as torchvision sorts them, will do without the kit; so will "
-    "Kaggle's archive, imagenet-object-localization-challenge.zip, unpacked in imagenet/."
+    "inside), imagenet/val/*.JPEG and imagenet/ILSVRC2012_devkit_t12/ in the root. The kit is not "
+    "needed for validation images in class folders, as torchvision sorts them, nor for Kaggle's "
+    "archive, imagenet-object-localization-challenge.zip, unpacked in imagenet/."
 )
 
 ENTRY = CatalogEntry(

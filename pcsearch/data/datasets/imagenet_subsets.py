@@ -1,4 +1,4 @@
-"""The two subsets of ImageNet that the paper trains from scratch on: dogs, and random classes."""
+"""The paper's two subsets of ImageNet for training from scratch: dogs, and random classes."""
 
 from __future__ import annotations
 
@@ -40,16 +40,17 @@ _DOGS = """
 DOGS = tuple(_DOGS.split())
 """The breeds that ImageNet shares with Stanford Dogs, by WordNet id.
 
-The paper says "117 dog classes" and does not list them. ImageNet has 118 breeds (its classes 151
-to 268); Stanford Dogs, cut from ImageNet by the same people, has all of them but the dalmatian
-(n02110341), besides three wild dogs (dingo, dhole, African hunting dog). So these are 117.
+The paper says "117 dog classes" and does not list them. ImageNet has 118 breeds, its classes 151
+to 268. Stanford Dogs was taken from ImageNet. It has all of these breeds except the dalmatian
+(n02110341), and three wild dogs (dingo, dhole, African hunting dog). So they share 117 breeds.
 """
 
 
 def read_dogs(options: DataOptions) -> Dataset:
-    """The classes `DOGS`; their numbers for `data.classes` are ImageNet's, from 0.
+    """The classes `DOGS`. In `data.classes` they have ImageNet's numbers, from 0.
 
-    Raises UserError if ImageNet or one of these classes is not there.
+    Raises:
+        UserError: ImageNet or one of these classes is missing.
     """
     found = imagenet_folder(DOGS_ENTRY, options.root)
     if missing := sorted(set(DOGS) - set(found.wnids)):
@@ -63,21 +64,21 @@ def read_dogs(options: DataOptions) -> Dataset:
 def read_random(options: DataOptions) -> Dataset:
     """117 of ImageNet's classes, drawn by `options.instance`; numbers as in `read_dogs`.
 
-    Raises UserError if ImageNet is not there or some of its 1,000 classes are missing: a draw
-    from fewer would be another one.
+    Raises:
+        UserError: ImageNet or some of its 1,000 classes are missing: fewer would change the draw.
     """
     found = imagenet_folder(RANDOM_ENTRY, options.root)
     if len(found.wnids) != CLASSES:
         raise UserError(
-            f"{found.images / 'train'} holds {len(found.wnids)} class folders; to draw from them, "
-            f"all {CLASSES} must be there."
+            f"{found.images / 'train'} holds {len(found.wnids)} class folders; drawing from them "
+            f"needs all {CLASSES}: unpack the rest."
         )
     drawn = [found.wnids[position] for position in draw_classes(options.instance)]
     return read_classes(RANDOM_ENTRY, found, drawn, options)
 
 
 def draw_classes(instance: int) -> list[int]:
-    """The positions, ascending, of the classes of one instance among all, sorted by WordNet id."""
+    """The ascending positions of one instance's classes among all classes in WordNet id order."""
     if instance < 0:
         raise UserError(f"data.instance: {instance} is not a seed; the instances are 0, 1, 2, ...")
     order = np.random.default_rng((_DRAW, instance)).permutation(CLASSES)
@@ -92,9 +93,9 @@ DOGS_ENTRY = CatalogEntry(
     classes=SUBSET_CLASSES,
     reader=read_dogs,
     description="the 117 dog breeds that ImageNet shares with Stanford Dogs (the paper states "
-    "the number, not the list: this is our reading of it); ImageNet's validation images of "
-    "these classes, 5,850, are the test part. No count of training images is published for "
-    "these classes; the paper's own selection has 116,000 images in all.",
+    "the number, not the list: this is our reading of it); the 5,850 ImageNet validation images "
+    "of these classes are the test part. No count of training images is published for these "
+    "classes; the paper's own selection has 116,000 images in total.",
     citation=CITATION,
     terms=TERMS,
     homepage=HOMEPAGE,
@@ -113,10 +114,10 @@ RANDOM_ENTRY = CatalogEntry(
     classes=SUBSET_CLASSES,
     reader=read_random,
     description="117 random classes of ImageNet, drawn by data.instance (0, 1 and 2 stand for "
-    "the paper's three instances; its own draws are unpublished, so these are others); "
-    "ImageNet's validation images of these classes, 5,850, are the test part. How many training "
-    "images they have differs from draw to draw, from 732 to 1,300 a class; the paper's draws "
-    "have about 116,000 images in all.",
+    "the paper's three instances, whose draws are unpublished and therefore differ); the 5,850 "
+    "ImageNet validation images of these classes are the test part. The number of training images "
+    "depends on the draw, 732 to 1,300 a class; the paper's draws have about 116,000 images in "
+    "total.",
     citation=CITATION,
     terms=TERMS,
     homepage=HOMEPAGE,

@@ -1,4 +1,4 @@
-"""A person's own images, listed in a CSV or Parquet file."""
+"""The user's own images, listed in a CSV or Parquet file."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.A
 
 @dataclass(frozen=True)
 class ManifestRows:
-    """The table as numbers, one for each of its n rows.
+    """The table's n rows as numbers.
 
     Attributes:
         names: all class names, in their order.
         labels: [n] positions in `names`.
-        splits: [n] positions in PART_NAMES, 0 (train) where there is no such column.
-        groups: [n] numbers of the stated groups, or None.
+        splits: [n] positions in PART_NAMES; 0 (train) without that column.
+        groups: [n] group numbers, or None.
         boxes: [n, 4], or None.
     """
 
@@ -44,7 +44,7 @@ class ManifestRows:
 
     @staticmethod
     def of(table: ManifestTable) -> ManifestRows:
-        """Raises UserError, with the line, where a cell makes no sense."""
+        """Raises UserError, with the line, for an invalid cell."""
         names = _class_names(table)
         position = {name: number for number, name in enumerate(names)}
         labels = np.array([position[name] for name in table.columns["label"]], dtype=np.int64)
@@ -52,7 +52,7 @@ class ManifestRows:
 
 
 _LONGEST_NUMBER = 18
-"""Digits; what is longer is a name that happens to have digits only."""
+"""Digits; a longer label counts as a name."""
 
 
 def _class_names(table: ManifestTable) -> list[str]:
@@ -60,8 +60,8 @@ def _class_names(table: ManifestTable) -> list[str]:
     names = sorted(set(labels))
     if len(names) < 2:
         raise UserError(
-            f"{table.file} has one class only, {names[0]}; at least two are needed. Is the "
-            "column label the right one?"
+            f"{table.file} has only one class, {names[0]}; at least two are needed. Does the "
+            "column label hold the classes?"
         )
     if not all(name.isdecimal() and len(name) <= _LONGEST_NUMBER for name in names):
         return names
@@ -71,7 +71,7 @@ def _class_names(table: ManifestTable) -> list[str]:
             first, second = sorted([labels.index(one), labels.index(other)])
             raise UserError(
                 f"{table.where(second)} has the label {labels[second]}, but {table.unit} "
-                f"{table.lines[first]} {labels[first]}: write a number always in the same way."
+                f"{table.lines[first]} {labels[first]}: write the same number in the same way."
             )
     return names
 
@@ -123,7 +123,7 @@ def _boxes(table: ManifestTable) -> Float32Array | None:
 
 
 def _numbers(cells: Sequence[str]) -> list[float]:
-    """The cells as numbers, not a number where a cell is none."""
+    """The cells as numbers; NaN for other cells."""
     try:
         return [float(cell) for cell in cells]
     except ValueError:
@@ -136,19 +136,22 @@ _FEW_MISSING = 10
 def read(options: DataOptions) -> Dataset:
     """The images in the manifest's order; see `manifest_table.read_manifest` for the file.
 
-    Paths are relative to the manifest's folder, or absolute. Classes are in numerical order
-    where all labels are numbers (which `data.classes` then means), else in alphabetical order,
-    numbered from 1. Images of split val come after those to train on, their indices in
-    `given_val`; without any of split test, or without the column, a share `test_fraction` of
-    every class is held out by `split_seed`. Images of one group, and copies of one file, are
-    held out, or set aside for validation, all or none; an empty group is the image's own. A box
-    is x, y, width and height in pixels, and every image has one or none has.
+    - Paths are relative to the manifest's folder, or absolute.
+    - If all labels are numbers, classes are in numerical order, and `data.classes` uses these
+      numbers. Else classes are in alphabetical order and numbered from 1.
+    - Images of split val follow those of split train; `given_val` has their indices.
+    - Without images of split test, a share `test_fraction` of every class is held out by
+      `split_seed`.
+    - Images of one group and copies of one file are never divided between parts. An image without
+      a group is a group of its own.
+    - A box is x, y, width and height in pixels. All images have one, or none.
 
-    Raises UserError, with the line, for whatever is wrong in the file: an unknown split, a path
-    listed twice, a group in two splits, a class that is in one split only, missing images.
+    Raises:
+        UserError: an unknown split, a repeated path, a group in two splits, a class that some split
+            lacks, or missing images. The text names the line.
     """
     if options.manifest is None:
-        raise UserError("dataset manifest: say which file by data.manifest (or --manifest).")
+        raise UserError("dataset manifest: give its file with data.manifest (or --manifest).")
     path = expanded(options.manifest)
     table = read_manifest(path)
     _refuse_repeated_paths(table)
@@ -186,8 +189,8 @@ def _refuse_repeated_paths(table: ManifestTable) -> None:
         earlier = first.setdefault(posixpath.normpath(path), row)
         if earlier != row:
             raise UserError(
-                f"{table.where(row)}: {path} is listed in {table.unit} {table.lines[earlier]} "
-                "already; keep one of them."
+                f"{table.where(row)}: {path} is already listed in {table.unit} "
+                f"{table.lines[earlier]}; keep one of them."
             )
 
 
@@ -196,7 +199,7 @@ def _check_classes(
 ) -> None:
     """Every chosen class must have images in every part."""
     if "train" not in parts:
-        raise UserError(f"{table.file} has no images of split train.")
+        raise UserError(f"{table.file} has no images of split train: add some.")
     present = {split: set(rows.labels[of_split].tolist()) for split, of_split in parts.items()}
     for split, of_split in parts.items():
         for position in chosen:
@@ -204,21 +207,21 @@ def _check_classes(
             if position not in present["train"] and position in present[split]:
                 row = int(of_split[np.argmax(rows.labels[of_split] == position)])
                 raise UserError(
-                    f"{table.where(row)}: class {name} has no images of split train, but some of "
-                    f"split {split}: add some, or leave out the class by data.classes."
+                    f"{table.where(row)}: class {name} has images of split {split}, but none of "
+                    "split train: add some, or leave out the class with data.classes."
                 )
     for split in parts:
         lacking = [rows.names[position] for position in chosen if position not in present[split]]
         if lacking:
             raise UserError(
                 f"{table.file}: {', '.join(lacking[:10])} without images of split {split}, which "
-                "others have. All classes need some: add them, or leave out these classes by "
-                "data.classes."
+                "other classes have. Every class needs some: add them, or leave out these classes "
+                "with data.classes."
             )
 
 
 def _check_groups(table: ManifestTable, rows: ManifestRows, parts: dict[str, Int64Array]) -> None:
-    """A group in two parts would put near copies of training images among those to test on."""
+    """Refuse a group in two parts: it would put near-copies of training images into the test."""
     if rows.groups is None:
         return
     for one, other in (("train", "test"), ("train", "val"), ("val", "test")):
@@ -232,20 +235,21 @@ def _check_groups(table: ManifestTable, rows: ManifestRows, parts: dict[str, Int
             more = f" and {len(shared) - 5} more" if len(shared) > 5 else ""
             raise UserError(
                 f"{table.where(row)}: split {other} has images of groups that split {one} has "
-                f"too: {named}{more}. Give a group one split, or leave out the column split, and "
-                "a test part is held out by groups."
+                f"too: {named}{more}. Give each group one split, or leave out the column split: "
+                "then a test part is held out by groups."
             )
 
 
 def _check_files(table: ManifestTable, root: Path, which: Int64Array) -> None:
-    """A few missing files are unreadable images; many are a wrong folder."""
+    """Refuse many missing files: a wrong folder. A few count as unreadable images."""
     paths = table.columns["path"]
     missing = FileImages.of(root, [paths[row] for row in which]).missing
     if len(missing) == len(which) or len(missing) >= max(_FEW_MISSING, len(which) // 100):
         row = int(which[missing[0]])
         raise UserError(
-            f"{table.where(row)}: there is no file {root / paths[row]}, nor {len(missing) - 1} "
-            f"others of {len(which)}. Paths are relative to the manifest's folder, or absolute."
+            f"{table.where(row)}: there is no file {root / paths[row]}; {len(missing)} of "
+            f"{len(which)} files are missing. Paths are relative to the manifest's folder, or "
+            "absolute."
         )
 
 
@@ -254,9 +258,9 @@ ENTRY = CatalogEntry(
     title="Your own images, listed in a file",
     classes=None,
     reader=read,
-    description="a CSV or Parquet file with the columns path and label and, where wanted, split "
+    description="a CSV or Parquet file with the columns path and label and, optionally, split "
     "(train, val, test), group (images to keep on one side of a split) and x, y, w, h (a box in "
-    "pixels); a stratified test part is held out where none is given.",
+    "pixels); a stratified test part is held out if none is given.",
     citation="",
     terms="yours",
     homepage="",

@@ -1,4 +1,4 @@
-"""NABirds as its archive unpacks."""
+"""NABirds, in the layout of its archive."""
 
 from __future__ import annotations
 
@@ -26,16 +26,21 @@ _ROOT = "0"
 
 
 def read(options: DataOptions) -> Dataset:
-    """The official images, split, labels and boxes, at the level that `options.levels` names.
+    """The official images, split, labels and boxes, at the level in `options.levels`.
 
-    Of the 1,011 nodes of the hierarchy 555 have images: the leaves, a species or one plumage
-    of it. Above every leaf is a species (404), above every species its order (22) or, among
-    the perching birds, a family of that order; the order takes the place of a family where
-    there is none (50). Classes are in the order of their numbers in classes.txt, by which
-    `data.classes` knows them.
+    The hierarchy has 1,011 nodes. Its leaves have the images.
 
-    Raises UserError if files are missing or disagree, or `data.classes` or `data.levels` is
-    wrong.
+    | level | classes | meaning |
+    | --- | --- | --- |
+    | leaf | 555 | a species or one plumage of it |
+    | species | 404 | |
+    | family | 50 | a family of the perching birds; for all other birds the order |
+    | order | 22 | |
+
+    Classes are sorted by their numbers in classes.txt, which `data.classes` uses.
+
+    Raises:
+        UserError: files are missing or disagree, or `data.classes` or `data.levels` is wrong.
     """
     level = _LEVELS.index(level_of(ENTRY, options))
     folder = dataset_folder(ENTRY, options.root, _NEEDED)
@@ -77,25 +82,28 @@ def read(options: DataOptions) -> Dataset:
 def _lines(
     folder: Path, leaves: set[str], names: dict[str, str]
 ) -> dict[str, tuple[str, str, str, str]]:
-    """Of every leaf the numbers at the four levels, itself first."""
+    """For each leaf, its class numbers at the four levels, the leaf first."""
     parent_of = read_table(folder / "hierarchy.txt")
     lines = {}
     for leaf in leaves:
         line = _to_root(leaf, parent_of)
         unknown = [number for number in line if number not in names or not number.isdecimal()]
         if unknown:
-            raise UserError(f"{folder / 'classes.txt'} does not name class {unknown[0]}.")
+            raise UserError(
+                f"{folder / 'classes.txt'} does not name class {unknown[0]}; unpack the dataset "
+                "again."
+            )
         if len(line) < len(_LEVELS) - 1:
             raise UserError(
-                f"{folder / 'hierarchy.txt'} does not lead from class {leaf} over a species and "
-                f"an order to the root {_ROOT}; unpack the dataset again."
+                f"{folder / 'hierarchy.txt'} does not lead from class {leaf} through a species "
+                f"and an order to the root {_ROOT}; unpack the dataset again."
             )
         lines[leaf] = (line[0], line[1], line[2], line[-1])
     return lines
 
 
 def _to_root(leaf: str, parent_of: dict[str, str]) -> Sequence[str]:
-    """The nodes from a leaf up to, but without, the root; empty if they do not lead there."""
+    """The nodes from a leaf up to the root, without the root; empty if they do not lead there."""
     line = [leaf]
     while (parent := parent_of.get(line[-1])) != _ROOT:
         if parent is None or parent in line:
@@ -109,8 +117,8 @@ ENTRY = CatalogEntry(
     title="NABirds",
     classes=555,
     reader=read,
-    description="48,562 photographs of 404 North American bird species, some told apart by "
-    "plumage, with boxes; official split: 23,929 train, 24,633 test.",
+    description="48,562 photographs of 404 North American bird species, some divided by plumage, "
+    "with boxes; official split: 23,929 train, 24,633 test.",
     citation="G. Van Horn, S. Branson, R. Farrell, S. Haber, J. Barry, P. Ipeirotis, P. Perona, "
     "S. Belongie. Building a Bird Recognition App and Large Scale Dataset with Citizen "
     "Scientists: The Fine Print in Fine-Grained Dataset Collection. CVPR, 2015.",

@@ -1,4 +1,4 @@
-"""Street View House Numbers, cropped digits, as its MATLAB files come."""
+"""Street View House Numbers, cropped digits, from its MATLAB files."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _SITE = "http://ufldl.stanford.edu/housenumbers"
 def read(options: DataOptions) -> Dataset:
     """The official training and test digits; class numbers are the digits, 0 to 9.
 
-    Raises UserError if a file is missing, cut short or not the official one, or `data.classes`
-    is wrong.
+    Raises:
+        UserError: a file is missing, cut short or not the official one, or `data.classes` is wrong.
     """
     folder = dataset_folder(ENTRY, options.root, (_TRAIN, _TEST))
     names = [str(digit) for digit in range(_CLASSES)]
@@ -49,7 +49,10 @@ def read(options: DataOptions) -> Dataset:
         rows, renumbered = rows_of(labels, chosen)
         lacking = sorted(set(range(len(chosen))) - set(renumbered.tolist()))
         if lacking:
-            raise UserError(f"class {names[chosen[lacking[0]]]} has no {what} images in {path}.")
+            raise UserError(
+                f"class {names[chosen[lacking[0]]]} has no {what} images in {path}; download it "
+                "again."
+            )
         source = LoadedImages.of((path,), pixels, rows, len(labels), f"{file}, image")
         return Part(source, renumbered)
 
@@ -72,7 +75,7 @@ def pixels(files: Sequence[Path]) -> UInt8Array:
 
 
 def _labels(path: Path) -> Int64Array:
-    """The digits of the file's images; the file writes 10 for the digit 0."""
+    """The digits of the file's images. The file stores the digit 0 as 10."""
     _check_whole(path)
     shape = _shapes(path).get("X", ())
     if len(shape) != 4 or shape[:3] != _IMAGE:
@@ -91,10 +94,10 @@ def _labels(path: Path) -> Int64Array:
 
 
 def _check_whole(path: Path) -> None:
-    """The lengths that a MATLAB 5 file states must lead to its very end.
+    """Check that the lengths stated in a MATLAB 5 file lead exactly to its end.
 
-    scipy jumps over variables that are not asked for, so a file that is cut short within the
-    images would be found out when they are decoded only.
+    scipy skips variables that are not requested. So without this check, a file cut short within the
+    images would fail only when they are decoded.
     """
     try:
         with open_regular(path) as file:
@@ -138,7 +141,7 @@ def _variable(path: Path, name: str) -> npt.NDArray[Any]:
 
 
 def _not_official(path: Path, problem: str) -> UserError:
-    return UserError(f"{path} is not the official file: {problem}; get it again.")
+    return UserError(f"{path} is not the official file: {problem}; download it again.")
 
 
 ENTRY = CatalogEntry(

@@ -1,4 +1,4 @@
-"""Getting a dataset: resumable downloads, checksums, safe unpacking, and a look at the result."""
+"""Get a dataset: download resumably, verify checksums, unpack safely, and open the result."""
 
 from pcsearch.data.download.archive import GotArchive
 from pcsearch.data.download.dataset import Got, get_dataset

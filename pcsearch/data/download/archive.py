@@ -1,4 +1,4 @@
-"""One archive: found or downloaded, compared with its checksum, unpacked below its target alone."""
+"""One archive: find or download it, verify its checksum, unpack it only below its target."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class ChecksumResult:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        problem: what is expected and what was found, empty where they agree.
+        problem: the expected and the found value; empty if they agree.
         note: what was checked.
     """
 
@@ -40,7 +40,7 @@ class ChecksumResult:
 def check_archive(
     path: Path, archive: Archive, progress: Callable[[int, int], None]
 ) -> ChecksumResult:
-    """Compare size and checksum with what is published; `progress` gets bytes done and in all."""
+    """Compare size and checksum with the published ones; `progress` gets bytes done and total."""
     size = path.stat().st_size
     if archive.size_bytes is not None and size != archive.size_bytes:
         return ChecksumResult(f"{archive.size_bytes:,} bytes are expected, it has {size:,}", "")
@@ -69,32 +69,31 @@ def file_digest(path: Path, kind: str, progress: Callable[[int, int], None]) -> 
 _Moved = Callable[[int, int], None]
 _BROKEN = (EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
 _NONSENSE = (KeyError, ValueError, OverflowError, RecursionError)
-"""What tarfile raises at a link to nothing, and at headers that hold no number."""
+"""tarfile raises these for a link to nothing, and for headers without a number."""
 _CONFLICTS = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
 _UNREADABLE = (errno.EIO, errno.EAGAIN)
 _MOST_GROWTH, _SMALL_BYTES = 100, 1 << 20
-"""Text shrinks to a twentieth, and a bomb to a thousandth or less."""
+"""Text is compressed to a twentieth, a zip bomb to a thousandth or less."""
 _TAR_HEADER_BYTES = 512
 _FIELDS_BYTES = 1 << 20
-"""Of a member's long name, or of its further fields."""
+"""Limit for a member's long name, and for its further fields."""
 _PADDING_BYTES = 1 << 27
 _MOST_FOLDERS = 64
-"""That a member lies in: Python makes and removes folders within folders by recursion."""
+"""Limit for nested folders: Python creates and removes them by recursion."""
 _NAMED_CHARACTERS = 200
 
 
 def unpack(archive: Path, folder: Path, moved: _Moved) -> None:
-    """Unpack a tar (also compressed) or zip file into `folder`, which is made.
+    """Unpack a tar (also compressed) or zip file into `folder`, which is created.
 
     Args:
-        archive: the file; its content decides what it is, not its name.
-        folder: where its members go.
-        moved: called with bytes done and in all.
+        archive: the file. Its content decides its type, not its name.
+        folder: the folder for its members.
+        moved: called with bytes done and total bytes.
 
     Raises:
-        UserError: it is no archive, truncated, damaged or encrypted, or holds a member that does
-            not belong into a dataset: a link, a device, a path that leads elsewhere, far more bytes
-            than an archive of its size has.
+        UserError: the file is no archive, truncated, damaged or encrypted; it is implausibly large
+            when unpacked; or a member is a link, a device, or has a path out of the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -110,23 +109,27 @@ def unpack(archive: Path, folder: Path, moved: _Moved) -> None:
             else:
                 raise UserError(f"{archive} is neither a tar nor a zip file{_looks_like(raw)}.")
     except (*_BROKEN, *_NONSENSE) as error:
-        raise UserError(f"{archive} is damaged or not complete: {error}.") from error
+        raise UserError(
+            f"{archive} is damaged or not complete: {error}. Download it again."
+        ) from error
     except OSError as error:
         if error.errno in _CONFLICTS:
             raise UserError(
-                f"{archive} is damaged: its member {error.filename} cannot be made "
-                f"({error.strerror})."
+                f"{archive} is damaged: its member {error.filename} cannot be created "
+                f"({error.strerror}). Download it again."
             ) from error
         if error.errno in _UNREADABLE:
             raise UserError(f"{archive} cannot be read: {error.strerror}.") from error
-        if error.errno not in (None, errno.EINVAL):  # EINVAL: a place before the beginning
+        if error.errno not in (None, errno.EINVAL):  # EINVAL: an offset before the file's start
             raise
         # gzip and bz2 report bad data as OSError without a number.
-        raise UserError(f"{archive} is damaged or not complete: {error}.") from error
+        raise UserError(
+            f"{archive} is damaged or not complete: {error}. Download it again."
+        ) from error
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose long name and further fields, which are read whole, are not too long."""
+    """A member with limited sizes of its long name and further fields: tarfile reads them whole."""
 
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
         if not self.isreg() and self.size > _FIELDS_BYTES:
@@ -135,9 +138,9 @@ class _Member(tarfile.TarInfo):
 
 
 def _open_tar(raw: BinaryIO) -> tarfile.TarFile:
-    """With the limits of `_Member`, and what it begins with as the one compression to try.
+    """Open a tar with the limits of `_Member`, and only the compression of its first bytes.
 
-    Python's decoder of xz, for one, looks for a beginning in zeros for ever.
+    Other decoders are not tried: Python's xz decoder, for example, never ends on zeros.
     """
     raw.seek(0)
     start = raw.read(6)
@@ -172,25 +175,26 @@ def _untar(archive: Path, raw: BinaryIO, folder: Path, moved: _Moved) -> None:
             _check_growth(archive, unpacked)
             if member.islnk():
                 _check_member(archive, member.linkname, "")
-                (folder / member.name).unlink(missing_ok=True)  # of an attempt that was killed
+                (folder / member.name).unlink(missing_ok=True)  # left by a killed attempt
             tar.extract(member, folder, filter="data")
             moved(raw.tell(), size)
-        # tarfile takes a damaged header for the end; the end is zeros, and then gzip's checksum.
+        # tarfile takes a damaged header for the end. A true end has only zeros; reading them also
+        # verifies gzip's checksum.
         stream, padding = tar.fileobj, 0
         while stream is not None and (rest := stream.read(_CHUNK_BYTES)):
             if rest.strip(b"\0"):
                 raise tarfile.ReadError("a member's header cannot be read")
             padding += len(rest)
             if padding > _PADDING_BYTES:
-                raise tarfile.ReadError("zeros without end follow its last member")
+                raise tarfile.ReadError("too many zeros follow its last member")
     moved(size, size)
 
 
 def _kind(member: tarfile.TarInfo) -> str:
-    """What is wrong with a member's type, empty for files, folders and hard links.
+    """The problem with a member's type; empty for files, folders and hard links.
 
-    Symbolic links are refused even where they stay inside: several flaws of tarfile's filter
-    were chains of them, and no dataset of the catalogue holds one.
+    Symbolic links are refused even inside the folder. Several flaws of tarfile's filter were chains
+    of them, and no dataset of the catalogue holds one.
     """
     if member.issym():
         return "a symbolic link"
@@ -239,17 +243,17 @@ def _check_member(archive: Path, name: str, wrong: str) -> None:
         named = name if len(name) <= _NAMED_CHARACTERS else f"{name[:_NAMED_CHARACTERS]}…"
         raise UserError(
             f"{archive} is not unpacked: its member {named!r} is {wrong}, which no dataset needs. "
-            "It may be a forgery: remove it, and get it from its publisher."
+            "It may be a forgery: remove it, and download it from its publisher."
         )
 
 
 def _check_growth(archive: Path, unpacked_bytes: int) -> None:
-    """Before the bytes are written: a forged archive must not fill the disk."""
+    """Called before bytes are written: a forged archive must not fill the disk."""
     if unpacked_bytes > max(_SMALL_BYTES, _MOST_GROWTH * archive.stat().st_size):
         raise UserError(
-            f"{archive} is not unpacked: it states to hold {human_bytes(unpacked_bytes)} or more, "
-            f"over {_MOST_GROWTH} times its own size. It is not complete, or a forgery: remove it, "
-            "and get it from its publisher."
+            f"{archive} is not unpacked: it declares {human_bytes(unpacked_bytes)} or more, over "
+            f"{_MOST_GROWTH} times its own size. It is incomplete or a forgery: remove it, and "
+            "download it from its publisher."
         )
 
 
@@ -261,14 +265,14 @@ def _looks_like(raw: BinaryIO) -> str:
 
 @dataclass(frozen=True)
 class GotArchive:
-    """An archive that is there.
+    """A downloaded or found archive.
 
     Attributes:
         file: its name.
         path: where it is.
-        yours: whether it was found outside the downloads, and is left there.
-        fetched_bytes: how many bytes came over the network this time.
-        checked: what was compared with what is published.
+        yours: whether it was found outside the downloads; then it is kept there.
+        fetched_bytes: bytes that came over the network this time.
+        checked: what was compared with the published values.
     """
 
     file: str
@@ -281,7 +285,7 @@ class GotArchive:
 def find(
     entry: CatalogEntry, archive: Archive, places: Places, progress: DownloadProgress
 ) -> GotArchive | None:
-    """An archive that was downloaded before, by this program or by hand, if it is the right one."""
+    """An archive that was downloaded earlier, by this program or by hand; None if none is right."""
     own = places.archive(archive)
     for path in (own, *hand_places(entry, archive, places.root)):
         if not path.is_file():
@@ -305,7 +309,8 @@ def download(
 ) -> GotArchive:
     """Fetch and check an archive from its sources in turn.
 
-    Raises UserError, which names what each of them answered, if none gives it.
+    Raises:
+        UserError: no source provides it. The text gives each source's answer.
     """
     part, target = Partial(places.part(archive)), places.archive(archive)
     problems, fetched_bytes = [], 0
@@ -326,7 +331,7 @@ def download(
             if not fetched.resumed:
                 problems.append(f"{url}: {problem}")
                 break
-            progress.noted(f"{archive.file}: {problem}; fetching it once more from the start")
+            progress.noted(f"{archive.file}: {problem}; fetching it again from the start")
         else:
             problems.append(f"{url}: {problem}")
         if url != archive.urls[-1]:
@@ -343,9 +348,7 @@ def _check(path: Path, archive: Archive, progress: DownloadProgress) -> Checksum
 def _failure(
     entry: CatalogEntry, archive: Archive, places: Places, problems: list[str], kept_bytes: int
 ) -> str:
-    kept = (
-        f" {human_bytes(kept_bytes)} of it are kept; it goes on from there." if kept_bytes else ""
-    )
+    kept = f" {human_bytes(kept_bytes)} of it are kept and will be resumed." if kept_bytes else ""
     return "\n".join(
         [
             f"{archive.file} could not be downloaded:",

@@ -1,4 +1,4 @@
-"""`get_dataset`: a dataset from its publisher to where its reader finds it."""
+"""`get_dataset`: bring a dataset from its publisher to its reader's folder."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ PATIENCE = DownloadPatience()
 
 @dataclass(frozen=True)
 class Got:
-    """What `get_dataset` found or did.
+    """The result of `get_dataset`.
 
     Attributes:
         dataset: the dataset's id.
         state: `nothing needed` for a dataset without files to fetch, `here already`, or `fetched`.
-        folder: where it is, None where it has none.
-        classes: number of classes it opens with, None where it was not opened.
+        folder: where it is, None if it has none.
+        classes: number of classes, None if it was not opened.
         images: number of images of each part.
-        archives: what was downloaded or found.
-        kept: archives that were left in the root.
+        archives: archives that were downloaded or found.
+        kept: archives that remain in the root.
     """
 
     dataset: str
@@ -53,19 +53,19 @@ def get_dataset(
 ) -> Got:
     """Download, check and unpack a dataset, unless it is there; then open it with its reader.
 
-    Killed at any time and called again, it goes on where it was. One process works on a dataset,
-    others wait for it. Nothing shows up in the dataset's folder before all of it is unpacked.
+    A call that was killed resumes when repeated. One process works on a dataset, others wait.
+    Nothing appears in the dataset's folder before all of it is unpacked.
 
     Args:
         entry: the dataset.
-        root: the folder that holds datasets; made if missing.
-        progress: is told what happens.
-        keep_archives: leave downloaded archives in the root's download folder.
-        patience: how long to go on with a source that does not deliver.
+        root: the folder that holds datasets; created if missing.
+        progress: receives the progress.
+        keep_archives: keep downloaded archives in the root's download folder.
+        patience: when to give up a source that does not deliver.
 
     Raises:
-        UserError: no source gives an archive, one is damaged or unsafe, there is too little room,
-            the root is not writable, or files must be fetched by hand first.
+        UserError: no source has an archive, an archive is damaged or unsafe, there is too little
+            room, the root is not writable, or the user must fetch files by hand first.
     """
     if not entry.archives and not entry.by_hand:
         return Got(entry.id, "nothing needed")
@@ -100,10 +100,10 @@ def _get(
     try:
         dataset = _open(entry, places.root)
     except UserError as error:
-        if trusted:  # what was unpacked before is gone meanwhile
+        if trusted:  # files that were unpacked earlier are gone
             return _get(entry, places, progress, keep_archives, patience)
         raise UserError(
-            f"{entry.title} was unpacked in {places.root}, but does not open: {error}"
+            f"{entry.title} was unpacked in {places.root}, but cannot be opened: {error}"
         ) from error
     used = {places.root / a.unpack_in / a.file for a in entry.archives if not a.unpack}
     kept = [
@@ -124,7 +124,7 @@ def _obtain(
     progress: DownloadProgress,
     patience: DownloadPatience,
 ) -> dict[str, GotArchive]:
-    """All archives, those that lie there first, so that nothing is downloaded in vain."""
+    """All archives. Nothing is downloaded if one must first be fetched by hand."""
     found = {archive.file: find(entry, archive, places, progress) for archive in wanted}
     missing = [archive for archive in wanted if found[archive.file] is None]
     by_hand = [archive for archive in missing if not archive.urls]
@@ -159,10 +159,10 @@ def _unpack(archive: Archive, got: GotArchive, places: Places, progress: Downloa
                 lambda done, total: progress.moved("unpacking", archive.file, done, total),
             )
         except UserError as error:
-            shutil.rmtree(places.staging)  # what it left must not mix with the right archive's
+            shutil.rmtree(places.staging)  # its files must not mix with those of a good archive
             if got.yours:
                 raise
-            got.path.unlink()  # else it would be found, and used, the next time
+            got.path.unlink()  # otherwise the next call would use it again
             raise UserError(f"{error} It was removed.") from error
     elif got.path != final:
         folder.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ def _unpack(archive: Archive, got: GotArchive, places: Places, progress: Downloa
 
 
 def _marks(places: Places) -> Path:
-    """A folder with a file for each archive that is wholly unpacked; it goes with `staging`."""
+    """A folder with a file for each completely unpacked archive; removed with `staging`."""
     return places.staging / ".unpacked"
 
 
@@ -212,7 +212,7 @@ def _done(
 
 @contextlib.contextmanager
 def _alone(places: Places, progress: DownloadProgress) -> Iterator[None]:
-    """Hold the dataset's lock, with its download folder there; that goes when it is empty."""
+    """Hold the dataset's lock. Its download folder is created, and removed at the end if empty."""
     from filelock import FileLock, Timeout
 
     places.lock.parent.mkdir(parents=True, exist_ok=True)
@@ -240,6 +240,6 @@ def _by_hand(entry: CatalogEntry, places: Places, missing: tuple[Archive, ...]) 
     if missing:
         lines.append(
             f"Then run `pcsearch data get {entry.id} --root {places.root}` again: it checks and "
-            "unpacks what is there."
+            "unpacks these files."
         )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Fetching a file from one address: resumed where it can be, tried again where it may help."""
+"""Fetch a file from one address: resume if possible, retry if it may help."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ FetchStep = Literal["downloading", "checking", "unpacking"]
 
 
 class DownloadProgress(Protocol):
-    """Is told how far each step of each file is, and what happens besides."""
+    """Receives the progress of each step of each file, and notes."""
 
     def moved(self, step: FetchStep, file: str, done_bytes: int, total_bytes: int | None) -> None:
         """Called often, from the calling thread.
 
-        The first call of a step says where it begins: above 0 for a download that goes on where an
-        earlier one ended. A download that has to start over falls back to 0.
+        The first call of a step gives its start, which is above 0 for a resumed download. A
+        download that has to start again falls back to 0.
 
         Args:
-            step: what is being done.
-            file: to which archive.
-            done_bytes: how much is done, of the archive as it is stored.
-            total_bytes: of how much, None while that is not known.
+            step: the current step.
+            file: the archive.
+            done_bytes: bytes done, of the stored archive.
+            total_bytes: all bytes, None while unknown.
         """
 
     def noted(self, line: str) -> None:
-        """A line to be shown: a retry, a mirror, a file that was found."""
+        """Show a line: a retry, a mirror, a file that was found."""
 
 
 _CHUNK_BYTES = 1 << 16
@@ -56,10 +56,10 @@ _BEYOND_THE_END = 416
 
 @dataclass
 class Fetched:
-    """What it took.
+    """Statistics of a fetch.
 
     Attributes:
-        bytes: how many came over the network.
+        bytes: bytes that came over the network.
         resumed: whether bytes of more than one answer were joined.
     """
 
@@ -76,11 +76,11 @@ def fetch(
 ) -> Fetched:
     """Complete a partial file from `url`.
 
-    Its bytes are used again if the server says by entity tag or date that its file is still the
-    same one, or if a checksum will tell afterwards.
+    Its bytes are reused if the server's entity tag or date shows an unchanged file, or if a
+    checksum can verify the result.
 
     Raises:
-        SourceError: this address does not give the file; what there is of it is kept.
+        SourceError: this address does not provide the file; its bytes so far are kept.
         UserError: there is no room for it.
     """
     import requests
@@ -116,7 +116,7 @@ def _attempt(
     patience: DownloadPatience,
     fetched: Fetched,
 ) -> None:
-    """One request and its body. Raises as `fetch`, and DroppedError."""
+    """One request and its body. Raises the errors of `fetch`, and DroppedError."""
     known = part.origin()
     if known is not None and part.size_bytes and part.size_bytes == known.total_bytes:
         fetched.resumed = True  # killed between its last byte and its check
@@ -140,7 +140,7 @@ def _attempt(
             fetched.resumed = True
             if not fetched.bytes:
                 had = human_bytes(answer.start)
-                progress.noted(f"{archive.file}: {had} were downloaded before; going on from there")
+                progress.noted(f"{archive.file}: {had} were downloaded before; resuming")
         total = answer.origin.total_bytes or archive.size_bytes
         if total is not None:
             check_room(part.path.parent, total - answer.start, ())
@@ -150,25 +150,25 @@ def _attempt(
 
 
 def _offset(part: Partial, url: str, archive: Archive) -> tuple[int, str]:
-    """Where to go on, and what must not have changed for it."""
+    """The offset from which to resume, and the validator of an unchanged file."""
     origin, have = part.origin(), part.size_bytes
     if origin is None or not have:
         return 0, ""
     if origin.url == url and origin.validator:
         return have, origin.validator
-    # Another mirror, or a server without versions: only a checksum can tell that it all fits.
+    # Another mirror, or a server without versions: only a checksum can verify the joined file.
     return (have, "") if archive.checksum else (0, "")
 
 
 def _agree(answer: Answer, archive: Archive) -> None:
-    """Better told now than after a gigabyte."""
+    """Refuse a wrong size before downloading a gigabyte."""
     total, expected = answer.origin.total_bytes, archive.size_bytes
     if total is not None and expected is not None and total != expected:
         raise SourceError(f"the server's file has {total:,} bytes, the published {expected:,}")
 
 
 def _join(part: Partial, answer: Answer, offset: int) -> None:
-    """Cut the partial file where the answer begins, if both are of the same version."""
+    """Truncate the partial file where the answer begins, if both are of the same version."""
     known = part.origin()
     changed = known is not None and not (
         known.same_version(answer.origin)
@@ -177,7 +177,7 @@ def _join(part: Partial, answer: Answer, offset: int) -> None:
     )
     if changed or answer.start > offset:
         part.remove()
-        raise DroppedError("the file has changed on the server; it is fetched from the start")
+        raise DroppedError("the file has changed on the server; fetching it from the start")
     file = open_to_append(part.path)
     try:
         os.ftruncate(file, answer.start)
@@ -195,7 +195,7 @@ def _body(
     progress: DownloadProgress,
     fetched: Fetched,
 ) -> None:
-    """Append what arrives, unbuffered: what is counted survives the process."""
+    """Append what arrives, unbuffered: counted bytes must survive the process."""
     from urllib3.exceptions import HTTPError
 
     done = start
@@ -203,7 +203,7 @@ def _body(
     with os.fdopen(open_to_append(part.path), "ab", buffering=0) as file:
         while True:
             try:
-                # What has arrived, without waiting for more: a reset would take it away again.
+                # Take what has arrived without waiting for more: a reset would lose it.
                 chunk = response.raw.read1(_CHUNK_BYTES, decode_content=False)
             except HTTPError as error:
                 raise DroppedError(network_reason(error, url)) from error
@@ -218,7 +218,7 @@ def _body(
 
 
 def _write(file: FileIO, chunk: bytes) -> None:
-    """Write all of it; a nearly full disk accepts parts before it refuses."""
+    """Write all of it. A nearly full disk may accept only a part of each write."""
     view = memoryview(chunk)
     while len(view):
         view = view[file.write(view) :]

@@ -1,4 +1,4 @@
-"""One HTTP request: opened at an offset, redirected, and its answer or failure understood."""
+"""One HTTP request: open it at an offset, follow redirections, interpret answers and failures."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class SourceError(Exception):
-    """One address does not give the file; another one may."""
+    """This address does not provide the file; another one may."""
 
 
 class DroppedError(Exception):
-    """An attempt ended early; the next one may go on from there.
+    """An attempt ended early; the next one may resume it.
 
     Attributes:
-        wait_seconds: how long the server asks to wait, None where it does not.
+        wait_seconds: the pause that the server asks for, None if it asks for none.
     """
 
     def __init__(self, reason: str, wait_seconds: float | None = None) -> None:
@@ -33,7 +33,7 @@ class DroppedError(Exception):
 
 
 def network_reason(error: BaseException, url: str) -> str:
-    """The cause of an error of requests or urllib3, without their nesting."""
+    """The cause of an error of requests or urllib3, without the nested exceptions."""
     from urllib3 import exceptions as u
 
     host = urlsplit(url).hostname or url
@@ -41,7 +41,7 @@ def network_reason(error: BaseException, url: str) -> str:
     words: tuple[tuple[type[BaseException], str], ...] = (
         (u.NameResolutionError, f"the name {host} cannot be resolved (is the network reachable?)"),
         (ConnectionRefusedError, f"{host} refuses the connection"),
-        (u.SSLError, f"the certificate or the encryption of {host} is not in order"),
+        (u.SSLError, f"the certificate or the encryption of {host} is not valid"),
         (u.ConnectTimeoutError, f"{host} does not answer"),
         (u.ReadTimeoutError, f"{host} stopped sending"),
     )
@@ -69,13 +69,13 @@ _ORIGIN_BYTES = 10**5
 
 @dataclass(frozen=True)
 class RemoteOrigin:
-    """Which version of which file a partial one is the beginning of.
+    """The origin of a partial file: its address and the version of the whole file.
 
     Attributes:
-        url: where it came from, before redirections.
+        url: its address, before redirections.
         etag: the server's entity tag, empty if it sent none.
         last_modified: the server's date of change, empty if it sent none.
-        total_bytes: the size of the whole, None where the server did not say.
+        total_bytes: the size of the whole file, None if the server sent none.
     """
 
     url: str
@@ -85,13 +85,13 @@ class RemoteOrigin:
 
     @property
     def validator(self) -> str:
-        """What If-Range may carry: a strong entity tag, else the date, else nothing."""
+        """The value for If-Range: a strong entity tag, else the date, else nothing."""
         if self.etag and not self.etag.startswith("W/"):
             return self.etag
         return self.last_modified
 
     def same_version(self, other: RemoteOrigin) -> bool:
-        """Whether nothing that both of them state differs."""
+        """Whether all values that both origins have are equal."""
         stated = (
             (self.etag, other.etag),
             (self.last_modified, other.last_modified),
@@ -115,14 +115,14 @@ class Partial:
         return self.path.with_name(f"{self.path.name}.json")
 
     def origin(self) -> RemoteOrigin | None:
-        """Where its bytes are from; None, too, if that cannot be read."""
+        """The origin of its bytes; None if it is missing or unreadable."""
         try:
             return RemoteOrigin(**json.loads(read_regular(self._origin_file, _ORIGIN_BYTES)))
         except (OSError, ValueError, TypeError):
             return None
 
     def restart(self, origin: RemoteOrigin) -> None:
-        """Begin anew: the old bytes go before the new origin is written, never the other way."""
+        """Start again. Remove the old bytes first: a new origin must never describe old bytes."""
         self.path.unlink(missing_ok=True)
         with create_anew(self._origin_file) as file:
             file.write(json.dumps(asdict(origin)).encode())
@@ -147,15 +147,15 @@ _BEYOND = re.compile(r"bytes \*/(\d+)$")
 
 @dataclass(frozen=True)
 class DownloadPatience:
-    """How long to go on with a source that does not deliver.
+    """When to give up a source that does not deliver.
 
     Attributes:
-        attempts: how many in a row may bring less than `worthwhile_bytes`.
-        first_wait_seconds: the pause after the first of them; it doubles with each further one.
-        longest_wait_seconds: no pause is longer.
-        connect_seconds: how long a connection may take.
-        read_seconds: how long nothing may arrive.
-        worthwhile_bytes: what an attempt must bring to be no failure.
+        attempts: number of failures in a row after which to give up.
+        first_wait_seconds: the pause after the first failure; it doubles with each further one.
+        longest_wait_seconds: the longest pause.
+        connect_seconds: timeout of a connection.
+        read_seconds: timeout without any new bytes.
+        worthwhile_bytes: an attempt that brings fewer bytes is a failure.
     """
 
     attempts: int = 6
@@ -166,13 +166,13 @@ class DownloadPatience:
     worthwhile_bytes: int = 1 << 20
 
     def pause_seconds(self, failures: int) -> float:
-        """The pause after so many failures in a row, the first one counting 1."""
+        """The pause after this number of failures in a row, from 1."""
         return min(self.longest_wait_seconds, self.first_wait_seconds * 2.0 ** max(0, failures - 1))
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server's answer says of the bytes that follow.
+    """A server's description of the bytes that follow.
 
     Attributes:
         start: the offset of its first byte in the whole file.
@@ -186,15 +186,15 @@ class Answer:
 def open_at(
     session: Session, url: str, offset: int, validator: str, patience: DownloadPatience
 ) -> Response:
-    """Ask for a file from `offset` on; `validator` makes a changed file come from its start.
+    """Request a file from `offset`. With `validator`, a changed file is sent from its start.
 
     Raises:
-        DroppedError: the network or the server failed in a way that may pass.
-        SourceError: it failed for good.
+        DroppedError: a temporary failure of the network or the server.
+        SourceError: a permanent failure.
     """
     import requests
 
-    # Bytes as they are stored: a checksum and an offset mean nothing for re-encoded ones.
+    # The stored bytes: checksums and offsets are invalid for re-encoded ones.
     headers = {"Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
@@ -208,8 +208,8 @@ def open_at(
             )
         except requests.exceptions.SSLError as error:
             raise SourceError(network_reason(error, url)) from error
-        except ValueError as error:  # requests' errors of addresses are that, too
-            raise SourceError("not an address of the web") from error
+        except ValueError as error:  # also requests' errors about addresses
+            raise SourceError("not a valid web address") from error
         except requests.exceptions.RequestException as error:
             raise DroppedError(network_reason(error, url)) from error
         target = response.headers.get("Location")
@@ -221,7 +221,7 @@ def open_at(
 
 
 def _redirected(url: str, target: str) -> str:
-    """The next address; what began encrypted stays so, since md5 sums can be forged."""
+    """The next address. An encrypted transfer must stay encrypted, since md5 can be forged."""
     following = urljoin(url, target)
     before, after = urlsplit(url).scheme, urlsplit(following).scheme
     if after != "https" and not (after == "http" and before == "http"):
@@ -230,11 +230,11 @@ def _redirected(url: str, target: str) -> str:
 
 
 def understand(response: Response, url: str, file: str) -> Answer:
-    """Which bytes of the file an answer carries.
+    """The bytes of the file that an answer carries.
 
     Raises:
-        DroppedError: none, but it may be asked again.
-        SourceError: none, for good.
+        DroppedError: a temporary failure; the request may be repeated.
+        SourceError: a permanent failure.
     """
     status, headers = response.status_code, response.headers
     if status in _TRY_AGAIN:
@@ -242,11 +242,11 @@ def understand(response: Response, url: str, file: str) -> Answer:
     if status not in (200, 206):
         raise SourceError(f"the server answers {_named(response)}")
     if headers.get("Content-Type", "").strip().lower().startswith("text/html"):
-        raise SourceError("a web page came in place of the file (a login page, or a notice)")
+        raise SourceError("the server sent a web page instead of the file (a login page, a notice)")
     encoding = headers.get("Content-Encoding", "identity").lower()
-    # Some servers call a .tgz "a .tar, encoded by gzip" and send it as it is: that is no harm.
+    # Some servers declare a .tgz as a .tar encoded by gzip and send it unchanged: that is harmless.
     if encoding != "identity" and not file.endswith(("gz", ".Z", ".bz2", ".xz")):
-        raise SourceError(f"the server sends it encoded by {encoding}, which it was asked not to")
+        raise SourceError(f"the server sends it encoded by {encoding}, although asked not to")
     etag, modified = headers.get("ETag", ""), headers.get("Last-Modified", "")
     if status == 200:
         length = headers.get("Content-Length", "")
@@ -260,7 +260,7 @@ def understand(response: Response, url: str, file: str) -> Answer:
 
 
 def size_beyond(response: Response) -> int | None:
-    """The whole file's size as an answer 416 (beyond the end) states it."""
+    """The whole file's size, from an answer 416 (beyond the end)."""
     found = _BEYOND.match(response.headers.get("Content-Range", "").strip())
     return int(found[1]) if found else None
 
@@ -270,6 +270,6 @@ def _named(response: Response) -> str:
 
 
 def _asked_pause(response: Response) -> float | None:
-    """Seconds of Retry-After; a date there is not worth the parsing."""
+    """Seconds in Retry-After; dates in it are ignored."""
     asked = response.headers.get("Retry-After", "")
     return min(float(asked), _LONGEST_ASKED_SECONDS) if asked.isdecimal() else None

@@ -1,4 +1,4 @@
-"""Where a dataset, its archives and partial downloads lie under `data.root`, and room for them."""
+"""Paths of a dataset, its archives and partial downloads under `data.root`, and room for them."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def check_room(root: Path, to_fetch_bytes: int, to_unpack: Sequence[Archive]) -> None:
-    """UserError if the disk has less room than download and unpacking need together."""
+    """UserError if the disk has too little room for download and unpacking together."""
     unpacked = int(sum((archive.size_bytes or 0) * _UNPACKED_SHARE for archive in to_unpack))
     needed, free = to_fetch_bytes + unpacked, shutil.disk_usage(root).free
     if free < needed:
         raise UserError(
             f"not enough room in {root}: about {human_bytes(needed)} needed "
             f"({human_bytes(to_fetch_bytes)} to download, {human_bytes(unpacked)} unpacked), "
-            f"{human_bytes(free)} free. Free some, or choose a folder on another disk by --root."
+            f"{human_bytes(free)} free. Free space, or choose a folder on another disk with --root."
         )
 
 
 @contextlib.contextmanager
 def writing(root: Path) -> Iterator[None]:
-    """Turn what the file system refuses under `root` into a UserError."""
+    """Turn file system errors under `root` into a UserError."""
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
             raise UserError(
-                f"{root}: the disk is full. What was downloaded is kept: free some room and run "
-                "the same command again, it goes on from there."
+                f"{root}: the disk is full. The downloaded bytes are kept: free space and run the "
+                "same command again to resume."
             ) from error
         where = f" ({error.filename})" if error.filename else ""
         raise UserError(
             f"{root} cannot be written: {error.strerror or error}{where}. Make it writable, or "
-            "choose another folder by --root."
+            "choose another folder with --root."
         ) from error
 
 
 DOWNLOADS = ".pcsearch-downloads"
-"""Within the root, so that it is on the same disk (what is unpacked there is renamed into place,
-and one look at the free space is enough), outlives a reboot, and serves everyone who shares the
-root; hidden, so that no reader takes it for data."""
+"""The download folder. It is within the root, so it is on the same disk: unpacked files are renamed
+into place, and one check of the free space is enough. It also outlives a reboot and is shared by
+all users of the root. It is hidden, so no reader takes it for data."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,11 @@ class Places:
     """The folders of one dataset's download.
 
     Attributes:
-        root: what the user gave as data.root.
+        root: the user's data.root.
         downloads: partial and whole archives.
-        lock: held by the process that gets it; it is never removed, which would split waiters.
-        staging: a root in the making; its content is moved to `root` when all of it is there.
+        lock: held by the process that gets the dataset. It is never removed: waiting processes
+            could then hold different files.
+        staging: a root in the making. Its content is moved to `root` when it is complete.
     """
 
     root: Path
@@ -77,28 +78,28 @@ class Places:
         return cls(root, downloads, root / DOWNLOADS / f"{entry.id}.lock", downloads / "unpacked")
 
     def archive(self, archive: Archive) -> Path:
-        """A downloaded archive, whole and checked."""
+        """Path of a downloaded archive, whole and checked."""
         return self.downloads / archive.file
 
     def part(self, archive: Archive) -> Path:
-        """What has been downloaded of it so far."""
+        """Path of its unfinished download."""
         return self.downloads / f"{archive.file}.part"
 
 
 def hand_places(entry: CatalogEntry, archive: Archive, root: Path) -> tuple[Path, ...]:
-    """Where an archive may lie that was fetched in another way, the recommended place first."""
+    """Places for an archive that the user fetched by hand, the recommended one first."""
     folders = (root, root / archive.unpack_in, root / entry.folder, root / DOWNLOADS)
     return tuple(dict.fromkeys(folder / archive.file for folder in folders))
 
 
 @dataclass(frozen=True)
 class Presence:
-    """What a glance, without reading the dataset, finds of it.
+    """Whether a dataset is there, without reading it.
 
     Attributes:
-        folder: where it is, or would be; None for a dataset without a folder of its own.
-        there: whether that folder exists and holds something, or cannot be looked into.
-        part_bytes: what an unfinished download has fetched so far.
+        folder: where it is, or would be; None for a dataset without a folder.
+        there: whether that folder exists and is not empty, or is unreadable.
+        part_bytes: bytes of an unfinished download.
     """
 
     folder: Path | None
@@ -107,7 +108,7 @@ class Presence:
 
 
 def presence(entry: CatalogEntry, root: Path) -> Presence:
-    """Look for a folder that the reader would take; `data info` and `verify` look into it."""
+    """Look for a folder that the reader would accept, without checking its content."""
     if not entry.folder:
         return Presence(None, False, 0)
     there = next((folder for folder in _own_folders(entry, root) if _holds_something(folder)), None)
@@ -125,11 +126,11 @@ def _own_folders(entry: CatalogEntry, root: Path) -> Iterator[Path]:
     names = (entry.folder, *entry.other_folders)
     yield from (root / name for name in names)
     if root.name in names or (entry.is_in is not None and entry.is_in(root)):
-        yield root  # the dataset's own folder was given as the root
+        yield root  # the user gave the dataset's own folder as the root
 
 
 def _holds_something(folder: Path) -> bool:
-    """Whether there is anything in it, or it cannot be looked into."""
+    """Whether the folder is not empty, or unreadable."""
     if not folder.is_dir():
         return False
     try:
@@ -139,14 +140,13 @@ def _holds_something(folder: Path) -> bool:
 
 
 def move_in_place(staging: Path, root: Path, own: Path, *, leave: Path) -> None:
-    """Move everything in `staging`, but for `leave`, to `root`.
+    """Move everything in `staging`, except `leave`, to `root`.
 
-    A folder that is not there yet arrives by one rename, whole or not at all. One that is there
-    is completed: files of the same name are replaced within the dataset's `own` folder. Elsewhere
-    in the root they are someone else's and stay, and the archive's remain in `staging`. Killed
-    halfway, it can be called again.
+    A new folder is moved by one rename, whole or not at all. An existing folder is completed. Files
+    with the same name are replaced only in the dataset's `own` folder; elsewhere the root's files
+    stay, and the archive's remain in `staging`. A call that was killed halfway can be repeated.
     """
-    os.sync()  # a name must not outlive, in a power cut, the bytes it stands for
+    os.sync()  # after a power cut, no new name may stand for bytes that were not written
     for entry in sorted(staging.iterdir()):
         if entry != leave:
             _move(entry, root / entry.name, own)

@@ -1,7 +1,7 @@
-"""The body plan every species shares, facing right, in body units (x right, y down).
+"""The body plan of every species, facing right, in body units (x right, y down).
 
-The bird is about two units long. A folded wing has coordinates of its own: u runs from the
-shoulder (0) to the wing's tip (1), v across it from the lower edge (-1) to the upper (1).
+The bird is about two units long. A folded wing has its own coordinates: u runs from the shoulder
+(0) to the wing's tip (1), v from the lower edge (-1) to the upper edge (1).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def on_tail(points: Points, length: float) -> Floats:
 
 
 def bill_outlines(length: float, depth: float) -> tuple[Floats, Floats]:
-    """The upper and the lower mandible; sizes are shares of the head's diameter (0.48)."""
+    """The upper and the lower mandible. Sizes are shares of the head's diameter (0.48)."""
     reach, half = 0.48 * length, 0.48 * depth / 2
     x, y = 0.70, -0.43
     upper = [(x, y - half), (x + 0.45 * reach, y - 0.8 * half), (x + 0.85 * reach, y - 0.1 * half),

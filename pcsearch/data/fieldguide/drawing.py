@@ -32,13 +32,13 @@ class _Figure:
 
 
 def _supersampling(size: int) -> int:
-    """Pixels painted for a pixel kept, a side: small marks need more."""
+    """Painted pixels per kept pixel, along a side. Small pictures need more, for small marks."""
     return 4 if size < 48 else 3 if size < 160 else 2
 
 
 @lru_cache(maxsize=256)
 def _rigged(options: FieldguideOptions, species: int) -> tuple[Rig, tuple[int, ...]]:
-    """All points of a species in one array (the hips last), and where each outline ends."""
+    """All points of a species in one array (the hips last), and the end of each outline in it."""
     patches = species_plumage(options, species)
     points = np.concatenate([*(patch.outline for patch in patches), anatomy.HIPS])
     counts = [len(patch.outline) for patch in patches]
@@ -95,7 +95,7 @@ def _shading(mask: Image.Image, light: tuple[float, float]) -> Image.Image:
 def _bird(
     figure: _Figure, mask: Image.Image, legs: tuple[float, float, float], light: tuple[float, float]
 ) -> Image.Image:
-    """The bird's colours on a full square; only the part under the mask is meant to be seen."""
+    """The bird's colours on a full square. Only the part under the mask is used."""
     side = mask.width
     coarse = 3
     soft = Image.new(
@@ -116,12 +116,12 @@ def _bird(
             scene.fill(painter, outline, patch.colour, patch.opacity)
     relief = _shading(mask, light)
     lit = ImageChops.overlay(bird, relief.convert("RGB"))
-    shadow = relief.point(_SHADOW)  # overlaying alone leaves white parts flat
+    shadow = relief.point(_SHADOW)  # the overlay alone leaves white parts flat
     return ImageChops.multiply(lit, shadow.convert("RGB"))
 
 
 def _exposed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The picture under its light: brightness, warmth and contrast of the whole."""
+    """The picture with random brightness, warmth and contrast."""
     gain = rng.uniform(0.82, 1.1) * rng.uniform(0.95, 1.05, 3)
     gamma = rng.uniform(0.88, 1.15)
     levels = (np.arange(256) / 255) ** gamma
@@ -138,21 +138,21 @@ def _box(mask: Image.Image, size: int) -> _Box:
 def draw_bird(options: FieldguideOptions, species: int, index: int) -> tuple[Image.Image, _Box]:
     """Picture number `index` of a species.
 
-    A pure function of its arguments: the same in any process, in any order. `index` may be any
-    number from 0 up, beyond `images_per_species` too.
+    A pure function of its arguments: the result is the same in any process and in any order.
+    `index` may be any number from 0, also beyond `images_per_species`.
 
     Returns:
-        The RGB picture, `size` × `size`, and the bird's box (x, y, width, height) in pixels:
-        the extent of the whole bird, what leaves hide of it included, inside the picture.
+        The RGB picture, `size` × `size`, and the bird's box (x, y, width, height) in pixels. The
+        box covers the whole bird, including parts behind leaves. It is inside the picture.
 
     Raises:
-        ValueError: no such species, or a negative index.
+        ValueError: there is no such species, or the index is negative.
     """
     return _picture(options, species, index, with_bird=True)
 
 
 def empty_scene(options: FieldguideOptions, species: int, index: int) -> Image.Image:
-    """The same picture as `draw_bird` gives, with the bird flown off."""
+    """The picture of `draw_bird` without the bird."""
     return _picture(options, species, index, with_bird=False)[0]
 
 
@@ -180,7 +180,7 @@ def _picture(
 
 
 def portrait(options: FieldguideOptions, species: int, size: int) -> Image.Image:
-    """The species as a plate shows it: side view, even light, on paper, nothing in the way."""
+    """The species as on a plate: side view, even light, on paper, nothing in front."""
     side = size * _supersampling(size)
     figure = _placed(options, species, Pose(), side)
     mask = _mask(figure, side)
@@ -194,9 +194,9 @@ _INK, _FAINT = (58, 50, 40), (206, 196, 174)
 
 
 def contact_sheet(options: FieldguideOptions, columns: int, rows: int) -> Image.Image:
-    """The first `rows` species, each with its plate portrait, `columns` pictures and its name.
+    """The first `rows` species, each with its portrait, `columns` pictures and its name.
 
-    The pictures are the set's own, at the set's size; `rows` is cut to the number of species.
+    The pictures are the set's own, at the set's size. `rows` is limited to the number of species.
     """
     rows = min(rows, options.species)
     size, gap = options.size, max(4, options.size // 12)

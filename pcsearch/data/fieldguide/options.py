@@ -1,4 +1,4 @@
-"""What the procedural field guide draws: its options, and how many images each species has."""
+"""The options of the drawn field guide, and the number of images of each species."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from dataclasses import dataclass
 
 from pcsearch.errors import UserError
 
-_FEWEST_IMAGES = 3  # one each to fit on, to validate on and to test on
+_FEWEST_IMAGES = 3  # one each for training, validation and test
 
 
 @dataclass(frozen=True)
 class FieldguideOptions:
-    """The knobs of the drawn image set; equal options give equal images, on any machine.
+    """Options of the drawn image set. Equal options give equal images, on any machine.
 
     Args:
         species: number of classes, 2 to 1000.
-        images_per_species: images of each class (of the commonest one under `imbalance`), >= 3.
+        images_per_species: images of each class (with `imbalance`, of the commonest), >= 3.
         size: side of the square images in pixels, 32 to 512.
         similarity: 0 = species differ in large marks and colours, 1 = nearly the same bird.
-        imbalance: 0 = every species equally common, 1 = a geometric tail down to 3 images.
+        imbalance: 0 = all species equally common, 1 = a geometric tail down to 3 images.
         seed: chooses the genus, its species and every image.
 
     Raises:
-        UserError: a value is out of its range; all problems are listed, one a line.
+        UserError: a value is out of range. The text lists all problems, one a line.
     """
 
     species: int = 20
@@ -47,7 +47,7 @@ class FieldguideOptions:
 
 
 def _outside(name: str, value: float, low: int, high: int | None) -> str:
-    """The message for a value outside [low, high], else an empty string (NaN is outside)."""
+    """The message for a value outside [low, high] or NaN, else an empty string."""
     if value >= low and (high is None or value <= high):
         return ""
     allowed = f"at least {low}" if high is None else f"from {low} to {high}"
@@ -55,11 +55,11 @@ def _outside(name: str, value: float, low: int, high: int | None) -> str:
 
 
 def images_of_species(options: FieldguideOptions) -> tuple[int, ...]:
-    """How many images each species has, the commonest first.
+    """The number of images of each species, the commonest first.
 
     With n = `images_per_species` and S species, species k has
-    n · (3/n)^(imbalance · k / (S - 1)) images, rounded: all n at imbalance 0, and a geometric
-    tail from n down to 3 at imbalance 1. Never fewer than 3.
+    n · (3/n)^(imbalance · k / (S - 1)) images, rounded, and at least 3. That is n for all species
+    at imbalance 0, and a geometric tail from n down to 3 at imbalance 1.
     """
     commonest = options.images_per_species
     rarest_share = (_FEWEST_IMAGES / commonest) ** options.imbalance

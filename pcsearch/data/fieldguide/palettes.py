@@ -14,7 +14,7 @@ def _all(codes: str) -> tuple[Colour, ...]:
     return tuple(_rgb(code) for code in codes.split())
 
 
-# upper side, wing, under side, face; a genus is one of the first five, the common drab ones
+# upper side, wing, under side, face; a genus has one of the first five, the common drab ones
 PLUMAGES: tuple[tuple[Colour, ...], ...] = tuple(
     _all(codes)
     for codes in (

@@ -1,4 +1,4 @@
-"""From traits to a list of coloured outlines on the body plan: one species, not yet posed."""
+"""From a species' traits to coloured outlines on the body plan, not yet posed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Layer(Enum):
 
 @dataclass(frozen=True)
 class Patch:
-    """One coloured outline [n, 2] in body units; `wing` patches move with the folded wing."""
+    """One coloured outline [n, 2] in body units. `wing` patches move with the folded wing."""
 
     name: str
     layer: Layer
@@ -178,7 +178,7 @@ def _head(traits: Traits) -> list[Patch]:
 
 
 def plumage(traits: Traits) -> tuple[Patch, ...]:
-    """All outlines of a bird with these traits, in the order they are painted."""
+    """All outlines of a bird with these traits, in painting order."""
     patches = [*_body(traits), *_tail(traits), *_breast(traits), *_wing(traits), *_head(traits)]
     return tuple(patch for patch in patches if patch.opacity > 0)
 

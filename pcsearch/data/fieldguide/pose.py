@@ -1,4 +1,4 @@
-"""How a bird sits: turns of body, head, tail and wing, its size and place in the picture."""
+"""A bird's pose: turns of body, head, tail and wing, its size and its place in the picture."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pcsearch.data.fieldguide.outlines import Floats
 
 @dataclass(frozen=True)
 class Pose:
-    """Turns in radians (clockwise on screen), the rest as shares.
+    """A pose: turns in radians (clockwise on screen), all else as shares.
 
     Attributes:
         tilt, head, tail, wing: turns of the whole bird and of its parts.
         width: foreshortening of the bird's length (1 is a pure side view).
-        plump: how fluffed up the body is (1 is the body plan's).
+        plump: height of the body over the body plan's.
         leg: length of the visible leg in body units.
         faces_left: mirrored.
         fill: the longer side of the bird's box as a share of the picture's side.
-        place: where in the free room the box lies, 0..1 from left and from top.
+        place: position of the box in the free room, 0..1 from left and from top.
     """
 
     tilt: float = 0.0
@@ -37,7 +37,7 @@ class Pose:
 
 
 def random_pose(rng: np.random.Generator) -> Pose:
-    """A pose of one picture."""
+    """A random pose for one picture."""
     tilt, head, tail, wing = rng.uniform(-1, 1, 4).tolist()
     width, plump, leg, fill = rng.random(4).tolist()
     x, y = rng.random(2).tolist()
@@ -62,7 +62,7 @@ def _eased(value: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Rig:
-    """Points of the body plan [n, 2] with how far each follows head, tail and wing [n]."""
+    """Points of the body plan [n, 2], and how far each one follows head, tail and wing [n]."""
 
     points: Floats
     head: Floats
@@ -71,7 +71,7 @@ class Rig:
 
 
 def rig(points: Floats, wing: Floats) -> Rig:
-    """Weights by position: smooth along the neck and the tail's root; `wing` is 0 or 1."""
+    """Weights by position, smooth along the neck and the tail's root; `wing` is 0 or 1."""
     x, y = points.T
     body = 1 - wing
     towards_head = (x - 0.18) * 0.6 + (-0.08 - y) * 0.8
@@ -97,14 +97,14 @@ def posed(rigged: Rig, pose: Pose) -> Floats:
 
 
 def feet(hips: Floats, pose: Pose) -> Floats:
-    """Where the toes hold the perch [2, 2]: below the posed hips, a little forward."""
+    """Positions of the toes on the perch [2, 2]: below the posed hips, a little forward."""
     forward = -0.05 if pose.faces_left else 0.05
     level = hips[:, 1].mean() + pose.leg
     return np.stack([hips[:, 0] + forward, np.full(len(hips), level)], axis=1)
 
 
 def placement(outline: Floats, pose: Pose, side: float) -> tuple[float, Floats]:
-    """Scale (pixels a body unit) and shift [2] that put the outline's box into the picture."""
+    """Scale (pixels per body unit) and shift [2] that put the outline's box into the picture."""
     low, high = outline.min(axis=0), outline.max(axis=0)
     extent = high - low
     scale = float(pose.fill * side / extent.max())

@@ -1,4 +1,4 @@
-"""What surrounds a bird: a soft background, the perch, and twigs and leaves in front of it."""
+"""The scene around a bird: a soft background, the perch, and twigs and leaves in front."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pcsearch.data.fieldguide.outlines import Floats, closed, stroke
 from pcsearch.data.fieldguide.palettes import Colour
 from pcsearch.data.fieldguide.plumage import toned
 
-_COARSE = 32  # the background is out of focus: painted this small, then enlarged
+_COARSE = 32  # pixels; the background is painted this small and enlarged, so it is out of focus
 
 
 @lru_cache(maxsize=4096)
 def ink(colour: Colour, opacity: float = 1.0) -> tuple[int, int, int, int]:
-    """A colour as the red, green, blue and alpha bytes that the painter wants."""
+    """A colour as the painter's red, green, blue and alpha bytes."""
     red, green, blue = (round(255 * part) for part in colour)
     return red, green, blue, round(255 * opacity)
 
@@ -32,7 +32,7 @@ def fill(
 
 
 def background(rng: np.random.Generator, side: int) -> Image.Image:
-    """Sky, middle distance and ground, melting into each other, with blurred foliage."""
+    """Sky, middle distance and ground, blended into each other, with blurred foliage."""
     three = np.array(palettes.BACKGROUNDS[int(rng.integers(len(palettes.BACKGROUNDS)))])
     three = np.clip(three * rng.uniform(0.8, 1.1), 0, 1)
     height = np.linspace(0, 1, 8)[:, None] + rng.normal(0, 0.16, (8, 8))
@@ -66,7 +66,7 @@ class Perch:
     bark: Colour
 
     def at(self, along: float, across: float = 0.0) -> tuple[float, float]:
-        """The pixel `along` the branch from its point and `across` it (down is positive)."""
+        """The pixel `along` the branch from its point, and `across` it (down is positive)."""
         cosine, sine = math.cos(self.angle), math.sin(self.angle)
         x, y = self.point.tolist()
         return x + along * cosine - across * sine, y + along * sine + across * cosine
@@ -153,7 +153,7 @@ def paint_occluders(
     box: tuple[float, float, float, float],
     perch: Perch,
 ) -> None:
-    """None to three leaves, grass blades or twigs across the bird's box (pixels)."""
+    """Up to three leaves, grass blades or twigs across the bird's box (pixels)."""
     left, top, width, height = box
     reach = max(width, height)
     for _ in range(int(rng.choice(4, p=(0.4, 0.4, 0.15, 0.05)))):

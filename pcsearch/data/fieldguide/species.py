@@ -1,7 +1,7 @@
-"""What tells one species from another: traits drawn from a seed, and an invented name.
+"""The differences between species: traits drawn from a seed, and an invented name.
 
-A genus is drawn from the seed; each species then departs from it. `similarity` scales the
-departures, so the distance between any two species shrinks smoothly and never grows with it.
+A genus is drawn from the seed, and each species departs from it. `similarity` scales the
+departures. So the distance between any two species shrinks smoothly as `similarity` rises.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pcsearch.data.fieldguide.palettes import Colour
 
 
 class Purpose(IntEnum):
-    """What a stream is for, so that no two uses ever share one."""
+    """The purpose of a random stream. No two purposes share a stream."""
 
     GENUS = 0
     SPECIES = 1
@@ -31,12 +31,12 @@ class Purpose(IntEnum):
 
 def stream(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:
     """A generator that depends on its arguments alone."""
-    # The spawn key keeps (1, 2) and (1, 2, 0) apart, which padding the entropy would not.
+    # Not in the entropy: SeedSequence pads that with zeros, so (1, 2) would equal (1, 2, 0).
     key = (int(purpose), len(indices), *indices)
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
 
 
-# They tell of places, hours and temper, never of plumage: a name must not contradict the bird.
+# They name places, times and temper, never plumage: a name must not contradict the bird.
 _ADJECTIVES = """
 Alder Amberwood Bleak Boreal Bracken Brisk Coastal Copse Dawn Dell Drifting Eastern Evening
 Fallow Fenland Furtive Gentle Glade Harbour Heath Hollow Lantern Lonely Lowland Marsh Meadow
@@ -58,7 +58,7 @@ def _ordered_names(seed: int) -> tuple[str, ...]:
 
 
 def species_names(options: FieldguideOptions) -> tuple[str, ...]:
-    """One unique name a species; a name depends on (seed, species) only."""
+    """One unique name for each species. A name depends only on (seed, species)."""
     return _ordered_names(options.seed)[: options.species]
 
 
@@ -73,10 +73,10 @@ class Traits:
     wing: Colour
     under: Colour
     face: Colour
-    pale: Colour  # of bars, rings and edges
-    crown: Colour  # of the cap and crown stripe
+    pale: Colour  # bars, rings and edges
+    crown: Colour  # cap and crown stripe
     bib: Colour
-    breast: Colour  # of the breast's patch, band and streaks
+    breast: Colour  # the breast's patch, band and streaks
     bill: Colour
     legs: Colour
 
@@ -95,12 +95,12 @@ class Traits:
     tail_edges: float
     tail_tip: float
 
-    bill_length: float  # of the head's diameter
+    bill_length: float  # share of the head's diameter
     bill_depth: float
     tail_length: float  # 1 is the genus's mean
 
 
-# Each row is a place on the body, each entry one look of it: the marks it switches on.
+# Each row is a place on the body. Each entry is one of its looks: the marks that are on.
 LOOKS: tuple[tuple[tuple[str, ...], ...], ...] = (
     ((), ("lower_bar",), ("upper_bar", "lower_bar"), ("wing_panel",)),
     ((), ("eye_ring",), ("eyebrow",), ("eye_line",)),
@@ -118,12 +118,12 @@ _LEAST_SPREAD = 0.05
 
 
 def colour_spread(similarity: float) -> float:
-    """Share of a species' own colouring that is kept: falls fast, as kin share their colours."""
+    """Share of a species' own colouring that is kept. It falls fast with similarity."""
     return _LEAST_SPREAD + (1 - _LEAST_SPREAD) * math.sqrt((1 - similarity) ** 3)
 
 
 def mark_spread(similarity: float) -> float:
-    """Share of a species' marks and proportions that is kept: falls late."""
+    """Share of a species' marks and proportions that is kept. It falls late."""
     return _LEAST_SPREAD + (1 - _LEAST_SPREAD) * (1 - similarity**3)
 
 
@@ -162,7 +162,7 @@ def _colours(
 
 @lru_cache(maxsize=16)
 def _genus(seed: int) -> Traits:
-    """What all species have in common; unmarked, with middling proportions."""
+    """The traits that all species start from: no marks, mean proportions."""
     rng = stream(seed, Purpose.GENUS, 0)
     bill_length, bill_depth = np.mean(BILLS, axis=0).tolist()
     values: dict[str, Any] = dict.fromkeys(MARKS, 0.0)
@@ -178,7 +178,7 @@ def _mix(first: Colour, second: Colour, share: float) -> Colour:
 
 @lru_cache(maxsize=1024)
 def species_traits(options: FieldguideOptions, species: int) -> Traits:
-    """The traits of one species: a function of seed, similarity and the species' number only."""
+    """The traits of one species. They depend only on seed, similarity and the species' number."""
     rng = stream(options.seed, Purpose.SPECIES, species)
     genus = _genus(options.seed)
     own, (bill_length, bill_depth) = _looks_of(options.seed, species)

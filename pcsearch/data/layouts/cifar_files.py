@@ -1,4 +1,4 @@
-"""The files of CIFAR: Python pickles, read without trusting them, and the binary version."""
+"""CIFAR's files: the Python version, pickles that are read as untrusted, and the binary version."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _IMAGE_BYTES = _PLANES * CIFAR_SIDE * CIFAR_SIDE
 
 
 class _Unpickler(pickle.Unpickler):
-    """Builds nothing but what the official files hold: any other pickle could run any code."""
+    """Builds only the types in the official files: any other pickle could run any code."""
 
     def find_class(self, module: str, name: str) -> Any:
         match f"{module}.{name}":
@@ -35,7 +35,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
-    """The dictionary in one of CIFAR's Python files; its keys may be Python 2's byte strings.
+    """The dictionary in one of CIFAR's Python files; keys that are bytes become strings.
 
     Raises:
         UserError: the file cannot be read, is cut short, or is no such pickle.
@@ -49,11 +49,14 @@ def read_pickle(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     except Exception as error:  # a broken pickle raises nearly every built-in exception
         raise UserError(
-            f"{path} is not the official file, or is cut short ({error}): get and unpack the "
+            f"{path} is not the official file, or is cut short ({error}): download and unpack the "
             "archive again."
         ) from error
     if not isinstance(content, Mapping):
-        raise UserError(f"{path} is not the official file: it holds no dictionary.")
+        raise UserError(
+            f"{path} is not the official file: it holds no dictionary; download and unpack the "
+            "archive again."
+        )
     return {key.decode() if isinstance(key, bytes) else str(key): content[key] for key in content}
 
 
@@ -61,7 +64,7 @@ def pickled_labels(path: Path, fields: Sequence[str]) -> Int64Array:
     """The label lists `fields` of one Python file, [n, len(fields)].
 
     Raises:
-        UserError: as `read_pickle`, or the file's pixels or labels are not as they should be.
+        UserError: as `read_pickle`, or the file's pixels or labels are wrong.
     """
     batch = read_pickle(path)
     pixels = _pixels_of(batch, path)
@@ -90,7 +93,7 @@ def pickled_names(path: Path, field: str) -> list[str]:
 
 
 def pickled_pixels(paths: Sequence[Path]) -> UInt8Array:
-    """The images of several Python files in their order, uint8 [n, 32, 32, 3]."""
+    """The images of several Python files, file after file, uint8 [n, 32, 32, 3]."""
     return _images([_pixels_of(read_pickle(path), path) for path in paths])
 
 
@@ -104,17 +107,17 @@ def binary_labels(path: Path, label_bytes: int) -> Int64Array:
 
 
 def binary_pixels_10(paths: Sequence[Path]) -> UInt8Array:
-    """The images of CIFAR-10's binary files in their order, uint8 [n, 32, 32, 3]."""
+    """The images of CIFAR-10's binary files, file after file, uint8 [n, 32, 32, 3]."""
     return _images([_records(path, 1)[:, 1:] for path in paths])
 
 
 def binary_pixels_100(paths: Sequence[Path]) -> UInt8Array:
-    """The images of CIFAR-100's binary files in their order, uint8 [n, 32, 32, 3]."""
+    """The images of CIFAR-100's binary files, file after file, uint8 [n, 32, 32, 3]."""
     return _images([_records(path, 2)[:, 2:] for path in paths])
 
 
 def _images(planes: Sequence[UInt8Array]) -> UInt8Array:
-    """Images whose channels come one after the other, with the channels last."""
+    """Images with channels last, from rows of one channel after the other."""
     pixels = planes[0] if len(planes) == 1 else np.concatenate(planes)
     return pixels.reshape(-1, _PLANES, CIFAR_SIDE, CIFAR_SIDE).transpose(0, 2, 3, 1)
 
@@ -136,7 +139,7 @@ def _records(path: Path, label_bytes: int) -> UInt8Array:
             if size == 0 or size % record:
                 raise UserError(
                     f"{path} is cut short: {size} bytes are not a whole number of images of "
-                    f"{record} bytes each; get and unpack the archive again."
+                    f"{record} bytes each; download and unpack the archive again."
                 )
             return np.memmap(file, dtype=np.uint8, mode="r", shape=(size // record, record))
     except OSError as error:
@@ -145,5 +148,5 @@ def _records(path: Path, label_bytes: int) -> UInt8Array:
 
 def _not_official(path: Path, problem: str) -> UserError:
     return UserError(
-        f"{path} is not the official file: {problem}; get and unpack the archive again."
+        f"{path} is not the official file: {problem}; download and unpack the archive again."
     )

@@ -1,8 +1,8 @@
 """Files with the same bytes or the same picture, which must stay on one side of a split.
 
-Near-duplicates are to be on one side of the held-out test part, so they must be known before there
-is one. A thumbnail is enough to tell, and of a JPEG it costs a part of decoding the file: its
-decoder leaves out the detail. Thumbnails lie in the image cache like any other decoded images.
+Near-duplicates must be known before a test part is held out. Thumbnails are enough to find them. A
+thumbnail of a JPEG takes less time than the whole image, because its decoder skips the detail.
+Thumbnails are stored in the image cache like other decoded images.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ _CHUNK_BYTES = 1 << 20
 
 
 def same_bytes_groups(root: Path, names: Sequence[str]) -> Int64Array | None:
-    """Which files are copies of each other.
+    """Group files that are copies of each other.
 
-    Only files of equal size are looked into, first at some bytes in their middle, so that a
-    folder of bitmaps, all of one size, is not read as a whole. Empty and unreadable files are
-    nobody's copy.
+    Only files of equal size are read, first some bytes in their middle. So a folder of bitmaps of
+    one size is not read as a whole. Empty and unreadable files have no copies.
 
     Args:
         root: the folder.
@@ -39,10 +38,10 @@ def same_bytes_groups(root: Path, names: Sequence[str]) -> Int64Array | None:
 
     Returns:
         [n] group numbers: the row of the first of several copies, else the file's own row. None
-        where no file has a copy.
+        if no file has a copy.
     """
     stamps = [_size_and_file(os.path.join(root, name)) for name in names]  # noqa: PTH118
-    digests: dict[Hashable, bytes | None] = {}  # links to one file need not be read twice
+    digests: dict[Hashable, bytes | None] = {}  # so that links to one file are read once
 
     def alike(rows: Iterable[int], *, whole: bool) -> list[list[int]]:
         keyed = []
@@ -62,11 +61,11 @@ def same_bytes_groups(root: Path, names: Sequence[str]) -> Int64Array | None:
 
 
 def merge_groups(stated: Int64Array | None, copies: Int64Array | None) -> Int64Array | None:
-    """Groups that keep together what either of two groupings keeps together.
+    """Groups that keep together all images that share a group in either grouping.
 
     Args:
         stated: [n] any group numbers, or None.
-        copies: [n] rows, as `same_bytes_groups` gives them, or None.
+        copies: [n] rows, from `same_bytes_groups`, or None.
     """
     if stated is None or copies is None:
         return stated if copies is None else copies
@@ -112,7 +111,7 @@ def _digest(path: Path, *, whole: bool) -> bytes | None:
 
 
 def _shared(keyed: Iterable[tuple[Hashable, int]]) -> list[list[int]]:
-    """The rows of each key that has several."""
+    """The rows of each key that has more than one."""
     rows: dict[Hashable, list[int]] = {}
     for key, row in keyed:
         rows.setdefault(key, []).append(row)
@@ -120,12 +119,12 @@ def _shared(keyed: Iterable[tuple[Hashable, int]]) -> list[list[int]]:
 
 
 THUMBNAIL_SIDE = 64
-"""Of the thumbnails, in pixels."""
+"""Side of the thumbnails in pixels."""
 
 
 @dataclass(frozen=True)
 class Thumbnails:
-    """The images of files, decoded to no more detail than `THUMBNAIL_SIDE` pixels need."""
+    """The images of files, decoded with only the detail that `THUMBNAIL_SIDE` pixels need."""
 
     files: FileImages
 
@@ -141,7 +140,7 @@ class Thumbnails:
         return self.files.name(index)
 
     def image(self, index: int) -> Image.Image:
-        """File `index` as RGB, with `THUMBNAIL_SIDE` pixels or more a side where it has as many."""
+        """File `index` as RGB, with sides of at least `THUMBNAIL_SIDE` pixels if it has as many."""
         return read_image(self.files.root / self.files.names[index], least_side=THUMBNAIL_SIDE)
 
 
@@ -151,16 +150,16 @@ def same_picture_groups(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Int64Array:
-    """[n] group numbers of files: equal for near-duplicates, -1 for those that cannot be read.
+    """[n] group numbers of files: equal for near-duplicates, -1 for unreadable files.
 
     Args:
         root: the folder.
         names: n files relative to it, or absolute.
         cache: the image cache; None takes this machine's own.
-        progress: told of thumbnails made, and in all.
+        progress: called with the number of thumbnails made and of all thumbnails.
 
     Raises:
-        UserError: none can be read; the cache has no room or is not writable.
+        UserError: no file can be read, or the cache has no room or is not writable.
     """
     store = ensure_store(
         Thumbnails(FileImages.of(root, names)),

@@ -21,14 +21,14 @@ _MISSPELT = {
     **dict.fromkeys(("splits", "split_name", "set", "subset", "fold", "partition"), "split"),
     **dict.fromkeys(("groups", "group_id", "groupid", "grp"), "group"),
 }
-"""Names that would be passed over in silence, and with them what keeps parts apart."""
+"""Names of columns that would be ignored silently, although they keep parts apart."""
 _MOST_ROWS = 20_000_000
 _MOST_BYTES = 4_000_000_000
 _DELIMITERS = (",", ";", "\t")
 _COLUMN = re.compile(r"[\w ./()-]{0,40}")
 _MOST_COLUMNS = 40
 _FORMULA = re.compile(r"'*\s*[=+@\t\r]|'*\s*-(?!\.?\d[\d.]*\s*$)")
-"""What spreadsheets take for the beginning of a formula; a negative number is none."""
+"""The beginning of a formula for a spreadsheet. A negative number is none."""
 _NOT_TEXT = {
     b"PK\x03\x04": "an Excel workbook or another zip file",
     b"\xff\xfe": "UTF-16 text",
@@ -38,14 +38,13 @@ _NOT_TEXT = {
 
 @dataclass(frozen=True)
 class ManifestTable:
-    """What a manifest's columns hold.
+    """The cells of a manifest.
 
     Attributes:
         file: the manifest.
-        columns: of each column that is known and there, its name and n cells without spaces
-            around them (paths as they are); empty cells are "".
-        lines: [n] where each row begins: the line of a CSV file, the row of a Parquet file, both
-            from 1.
+        columns: name → n cells, for each known column of the manifest. Cells are stripped, except
+            paths; empty cells are "".
+        lines: [n] where each row begins, from 1: the line of a CSV file, the row of a Parquet file.
         unit: what `lines` counts, "line" or "row".
     """
 
@@ -62,14 +61,14 @@ class ManifestTable:
 def read_manifest(path: Path) -> ManifestTable:
     """The manifest's rows in their order.
 
-    CSV: UTF-8 with or without a byte order mark, any line ends, fields quoted where needed,
-    separated by commas, semicolons or tabs; blank lines are passed over. Column names may be
-    written in capitals; columns with other names are ignored, but not what must be a split or a
-    group by another name.
+    CSV files are UTF-8, with or without a byte order mark. Fields are separated by commas,
+    semicolons or tabs and may be quoted. Any line ends are accepted; blank lines are skipped. Case
+    does not matter in column names. Unknown columns are ignored, except probable misspellings of
+    `split` and `group`.
 
     Raises:
-        UserError: the file cannot be read, lacks a column or misspells one, has no rows, or a row
-            has too few or too many cells or an empty path or label; the message names the line.
+        UserError: the file cannot be read, has no rows, or lacks or misspells a column; or a row
+            has too few or too many cells, or an empty path or label. The message names the line.
     """
     try:
         with open_regular(path) as file:
@@ -102,7 +101,7 @@ def _csv(path: Path, content: bytes) -> ManifestTable:
         if len(cells) != len(header):
             raise UserError(
                 f"{path}, line {line}: {len(cells)} cells, but the header names {len(header)} "
-                f"columns. Write a cell that holds {delimiter!r} in double quotes."
+                f"columns. Put a cell that contains {delimiter!r} in double quotes."
             )
         rows.append(cells)
         lines.append(line)
@@ -124,7 +123,7 @@ def _text(path: Path, content: bytes) -> str:
 
 
 def _header(path: Path, text: str) -> tuple[list[str], str]:
-    """The column names, as they are written, and the delimiter that finds most known ones."""
+    """The column names as written, and the delimiter that gives the most known names."""
     first = next((line for line in io.StringIO(text, newline="") if line.strip(" \r\n")), "")
     if not first:
         raise UserError(f"{path} is empty: its first line must name the columns path and label.")
@@ -138,7 +137,7 @@ def _header(path: Path, text: str) -> tuple[list[str], str]:
 
 
 def _rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows below the header that are not blank, each with the line where it begins."""
+    """The non-blank rows below the header, each with the line where it begins."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header_passed = False
     line = 1
@@ -161,8 +160,8 @@ def _parquet(path: Path) -> ManifestTable:
         import pyarrow.parquet as parquet  # type: ignore[import-untyped]
     except ImportError as error:
         raise UserError(
-            f"{path} is a Parquet file, and reading it takes pyarrow: `pip install pyarrow`, or "
-            "save the manifest as CSV."
+            f"{path} is a Parquet file, which needs pyarrow: run `pip install pyarrow`, or save "
+            "the manifest as CSV."
         ) from error
     try:
         with open_regular(path) as content:
@@ -171,7 +170,10 @@ def _parquet(path: Path) -> ManifestTable:
             texts = [field.name for field in schema if pyarrow.types.is_string(field.type)]
             file = parquet.ParquetFile(content, read_dictionary=texts)
             if file.metadata.num_rows > _MOST_ROWS:
-                raise UserError(f"{path} lists {file.metadata.num_rows:,} images, too many.")
+                raise UserError(
+                    f"{path} lists {file.metadata.num_rows:,} images; at most {_MOST_ROWS:,} are "
+                    "read."
+                )
             where = _positions(path, file.schema_arrow.names)
             names = file.schema_arrow.names
             wanted = {name: names[position] for name, position in where.items()}
@@ -189,16 +191,19 @@ def _parquet(path: Path) -> ManifestTable:
 
 
 def _check_size(path: Path, file: Any, wanted: Collection[str]) -> None:
-    """UserError if the columns unpack to more than rows of text and numbers do."""
+    """UserError if the columns unpack to more bytes than any real manifest."""
     groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
     chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
     unpacked = sum(c.total_uncompressed_size for c in chunks if c.path_in_schema in wanted)
     if unpacked > _MOST_BYTES:
-        raise UserError(f"{path} unpacks to {unpacked / 1e9:.1f} GB, too much for a manifest.")
+        raise UserError(
+            f"{path} unpacks to {unpacked / 1e9:.1f} GB; at most {_MOST_BYTES / 1e9:.0f} GB are "
+            "read. Is it a manifest?"
+        )
 
 
 def _values(column: Any) -> Iterator[object]:
-    """The cells of a column; a text that many rows have is one object, however long it is."""
+    """The cells of a column. Rows with the same text share one object, which saves memory."""
     for chunk in column.chunks:
         if not hasattr(chunk, "dictionary"):
             yield from chunk.to_pylist()
@@ -216,7 +221,7 @@ def _cell(value: object) -> str:
 
 
 def _positions(path: Path, header: Sequence[str]) -> dict[str, int]:
-    """Column name → its position, of those that are known."""
+    """Name → position of each known column."""
     plain = [_plain(name) for name in header]
     for name in _KNOWN:
         if plain.count(name) > 1:
@@ -225,8 +230,8 @@ def _positions(path: Path, header: Sequence[str]) -> dict[str, int]:
         meant = _MISSPELT.get(other)
         if meant is not None and meant not in plain:
             raise UserError(
-                f"{path} has a column {name.strip()!r}, which would be ignored; call it {meant!r} "
-                "if that is meant, else give it another name."
+                f"{path} has a column {name.strip()!r}, which would be ignored; rename it to "
+                f"{meant!r} if you mean that, else give it another name."
             )
     for name in _REQUIRED:
         if name not in plain:
@@ -235,7 +240,7 @@ def _positions(path: Path, header: Sequence[str]) -> dict[str, int]:
             hint = f'; is "{close[0]}" meant to be it?' if close else ""
             raise UserError(
                 f"{path} has no column {name}{hint} ({_named(header)}). The columns are path and "
-                "label and, where wanted, split, group and x, y, w, h."
+                "label and, optionally, split, group and x, y, w, h."
             )
     boxes = [name for name in BOX_COLUMNS if name in plain]
     if boxes and len(boxes) < len(BOX_COLUMNS):
@@ -247,7 +252,8 @@ def _positions(path: Path, header: Sequence[str]) -> dict[str, int]:
 
 
 def _named(header: Sequence[str]) -> str:
-    """What the first line names; a file that is no table may hold what is nobody else's."""
+    """The names in the first line. Shown only if they look like names: a file that is no table may
+    hold secrets."""
     names = [name.strip() for name in header]
     several = 1 < len(names) <= _MOST_COLUMNS
     if not several or not all(_COLUMN.fullmatch(name) for name in names):
@@ -262,12 +268,12 @@ def _column(cells: Iterable[str], name: str) -> list[str]:
 
 
 def as_text(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula, with an apostrophe before it if need be."""
+    """The cell, with an apostrophe before it if a spreadsheet would take it for a formula."""
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
 def _as_written(cell: str) -> str:
-    """The cell of which `as_text` made this one."""
+    """The inverse of `as_text`."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 

@@ -17,20 +17,19 @@ from pcsearch.errors import UserError
 from pcsearch.io import read_regular
 
 MOST_UNPACKED_BYTES = 300_000_000
-"""Of all variables; the largest official file unpacks to 2 MB."""
+"""Limit for all variables together. The largest official file unpacks to 2 MB."""
 
 _HEADER_BYTES = 128
 _COMPRESSED = 15
-_AGAIN = "get the file again"
+_AGAIN = "download the file again"
 
 
 @dataclass(frozen=True)
 class MatFile:
     """The variables of one .mat file.
 
-    A variable is asked for by its name, a field of a struct array by `variable.field`. Rows,
-    columns, cells within cells and scalars come as MATLAB wrote them: the methods give flat
-    lists whatever the shape.
+    A name is a variable, or `variable.field` for a field of a struct array. MATLAB writes rows,
+    columns, nested cells and scalars; the methods return flat lists for all of these shapes.
 
     Attributes:
         path: the file.
@@ -73,7 +72,7 @@ class MatFile:
         if not self.has(name):
             known = self.variables if variable not in self.variables else _fields(self, variable)
             raise UserError(
-                f"{self.path} has no {name} (it has: {', '.join(known) or 'nothing'}); is it the "
+                f"{self.path} has no {name} (it has: {', '.join(known) or 'nothing'}). Is it the "
                 f"right file? If so, {_AGAIN}."
             )
         array = self.variables[variable]
@@ -92,7 +91,7 @@ def read_mat(path: Path) -> MatFile:
     Raises:
         UserError: the file is missing, cut short, a web page, or of version 7.3.
     """
-    from scipy.io import loadmat  # slow to import, and needed here alone
+    from scipy.io import loadmat  # slow to import, and needed only here
 
     try:
         content = read_regular(path)
@@ -102,16 +101,16 @@ def read_mat(path: Path) -> MatFile:
         raise UserError(f"{path} is empty; {_AGAIN}.")
     if content.lstrip()[:1] == b"<":
         raise UserError(
-            f"{path} is a web page, not a MATLAB file (the download was refused?); {_AGAIN}."
+            f"{path} is a web page, not a MATLAB file (was the download refused?); {_AGAIN}."
         )
     _check_unpacked(path, content)
     try:
         variables = loadmat(io.BytesIO(content))
     except NotImplementedError as error:
         raise UserError(
-            f"{path} is a MATLAB file of version 7.3; save it by `save -v7`, or {_AGAIN}."
+            f"{path} is a MATLAB file of version 7.3; save it with `save -v7`, or {_AGAIN}."
         ) from error
-    except Exception as error:  # a damaged file fails anywhere in SciPy's parser
+    except Exception as error:  # on a damaged file, SciPy's parser raises anything
         raise UserError(
             f"{path} is damaged or cut short ({len(content):,} bytes, {error}); {_AGAIN}."
         ) from error
@@ -120,10 +119,10 @@ def read_mat(path: Path) -> MatFile:
 
 
 def _check_unpacked(path: Path, content: bytes) -> None:
-    """Whether a file of version 5 to 7.2 unpacks to no more than it may; others are not packed.
+    """Check the unpacked size of a file of version 5 to 7.2. Version 4 is not compressed.
 
     Raises:
-        UserError: it unpacks to more.
+        UserError: the file unpacks to more than `MOST_UNPACKED_BYTES`.
     """
     place, room = _HEADER_BYTES, MOST_UNPACKED_BYTES
     while place + 8 <= len(content):
@@ -136,11 +135,11 @@ def _check_unpacked(path: Path, content: bytes) -> None:
             try:
                 room -= len(unpacking.decompress(content[place : place + length], max(1, room + 1)))
             except zlib.error:
-                return  # SciPy says what is wrong
+                return  # SciPy will report what is wrong
         if room < 0:
             raise UserError(
-                f"{path} unpacks to more than {MOST_UNPACKED_BYTES / 1e6:.0f} MB, which no list of "
-                f"labels does; {_AGAIN}."
+                f"{path} unpacks to more than {MOST_UNPACKED_BYTES / 1e6:.0f} MB, too much for a "
+                f"list of labels; {_AGAIN}."
             )
         place += length
 
@@ -156,7 +155,7 @@ def _are_whole(array: npt.NDArray[Any]) -> bool:
 
 
 def _only(cell: Any) -> Any:
-    """The scalar within any nesting of one-element arrays, None where there is none or several."""
+    """The scalar within any nesting of one-element arrays; None unless there is exactly one."""
     while isinstance(cell, np.ndarray):
         if cell.size != 1:
             return None

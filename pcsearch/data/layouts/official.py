@@ -1,4 +1,4 @@
-"""What the readers of official layouts share: finding the folder, assembling the dataset."""
+"""Shared by the readers of official layouts: find the folder, assemble the dataset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pcsearch.data.sources import FileImages
 from pcsearch.errors import UserError, did_you_mean
 
 _Needed = Sequence[str | tuple[str, ...]]
-"""Files, and folders with a "/" at their end, that a dataset needs; of a tuple any one."""
+"""Files, and folders (ending in "/"), that a dataset needs. A tuple lists alternatives."""
 
 _FEW_MISSING = 10
 
@@ -37,16 +37,16 @@ class Listing:
 
 
 def level_of(entry: CatalogEntry, options: DataOptions) -> str:
-    """The level of the class hierarchy to read, empty for a dataset that has none.
+    """The level of the class hierarchy to read; empty for a dataset without a hierarchy.
 
     Raises:
-        UserError: `options.levels` asks for a level that the dataset does not have.
+        UserError: the dataset does not have the level in `options.levels`.
     """
     wanted = options.levels.get(entry.id)
     if wanted is None:
         return entry.levels[0] if entry.levels else ""
     if not entry.levels:
-        raise UserError(f"data.levels: {entry.id} has no class hierarchy; leave it out.")
+        raise UserError(f"data.levels: {entry.id} has no class hierarchy; remove its entry.")
     if wanted not in entry.levels:
         raise UserError(
             f'data.levels: {entry.id} has no level "{wanted}"{did_you_mean(wanted, entry.levels)} '
@@ -56,15 +56,15 @@ def level_of(entry: CatalogEntry, options: DataOptions) -> str:
 
 
 def dataset_folder(entry: CatalogEntry, root: Path, needed: _Needed) -> Path:
-    """The dataset's folder: `root / entry.folder`, or `root` itself where it is that folder.
+    """The dataset's folder: `root / entry.folder`, or `root` if that is the folder itself.
 
     Args:
         entry: the dataset.
-        root: what the user gave as data.root.
+        root: the user's data.root.
         needed: what must be there.
 
     Raises:
-        UserError: naming what is missing and what to do about it.
+        UserError: something is missing. The text names it and says what to do.
     """
     candidates = (root / entry.folder, root)
     missing = {folder: _missing(folder, needed) for folder in candidates}
@@ -85,23 +85,23 @@ def dataset_folder(entry: CatalogEntry, root: Path, needed: _Needed) -> Path:
 
 
 def holds(*needed: str | tuple[str, ...]) -> Callable[[Path], bool]:
-    """Whether all of these are in a folder; for `CatalogEntry.is_in`."""
+    """A function that says whether a folder has all of these; for `CatalogEntry.is_in`."""
     return lambda folder: not _missing(folder, needed)
 
 
 def _missing(folder: Path, needed: _Needed) -> list[str]:
-    """What a folder lacks, by the first of its places, as `find_place` looks for it."""
+    """What a folder lacks; alternatives are named by their first place."""
     alternatives = [(places,) if isinstance(places, str) else places for places in needed]
     return [places[0] for places in alternatives if find_place(folder, places) is None]
 
 
 def find_place(folder: Path, places: Sequence[str]) -> str | None:
-    """The first of several places where a file (or, with a "/" at its end, a folder) lies."""
+    """The first of several places that exists: a file, or a folder if the name ends in "/"."""
     return next((place for place in places if _is_there(folder, place)), None)
 
 
 def how_to_get(entry: CatalogEntry, root: Path) -> str:
-    """What to do when a dataset, or a part of it, is not there; no full stop at its end."""
+    """What to do when a dataset, or a part of it, is missing; without a full stop."""
     if entry.archives and not entry.by_hand:
         command = f"pcsearch data get {entry.id} --root {root}"
         return f"`{command}` downloads it from {entry.homepage}"
@@ -109,10 +109,10 @@ def how_to_get(entry: CatalogEntry, root: Path) -> str:
 
 
 def labels_of_numbers(numbers: Sequence[int], classes: int, where: Path) -> Int64Array:
-    """Labels from 0 of class numbers counted from 1 or, as some copies have them, from 0.
+    """Labels from 0, for class numbers that count from 1 or (in some copies) from 0.
 
     Raises:
-        UserError: a number outside both ranges.
+        UserError: a number is outside both ranges.
     """
     array = np.asarray(numbers, dtype=np.int64)
     least, most = int(array.min(initial=1)), int(array.max(initial=1))
@@ -127,10 +127,10 @@ def labels_of_numbers(numbers: Sequence[int], classes: int, where: Path) -> Int6
 
 
 def boxes_of_corners(corners: Int64Array) -> Float32Array:
-    """Boxes [n, 4] (x, y, width, height) of first and last pixels counted from 1.
+    """Boxes [n, 4] (x, y, width, height) from their first and last pixels.
 
     Args:
-        corners: [n, 4] x1, y1, x2, y2, the last pixel within the box, as MATLAB users write it.
+        corners: [n, 4] x1, y1, x2, y2 as in MATLAB: counted from 1, the last pixel within the box.
     """
     first, last = corners[:, :2], corners[:, 2:]
     return np.concatenate([first - 1, last - first + 1], axis=1).astype(np.float32)
@@ -152,18 +152,18 @@ def assemble(
 
     Args:
         dataset_id: the catalogue's id.
-        folder: what the listings' files are relative to.
+        folder: the folder to which the listings' files are relative.
         class_names: all names; a listing's label is a position here.
-        train: the training images, and the validation images where some are given.
+        train: the training images, and the official validation images if there are some.
         test: the test images.
-        options: whose `classes` are chosen; its `half_unpacked` is heeded.
+        options: uses `classes` and `half_unpacked`.
         numbers: the dataset's own number of each class; 1, 2, ... if not given.
-        given_val: the rows of `train` that are set aside for validation.
+        given_val: the rows of `train` that are for validation.
         ancestors: of each class, see `Dataset`.
 
     Raises:
-        UserError: a class without images in a part, an image in both parts, folders or many
-            images that are missing, a mistake in `options.classes`.
+        UserError: a part has no image of a class, both parts have an image, folders or many
+            images are missing, or `options.classes` has a mistake.
     """
     chosen = choose_classes(class_names, options.classes, numbers)
     refuse = options.half_unpacked == "refuse"
@@ -197,7 +197,9 @@ def _part(
     if lacking:
         names = ", ".join(class_names[chosen[label]] for label in lacking[:10])
         verb = "has" if len(lacking) == 1 else "have"
-        raise UserError(f"class {names} {verb} no {what} images in {folder}.")
+        raise UserError(
+            f"class {names} {verb} no {what} images in {folder}; unpack the dataset again."
+        )
     files = [listing.files[row] for row in rows]
     if refuse_half_unpacked:
         _check_folders(folder, files)
@@ -213,11 +215,11 @@ def _part(
 
 
 def _refuse_shared(folder: Path, train: Listing, test: Listing) -> None:
-    """A damaged list must not bring test images into training."""
+    """Refuse test images among the training images: a damaged list could bring them there."""
     shared = set(train.files).intersection(test.files)
     if shared:
         raise UserError(
-            f"{folder}: {len(shared)} images are listed as training and as test images "
+            f"{folder}: {len(shared)} images are listed both as training and as test images "
             f"({min(shared)}, ...); unpack the dataset again."
         )
 
@@ -232,12 +234,12 @@ def _check_folders(folder: Path, files: Sequence[str]) -> None:
     if missing:
         raise UserError(
             f"{folder} lacks {len(missing)} of {len(wanted)} image folders ({missing[0]}, ...): "
-            "unpack the whole archive, or choose the classes that are there by data.classes."
+            "unpack the whole archive, or choose the existing classes with data.classes."
         )
 
 
 def _check_missing(images: FileImages, what: str) -> None:
-    """A few missing files are unreadable images; many are an archive that is half unpacked."""
+    """Refuse many missing files: a half-unpacked archive. A few count as unreadable images."""
     missing = images.missing
     if len(missing) >= max(_FEW_MISSING, len(images) // 100):
         raise UserError(

@@ -1,4 +1,4 @@
-"""From a person's own lists of images to a dataset: held-out test part, copies kept together."""
+"""From a user's own lists of images to a dataset: hold out a test part, keep copies together."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _USES = (("validate", "val"), ("test", "test"))
 
 @dataclass(frozen=True)
 class OwnPart:
-    """Images that a person lists for one use.
+    """Images that the user lists for one use.
 
     Attributes:
         files: n paths relative to the dataset's folder, or absolute.
         labels: [n] class numbers from 0.
         boxes: [n, 4] x, y, width, height in pixels, or None.
-        groups: [n] group numbers as the person states them, or None.
+        groups: [n] group numbers given by the user, or None.
     """
 
     files: Sequence[str]
@@ -55,20 +55,20 @@ def own_dataset(
     *,
     where: str,
 ) -> Dataset:
-    """The dataset of the parts `train` and, where they are given, `val` and `test`.
+    """The dataset of the part `train`, and of `val` and `test` if given.
 
     Without `test`, a share of `train` is held out. Training images that are copies of one file
-    are a group, together with those of the groups that they belong to: they are held out, or
-    set aside for validation, all or none. So are, wherever their class can still be divided,
-    images that show the same picture.
+    form a group, merged with the groups given by the user. A group is never divided between
+    training, validation and held-out test images. Neither are images that show the same picture,
+    unless their class could then not be divided.
 
     Args:
         dataset_id: the catalogue's id.
-        root: what the files are relative to.
+        root: the folder to which files are relative.
         listed: the parts by name.
         class_names: N names.
-        options: its `test_fraction`, `split_seed`, `near_duplicates`, `cache` and `progress`.
-        where: what messages call the place of the lists.
+        options: uses `test_fraction`, `split_seed`, `near_duplicates`, `cache` and `progress`.
+        where: name of the lists' place in messages.
 
     Raises:
         UserError: a class has too few images for its uses, or parts share a file.
@@ -100,7 +100,7 @@ def _held_out(
     if twins is None:
         return hold_out_test(train.labels, *asked, groups=train.groups)
     own = twins[:count]
-    bound = np.isin(own, twins[count:][twins[count:] >= 0])  # they are in val, too
+    bound = np.isin(own, twins[count:][twins[count:] >= 0])  # near-duplicates of images in val
     if train.groups is not None:
         bound |= np.isin(train.groups, train.groups[bound])
     free = ~bound
@@ -108,7 +108,7 @@ def _held_out(
     try:
         groups = None if train.groups is None else train.groups[free]
         aside[free] = hold_out_test(train.labels[free], *asked, groups=groups, twins=own[free])
-    except UserError:  # a class has too few others
+    except UserError:  # a class has too few free images
         return hold_out_test(train.labels, *asked, groups=train.groups, twins=own)
     return aside
 
@@ -119,18 +119,18 @@ def _twins(root: Path, files: Sequence[str], options: DataOptions) -> Int64Array
     try:
         return same_picture_groups(root, tuple(files), options.cache, options.progress)
     except NoImageError:
-        if options.half_unpacked == "list":  # whoever looks at the images tells what is wrong
+        if options.half_unpacked == "list":  # `verify` reports what is wrong
             return None
         raise
     except UserError as error:
         raise UserError(
-            f"{error} This was for small thumbnails, to hold copies of a picture out together; "
-            "data.near_duplicates=ignore does without."
+            f"{error} This concerns thumbnails, which serve to hold out copies of a picture "
+            "together; data.near_duplicates=ignore skips them."
         ) from error
 
 
 def _refuse_shared_files(root: Path, parts: Mapping[str, OwnPart]) -> None:
-    """A file (or a link to it) in two parts would make validation or test meaningless."""
+    """Refuse a file (or a link to it) in two parts: validation or test would be meaningless."""
     owner: dict[tuple[int, int], tuple[str, str]] = {}
     for what, part in parts.items():
         for path in part.files:
@@ -141,14 +141,13 @@ def _refuse_shared_files(root: Path, parts: Mapping[str, OwnPart]) -> None:
             first, first_path = owner.setdefault((status.st_dev, status.st_ino), (what, path))
             if first != what:
                 raise UserError(
-                    f"{root / path} is the very same file as {root / first_path}: images to "
-                    "train on, to validate on and to test on must differ. Remove the link, or "
-                    "one of the two lines."
+                    f"{root / path} is the same file as {root / first_path}: training, validation "
+                    "and test images must differ. Remove the link, or one of the two lines."
                 )
 
 
 def _check_counts(parts: Mapping[str, OwnPart], names: Sequence[str], where: str) -> None:
-    """Every class must leave an image for each use that has no list of its own."""
+    """Every class needs an image for each use without a list of its own."""
     uses = ["train on", *(f"{use} on" for use, part in _USES if part not in parts)]
     counts = np.bincount(parts["train"].labels, minlength=len(names))
     small = [
@@ -157,7 +156,7 @@ def _check_counts(parts: Mapping[str, OwnPart], names: Sequence[str], where: str
     if small:
         raise UserError(
             f"too few images to split in {where}: {', '.join(small[:10])}. Every class needs one "
-            f"to {', one to '.join(uses)}: add images, or remove or leave out the class."
+            f"to {', one to '.join(uses)}: add images, or leave out the class."
         )
 
 
@@ -178,5 +177,5 @@ def _joined(one: OwnPart, other: OwnPart) -> OwnPart:
 def _part(root: Path, part: OwnPart) -> Part:
     groups = part.groups
     if groups is not None and len(np.unique(groups)) == len(groups):
-        groups = None  # nothing is kept together
+        groups = None  # every image is its own group
     return Part(FileImages.of(root, part.files), part.labels, part.boxes, groups)

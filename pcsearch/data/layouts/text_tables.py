@@ -1,4 +1,4 @@
-"""Text files with a key and a value on each line, as several datasets have them."""
+"""Text files with a key and a value on each line, a format of several datasets."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from pcsearch.io import read_text
 
 
 def read_table(path: Path, keys: Collection[str] | None = None) -> dict[str, str]:
-    """`key value` lines in the file's order; a value may hold spaces, line ends may be CRLF.
+    """`key value` lines in the file's order. A value may hold spaces; line ends may be CRLF.
 
-    With `keys`, every one of them must have a line. Raises UserError naming the file (and
-    line) if it cannot be read, a line has no value, or a key is repeated or missing.
+    With `keys`, each of them must have a line.
+
+    Raises:
+        UserError: the file cannot be read, a line has no value, or a key is repeated or missing.
+            The text names the file and the line.
     """
     table: dict[str, str] = {}
     for number, line in _numbered_lines(path):
         key, _, value = line.partition(" ")
         if not value or key in table:
             problem = "the number is repeated" if value else "a number and a value are expected"
-            raise UserError(f"{path}, line {number}: {problem}.")
+            raise UserError(f"{path}, line {number}: {problem}; unpack the dataset again.")
         table[key] = value.strip()
     missing = [] if keys is None else [key for key in keys if key not in table]
     if missing:
@@ -37,25 +40,29 @@ def read_table(path: Path, keys: Collection[str] | None = None) -> dict[str, str
 def read_names(path: Path) -> list[str]:
     """One name a line, in the file's order.
 
-    Raises UserError naming the file (and line) if it cannot be read or a name is repeated.
+    Raises:
+        UserError: the file cannot be read or a name is repeated. The text names the file and line.
     """
     names: dict[str, None] = {}
     for number, line in _numbered_lines(path):
         if line in names:
-            raise UserError(f"{path}, line {number}: the name is repeated.")
+            raise UserError(
+                f"{path}, line {number}: the name is repeated; unpack the dataset again."
+            )
         names[line] = None
     return list(names)
 
 
 def read_boxes(path: Path, images: Collection[str], columns: str) -> Float32Array:
-    """Four numbers for each of `images`, [n, 4], as they are written.
+    """The four numbers of each of `images`, [n, 4], unchanged.
 
     Args:
-        path: a table as `read_table` reads it.
+        path: a table for `read_table`.
         images: the keys, in the order of the result's rows.
-        columns: what the numbers are, for messages: "x, y, width, height".
+        columns: the numbers' meaning, for messages: "x, y, width, height".
 
-    Raises UserError as `read_table` does, and for a line without exactly four numbers.
+    Raises:
+        UserError: as `read_table`, and for a line without exactly four numbers.
     """
     table = read_table(path, keys=images)
     try:
@@ -68,7 +75,7 @@ def read_boxes(path: Path, images: Collection[str], columns: str) -> Float32Arra
 
 
 def _numbered_lines(path: Path) -> list[tuple[int, str]]:
-    """The lines that are not blank, stripped, with their numbers from 1."""
+    """The non-blank lines, stripped, with their numbers from 1."""
     try:
         text = read_text(path, encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:

@@ -1,9 +1,12 @@
 """Batches for training and evaluation, from decoded images to normalised tensors on the device.
 
-`draws` chooses crops, flips and colours from (seed, epoch, row); `feeds` brings the uint8 crops to
-the device, from the mapped file or from a copy there (`residency`), ahead of the training where a
-GPU computes (`prefetch`); `pixels` cuts, mirrors and normalises whole batches; `augment` changes
-colours and erases.
+| module | what it does |
+| --- | --- |
+| `augment` | draw crops, flips and colours from (seed, epoch, row); jitter colours and erase |
+| `transfer` | bring uint8 crops to the device, on a GPU ahead of the training |
+| `device_cache` | copy a set of images to a GPU once, and share it |
+| `pixels` | crop, mirror and normalise whole batches |
+| `batches` | the batches of an epoch and of an evaluation |
 """
 
 from pcsearch.data.loaders.batches import Batch, EvalBatches, TrainBatches

@@ -1,11 +1,11 @@
 """Augmentation: random parameters for each image, and colour jitter and erasing of whole batches.
 
-All of it depends on (seed, epoch, the image's row, how often the row came before) alone: not on
-the batch, the other images or the worker. Each kind has its own random stream, so that switching
-one on or off leaves the others as they are.
+Parameters depend only on the seed, the epoch, the image's row, and how often the row came before
+in the epoch. The batch, the other images and the worker do not matter. Each kind of augmentation
+has its own random stream, so switching one on or off does not change the others.
 
-Every step is one elementwise operation or an exact sum, so that an image's numbers are the same,
-bit for bit, whichever batch it is in.
+Every step is one elementwise operation or an exact sum. So an image has the same values, bit for
+bit, in any batch.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _ERASED_ASPECT = (0.3, 3.3)  # height / width
 
 @dataclass(frozen=True)
 class Crops:
-    """Which square of which image, m of them.
+    """m crops.
 
     Attributes:
         rows: [m] images.
         tops: [m] first lines.
         lefts: [m] first columns.
-        flips: [m] which ones are mirrored left to right, None for none.
+        flips: [m] whether each is mirrored left to right; None for none.
     """
 
     rows: Int64Array
@@ -51,7 +51,7 @@ class Draws:
     """The random choices for m images.
 
     Attributes:
-        crops: where they are cropped, and whether they are mirrored.
+        crops: their crops and flips.
         jitter: [m, 3] factors of brightness, contrast and saturation; None if they are all 1.
         erased: [m, 4] top, left, height and width in the crop; None if nothing is erased.
     """
@@ -64,10 +64,10 @@ class Draws:
 def draw_parameters(
     preprocessing: Preprocessing, places: int, seed: int, epoch: int, rows: Int64Array
 ) -> Draws:
-    """Draw for `rows`, those of a whole epoch in their order.
+    """Draw the parameters for `rows`, which are those of a whole epoch in their order.
 
     Args:
-        places: how many tops, and how many lefts, a crop can have.
+        places: number of possible tops, and of possible lefts, of a crop.
     """
     streams = _Streams(seed, epoch, rows)
     uniform = streams.uniform(_CROP_STREAM, 3)
@@ -83,7 +83,7 @@ def draw_parameters(
 
 
 class _Streams:
-    """Uniform numbers for rows, each from its own place in a table of its own random stream."""
+    """Uniform numbers for rows. Each row has its own place in a table from a random stream."""
 
     def __init__(self, seed: int, epoch: int, rows: Int64Array) -> None:
         self._seed, self._epoch, self._rows = seed, epoch, rows
@@ -119,11 +119,11 @@ def _factors(jitter: ColorJitter, uniform: Float64Array) -> Float64Array:
 
 
 def _rectangles(uniform: Float64Array, probability: float, side: int) -> Int64Array:
-    """Rectangles to erase, as torchvision's RandomErasing; height and width 0 where none is.
+    """Rectangles to erase, as torchvision's RandomErasing; height and width are 0 for none.
 
-    torchvision draws area and aspect anew, up to ten times, until the rectangle fits. Here the
-    aspect is drawn among those that fit the area, so one draw is enough: areas above 30 %, of
-    which torchvision rejects a few percent, are that much likelier than there.
+    torchvision redraws area and aspect, up to ten times, until the rectangle fits. Here the aspect
+    is drawn among those that fit the area, so one draw is enough. torchvision rejects a few percent
+    of the areas above 30 %; here they are that much more frequent.
     """
     chance, for_area, for_aspect, for_top, for_left = uniform.T
     low, high = _ERASED_SHARE
@@ -149,9 +149,9 @@ def jitter_colors(pixels: Tensor, factors: Tensor) -> None:
 
     With w the grey weights and m the mean of w·x over the image, torchvision's three blends are
         x ← b x,   x ← c x + (1 - c) m,   x ← s x + (1 - s) w·x,
-    together b c s x + b c (1 - s) w·x + (1 - c) b m. Values are clamped once, at the end.
-    torchvision clamps after each of the three: where nothing leaves the range in between, the
-    results are equal; elsewhere less detail is lost here.
+    together b c s x + b c (1 - s) w·x + (1 - c) b m. Values are clamped once, at the end, while
+    torchvision clamps after each blend. The results are equal if no blend leaves the range;
+    otherwise less detail is lost here.
 
     Args:
         pixels: float32 [B, 3, H, W] of whole numbers from 0 to 255, changed in place.
@@ -167,7 +167,7 @@ def jitter_colors(pixels: Tensor, factors: Tensor) -> None:
 
 
 def _mean_grey(pixels: Tensor) -> Tensor:
-    """[B] float64. Sums of whole numbers are exact whatever their order: a line's in float32."""
+    """[B] float64. A line's sum of whole numbers is exact in float32, in any order."""
     sums = pixels.sum(dim=3).double().sum(dim=2)
     red, green, blue = sums.unbind(1)
     weighted = red * _GREY_WEIGHTS[0] + green * _GREY_WEIGHTS[1] + blue * _GREY_WEIGHTS[2]
@@ -192,15 +192,15 @@ def erase(images: Tensor, rectangles: Tensor) -> None:
 
 
 def _erase_each(images: Tensor, rectangles: Tensor) -> None:
-    """One by one, which touches the erased pixels alone: at 112 pixels 15 times as fast on a
-    CPU as a mask."""
+    """Erase image by image. Only erased pixels are written: on a CPU, at 112 pixels, 15 times as
+    fast as a mask."""
     for image, (top, left, height, width) in zip(images, rectangles.tolist(), strict=True):
         if height and width:
             image[:, top : top + height, left : left + width] = 0
 
 
 def _erase_masked(images: Tensor, rectangles: Tensor) -> None:
-    """All at once, without a look at the values: on a GPU that would wait for its queue."""
+    """Erase all at once, without reading the values: that would make a GPU wait for its queue."""
     height, width = images.shape[2:]
     top, left, tall, wide = rectangles.T.unsqueeze(2)
     line = torch.arange(height, device=images.device)

@@ -1,4 +1,4 @@
-"""Batches for training and evaluation, straight from the decoded images."""
+"""Batches for training and evaluation from the decoded images."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Batch = tuple[Tensor, Tensor]
 
 
 class TrainBatches:
-    """Shuffled, randomly cropped, mirrored and otherwise changed batches, epoch by epoch.
+    """Shuffled and augmented batches, epoch by epoch.
 
-    What is done to an image depends on (seed, epoch, its row) alone, not on the batch or the other
-    images, so an epoch can be repeated exactly, by any worker. Where the pairing shows an image
-    twice in an epoch, it is drawn for anew the second time.
+    An image's augmentation depends on (seed, epoch, its row) alone, not on the batch or the other
+    images. So any worker can repeat an epoch exactly. If the pairing shows an image twice in an
+    epoch, the second time has its own random numbers.
     """
 
     def __init__(
@@ -50,15 +50,16 @@ class TrainBatches:
             labels: [n] classes.
             indices: the rows to train on.
             preprocessing: crop, mirroring, colours, erasing and normalisation.
-            batch_size: images a batch; the last batch of an epoch may be smaller.
-            pairing: how batches are made up, see `pcsearch.losses.pairing`.
-            seed: of order and changes.
-            device: where batches are delivered.
+            batch_size: images in a batch; the last batch of an epoch may be smaller.
+            pairing: how batches are drawn, see `pcsearch.losses.pairing`.
+            seed: of order and augmentation.
+            device: the device of the batches.
             channels_last: deliver images in that memory format.
-            residency: where the images lie when the device is a GPU, see `resident_images`.
+            residency: where the images are stored if the device is a GPU, see `resident_images`.
 
-        Raises UserError for crops larger than the images, and for images that do not fit on the
-        device under residency `device`.
+        Raises:
+            UserError: crops are larger than the images, or the images do not fit on the device
+                under residency `device`.
         """
         self._supply = _Supply(
             images, labels, preprocessing, torch.device(device), channels_last, residency
@@ -70,12 +71,12 @@ class TrainBatches:
         self._length = num_batches(len(self._indices), batch_size, pairing)
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Number of batches in an epoch."""
         return self._length
 
     @property
     def num_images(self) -> int:
-        """Different images an epoch."""
+        """Number of different images in an epoch."""
         return len(self._indices)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
@@ -120,12 +121,12 @@ class EvalBatches:
         self._margin = round((images.shape[1] - preprocessing.crop) / 2.0)
 
     def __len__(self) -> int:
-        """Batches in all."""
+        """Number of batches."""
         return -(-len(self._rows) // self._batch_size)
 
     @property
     def num_images(self) -> int:
-        """Images in all."""
+        """Number of images."""
         return len(self._rows)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -138,7 +139,7 @@ class EvalBatches:
 
 
 class _Supply:
-    """Finished batches of given crops: what training and evaluation have in common."""
+    """Makes batches from given crops, for training and for evaluation."""
 
     def __init__(
         self,
@@ -155,10 +156,10 @@ class _Supply:
         self._device = device
 
     def batches(self, draws: Draws, sizes: list[int]) -> Iterator[Batch]:
-        """The images of `draws` in their order, so many a batch."""
+        """The images of `draws` in their order, in batches of the given sizes."""
         bounds = np.cumsum([0, *sizes]).tolist()
         parts = [slice(start, stop) for start, stop in pairwise(bounds)]
-        # Sent once, not batch by batch: each time, a GPU would wait for its queue.
+        # Sent once, not batch by batch: each transfer would make a GPU wait for its queue.
         labels = torch.from_numpy(self._labels[draws.crops.rows]).to(self._device)
         jitter, erased = (
             None if values is None else torch.from_numpy(values).to(self._device)

@@ -1,4 +1,4 @@
-"""Sets of images that are copied to a GPU once, for all trials of a process."""
+"""Copies of image sets on a GPU, made once for all trials of a process."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pcsearch.data.dataset import UInt8Array
 from pcsearch.errors import UserError
 
 Residency = Literal["auto", "device", "host"]
-"""Where a GPU's images lie: on the GPU, in host memory, or wherever there is room."""
+"""Where a GPU's images are stored: on the GPU, in host memory, or chosen by free memory."""
 
 AUTO_SHARE = 0.25
-"""`auto` copies a set that takes at most this share of the free memory. Trials that share a GPU
-each hold a copy, and each needs several times as much for its own training."""
+"""`auto` copies a set that takes at most this share of the free memory. Each trial that shares a
+GPU holds its own copy and needs several times as much memory for its training."""
 
-_KEPT_SETS = 2  # the training and the test images of the dataset at hand
+_KEPT_SETS = 2  # the training and the test images of one dataset
 _CHUNK_BYTES = 64 * 2**20
 
 _Key = tuple[object, ...]
@@ -32,18 +32,19 @@ _FreeBytes = Callable[[torch.device], int]
 def resident_images(
     images: UInt8Array, device: torch.device, residency: Residency
 ) -> Tensor | None:
-    """The images on a GPU, or None if batches are to be cut on the host.
+    """The images on a GPU, or None if batches must be cropped on the host.
 
-    A memory-mapped file is copied once a process and shared. What is kept of it between trials is
-    given back when another set needs the memory.
+    A memory-mapped file is copied once a process and shared. Copies that are kept between trials
+    are freed when another set needs the memory.
 
     Args:
         images: uint8 [n, R, R, 3].
-        device: a CUDA device; on any other only `device` copies.
-        residency: `device` copies them in any case; `host` never does; `auto` does if they take
-            at most a quarter of the free memory and there turns out to be room.
+        device: a CUDA device; on any other, only residency `device` copies.
+        residency: `device` always copies; `host` never does; `auto` copies if the images take at
+            most a quarter of the free memory and the allocation succeeds.
 
-    Raises UserError if they do not fit under `device`.
+    Raises:
+        UserError: the images do not fit under residency `device`.
     """
     if residency == "host" or (residency == "auto" and device.type != "cuda"):
         return None
@@ -53,9 +54,9 @@ def resident_images(
 
 
 class ResidentSets:
-    """Copies of image sets, found again by file and device.
+    """Copies of image sets, keyed by file and device.
 
-    The last few are kept even when nobody uses them; the others live as long as they are used.
+    The last few are kept even if unused. The others are freed when they are no longer used.
     """
 
     def __init__(self) -> None:
@@ -65,7 +66,7 @@ class ResidentSets:
     def fetch(
         self, images: UInt8Array, device: torch.device, residency: Residency, free: _FreeBytes
     ) -> Tensor | None:
-        """As `resident_images`, under `auto` or `device`; `free` tells a device's free bytes."""
+        """As `resident_images`, for `auto` or `device`. `free` returns a device's free bytes."""
         key = _file_key(images, device)
         found = self._alive.get(key) if key is not None else None
         if found is None:
@@ -105,7 +106,7 @@ _SETS = ResidentSets()
 
 
 def _cuda_free_bytes(device: torch.device) -> int:
-    """What this process can still allocate on a CUDA device."""
+    """Bytes that this process can still allocate on a CUDA device."""
     free, total = torch.cuda.mem_get_info(device)
     allocated = torch.cuda.memory_allocated(device)
     cached = torch.cuda.memory_reserved(device) - allocated
@@ -123,7 +124,7 @@ def _copied(images: UInt8Array, device: torch.device) -> Tensor | None:
         return None
     step = max(1, _CHUNK_BYTES // max(1, images[:1].nbytes))
     for start in range(0, len(images), step):
-        # a private piece: PyTorch warns of arrays that cannot be written to
+        # a writable copy: PyTorch warns of read-only arrays
         piece = np.array(images[start : start + step])
         copy[start : start + step].copy_(torch.from_numpy(piece))
     return copy
@@ -135,7 +136,7 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _file_key(images: UInt8Array, device: torch.device) -> _Key | None:
-    """What tells the whole of a mapped, read-only file from any other array; None for others."""
+    """A key of an array that maps a whole read-only file; None for other arrays."""
     if not isinstance(images, np.memmap) or images.filename is None or images.flags.writeable:
         return None
     try:
@@ -151,8 +152,8 @@ def _file_key(images: UInt8Array, device: torch.device) -> _Key | None:
 def _too_large(images: UInt8Array, device: torch.device, free: _FreeBytes) -> str:
     return (
         f"the decoded images take {_size(images.nbytes)}, but {device} has {_size(free(device))} "
-        "free: set resources.residency=host to keep them in host memory (or auto, which decides "
-        "by itself), or choose a smaller image.resize"
+        "free: set resources.residency=host to keep them in host memory (or auto, to copy them "
+        "only if there is room), or choose a smaller image.resize"
     )
 
 

@@ -17,14 +17,15 @@ from pcsearch.errors import UserError
 def crop_windows(images: UInt8Array, crop: int) -> UInt8Array:
     """All crops of all images as a view [n, R - crop + 1, R - crop + 1, crop, 3 * crop].
 
-    Indexed by [rows, tops, lefts] it gathers one crop of each row: image lines are contiguous
-    there, so this costs no more than copying them.
+    Index it by [rows, tops, lefts] to gather one crop of each row. Lines of a crop are contiguous,
+    so gathering costs the same as copying them.
 
     Args:
         images: [n, R, R, 3], C-contiguous.
         crop: side of the crop in pixels.
 
-    Raises UserError if crops are larger than the images.
+    Raises:
+        UserError: crops are larger than the images.
     """
     check_crop(images.shape[1:3], crop)
     number, height, width, channels = images.shape
@@ -42,7 +43,10 @@ def check_crop(shape: tuple[int, ...], crop: int) -> None:
     """Raise UserError if crops are larger than images of this height and width."""
     height, width = shape
     if crop > min(height, width):
-        raise UserError(f"image.crop is {crop}, but images are stored at {width} (image.resize).")
+        raise UserError(
+            f"image.crop is {crop}, but images are stored at {width} (image.resize): lower "
+            "image.crop or raise image.resize."
+        )
 
 
 def gather_crops(
@@ -56,8 +60,8 @@ def gather_crops(
 def mirror(crops: UInt8Array, flips: npt.NDArray[np.bool_]) -> None:
     """Mirror the flagged crops [B, crop, crop, 3] left to right, in place.
 
-    PyTorch's flip of channels-last images moves whole pixels with vector instructions: 4 to 6
-    times as fast as an index of the columns.
+    PyTorch flips channels-last images by whole pixels with vector instructions. That is 4 to 6
+    times as fast as indexing the columns.
     """
     if flips.any():
         flagged = torch.from_numpy(crops[flips]).permute(0, 3, 1, 2)
@@ -67,15 +71,16 @@ def mirror(crops: UInt8Array, flips: npt.NDArray[np.bool_]) -> None:
 def gather_resident(
     images: Tensor, crop: int, rows: Tensor, tops: Tensor, lefts: Tensor, flips: Tensor | None
 ) -> Tensor:
-    """`gather_crops` and `mirror` of images that lie on a device, without a loop over them.
+    """`gather_crops` and `mirror` for images on a device, without a loop over them.
 
     Args:
         images: uint8 [n, R, R, 3], contiguous.
         crop: side of the crops in pixels.
-        rows: int64 [B], as tops and lefts, on the same device.
+        rows, tops, lefts: int64 [B], on the same device.
         flips: bool [B] or None for no mirroring.
 
-    Returns uint8 [B, crop, crop, 3].
+    Returns:
+        uint8 [B, crop, crop, 3].
     """
     number, height, width, channels = images.shape
     image_stride, row_stride, pixel_stride, byte = images.stride()
@@ -90,10 +95,10 @@ def gather_resident(
 
 
 class Normalizer:
-    """uint8 crops to float32: colour jitter where there is one, then x * scale + bias, a channel.
+    """uint8 crops to float32: optional colour jitter, then x * scale + bias for each channel.
 
-    With scale = 1 / (255 std) and bias = -mean / std that is (x / 255 - mean) / std, as
-    torchvision's ToTensor and Normalize, within 1e-6.
+    With scale = 1 / (255 std) and bias = -mean / std, that is (x / 255 - mean) / std. It equals
+    torchvision's ToTensor and Normalize within 1e-6.
     """
 
     def __init__(
@@ -104,7 +109,7 @@ class Normalizer:
         scale = (1 / (255 * std)).float().to(device)
         bias = (-mean / std).float().to(device)
         self._of_planes = scale.view(1, -1, 1, 1), bias.view(1, -1, 1, 1)
-        # A line of pixels at a time: broadcasting over 3 channels alone is not vectorised.
+        # For a line of pixels at a time: broadcasting over only 3 channels is not vectorised.
         self._of_lines = scale.repeat(preprocessing.crop), bias.repeat(preprocessing.crop)
         self._channels_last = channels_last
 
@@ -123,6 +128,6 @@ class Normalizer:
         if jitter is not None:
             jitter_colors(planes, jitter)
         planes.mul_(scale).add_(bias)
-        if self._channels_last:  # colours mix in planes: twice as fast, the way back included
+        if self._channels_last:  # jitter in planes is twice as fast, including this conversion
             return planes.contiguous(memory_format=torch.channels_last)
         return planes

@@ -1,4 +1,4 @@
-"""Where a batch's pixels come from: host memory, at once or in the background, or the device."""
+"""Bring a batch's pixels to the device: from host memory, directly or by a thread, or on it."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ class _Made(Generic[Item]):
 
 @dataclass(frozen=True)
 class _Ended:
-    """The last thing in the queue, with what went wrong."""
+    """The last item in the queue, with the exception of the thread."""
 
     error: BaseException | None
 
 
 def prefetched(items: Iterable[Item], depth: int) -> Generator[Item]:
-    """The items in their order, of which up to `depth` are ready and one more is being made.
+    """The items in their order, made ahead by a thread: up to `depth` ready and one in the making.
 
-    The thread starts with the first `next` and has ended when the iterator is exhausted, closed
-    or dropped. An exception of `items` is raised here, after the items before it.
+    The thread starts with the first `next`. It has ended when the iterator is exhausted, closed or
+    dropped. An exception of `items` is raised here, after the items before it.
     """
     if depth < 1:
         raise ValueError(f"depth is {depth}, but must be at least 1")
     ready: queue.Queue[_Made[Item] | _Ended] = queue.Queue(depth)
     stop = threading.Event()
-    # daemon: an iterator that nobody closes must not keep the interpreter from ending
+    # daemon: an iterator that is never closed must not block the interpreter's exit
     thread = threading.Thread(
         target=_make, args=(items, ready, stop), name="pcsearch-prefetch", daemon=True
     )
@@ -61,7 +61,7 @@ def prefetched(items: Iterable[Item], depth: int) -> Generator[Item]:
             raise made.error
     finally:
         stop.set()
-        while not ready.empty():  # makes room for the one `put` that may be waiting
+        while not ready.empty():  # the thread may wait for room in the queue
             ready.get_nowait()
         thread.join()
 
@@ -85,7 +85,7 @@ _BATCHES_AHEAD = 2
 
 
 class Feed(Protocol):
-    """Cuts crops out of a set of images."""
+    """Crops images of a set."""
 
     def crops(self, wanted: Crops, batches: Sequence[slice]) -> Generator[Tensor]:
         """For each batch, a slice of `wanted`: new uint8 [B, crop, crop, 3] on the device."""
@@ -94,11 +94,12 @@ class Feed(Protocol):
 def open_feed(images: UInt8Array, crop: int, device: torch.device, residency: Residency) -> Feed:
     """The feed for these images.
 
-    On the CPU that is always the mapped file itself, without a thread: cutting a batch takes less
-    than a hundredth of the training step there, and a trial has one core. See `resident_images`
-    for what `residency` means elsewhere.
+    On the CPU it is always the mapped file, without a thread: there cropping a batch takes less
+    than a hundredth of the training step, and a trial has one core. For `residency` on other
+    devices see `resident_images`.
 
-    Raises UserError for crops that are larger than the images, and as `resident_images` does.
+    Raises:
+        UserError: crops are larger than the images; and as `resident_images`.
     """
     check_crop(images.shape[1:3], crop)
     if device.type == "cpu":
@@ -110,7 +111,7 @@ def open_feed(images: UInt8Array, crop: int, device: torch.device, residency: Re
 
 
 class HostFeed:
-    """From an array in host memory, for example memory-mapped; never copied whole."""
+    """Crops from an array in host memory, for example memory-mapped. It is never copied whole."""
 
     def __init__(self, images: UInt8Array, crop: int) -> None:
         self._windows = crop_windows(images, crop)
@@ -119,8 +120,9 @@ class HostFeed:
     def crops(self, wanted: Crops, batches: Sequence[slice]) -> Generator[Tensor]:
         """As `Feed.crops`, on the CPU.
 
-        Raises ImagesChangedError when the mapped file was cut short, before reading what is gone,
-        and after the last batch when it was written over meanwhile.
+        Raises:
+            ImagesChangedError: the mapped file was truncated (raised before reading beyond its
+                end), or written over (raised after the last batch).
         """
         for batch in batches:
             self._file.check_length()
@@ -134,7 +136,7 @@ class HostFeed:
 
 
 class StreamedFeed:
-    """From host memory to a device: a thread cuts and sends batches while the device computes."""
+    """From host memory to a device: a thread crops and sends batches while the device computes."""
 
     def __init__(self, host: HostFeed, device: torch.device) -> None:
         self._host = host
@@ -151,34 +153,34 @@ class StreamedFeed:
                 yield self._receive(one)
 
     def _send(self, cut: Tensor) -> _Sent:
-        """Start copying; in the thread."""
+        """Start copying. Runs in the thread."""
         if self._stream is None:
             return _Sent(cut.to(self._device), None)
         with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
-            # PyTorch lends the pinned memory to nobody else before the copy out of it is done.
+            # PyTorch does not reuse the pinned memory before the copy is done.
             on_device = cut.pin_memory().to(self._device, non_blocking=True)
             return _Sent(on_device, self._stream.record_event())
 
     def _receive(self, sent: _Sent) -> Tensor:
-        """Let the computing stream, not the host, wait for the copy; in the consumer's thread."""
+        """Make the computing stream, not the host, wait for the copy. Runs in the consumer."""
         if sent.copied is not None:
             computing = torch.cuda.current_stream(self._device)
             computing.wait_event(sent.copied)
-            # The memory belongs to the copying stream: not to be reused there before it was read.
+            # The memory belongs to the copying stream, which must not reuse it before it is read.
             sent.crops.record_stream(computing)
         return sent.crops
 
 
 @dataclass(frozen=True)
 class _Sent:
-    """Crops on the device, there once `copied` has happened."""
+    """Crops on the device, complete after the event `copied`."""
 
     crops: Tensor
     copied: torch.cuda.Event | None
 
 
 class ResidentFeed:
-    """From images that lie on the device as a whole."""
+    """Crops from a whole set of images on the device."""
 
     def __init__(self, images: Tensor, crop: int) -> None:
         """Take uint8 [n, R, R, 3]."""
@@ -186,7 +188,7 @@ class ResidentFeed:
         self._crop = crop
 
     def crops(self, wanted: Crops, batches: Sequence[slice]) -> Generator[Tensor]:
-        """As `Feed.crops`. The choices are sent once, so that no batch makes the device wait."""
+        """As `Feed.crops`. Positions and flips are sent once, so no batch makes the device wait."""
         rows, tops, lefts = (
             torch.from_numpy(choice).to(self._images.device)
             for choice in (wanted.rows, wanted.tops, wanted.lefts)

@@ -1,4 +1,4 @@
-"""Looking at every image of a dataset before any training."""
+"""Check every image of a dataset before any training."""
 
 from pcsearch.data.verify.check import Inspected, inspect, report_on, verify_dataset
 from pcsearch.data.verify.manifest import check_writable, write_manifest

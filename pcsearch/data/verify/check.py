@@ -1,4 +1,4 @@
-"""Verifying a dataset: every image decoded, counted and compared with all others."""
+"""Verify a dataset: decode every image, count them, and compare each with all others."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _ImageRef = tuple[Part, int]
 
 @dataclass(frozen=True)
 class AllImages:
-    """m images, in the order of the training part and then of the test part.
+    """m images: those of the training part, then those of the test part.
 
     Attributes:
-        places: of each image, its part and its row there.
-        parts: of each image, `train`, `val` or `test`.
+        places: each image's part and its row there.
+        parts: each image's use: `train`, `val` or `test`.
         labels: [m] class numbers.
         class_names: N names.
     """
@@ -44,7 +44,7 @@ class AllImages:
     class_names: tuple[str, ...]
 
     def name(self, image: int) -> str:
-        """How messages call the image."""
+        """The image's name in messages."""
         part, row = self.places[image]
         return part.images.name(row)
 
@@ -73,7 +73,7 @@ _ORDER = {"train": 0, "val": 1, "test": 2}
 
 
 def clusters_of(scanned: list[Scanned]) -> Int64Array:
-    """[m] cluster numbers, the smallest image of the cluster: same bytes or same picture."""
+    """[m] cluster numbers: the smallest image with the same bytes or the same picture."""
     clusters = np.arange(len(scanned), dtype=np.int64)
     readable = np.array([i for i, one in enumerate(scanned) if one.fingerprint is not None], int)
     rows = [one.fingerprint for one in scanned if one.fingerprint is not None]
@@ -85,10 +85,10 @@ def clusters_of(scanned: list[Scanned]) -> Int64Array:
 def duplicates_in(
     clusters: Int64Array, scanned: list[Scanned], images: AllImages
 ) -> list[Duplicate]:
-    """Every image of a cluster but the first, paired with the one before that is most telling.
+    """Every image of a cluster except the first, paired with an earlier image.
 
-    That is one in another part with the same bytes, else one in another part, else one with the
-    same bytes, else the first. Leaking pairs come first.
+    The partner is, in this order of preference: one in another part with the same bytes, one in
+    another part, one with the same bytes, the first. Leaking pairs come first.
     """
     order = np.argsort(clusters, kind="stable")
     _, starts = np.unique(clusters[order], return_index=True)
@@ -102,7 +102,7 @@ def duplicates_in(
 
 def _pairs(members: list[int], scanned: list[Scanned], images: AllImages) -> list[Duplicate]:
     first_in: dict[str, int] = {}  # part → its first image
-    first_with: dict[bytes, dict[str, int]] = {}  # digest → part → its first image of these bytes
+    first_with: dict[bytes, dict[str, int]] = {}  # digest → part → its first image with that digest
     pairs = []
     for image in members:
         part = images.parts[image]
@@ -138,7 +138,7 @@ _BOX_TOLERANCE = 1.0  # pixels
 
 @dataclass(frozen=True)
 class Inspected:
-    """A dataset with what is known of each of its images, training images first."""
+    """A dataset, and the facts about each of its images, training images first."""
 
     dataset: Dataset
     options: DataOptions
@@ -153,18 +153,18 @@ def inspect(
     workers: int | None = None,
     progress: ScanProgress | None = None,
 ) -> Inspected:
-    """Decode all images of all parts; of a half-unpacked dataset, those that are there.
+    """Decode all images of all parts; in a half-unpacked dataset, the existing ones.
 
     Args:
         dataset_id: the catalogue's id.
-        options: where the dataset is, and which classes to look at.
+        options: where the dataset is, and which classes to check.
         workers: threads that decode; default: all CPUs.
-        progress: called from this thread with what is being looked at (`training images`, `test
-            images`, before them `THUMBNAILS` where a test part is held out), how many are done,
-            and how many there are.
+        progress: called from this thread with the current step, the number of images done and of
+            all images. Steps are `THUMBNAILS` (if a test part is held out), `training images` and
+            `test images`.
 
     Raises:
-        UserError: the dataset cannot be opened; what its reader says.
+        UserError: the dataset cannot be opened, with its reader's message.
     """
     began = time.monotonic()
     looking = None if progress is None else partial(progress, THUMBNAILS)
@@ -180,12 +180,12 @@ def verify_dataset(
     workers: int | None = None,
     progress: ScanProgress | None = None,
 ) -> VerifyReport:
-    """`report_on` what `inspect` finds."""
+    """`inspect` a dataset and `report_on` it."""
     return report_on(inspect(dataset_id, options, workers=workers, progress=progress))
 
 
 def report_on(inspected: Inspected) -> VerifyReport:
-    """Compare the images with each other and with the official numbers; say what is wrong."""
+    """Compare the images with each other and with the official numbers; list what is wrong."""
     began = time.monotonic()
     dataset, scanned = inspected.dataset, inspected.scanned
     entry = DATASETS[dataset.id]
@@ -237,7 +237,7 @@ def _problem(images: AllImages, image: int, reason: str) -> ImageProblem:
 
 
 def _sizes(dataset: Dataset, entry: CatalogEntry, images: AllImages) -> tuple[PartSize, ...]:
-    """Official numbers are of all classes: there is none for some of them."""
+    """The parts' sizes. Official numbers exist only for the whole set of classes."""
     counts = Counter(images.parts)
     whole = entry.classes is None or dataset.num_classes == entry.classes
     expected = dict(entry.images) if whole else {}

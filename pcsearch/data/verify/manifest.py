@@ -21,21 +21,22 @@ from pcsearch.io import create_anew, expanded
 
 
 def write_manifest(inspected: Inspected, path: Path) -> int:
-    """Write `path,label,group,split` of all readable images; how many lines it has.
+    """Write `path,label,group,split` for all readable images; return the number of lines.
 
-    Images of one picture have one group; a group that the dataset states is kept, and joined
-    with those it shares a picture with; but a group ends where an official split divides it,
-    which no manifest can mend: `report_on` lists such pairs. Paths are relative to the folder of
-    the CSV where the images lie in it, else absolute. `split` is left out where this package held
-    the test images out (dataset `images` without a folder test/), so that they are held out again,
-    by groups.
+    - Images of one picture get one group. The dataset's own groups are kept, and groups that share
+      a picture are joined.
+    - An official split may divide a group. Then each side gets its own group; `report_on` lists
+      such pairs.
+    - Paths are relative to the CSV's folder if the images are in it, else absolute.
+    - `split` is omitted if this package held out the test images (dataset `images` without a folder
+      test/). Then they are held out again, by groups.
 
     Args:
-        inspected: what `inspect` gave.
+        inspected: the result of `inspect`.
         path: the CSV to write.
 
     Raises:
-        UserError: see `check_writable`; the images are no files; the disk is full.
+        UserError: see `check_writable`; or the images are no files, or the disk is full.
     """
     dataset, options, scanned = inspected.dataset, inspected.options, inspected.scanned
     check_writable(path)
@@ -59,28 +60,28 @@ def write_manifest(inspected: Inspected, path: Path) -> int:
 
 
 def check_writable(path: Path) -> None:
-    """Say early what would keep a manifest from being written.
+    """Check early whether a manifest can be written.
 
     Raises:
-        UserError: there is such a file already, or no such folder.
+        UserError: the file exists, or its folder does not.
     """
     if path.exists():
         raise UserError(f"{path} exists already: choose another name, or remove it.")
     if not path.parent.is_dir():
-        raise UserError(f"cannot write {path}: there is no folder {path.parent}.")
+        raise UserError(f"cannot write {path}: there is no folder {path.parent}. Create it first.")
 
 
 def _splits(dataset_id: str, options: DataOptions, parts: Sequence[str]) -> list[str] | list[None]:
-    """What the column `split` says of each image; None where there is to be no column."""
+    """Each image's cell in the column `split`; None if the column is omitted."""
     if not _held_out(dataset_id, options):
         return list(parts)
-    if "val" in parts:  # given, so it must stay; what was held out goes back to be held out again
+    if "val" in parts:  # val is given and stays; the held-out test returns to train
         return ["train" if part == "test" else part for part in parts]
     return [None] * len(parts)
 
 
 def _held_out(dataset_id: str, options: DataOptions) -> bool:
-    """Whether the test part was held out by this package, not by the dataset."""
+    """Whether this package, not the dataset, chose the test part."""
     if dataset_id == "images" and options.images is not None:
         return "test" not in find_parts(expanded(options.images))
     if dataset_id == "manifest" and options.manifest is not None:
@@ -90,13 +91,13 @@ def _held_out(dataset_id: str, options: DataOptions) -> bool:
 
 
 def _number(keys: Sequence[tuple[str | None, int]]) -> list[int]:
-    """Numbers from 0 for equal keys: a group never lies in two splits, as manifests demand."""
+    """Numbers from 0, equal for equal keys. So a group is never in two splits."""
     numbers: dict[tuple[str | None, int], int] = {}
     return [numbers.setdefault(key, len(numbers)) for key in keys]
 
 
 def _joined(clusters: Int64Array, stated: Int64Array, offset: int) -> Int64Array:
-    """The clusters, those that share a stated group made one."""
+    """The clusters, joined if they share one of the dataset's groups."""
     numbers = np.full(len(clusters), -1, dtype=np.int64)
     numbers[offset : offset + len(stated)] = np.unique(stated, return_inverse=True)[1].reshape(-1)
     return units_of(len(clusters), clusters, numbers)
@@ -108,7 +109,7 @@ def _from(folder: Path, image: Path) -> str:
 
 
 def _safe(line: Sequence[str | None]) -> list[str | None]:
-    """The line for those who open it in a spreadsheet: a label may be anything."""
+    """The line, safe to open in a spreadsheet: a label may be a formula."""
     return [cell and as_text(cell) for cell in line]
 
 

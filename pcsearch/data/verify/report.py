@@ -1,4 +1,4 @@
-"""What a verification found, and what follows from it: problems and warnings."""
+"""The results of a verification, and the problems and warnings that follow."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pcsearch.data.dataset import CatalogEntry
 
 @dataclass(frozen=True)
 class PartSize:
-    """How large a part is.
+    """The size of a part.
 
     Attributes:
         part: `train`, `val` (given validation images) or `test`.
-        images: listed images.
-        expected: the official number for the classes that are there, None where none is known.
+        images: number of listed images.
+        expected: the official number for these classes; None if unknown.
     """
 
     part: str
@@ -26,7 +26,7 @@ class PartSize:
 
 @dataclass(frozen=True)
 class ImageProblem:
-    """One image and what is the matter with it."""
+    """One image and its problem."""
 
     part: str
     name: str
@@ -35,13 +35,13 @@ class ImageProblem:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two images that are one picture; clusters of k images are listed as k - 1 pairs.
+    """Two images of one picture. A cluster of k images is listed as k - 1 pairs.
 
     Attributes:
-        kind: `exact` (same file, or same pixels where there are no files) or `near`.
-        parts: of the first and the second image; (`train`, `test`) is leakage.
-        names: of both images.
-        labels: names of both classes; different ones contradict each other.
+        kind: `exact` (same file content, or same pixels if there are no files) or `near`.
+        parts: parts of the first and the second image; (`train`, `test`) is leakage.
+        names: names of both images.
+        labels: class names of both images; different ones are a contradiction.
     """
 
     kind: Literal["exact", "near"]
@@ -66,8 +66,8 @@ class ClassBalance:
 
     Attributes:
         least, median, mean, most: images a class.
-        published: the mean as Table 1 of the paper lists it, None where it does not.
-        few: classes with fewer than 10 images and how many they have, the smallest first.
+        published: the mean in Table 1 of the paper, None if not listed.
+        few: classes with fewer than 10 images and their numbers of images, the smallest first.
     """
 
     least: int
@@ -80,23 +80,23 @@ class ClassBalance:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What `verify` found.
+    """The result of `verify`.
 
     Attributes:
         dataset, title: the catalogue's id and name.
-        classes: how many classes were looked at.
-        classes_in_all: how many the dataset has officially, None where nobody says.
+        classes: number of classes that were checked.
+        classes_in_all: the dataset's official number of classes, None if unknown.
         parts: sizes of the parts.
-        missing: listed files that are not there.
+        missing: listed files that do not exist.
         undecodable: files that cannot be read as images.
-        oddities: unusual but handled images, counted by kind (`grey`, `CMYK`, `palette`,
+        oddities: unusual but supported images, counted by kind (`grey`, `CMYK`, `palette`,
             `16-bit`, `alpha`, `EXIF-rotated`, `animated`).
-        boxes_outside: images whose box reaches out of the image by more than a pixel.
+        boxes_outside: images whose box extends beyond the image by more than a pixel.
         duplicates: see `Duplicate`; the leaking ones first.
         balance: images a class.
-        problems: what must be repaired or decided before results can be trusted, in sentences.
-        warnings: what is worth knowing.
-        seconds: how long it took.
+        problems: sentences on what must be repaired or decided before results can be trusted.
+        warnings: sentences on what is worth knowing.
+        seconds: time that it took.
     """
 
     dataset: str
@@ -168,8 +168,8 @@ def verdict(
     warnings: list[str] = []
     if entry.classes is not None and classes != entry.classes:
         warnings.append(
-            f"{classes} of {entry.classes} classes are there: the official numbers of images "
-            "could not be compared."
+            f"{classes} of {entry.classes} classes are there, so the numbers of images could not "
+            "be compared with the official ones."
         )
     duplicated, others = _duplicates(duplicates)
     warnings += others
@@ -177,7 +177,7 @@ def verdict(
     if boxes_outside:
         first = boxes_outside[0]
         warnings.append(
-            f"{_images(len(boxes_outside))} with a box that reaches outside ({first.name}: "
+            f"{_images(len(boxes_outside))} with a box beyond the image ({first.name}: "
             f"{first.reason})."
         )
     return (*problems, *duplicated), tuple(warnings)

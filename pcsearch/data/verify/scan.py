@@ -1,4 +1,4 @@
-"""Decoding every image of a source once, in parallel, and noting what is unusual about it."""
+"""Decode every image of a source once, in parallel, and note what is unusual about it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _ALPHA = frozenset({"LA", "PA", "RGBA", "RGBa", "La"})
 
 @dataclass(frozen=True)
 class Scanned:
-    """What is known of an image once it was decoded.
+    """Facts about an image from decoding it.
 
     Attributes:
-        size: width and height as stored, before it was turned upright; (0, 0) if undecodable.
-        digest: SHA-256 of the file, or of size and pixels where there is no file; empty if
+        size: stored width and height, before turning upright; (0, 0) if undecodable.
+        digest: SHA-256 of the file, or of size and pixels if there is no file; empty if
             undecodable.
         fingerprint: see `duplicates.fingerprint`, None if undecodable.
         oddities: see `VerifyReport`.
@@ -51,7 +51,7 @@ class Scanned:
 def scan(
     images: ImageSource, workers: int, progress: Callable[[int], None] | None = None
 ) -> list[Scanned]:
-    """Every image in order; `progress` is told how many are done. Few are in memory at a time."""
+    """Every image in order, few in memory at a time. `progress` gets the number of images done."""
     Image.init()  # loading the plugins is not safe in several threads at once
     found: list[Scanned] = []
     missing = frozenset(images.missing) if isinstance(images, FileImages) else frozenset()
@@ -87,7 +87,7 @@ def _scan_one(images: ImageSource, index: int) -> Scanned:
             found = _scan_file(Path(images.name(index)))
             if found is not None:
                 return found
-        image = images.image(index)  # the way training takes, and its reason where it fails
+        image = images.image(index)  # decode as training does, and give its reason for a failure
     except OSError as error:
         return _unreadable(str(error))
     digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest()
@@ -95,7 +95,7 @@ def _scan_one(images: ImageSource, index: int) -> Scanned:
 
 
 def _scan_file(path: Path) -> Scanned | None:
-    """The image, its bytes read once; None where the source itself must say what is wrong."""
+    """The image, from one read of its bytes; None if the source must give the reason."""
     if cannot_be_read(path):
         return None
     try:
@@ -112,9 +112,10 @@ def _scan_file(path: Path) -> Scanned | None:
 
 
 def _fingerprint(image: Image.Image) -> UInt8Array:
-    """By the box filter where a picture is much larger: less work, and nearly as many copies found.
+    """The fingerprint of an image, resized by the box filter if it is much larger.
 
-    Made larger by it, a picture would have edges that it has not, and hardly one would be smooth.
+    The box filter is faster and finds nearly as many copies. For smaller pictures it would add
+    edges, and hardly any would count as smooth.
     """
     side = _FINGERPRINT_SIDE
     much_larger = min(image.size) > _MUCH_LARGER * side

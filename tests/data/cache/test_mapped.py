@@ -65,7 +65,7 @@ def test_a_file_written_over_is_noticed(file: Path) -> None:
     below.check()  # who only opened or read it changed nothing
     os.utime(file, ns=(1, file.stat().st_mtime_ns + 1))
     below.check_length()
-    with pytest.raises(ImagesChangedError, match=f"{file} were cut short or written over"):
+    with pytest.raises(ImagesChangedError, match=f"{file} were truncated or overwritten"):
         below.check()
 
 

@@ -252,7 +252,7 @@ def test_binary_file_cut_short(tmp_path: Path) -> None:
     path.write_bytes(content)
     first = path.with_name("data_batch_1.bin")
     first.write_bytes(first.read_bytes()[:3073])
-    with pytest.raises(UserError, match=r"equally many images \(data_batch_1\.bin 1, "):
+    with pytest.raises(UserError, match=r"same number of images \(data_batch_1\.bin 1, "):
         read("cifar10", tmp_path)
 
 

@@ -91,7 +91,7 @@ def test_incomplete_annotations(tmp_path: Path, content: str | None) -> None:
     path.unlink()
     if content is not None:
         path.write_text(content)
-    message = r"lacks the boxes of 1 of 6 images \(n02085782-Jap.*remove the folder to do without"
+    message = r"lacks the boxes of 1 of 6 images \(n02085782-Jap.*remove the folder to use no"
     with pytest.raises(UserError, match=message):
         read(tmp_path)
 

@@ -112,7 +112,7 @@ def test_a_label_beyond_102(tmp_path: Path) -> None:
 def test_a_test_image_among_the_training_images(tmp_path: Path) -> None:
     folder = build_flowers102(tmp_path)
     savemat(folder / "setid.mat", {**FLOWERS, "trnid": (2, 4)})
-    with pytest.raises(UserError, match=r"1 images are listed as training and as test.*00004"):
+    with pytest.raises(UserError, match=r"1 images are listed both as training and as test.*00004"):
         read(tmp_path)
 
 

@@ -147,7 +147,7 @@ def test_unusable_folders(tmp_path: Path) -> None:
 
 def test_one_class(tmp_path: Path) -> None:
     save_classes(tmp_path / "one", {"gull": 5})
-    refuse(tmp_path / "one", r"one class only, gull; at least two are needed\.$")
+    refuse(tmp_path / "one", r"only one class, gull; at least two are needed\.$")
     save_classes(tmp_path / "above" / "birds", COUNTS)
     refuse(tmp_path / "above", "Did you mean .*above/birds")
 
@@ -229,12 +229,12 @@ def test_doubtful_layouts(tmp_path: Path) -> None:
 def test_parts_must_not_share_files(tmp_path: Path, part: str) -> None:
     save_classes(tmp_path / "train", COUNTS)
     (tmp_path / part).symlink_to(tmp_path / "train")
-    refuse(tmp_path, "the very same file")
+    refuse(tmp_path, "is the same file as")
     (tmp_path / part).unlink()
     save_classes(tmp_path / part, COUNTS, seed=1)
     assert read(tmp_path).num_classes == 3
     os.link(tmp_path / "train" / "tern" / "00.jpg", tmp_path / part / "tern" / "99.jpg")
-    refuse(tmp_path, r"tern/99\.jpg is the very same file as .*train/tern/00\.jpg")
+    refuse(tmp_path, r"tern/99\.jpg is is the same file as as .*train/tern/00\.jpg")
 
 
 def test_spaces_and_non_ascii_names(tmp_path: Path) -> None:

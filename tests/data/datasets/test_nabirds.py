@@ -134,7 +134,7 @@ def test_incomplete(tmp_path: Path, missing: str) -> None:
         (
             "hierarchy.txt",
             BIRDS["hierarchy.txt"].replace("295 179", "295 0"),
-            "does not lead from class 295 over a species",
+            "does not lead from class 295 through a species",
         ),
         (
             "classes.txt",

@@ -142,7 +142,7 @@ def test_a_login_page_in_place_of_the_archive(server: Server, tmp_path: Path) ->
     page = b"<!DOCTYPE html><title>Log in</title>"
     typed = server.serve("/typed", Habits(page, headers=(("Content-Type", "text/html"),)))
     untyped = server.serve("/untyped", Habits(page))
-    with pytest.raises(UserError, match="a web page came in place of the file"):
+    with pytest.raises(UserError, match="the server sent a web page instead of the file"):
         get_dataset(entry(typed), tmp_path, Recorded(), patience=QUICK)
     with pytest.raises(UserError, match=r"the server's file has 36 bytes, the published"):
         get_dataset(entry(untyped), tmp_path, Recorded(), patience=QUICK)
@@ -175,7 +175,7 @@ def test_an_archive_of_something_else_does_not_open(server: Server, tmp_path: Pa
     files = {name: content for name, content in members().items() if "classes" not in name}
     content = tar_of(files)
     one = entry(server.serve("/a.tgz", Habits(content)), content=content)
-    with pytest.raises(UserError, match=r"was unpacked .*does not open: .*classes\.txt missing"):
+    with pytest.raises(UserError, match=r"was unpacked .*cannot be opened: .*classes\.txt missing"):
         get_dataset(one, tmp_path, Recorded(), patience=QUICK)
 
 

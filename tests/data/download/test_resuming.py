@@ -25,7 +25,7 @@ def other_version() -> bytes:
 def interrupted(server: Server, root: Path, first: Habits, **changes: object) -> str:
     """Leave the beginning of an archive in `root`; the address that it is from."""
     url = server.serve("/a.tgz", replace(first, drop_after=HALF), Habits(status=404))
-    with pytest.raises(UserError, match=r"kept; it goes on from there"):
+    with pytest.raises(UserError, match=r"kept and will be resumed"):
         get_dataset(entry(url, **changes), root, Recorded(), patience=QUICK)
     assert part_of(root).read_bytes() == first.body[:HALF], "not one byte was lost"
     server.log.clear()
@@ -86,7 +86,7 @@ def test_no_server_at_all(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.invalid cannot be resolved"):
         get_dataset(entry("http://nowhere.invalid/a"), tmp_path, Recorded(), patience=QUICK)
     for url in ("ftp://127.0.0.1/a.tgz", "a.tgz", "http://", "http://.x/a"):
-        with pytest.raises(UserError, match="not an address of the web"):
+        with pytest.raises(UserError, match="not a valid web address"):
             get_dataset(entry(url), tmp_path, Recorded(), patience=QUICK)
 
 

@@ -49,7 +49,7 @@ def test_a_disk_that_fills_up_keeps_what_there_is(server: Server, other_disk: Pa
                     while mine.write(b"x" * 4096) == 4096:
                         pass
 
-    with pytest.raises(UserError, match=r"the disk is full\. What was downloaded is kept"):
+    with pytest.raises(UserError, match=r"the disk is full\. The downloaded bytes are kept"):
         get_dataset(entry(url), other_disk, Filling(), patience=QUICK)
     kept = part_of(other_disk).stat().st_size
     assert kept > 100_000

@@ -193,7 +193,7 @@ CLASHES = [("a", "a/b"), ("a/b", "a"), (".",), ("x" * 300,)]
 @pytest.mark.parametrize("names", CLASHES, ids=lambda names: names[0][:3])
 def test_names_that_cannot_be_made(names: tuple[str, ...], kind: str, tmp_path: Path) -> None:
     tar = tar_with(*map(member, names))
-    with pytest.raises(UserError, match=r"is damaged: its member .* cannot be made"):
+    with pytest.raises(UserError, match=r"is damaged: its member .* cannot be created"):
         unpacked(tar if kind == "tar" else zip_of(dict.fromkeys(names, b"")), tmp_path)
 
 
@@ -254,9 +254,9 @@ HARMFUL = {
     "a large name": (large_name, "is damaged or not complete|neither a tar"),
     "zeros without end": (
         lambda: gzip.compress(tar_with(member("b")) + bytes(2**28)),
-        "zeros without end",
+        "too many zeros",
     ),
-    "zeros": (lambda: bytes(2**28), "zeros without end"),
+    "zeros": (lambda: bytes(2**28), "too many zeros"),
 }
 
 

@@ -61,7 +61,7 @@ def test_bad_parquet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read(path)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(UserError, match="takes pyarrow: `pip install pyarrow`"):
+    with pytest.raises(UserError, match="needs pyarrow: run `pip install pyarrow`"):
         read(path)
 
 
@@ -81,16 +81,19 @@ def test_bad_parquet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ('path,label\n"a\nb.jpg",gull\n\n,tern\n', "line 5: the path is empty"),
         ("path,label\na/1.jpg, \n", "line 2: the label is empty"),
         ('path,label\na/1.jpg,gull\n"a/2.jpg,tern\n', "line 3: .*Is a double quote missing"),
-        ("path,label\na/1.jpg,gull\na/2.jpg,gull\n", "has one class only, gull"),
+        ("path,label\na/1.jpg,gull\na/2.jpg,gull\n", "has only one class, gull"),
         (SPLIT.replace("val", "dev"), "line 4: the split 'dev' is unknown"),
         (SPLIT.replace("val", "tset"), 'line 4: the split .tset. is unknown, did you mean "test"'),
         (SPLIT.replace("val", ""), "line 4: the split is empty. Write train, val or test"),
         (SPLIT.replace("train", "test"), "has no images of split train"),
-        (SPLIT + "a/7.jpg,auk,test\n", "line 8: class auk has no images of split train"),
+        (SPLIT + "a/7.jpg,auk,test\n", "line 8: class auk has images of split test, but none"),
         (SPLIT + "a/7.jpg,auk,train\n", "auk without images of split val"),
-        (SPLIT + "./a//1.jpg,gull,train\n", r"line 8: ./a//1\.jpg is listed in line 2 already"),
+        (SPLIT + "./a//1.jpg,gull,train\n", r"line 8: ./a//1\.jpg is already listed in line 2"),
         ("path,label\na/1.jpg,gull\na/2.jpg,tern\na/3.jpg,tern\n", r"gull \(1\), tern \(2\)"),
-        (SPLIT.replace("a/", "b/"), r"line 2: there is no file .*b/1\.jpg, nor 5 others of 6"),
+        (
+            SPLIT.replace("a/", "b/"),
+            r"line 2: there is no file .*b/1\.jpg; 6 of 6 files are missing",
+        ),
         (SPLIT.encode("utf-16"), "is UTF-16 text: save it as CSV in UTF-8"),
         ("path,label\na/1.jpg,grèbe\n".encode("latin1"), "line 2: not UTF-8 text"),
         (b"PK\x03\x04rest", "is an Excel workbook"),
@@ -102,7 +105,7 @@ def test_mistakes(folder: Path, text: str | bytes, message: str) -> None:
 
 
 def test_no_manifest(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"dataset manifest: say which file by data\.manifest"):
+    with pytest.raises(UserError, match=r"dataset manifest: give its file with data\.manifest"):
         open_dataset("manifest", DataOptions())
     with pytest.raises(UserError, match=r"nowhere\.csv cannot be read: No such file"):
         read(tmp_path / "nowhere.csv")
@@ -183,5 +186,5 @@ def test_columns_that_unpack_to_too_much_are_not_read(
 ) -> None:
     file = parquet(tmp_path / "m.parquet", path=["a" * 500, "b" * 500], label=["x", "y"])
     monkeypatch.setattr("pcsearch.data.layouts.manifest_table._MOST_BYTES", 500)
-    with pytest.raises(UserError, match=r"unpacks to 0\.0 GB, too much for a manifest"):
+    with pytest.raises(UserError, match=r"unpacks to 0\.0 GB; at most"):
         read_manifest(file)

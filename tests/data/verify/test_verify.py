@@ -228,7 +228,7 @@ def test_all_missing_files_of_a_manifest_are_listed(root: Path) -> None:
     write_manifest(inspect("images", DataOptions(images=root)), path)
     options = DataOptions(manifest=path)
     shutil.rmtree(root / "train" / "gull")
-    with pytest.raises(UserError, match=r"there is no file .*, nor 10 others of 30"):
+    with pytest.raises(UserError, match=r"there is no file .*; 11 of 30 files are missing"):
         open_dataset("manifest", options)
     report = verify_dataset("manifest", options)
     assert len(report.missing) == 11
