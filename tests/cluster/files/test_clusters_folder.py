@@ -24,7 +24,10 @@ NO_CLIENT = (
     if importlib.util.find_spec("googleapiclient")
     else ["google-api-python-client is not installed, but `ray up` needs it"]
 )
-ROOM = "the machines' CPUs and GPUs are not in the file, so this check cannot tell whether a trial fits"
+ROOM = (
+    "the machines' CPUs and GPUs are not in the file, so this check cannot tell whether a trial "
+    "fits"
+)
 FIREWALL = "Google Cloud's firewall rules are not in the file, so they were not checked"
 
 
