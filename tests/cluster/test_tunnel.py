@@ -114,7 +114,5 @@ def test_a_provider_that_does_not_answer_is_told_with_a_remedy(
         raise ConnectionError("no route")
 
     monkeypatch.setattr(sdk, "get_head_node_ip", asked)
-    with pytest.raises(
-        UserError, match=r"is up \(ConnectionError: no route\); see that .* network"
-    ):
+    with pytest.raises(UserError, match=r"is up \(ConnectionError: no route\); check .* network"):
         is_up(tmp_path / "cluster.yaml")
