@@ -187,7 +187,7 @@ def _check_recipe(before: Plan, now: Plan) -> None:
                 if key not in arm.measured:
                     ranges = arm.space.get(key), other.space.get(key)
                     pairs.append((f"the range of {key} of {arm.name}", *ranges))
-            pairs.append((f"what is fixed of {arm.name}", arm.fixed, other.fixed))
+            pairs.append((f"the fixed values of {arm.name}", arm.fixed, other.fixed))
     for what, old, new in pairs:
         if old != new:
             raise UserError(
