@@ -1,8 +1,8 @@
-"""A campaign as lines of JSON: written as events, and followed, also over a bad connection.
+"""A campaign as lines of JSON: write its events, and follow them over a bad connection.
 
-`EventLines` watches a campaign and writes; `follow` reads, folds the journal's events into a state
-of its own and tells another observer the same. So whoever reads the lines sees the live view, and
-the table at the end, without access to the run's folder.
+`EventLines` observes a campaign and writes its events. `follow` reads them, folds them into a state
+of its own and passes them to another observer. So a reader of the lines gets the live view and the
+final table without access to the run's folder.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState, replay
 
 LINE_KEY = "pcsearch"
-"""In every line of ours: what it tells. Other lines are what the process printed besides."""
+"""The key in every line of ours; its value is the kind. Other lines are ordinary output."""
 
 _TICK_SECONDS = 2.0
 
 
 class EventLines:
-    """An `Observer` that writes all it is told to a stream, for `follow`."""
+    """An `Observer` that writes everything it observes to a stream, for `follow`."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
@@ -88,17 +88,17 @@ class EventLines:
 
 @dataclass(frozen=True)
 class Followed:
-    """One campaign's end, as its lines told it."""
+    """One campaign's end, from its lines."""
 
     run: str
-    """Its folder or address, where it ran."""
+    """The run's folder or address on the cluster."""
     state: CampaignState
     summary: Summary
     cluster: str
 
     @property
     def resume_command(self) -> str:
-        """What to type to go on with it."""
+        """The command that resumes it."""
         words = ["pcsearch", "cluster", "submit", self.cluster, "--resume", self.run]
         return shlex.join(words)
 
@@ -106,16 +106,16 @@ class Followed:
 def follow(
     lines: Iterable[str], observer: Observer, other: Callable[[str], None], cluster: str
 ) -> Iterator[Followed]:
-    """Tell an observer what the lines tell; yields each campaign's end.
+    """Pass the events in the lines to an observer; yield each campaign's end.
 
     Args:
-        lines: As `EventLines` wrote them, among others.
-        observer: Told as if the campaign ran here.
-        other: Called with each line that is none of ours.
-        cluster: Where the campaign runs, as a person names it.
+        lines: Lines of `EventLines` among other output.
+        observer: Receives events as if the campaign ran here.
+        other: Called with each other line.
+        cluster: The cluster's file or address, as the user gave it.
 
     Raises:
-        UserError: a line of ours that this version cannot read.
+        UserError: this version cannot read a line of ours.
     """
     reader = _Reader(observer, cluster)
     for line in lines:
@@ -127,15 +127,15 @@ def follow(
             end = reader.take(told.pop(LINE_KEY), told)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"a line of the campaign cannot be read ({error!r}); it was written by another "
-                "version of pcsearch: install the cluster's version here"
+                f"cannot read a line of the campaign ({error!r}): another version of pcsearch "
+                "wrote it; install the cluster's version here"
             ) from error
         if end is not None:
             yield end
 
 
 class Latest(Silent):
-    """An observer that remembers how far the latest campaign is."""
+    """An observer that remembers the progress of the latest campaign."""
 
     def __init__(self) -> None:
         self.run = ""
@@ -157,7 +157,7 @@ class Latest(Silent):
 
 
 class _Reader:
-    """What one campaign's lines have told so far."""
+    """The state from one campaign's lines so far."""
 
     def __init__(self, observer: Observer, cluster: str) -> None:
         self._observer = observer
@@ -168,11 +168,11 @@ class _Reader:
     def _forget(self) -> None:
         self._past: list[Event] = []
         self._early: list[Event] = []
-        """Events of going on, which come before it is said what campaign starts."""
+        """Events of a resumption, which come before the line that starts the campaign."""
         self._state: CampaignState | None = None
 
     def take(self, what: str, told: dict[str, Any]) -> Followed | None:
-        """Pass one line on; the campaign's end where it was its last."""
+        """Pass one line to the observer; the campaign's end if it was its last line."""
         observer = self._observer
         if what == "preparing":
             observer.preparing(str(told["what"]), int(told["done"]), int(told["total"]))
@@ -190,15 +190,15 @@ class _Reader:
             waiting = int(told.get("waiting", 0))
             observer.tick(self._known, float(told["seconds"]), int(told["width"]), waiting)
         elif what == "stopping":
-            observer.stopping(STOPPING_THERE)  # a second Ctrl-C here would not end it there
+            observer.stopping(STOPPING_THERE)  # a second Ctrl-C here does not end it there
         elif what == "finished":
             return self._finished(str(told["status"]))
-        return None  # what a later version tells besides is no reason to stop following
+        return None  # ignore unknown kinds of later versions
 
     @property
     def _known(self) -> CampaignState:
         if self._state is None:
-            raise ValueError("it does not say what campaign it is of")
+            raise ValueError("it comes before the campaign's first line")
         return self._state
 
     def _begin(self, campaign: Event) -> None:
@@ -239,12 +239,12 @@ _PAUSE_SECONDS = 2.0
 
 
 class Following:
-    """What a job prints, line by line, until it ends; `job` is how it ended.
+    """The output of a job, line by line, until it ends; `job` is its latest status.
 
     Args:
-        cluster: Its file, or its dashboard's address.
-        job: Its id, or None for the latest campaign.
-        patience_seconds: How long a lost connection is tried again.
+        cluster: The cluster's file, or its dashboard's address.
+        job: The job's id, or None for the latest campaign.
+        patience_seconds: How long a lost connection is retried.
     """
 
     def __init__(
@@ -256,13 +256,13 @@ class Following:
             self.job: Job = Jobs(address).find_submitted(job)
 
     def lines(self, lost: Callable[[], None]) -> Iterator[str]:
-        """Yield each line once, whatever the connection does; `lost` is called when it breaks.
+        """Yield each line once, also after reconnecting; a broken connection calls `lost`.
 
-        A campaign may be silent for long, while its store is away for example: as long as the
-        cluster answers and has the job, it is followed.
+        A campaign may be silent for long, for example without its store. It is followed while the
+        cluster answers and has the job.
 
         Raises:
-            PcsearchError: the connection stays broken, or the cluster has forgotten the job.
+            PcsearchError: the connection stays broken, or the cluster no longer has the job.
         """
         seen, answered = 0, time.monotonic()
         while True:
@@ -277,33 +277,33 @@ class Following:
                 answered = time.monotonic()
                 if not self.job.runs:
                     return
-            except SilentError:  # whether the connection broke shows when it is asked anew
+            except SilentError:  # the next request shows whether the connection broke
                 if not self.job.runs:
                     return
             except UnknownJobError as error:
                 raise PcsearchError(
-                    f"{self._cluster} was started anew, which ended {self.job.id}; what it had "
-                    f"trained is kept. Go on with: {self.resume_command}"
+                    f"{self._cluster} was restarted, which ended {self.job.id}. Finished work is "
+                    f"kept. Resume with: {self.resume_command}"
                 ) from error
             except (LostConnectionError, UserError) as error:
                 if time.monotonic() - answered > self._patience:
                     raise PcsearchError(
-                        f"the connection to {self._cluster} is lost ({error}); if its head lives, "
-                        f"the campaign goes on. Follow it again with: {self.attach_command}"
+                        f"the connection to {self._cluster} is lost ({error}). If its head lives, "
+                        f"the campaign continues. Follow it again with: {self.attach_command}"
                     ) from error
                 lost()
                 time.sleep(_PAUSE_SECONDS)
 
     @property
     def resume_command(self) -> str:
-        """What to type to go on with its run on the cluster."""
+        """The command that resumes its run on the cluster."""
         run, runs = self.job.metadata.get("name") or "RUN", self.job.metadata.get("runs", "")
         words = ["pcsearch", "cluster", "submit", self._cluster, "--resume"]
-        # a run that was gone on with by its address has that in place of where runs are kept
+        # For a run resumed by its address, the metadata holds that address as `runs`.
         own = [runs] if PurePosixPath(runs).name == run else [run, "--runs", runs]
         return shlex.join([*words, *own])
 
     @property
     def attach_command(self) -> str:
-        """What to type to follow it again."""
+        """The command that follows it again."""
         return f"pcsearch cluster attach {shlex.quote(self._cluster)} {self.job.id}"

@@ -19,19 +19,19 @@ from pcsearch.errors import UserError
 from pcsearch.version import __version__
 
 _ANSWER_SECONDS = 60.0
-"""A request that waits for longer is given up: behind a forwarded port nobody may be there."""
+"""Timeout of a request: a forwarded port may accept it without anything behind."""
 
 _OTHER_ADDRESSES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
-"""Where these are set, Ray's clients go there in place of the address that they are given."""
+"""If set, Ray's clients use these in place of the address that they are given."""
 
 _Answer = TypeVar("_Answer")
 
 
 def asked(address: str, question: Callable[[], _Answer]) -> _Answer:
-    """The answer of a question to Ray's clients.
+    """The answer to a question that uses Ray's clients.
 
     Raises:
-        UserError: nothing answers there, it wants another token, or it refuses.
+        UserError: nothing answers at the address, the token is wrong, or the cluster refuses.
     """
     import requests
     from ray.exceptions import AuthenticationError
@@ -43,29 +43,33 @@ def asked(address: str, question: Callable[[], _Answer]) -> _Answer:
     except AuthenticationError:
         raise UserError(
             f"the cluster at {address} wants another token; set RAY_AUTH_TOKEN_PATH to a file with "
-            "its head's, by default ~/.ray/auth_token there"
+            "the token of its head (by default ~/.ray/auth_token there)"
         ) from None
     except (ConnectionError, requests.RequestException):
         raise UserError(
-            f"no Ray dashboard answers at {address}; check the address (port 8265 by default), "
-            "and that the cluster is up"
+            f"no Ray dashboard answers at {address}; check the address (port 8265 by default) and "
+            "that the cluster is up"
         ) from None
     except (RuntimeError, ValueError, RayStateApiException) as error:
         raise UserError(f"the cluster at {address} refuses: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
-    """One line of what Ray says, which may be a traceback of its head's."""
+    """One line of Ray's message, which may be a traceback from its head."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
     if re.search(r"\b(status code|returned) 404\b", lines[0]):
-        return "it has no jobs; is that the dashboard's port, 8265 by default?"
+        return "it has no jobs; check the dashboard's port, 8265 by default"
     return lines[-1] if any("Traceback" in line for line in lines) else lines[0]
 
 
 def use_token() -> None:
-    """As `ray.init` does, whatever RAY_AUTH_MODE says; UserError if there is no file as named."""
+    """Send the token like `ray.init`, but for every RAY_AUTH_MODE.
+
+    Raises:
+        UserError: the file in RAY_AUTH_TOKEN_PATH does not exist.
+    """
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     if named and not Path(named).expanduser().is_file():
         raise UserError(f"RAY_AUTH_TOKEN_PATH is {named}, but there is no such file")
@@ -75,7 +79,7 @@ def use_token() -> None:
 
 
 def _impatient(client: type) -> Any:
-    """Ray's class for jobs, which would wait for an answer for ever."""
+    """Ray's class for jobs with a timeout, since it would wait for an answer for ever."""
 
     class Impatient(client):  # type: ignore[misc]
         def _do_request(self, *args: Any, **more: Any) -> Any:
@@ -86,7 +90,7 @@ def _impatient(client: type) -> Any:
 
 @contextlib.contextmanager
 def _as_given() -> Iterator[None]:
-    """Let Ray's clients go to the address that they are given, and to no other."""
+    """Make Ray's clients use the address that they are given, and no other."""
     hidden = {key: os.environ.pop(key) for key in _OTHER_ADDRESSES if key in os.environ}
     try:
         yield
@@ -95,26 +99,26 @@ def _as_given() -> Iterator[None]:
 
 
 MARK = "pcsearch"
-"""The key in a job's metadata that tells a campaign from other jobs; its value is our version."""
+"""The key in a job's metadata that marks a campaign; its value is our version."""
 
 _STOP = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "30"}
-"""Stopping a job is Ctrl-C, so that every trial writes its epoch down."""
+"""Stopping a job sends Ctrl-C, so that every trial records its epoch."""
 
 _NOT_READY = "No available agent"
 _READY_SECONDS = 60.0
-"""A head that has just started takes no jobs yet."""
+"""How long a head that has just started may refuse jobs."""
 
 _SILENT_SECONDS = 60.0
-"""A campaign says something every two seconds, once it has begun."""
+"""A campaign prints every two seconds, once it has begun."""
 
 _RUNNING = ("PENDING", "RUNNING")
 
 STOP_THERE = "Ctrl-C in its terminal, or kill -INT and that process's number there"
-"""How a campaign is stopped that was not submitted."""
+"""How to stop a campaign that was not submitted."""
 
 
 def marked(about: Mapping[str, str]) -> dict[str, str]:
-    """The metadata of a campaign's job: what is said of it, and the mark."""
+    """The metadata of a campaign's job: its description and the mark."""
     return {MARK: __version__, **about}
 
 
@@ -123,7 +127,7 @@ class Job:
     """A campaign's job; times are Unix times in seconds."""
 
     id: str
-    """Of one that was not submitted, the number that Ray gave it."""
+    """The id; Ray's number for a job that was not submitted."""
     status: str
     """Ray's: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
     metadata: Mapping[str, str]
@@ -132,7 +136,7 @@ class Job:
     began: float | None
     ended: float | None
     process: str | None = None
-    """Of a campaign that was not submitted but started by `--address`: its process, and where."""
+    """The process and its machine, for a campaign that `--address` started; None if submitted."""
 
     @property
     def runs(self) -> bool:
@@ -141,7 +145,7 @@ class Job:
 
 @dataclass(frozen=True)
 class HeadNode:
-    """One machine of a cluster, and what it has room for."""
+    """One machine of a cluster with its CPUs and GPUs."""
 
     address: str
     is_head: bool
@@ -150,25 +154,25 @@ class HeadNode:
 
 
 class LostConnectionError(Exception):
-    """The dashboard answered before, and now does not."""
+    """The dashboard answered before, and no longer does."""
 
 
 class SilentError(LostConnectionError):
-    """Nothing was heard for long; the connection may have broken, or there is nothing to say."""
+    """No output for long: the connection may have broken, or the job prints nothing."""
 
 
 class UnknownJobError(UserError):
-    """The cluster answers, and has no such job."""
+    """The cluster answers, but has no such job."""
 
 
 class Jobs:
     """The jobs of one cluster.
 
     Args:
-        address: Of its dashboard, as `http://127.0.0.1:8265`.
+        address: The address of its dashboard, such as `http://127.0.0.1:8265`.
 
     Raises:
-        UserError: from every method: nothing answers there, or it wants another token.
+        UserError: from every method: nothing answers there, or the token is wrong.
     """
 
     def __init__(self, address: str) -> None:
@@ -176,7 +180,7 @@ class Jobs:
 
         self.address = address
         use_token()
-        for module in ("dashboard_sdk", "job.sdk"):  # they set levels of their own
+        for module in ("dashboard_sdk", "job.sdk"):  # these modules set their own levels
             logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.ERROR)
         logging.getLogger(ray_internals.UPLOAD_LOGGER).setLevel(logging.ERROR)
         self._client = asked(address, lambda: _impatient(JobSubmissionClient)(address))
@@ -194,7 +198,7 @@ class Jobs:
             )
 
     def submit(self, command: str, folder: Path, about: Mapping[str, str], job: str) -> str:
-        """Start a campaign's command on the head, in a copy of the folder; its id is `job`."""
+        """Start a campaign's command on the head, in a copy of the folder, under the id `job`."""
         until = time.monotonic() + _READY_SECONDS
         while True:
             try:
@@ -213,15 +217,18 @@ class Jobs:
         )
 
     def campaigns(self) -> list[Job]:
-        """The campaigns since the head started, the latest first: those that were submitted, and
-        those that joined the cluster by `--address`, which Ray lists as drivers."""
+        """The campaigns since the head started, the latest first.
+
+        Includes campaigns that joined the cluster by `--address`, which Ray lists as drivers.
+        """
         found = asked(self.address, self._client.list_jobs)
         jobs = [_job(details) for details in found if MARK in (details.metadata or {})]
         return sorted(jobs, key=lambda job: job.began or 0.0, reverse=True)
 
     def find(self, job: str | None) -> Job:
-        """One campaign; of None the latest, one that runs before one that ended, and of these one
-        that was submitted before one that was not, since only that can be followed and stopped.
+        """One campaign by its id; for None the latest.
+
+        Prefers running campaigns, then submitted ones: only these can be followed and stopped.
 
         Raises:
             UnknownJobError: there is no such job.
@@ -230,18 +237,18 @@ class Jobs:
         if job is None:
             if not jobs:
                 raise UnknownJobError(
-                    "no campaign was submitted to this cluster since it started; "
-                    "pcsearch cluster submit does it"
+                    "no campaign was submitted to this cluster since it started; submit one with "
+                    "pcsearch cluster submit"
                 )
             return min(jobs, key=lambda one: (not one.runs, one.process is not None))
         for one in jobs:
             if one.id == job:
                 return one
         known = ", ".join(one.id for one in jobs) or "none"
-        raise UnknownJobError(f"there is no job {job} on this cluster; there are: {known}")
+        raise UnknownJobError(f"there is no job {job} on this cluster; its jobs: {known}")
 
     def find_submitted(self, job: str | None) -> Job:
-        """As `find`, for what only a job that was submitted can do.
+        """Like `find`, but only for submitted campaigns.
 
         Raises:
             UnknownJobError: there is no such job.
@@ -250,35 +257,36 @@ class Jobs:
         found = self.find(job)
         if found.process is not None:
             raise UserError(
-                f"{found.id} was not submitted, so it is not followed or stopped from here: it was "
-                f"started as {found.process}, and tells there how it goes. pcsearch summary prints "
-                f"its table; to stop it: {STOP_THERE}"
+                f"{found.id} was not submitted, so it cannot be followed or stopped from here. It "
+                f"was started as {found.process}, and shows its progress there. pcsearch summary "
+                f"prints its table; to stop it: {STOP_THERE}"
             )
         return found
 
     def stop(self, job: str) -> None:
-        """Ask a job to end, as by Ctrl-C."""
+        """Ask a job to end, like Ctrl-C."""
         asked(self.address, lambda: self._client.stop_job(job))
 
     def wait(self, job: str, seconds: float) -> Job:
-        """The job when it has ended, or after so long."""
+        """The job when it has ended, or after `seconds`."""
         deadline = time.monotonic() + seconds
         while (found := self.find(job)).runs and time.monotonic() < deadline:
             time.sleep(0.5)
         return found
 
     def log(self, job: str) -> str:
-        """All that a job has printed so far."""
+        """The whole output of a job so far."""
         return str(asked(self.address, lambda: self._client.get_job_logs(job)))
 
     def lines(self, job: str) -> Iterator[str]:
-        """What a job prints, from its beginning until it ends, line by line.
+        """The output of a job, line by line, from its start until it ends.
 
-        A stream that ends in the middle of a line, while the job runs, has broken: the piece is
-        left out, since whoever follows again gets that line whole and counts lines.
+        If the stream ends within a line while the job runs, the connection broke. The part of a
+        line is dropped: the next stream has the whole line, and callers count lines.
 
         Raises:
-            LostConnectionError: the connection broke; SilentError where that is not known.
+            LostConnectionError: the connection broke.
+            SilentError: no output for long.
         """
         rest = ""
         for chunk in _in_turn(lambda: self._client.tail_job_logs(job)):
@@ -288,7 +296,7 @@ class Jobs:
             yield rest
 
     def nodes(self) -> list[HeadNode]:
-        """The machines of the cluster that are alive, the head first."""
+        """The running machines of the cluster, the head first."""
         from ray.util.state import list_nodes
 
         found = asked(self.address, lambda: list_nodes(address=self.address, limit=10_000))
@@ -321,7 +329,7 @@ def _job(details: Any) -> Job:
 
 
 def _in_turn(chunks: Callable[[], AsyncIterator[str]]) -> Iterator[str]:
-    """An asynchronous stream as an ordinary one; one that is silent for long counts as broken."""
+    """An asynchronous stream as an iterator. Long silence counts as broken."""
     import aiohttp
 
     async def following(stream: AsyncIterator[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""Starting and ending a cluster through Ray's launcher, with what should be seen before."""
+"""Start and end a cluster through Ray's launcher, and list or stop its campaigns first."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _STOP_SECONDS = 40.0
 
 
 def start(file: Path) -> None:
-    """Start a cluster, or bring one that runs up to its file; Ray's launcher tells how it goes.
+    """Start a cluster, or update a running one to its file. Ray's launcher prints the progress.
 
     Raises:
-        UserError: the launcher gave up; what it has started until then costs.
+        UserError: the launcher failed; machines that it started cost money.
     """
     from ray.autoscaler.sdk import create_or_update_cluster
 
@@ -30,7 +30,7 @@ def is_up(file: Path) -> bool:
     """Whether the cluster of a file has a head.
 
     Raises:
-        UserError: the provider cannot be asked.
+        UserError: the provider does not answer.
     """
     from ray.autoscaler.sdk import get_head_node_ip
 
@@ -43,8 +43,8 @@ def is_up(file: Path) -> bool:
         return False
     except Exception as error:
         raise UserError(
-            f"{file}: cannot see whether its cluster is up ({_first(error)}); see that this "
-            "machine has a network and credentials that are valid, then try again"
+            f"{file}: cannot find out whether its cluster is up ({_first(error)}); check this "
+            "machine's network and credentials, then try again"
         ) from error
     return True
 
@@ -53,7 +53,7 @@ def end(file: Path) -> None:
     """End every machine of a cluster.
 
     Raises:
-        UserError: the launcher gave up; machines may still run, and cost.
+        UserError: the launcher failed; machines may still run, and cost money.
     """
     from ray.autoscaler.sdk import teardown_cluster
 
@@ -61,21 +61,20 @@ def end(file: Path) -> None:
 
 
 def running_campaigns(cluster: str) -> list[Job]:
-    """The campaigns that would be lost with the cluster.
+    """The running campaigns, which would end with the cluster.
 
     Raises:
-        UserError: it cannot be asked.
+        UserError: the cluster does not answer.
     """
     with dashboard_of(cluster) as address:
         return [job for job in Jobs(address).campaigns() if job.runs]
 
 
 def stop_campaigns(cluster: str, told: Callable[[Job], None]) -> None:
-    """Stop every campaign that was submitted as by Ctrl-C, and wait for each; `told` is called
-    with each one.
+    """Stop every submitted campaign like Ctrl-C, and wait for it; `told` is called with each.
 
     Raises:
-        UserError: one does not end.
+        UserError: a campaign does not end.
     """
     with dashboard_of(cluster) as address:
         jobs = Jobs(address)
@@ -84,7 +83,7 @@ def stop_campaigns(cluster: str, told: Callable[[Job], None]) -> None:
 
 
 def stop_campaign(jobs: Jobs, job: Job) -> Job:
-    """Stop one campaign as by Ctrl-C; the job as it ended.
+    """Stop one campaign like Ctrl-C; return its job after the end.
 
     Raises:
         UserError: it does not end.
@@ -93,7 +92,7 @@ def stop_campaign(jobs: Jobs, job: Job) -> Job:
     ended = jobs.wait(job.id, _STOP_SECONDS)
     if ended.runs:
         raise UserError(
-            f"{job.id} still runs {_STOP_SECONDS:.0f} s after it was told to end; try again, or "
+            f"{job.id} still runs {_STOP_SECONDS:.0f} s after the request to stop; try again, or "
             "end its machines with: pcsearch cluster down FILE --force"
         )
     return ended
@@ -103,12 +102,12 @@ def check_is_file(cluster: str, what: str) -> Path:
     """The path of a file for Ray's launcher.
 
     Raises:
-        UserError: it is an address, or no such file.
+        UserError: it is an address, or not such a file.
     """
     if is_address(cluster):
         raise UserError(
-            f"cluster {what} is for a file of Ray's launcher, but {cluster} is an address; what "
-            "started that cluster also ends it (kubectl, for one on Kubernetes)"
+            f"cluster {what} needs a file of Ray's launcher, but {cluster} is an address; end that "
+            "cluster with the tool that started it (kubectl on Kubernetes)"
         )
     file = Path(cluster)
     load_launcher_file(file)
@@ -126,9 +125,9 @@ def _launcher(does: Callable[[], object], file: Path, done: str) -> None:
         raise
     except Exception as error:
         raise UserError(
-            f"{file}: the cluster was not {done} ({_first(error)}); what Ray's launcher says above "
-            f"tells more. See what runs, and costs, in your provider's console, or end all of it "
-            f"with: pcsearch cluster down {shlex.quote(str(file))} --force"
+            f"{file}: the cluster was not {done} ({_first(error)}); the output of Ray's launcher "
+            f"above says more. Your provider's console shows which machines run and cost. To end "
+            f"all of them: pcsearch cluster down {shlex.quote(str(file))} --force"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Where Ray's launcher keeps its files on this machine: a folder that only this user can enter."""
+"""The folder for the files of Ray's launcher on this machine, which only this user can enter."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from pcsearch.errors import UserError
 
 
 def launcher_folder() -> Path:
-    """Not made by this; a user's own `ray attach` finds it by RAY_TMPDIR."""
+    """The path; does not make the folder. A user's own `ray attach` finds it by RAY_TMPDIR."""
     return Path.home() / ".ray" / "pcsearch"
 
 
 @contextlib.contextmanager
 def private_launcher() -> Iterator[None]:
-    """Let Ray's launcher, here and in subprocesses, read no file that another user has prepared.
+    """Keep Ray's launcher, here and in subprocesses, from reading another user's files.
 
-    As of 2.60 it takes a whole cluster's configuration, commands to run on this machine included,
-    from TMPDIR/ray-config-HASH, the address to log in to from /tmp/ray/cluster-NAME.state, and
-    open connections from /tmp/ray_ssh_HASH. Whoever knows a cluster's file knows these names.
+    Anybody who knows a cluster's file can predict where the launcher (2.60) reads:
+
+    - TMPDIR/ray-config-HASH: the whole configuration, with commands to run on this machine.
+    - /tmp/ray/cluster-NAME.state: the address to log in to.
+    - /tmp/ray_ssh_HASH: open SSH connections.
 
     Raises:
-        UserError: there is no place that only this user can enter.
+        UserError: there is no folder that only this user can enter.
     """
     try:
         folder = launcher_folder()
@@ -39,8 +41,8 @@ def private_launcher() -> Iterator[None]:
         _own_connections()
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"the launcher's files cannot be kept where only you can reach them ({error}); set "
-            "HOME to a folder of yours, and remove what is in the way"
+            f"the launcher's files need a folder that only you can enter ({error}); set HOME to a "
+            "folder of yours, or remove what is in the way"
         ) from error
     before = {key: os.environ.get(key) for key in ("RAY_TMPDIR", "TMPDIR")}
     cached = tempfile.tempdir
@@ -57,7 +59,7 @@ def private_launcher() -> Iterator[None]:
 
 
 def _own_connections() -> None:
-    """Make the folder of SSH's shared connections, whose place Ray's launcher fixes in /tmp."""
+    """Make the folder of SSH's shared connections, which Ray's launcher always puts in /tmp."""
     folder = Path(f"/tmp/ray_ssh_{hashlib.sha256(getuser().encode()).hexdigest()[:10]}")
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()

@@ -1,9 +1,8 @@
-"""What pcsearch uses of Ray's insides, in one place: names that Ray may move without notice.
+"""The internals of Ray that pcsearch uses: names that Ray may move without notice.
 
-Each function says what it is for. `INTERNALS` lists every such name with what happens without it; a
-test looks for all of them, so that a new Ray which moves one is told before a campaign meets it.
-What is changed inside Ray Tune is in `pcsearch.execution.tune_patches`, by the same rule. All names
-were seen in Ray 2.60.
+`INTERNALS` lists every such name, its purpose and what happens without it. A test looks for all of
+them, so a new Ray that moves one fails the test before it fails a campaign. Changes to Ray Tune are
+in `pcsearch.execution.tune_patches`, by the same rule. All names are from Ray 2.60.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 
 
 class Internal(NamedTuple):
-    """A name inside Ray, what it is for, and what happens where it is missing."""
+    """An internal name of Ray, its purpose, and the effect if it is missing."""
 
     module: str
     name: str
@@ -52,7 +51,7 @@ INTERNALS = (
     Internal("ray._raylet", "AuthenticationTokenLoader", "a second session", "it is refused"),
     Internal("ray._raylet", "Config", "a second session", "it is refused"),
     Internal("ray._private.worker", "_global_node", "own processes, ports", "no start"),
-    Internal("ray._private.worker", "global_worker", "nodes, logs", "no word of nodes to come"),
+    Internal("ray._private.worker", "global_worker", "nodes, logs", "launching nodes not shown"),
     Internal("ray._private.worker", "print_to_stdstream", "errors to stderr", "to stdout"),
     Internal("ray._private.utils", "get_num_cpus", "CPUs by affinity", "no start"),
     Internal("ray.autoscaler._private.providers", "_NODE_PROVIDERS", "cluster check", "no check"),
@@ -70,19 +69,19 @@ INTERNALS = (
         "a pod's own cluster",
         "it is not known",
     ),
-    Internal("ray.autoscaler.v2.utils", "ClusterStatusParser", "nodes to come", "none are told"),
+    Internal("ray.autoscaler.v2.utils", "ClusterStatusParser", "launching nodes", "not shown"),
     Internal(
-        "ray.core.generated.autoscaler_pb2", "GetClusterStatusReply", "nodes to come", "none told"
+        "ray.core.generated.autoscaler_pb2", "GetClusterStatusReply", "launching nodes", "not shown"
     ),
 )
 
 
 @contextlib.contextmanager
 def loopback() -> Iterator[None]:
-    """Let Ray take 127.0.0.1 for what it is.
+    """Make Ray keep 127.0.0.1.
 
-    Otherwise it turns that into the machine's outer address and listens on every interface. The
-    switch is Ray's own, made for systems on which it supports no clusters, and decides that alone.
+    Otherwise Ray replaces it by the machine's outer address and listens on every interface. The
+    switch is Ray's own, for systems without cluster support, and has no other effect.
     """
     from ray._private import ray_constants
 
@@ -96,11 +95,11 @@ def loopback() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quick_start(session_name: str) -> Iterator[None]:
-    """Start a local Ray without web server, autoscaler and log forwarder: no campaign asks them.
+    """Start a local Ray without web server, autoscaler and log forwarder, which no campaign uses.
 
-    They take 2.3 s of processor time, and Ray waits for the first. `include_dashboard=False` alone
-    still starts a web server, for usage statistics, which are off; the other two are switches of
-    Ray's own that `ray.init` does not pass on, as is the name that its session's folder gets.
+    They take 2.3 s of processor time, and Ray waits for the web server. `include_dashboard=False`
+    still starts it for usage statistics, which are off. Ray has switches for the other two, and a
+    parameter for the name of its session folder, but `ray.init` does not pass them on.
     """
     from ray._private import parameter, services
 
@@ -116,28 +115,32 @@ def quick_start(session_name: str) -> Iterator[None]:
 
 
 def address_from_environment() -> str:
-    """The address of the Ray that runs on this machine; ConnectionError if there is none."""
+    """The address of the Ray that runs on this machine.
+
+    Raises:
+        ConnectionError: no Ray runs here.
+    """
     from ray._private import services
 
     return str(services.get_ray_address_from_environment("auto", None))
 
 
 def canonical_address(address: str) -> str:
-    """HOST:PORT as Ray writes it; raises what Ray raises for what is no address."""
+    """HOST:PORT in Ray's form; Ray's exceptions for an invalid address."""
     from ray._private import services
 
     return services.canonicalize_bootstrap_address(address) or address
 
 
 def is_own_node() -> bool:
-    """Whether this machine is a node of the cluster that was asked."""
+    """Whether this machine is a node of the contacted cluster."""
     from ray._private import services
 
     return bool(services.find_node_ids())
 
 
 def enable_token() -> bool:
-    """Send a token from now on, if there is one, whatever RAY_AUTH_MODE says; whether there is."""
+    """Send a token from now on, if there is one, for every RAY_AUTH_MODE; whether there is one."""
     from ray._private.authentication.authentication_token_setup import (
         maybe_enable_token_auth_if_token_available,
     )
@@ -146,12 +149,12 @@ def enable_token() -> bool:
 
 
 TOKEN_LOGGER = "ray._private.authentication.authentication_token_setup"
-"""Warns where there is a token, and says how to switch it off."""
+"""Warns if there is a token, and explains how to switch it off."""
 UPLOAD_LOGGER = "ray._private.runtime_env.packaging"
 
 
 def version_of_head(head: str, timeout_seconds: float) -> str:
-    """The version of Ray at HOST:PORT, by one call; raises what gRPC and Ray raise."""
+    """The version of Ray at HOST:PORT, by one call. Raises exceptions of gRPC and Ray."""
     from ray._private.gcs_utils import create_gcs_channel
     from ray.core.generated.gcs_service_pb2 import CheckAliveRequest
     from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
@@ -164,7 +167,7 @@ def version_of_head(head: str, timeout_seconds: float) -> str:
 
 
 def python_of_head(head: str) -> str | None:
-    """The version of Python at HOST:PORT; None where another Ray keeps it elsewhere."""
+    """The version of Python at HOST:PORT; None if another version of Ray stores it elsewhere."""
     from ray._private.ray_constants import KV_NAMESPACE_CLUSTER
     from ray._raylet import GcsClient  # type: ignore[attr-defined,unused-ignore]
 
@@ -176,9 +179,9 @@ def python_of_head(head: str) -> str | None:
 
 
 def forget_token() -> None:
-    """Ray's native code keeps the mode and the token that it has read.
+    """Clear the mode and the token that Ray's native code caches.
 
-    Without this, a second session of a process would be refused by itself.
+    Otherwise a second session of the same process would refuse this process.
     """
     if native := sys.modules.get("ray._raylet"):
         native.AuthenticationTokenLoader.instance().reset_cache()
@@ -186,14 +189,14 @@ def forget_token() -> None:
 
 
 def started_node() -> Any:
-    """What this process has started of Ray: its processes, addresses and ports; None if nothing."""
+    """The Ray node that this process started: processes, addresses and ports; None without one."""
     from ray._private import worker
 
     return worker._global_node
 
 
 def started_processes() -> dict[str, Any]:
-    """Name to `subprocess.Popen` of what Ray needs; nothing where Ray was started elsewhere."""
+    """Maps names of Ray's vital processes to `subprocess.Popen`; empty if Ray started elsewhere."""
     started = getattr(started_node(), "all_processes", None) or {}
     needed = {"raylet": "raylet", "gcs_server": "GCS"}
     return {
@@ -205,10 +208,10 @@ def started_processes() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def errors_on_stderr() -> Iterator[None]:
-    """Errors that Ray's daemons tell the driver, and Ray prints, go to standard error.
+    """Print errors of Ray's daemons to standard error.
 
-    `log_to_driver=False` leaves them on standard output. Where another version of Ray has no such
-    function, nothing changes.
+    Ray sends them to the driver's standard output, despite `log_to_driver=False`. If a version of
+    Ray lacks the function, nothing changes.
     """
     worker = sys.modules.get("ray._private.worker")
     before = getattr(worker, "print_to_stdstream", None)
@@ -228,14 +231,14 @@ def errors_on_stderr() -> Iterator[None]:
 
 
 def counted_cpus() -> int:
-    """The CPUs that Ray counts: it heeds quotas of cgroups, but not the affinity."""
+    """The CPUs that Ray counts: it respects quotas of cgroups, but not the affinity."""
     from ray._private.utils import get_num_cpus
 
     return int(get_num_cpus(override_docker_cpu_warning=True))
 
 
 def cluster_status(timeout_seconds: float) -> Any:
-    """What the cluster that this process has joined says of its nodes, by the connection it has."""
+    """The status of the joined cluster's nodes, over this process's open connection."""
     from ray._private.worker import global_worker
     from ray.autoscaler.v2.schema import Stats
     from ray.autoscaler.v2.utils import ClusterStatusParser
@@ -247,7 +250,7 @@ def cluster_status(timeout_seconds: float) -> Any:
 
 
 def logs_folder() -> str | None:
-    """Where the Ray that this process uses writes its logs on this machine."""
+    """The log folder of this process's Ray on this machine."""
     from ray._private.worker import global_worker
 
     node = global_worker.node
@@ -262,9 +265,9 @@ def node_providers() -> tuple[str, ...]:
 
 
 def validate_launcher_file(config: dict[str, Any]) -> None:
-    """Ray's own check of a file for its launcher; raises jsonschema's ValidationError and others.
+    """Ray's own check of a file for its launcher. Prints warnings about file mounts.
 
-    Prints of files among the file mounts.
+    Raises jsonschema's ValidationError and other exceptions.
     """
     from ray.autoscaler._private.util import prepare_config, validate_config
 
@@ -272,7 +275,7 @@ def validate_launcher_file(config: dict[str, Any]) -> None:
 
 
 def launcher_config_of(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A file for the launcher, as KubeRay's autoscaler makes it of a cluster's manifest."""
+    """A launcher file's content, which KubeRay's autoscaler makes from a cluster's manifest."""
     from ray.autoscaler._private.kuberay import autoscaling_config
 
     config: dict[str, Any] = autoscaling_config._derive_autoscaling_config_from_ray_cr(
@@ -282,7 +285,7 @@ def launcher_config_of(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> 
 
 
 def raycluster(namespace: str, name: str) -> Any:
-    """The RayCluster object of Kubernetes that a pod belongs to; raises as `requests` does."""
+    """The Kubernetes object of a RayCluster. Raises exceptions of `requests`."""
     from ray.autoscaler._private.kuberay.node_provider import KubernetesHttpApiClient
 
     return KubernetesHttpApiClient(namespace).get(f"rayclusters/{name}")

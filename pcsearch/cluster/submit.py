@@ -1,4 +1,4 @@
-"""What is sent to a cluster: recipes, the user's own networks, and the command that runs them."""
+"""Send a campaign to a cluster: recipes, the user's own networks, and the command to run."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ _ON_CLUSTER = ("--address", "auto", "--events")
 
 @dataclass(frozen=True)
 class Package:
-    """A campaign to be: a folder, and the command to be run in a copy of it on the head."""
+    """A campaign to submit: a folder, and the command to run in a copy of it on the head."""
 
     folder: Path
     command: str
     label: str
-    """Of the job's id; a name of a recipe or of a run."""
+    """The name of a recipe or a run, for the job's id."""
     about: Mapping[str, str]
-    """What a list of jobs says of it."""
+    """The job's metadata, for lists of jobs."""
 
 
 def new_campaign(
     recipes: Sequence[Recipe], folder: Path, *, runs: str | None, name: str | None
 ) -> Package:
-    """Recipes, and the networks of the user's own that they name, in a folder.
+    """Pack recipes, and the user's own networks that they name, into a folder.
 
     Args:
-        recipes: Each with its overrides.
-        folder: What is sent; an empty one.
-        runs: Where the runs are to be kept, seen from the cluster.
-        name: Of the run; None leaves it to the recipe and the time.
+        recipes: The recipes, with their overrides.
+        folder: An empty folder, which is sent.
+        runs: Where the cluster keeps the runs.
+        name: The run's name; None uses the recipe's name and the time.
 
     Raises:
-        UserError: a path that means nothing on another machine; a network of the user's own whose
-            module is not allowed.
+        UserError: a path is meaningless on another machine, or the module of the user's own network
+            is not allowed.
     """
     problems = [*_runs(runs), *(line for recipe in recipes for line in _paths(recipe))]
     if name is not None and len(recipes) > 1:
-        problems.append(f"--name names one run, but there are {len(recipes)} recipes; leave it out")
+        problems.append(f"--name names one run, but there are {len(recipes)} recipes; omit --name")
     if problems:
         raise UserError("\n".join(dict.fromkeys(problems)))
     words = ["pcsearch", "tune"]
@@ -82,17 +82,18 @@ def further_campaign(
     runs: str | None,
     modules: Sequence[Path] = (),
 ) -> Package:
-    """A run that is there already, to be gone on with, or made wider.
+    """Pack the resumption, or the widening, of an existing run.
 
     Args:
         run: Its address or folder, or its name under `runs`.
-        overrides: KEY=VALUE, which make it wider.
-        folder: What is sent; an empty one.
-        runs: Where it is kept, seen from the cluster.
-        modules: Files and packages of the user's own networks; which it needs cannot be seen here.
+        overrides: KEY=VALUE, which widen it.
+        folder: An empty folder, which is sent.
+        runs: Where the cluster keeps the run.
+        modules: Files and packages of the user's own networks. The run's recipe is not read here,
+            so the user names them.
 
     Raises:
-        UserError: it cannot be told where the run is, or there is no such module.
+        UserError: the run's place is unclear, or a module does not exist.
     """
     for module in modules:
         if not module.exists():
@@ -101,8 +102,8 @@ def further_campaign(
     place = run if "/" in run else runs
     if place is None or not _is_there(place):
         raise UserError(
-            f"--resume {run}: say where the run is on the cluster: its s3:// address or its "
-            "absolute folder, or its name with --runs"
+            f"--resume {run}: give the run's s3:// address, its absolute folder on the cluster, or "
+            "its name with --runs"
         )
     words = ["pcsearch", "resume", run, *overrides]
     words += ["--runs", runs] if runs is not None and place is runs else []
@@ -119,7 +120,7 @@ def send(jobs: Jobs, package: Package) -> str:
     """Submit a package; the job's id.
 
     Raises:
-        UserError: the cluster has another Ray, or does not take it.
+        UserError: the cluster has another version of Ray, or refuses the package.
     """
     jobs.check_versions()
     label = re.sub(r"[^A-Za-z0-9._-]+", "-", package.label)[:40]
@@ -128,15 +129,15 @@ def send(jobs: Jobs, package: Package) -> str:
 
 
 def check_fits(file: Path, recipes: Sequence[Recipe], runs: str | None) -> None:
-    """Refuse a campaign that would fail on the nodes of a cluster's file, before any is paid for.
+    """Refuse a campaign that would fail on a cluster file's nodes, before they cost money.
 
     Args:
-        file: For Ray's launcher.
-        recipes: A trial of each must fit on some node; none for a run that is there already.
-        runs: Where the runs are to be kept, seen from the cluster.
+        file: A file for Ray's launcher.
+        recipes: A trial of each must fit on some node; empty for an existing run.
+        runs: Where the cluster keeps the runs.
 
     Raises:
-        UserError: every problem, one a line, or the file is none for the launcher.
+        UserError: lists every problem, one per line; or the file is not for the launcher.
     """
     config = load_launcher_file(file)
     found = [*nodes(config, recipes), *storage(config, runs), *token_problems(config)]
@@ -148,8 +149,8 @@ def check_fits(file: Path, recipes: Sequence[Recipe], runs: str | None) -> None:
 def _runs(runs: str | None) -> Iterator[str]:
     if runs is None:
         yield (
-            "say where the runs are to be kept: --runs s3://BUCKET/PREFIX, or --runs FOLDER that "
-            "all nodes of the cluster share"
+            "give a place for the runs: --runs s3://BUCKET/PREFIX, or --runs FOLDER that all nodes "
+            "of the cluster share"
         )
     elif not _is_there(runs):
         yield (
@@ -159,7 +160,7 @@ def _runs(runs: str | None) -> Iterator[str]:
 
 
 def _paths(recipe: Recipe) -> Iterator[str]:
-    """Paths that are relative to a folder of this machine."""
+    """Problems with paths that are relative to a folder of this machine."""
     from pcsearch.data.catalog import DATASETS
 
     in_root = [name for name in recipe.datasets if name in DATASETS and DATASETS[name].folder]
@@ -174,19 +175,19 @@ def _paths(recipe: Recipe) -> Iterator[str]:
     for key, path in files:
         if path is not None and not _means_the_same(str(path)):
             yield (
-                f"{recipe.name}: {key} is {path}, relative to a folder of this machine; state "
-                f"where it is on the cluster's nodes: {key}=/absolute/path (or ~/path)"
+                f"{recipe.name}: {key} is {path}, relative to a folder of this machine; give its "
+                f"path on the cluster's nodes: {key}=/absolute/path (or ~/path)"
             )
     for run in recipe.search.prior:
         if "/" in run and not (is_remote(run) or _means_the_same(run)):
             yield (
                 f"{recipe.name}: search.prior holds {run}, relative to a folder of this machine; "
-                "name a run that lies under --runs, or give its s3:// address"
+                "name a run under --runs, or give its s3:// address"
             )
 
 
 def _for_there(recipe: Recipe) -> str:
-    """The recipe's text; what lies in the home folder here is looked for in the home there."""
+    """The recipe's text, with paths in this home folder moved to the home folder there."""
     home = f"{Path.home()}/"
 
     def there(path: Any) -> Any:
@@ -205,7 +206,7 @@ def _for_there(recipe: Recipe) -> str:
 
 
 def _is_there(runs: str) -> bool:
-    """Whether a place is one for any machine; a `~` would be no home folder there."""
+    """Whether a place exists for every machine. `--runs` does not expand `~` there."""
     return is_remote(runs) or PurePosixPath(runs).is_absolute()
 
 
@@ -214,7 +215,7 @@ def _means_the_same(path: str) -> bool:
 
 
 def _allowing(consents: Iterable[str]) -> list[str]:
-    """Consent that was given here, handed on to the command there."""
+    """Options that pass on the consent given here."""
     return [word for consent in dict.fromkeys(consents) for word in ("--allow-code", consent)]
 
 

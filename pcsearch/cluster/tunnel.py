@@ -1,4 +1,4 @@
-"""The way to a cluster's dashboard: an SSH tunnel to its head, or an address as it is."""
+"""Reach a cluster's dashboard: by an SSH tunnel to its head, or directly by its address."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _LOOK_SECONDS = 0.2
 
 
 def is_address(cluster: str) -> bool:
-    """Whether a cluster is named by its dashboard's address, not by its file."""
+    """Whether a cluster is given by its dashboard's address instead of its file."""
     return cluster.startswith(("http://", "https://"))
 
 
 def refuse_bare_address(cluster: str) -> None:
-    """UserError for what would be an address if it began as one, and is no file."""
+    """UserError for an address without http:// that is not a file."""
     if not Path(cluster).exists() and _ADDRESS.fullmatch(cluster):
         port = cluster.rpartition("/")[2].partition(":")[2] or _DASHBOARD_PORT
         raise UserError(
@@ -44,13 +44,13 @@ def refuse_bare_address(cluster: str) -> None:
 
 @contextlib.contextmanager
 def dashboard_of(cluster: str) -> Iterator[str]:
-    """The HTTP address of a cluster's dashboard, while it is needed.
+    """The HTTP address of a cluster's dashboard, valid in this context.
 
     Args:
-        cluster: A file for `ray up`, whose head is then reached through SSH; or the address.
+        cluster: A file for `ray up`, whose head is reached through SSH; or the address.
 
     Raises:
-        UserError: the file is none, the cluster is not up, or its head cannot be reached.
+        UserError: the file is invalid, the cluster is not up, or its head cannot be reached.
     """
     if is_address(cluster):
         yield cluster.rstrip("/")
@@ -60,8 +60,8 @@ def dashboard_of(cluster: str) -> Iterator[str]:
     remote = _dashboard_port(load_launcher_file(file))
     port = _free_port()
     with tempfile.TemporaryFile() as said, exit_when_told():
-        # Ray's own launcher knows the head's address, user and key; it holds the tunnel until it
-        # is ended, with the ssh below it: hence a process group of its own.
+        # Ray's own launcher knows the head's address, user and key. It holds the tunnel by a child
+        # ssh, so both get their own process group and end together.
         command = [sys.executable, "-m", "ray.scripts.scripts", "dashboard", str(file)]
         command += [f"--port={port}", f"--remote-port={remote}"]
         with private_launcher():
@@ -92,7 +92,7 @@ def _wait_until_open(
             return
         time.sleep(_LOOK_SECONDS)
     raise UserError(
-        f"the head of {file} did not answer through SSH within {_OPEN_SECONDS:.0f} s; see whether "
+        f"the head of {file} did not answer through SSH within {_OPEN_SECONDS:.0f} s; check that "
         f"`ray attach {file}` reaches it, and that its security group lets in SSH from here"
     )
 
@@ -101,30 +101,25 @@ def _not_reached(file: Path, said: str) -> UserError:
     if "not found" in said and "Head node of cluster" in said:
         return UserError(
             f"the cluster of {file} is not up; start it with: pcsearch cluster up {file}\n"
-            "If it was started and its head's set-up did not end well, that machine runs, and "
-            f"costs, until: pcsearch cluster down {file} --force"
+            "If its head's set-up failed, that machine runs, and costs, until: "
+            f"pcsearch cluster down {file} --force"
         )
-    look = f"pcsearch cluster check {file} says all that is wrong"
+    look = f"pcsearch cluster check {file} lists all problems"
     problems = (of for of in provider(load_launcher_file(file)) if of.level == "problem")
     if found := next(problems, None):
-        return UserError(
-            f"{file}: its provider cannot be asked: {found.text}; {found.remedy}. {look}"
-        )
+        return UserError(f"{file}: cannot reach its provider: {found.text}; {found.remedy}. {look}")
     if "credentials" in said.lower():
-        return UserError(
-            f"{file}: its provider cannot be asked, it does not take the credentials of this "
-            f"machine; {look}"
-        )
+        return UserError(f"{file}: its provider refuses the credentials of this machine; {look}")
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     reason = f" ({lines[-1]})" if lines else ""
     return UserError(
-        f"the head of {file} cannot be reached through SSH{reason}; see whether "
-        f"`ray attach {file}` does"
+        f"the head of {file} cannot be reached through SSH{reason}; check whether "
+        f"`ray attach {file}` reaches it"
     )
 
 
 def _dashboard_port(config: ClusterConfig) -> int:
-    """The port on the head, if its start command states one."""
+    """The dashboard's port on the head, from its start command or Ray's default."""
     for command in commands(config, "head_start_ray_commands"):
         if stated := _PORT.search(command):
             return int(stated[1])

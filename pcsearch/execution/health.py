@@ -1,4 +1,4 @@
-"""The health of workers: why one was lost, which one hangs, and which node lacks something."""
+"""Worker health: why a worker was lost, which one hangs, and which node lacks something."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ _ASKED = "The process receives a SIGTERM"
 def classify_failure(
     error: BaseException | None, *, one_machine: bool = False, waited: bool = False
 ) -> tuple[str, FailureKind]:
-    """A reason to write down, and its kind: the node was lost, or the process alone.
+    """The reason for the journal, and its kind: the node was lost, or only the process.
 
-    A lost node is not the trial's fault: it does not use up its retries. Where a connection broke,
-    Ray does not know yet which of the two it was; that counts as a node's loss, unless there is
-    but `one_machine`, which is still there. So does a worker that was asked to end: a machine that
-    shuts down, as one does that a cloud takes back, asks all that it runs, in any order. And one
-    that died while it `waited` for a trial was not ended by the trial that finds it dead.
+    A lost node is not the trial's fault and costs no retry. These count as a lost node, too:
+
+    - A broken connection: Ray does not know yet whether the node or the process ended. With
+      `one_machine`, the node is still there, so it was the process.
+    - SIGTERM to a worker: a machine that shuts down sends it to its processes, in any order. A
+      cloud that reclaims a machine shuts it down.
+    - A worker that died while it `waited` for a trial: the trial that finds it dead did not end it.
     """
     if error is None:
         return "its worker was lost", "worker"
@@ -65,7 +67,7 @@ def classify_failure(
 def error_of(pickled: str | None) -> BaseException | None:
     """What ended a worker, from the file that Tune has just written in its scratch folder.
 
-    Tune's own function to read it still answers None when a scheduler is told of the error.
+    When Tune calls the scheduler, its own reader of this file still returns None.
     """
     from ray import cloudpickle
 
@@ -77,7 +79,7 @@ def error_of(pickled: str | None) -> BaseException | None:
 
 
 def _cause(message: str) -> str:
-    """The part of Ray's message that says why, without names, ids and guesses."""
+    """The cause in Ray's message, without names, ids and guesses."""
     detail = re.search(
         r"exit detail: (.*?)(?: Some common causes| There are some|$)", message, re.S
     )
@@ -86,11 +88,11 @@ def _cause(message: str) -> str:
 
 
 NODE_PATIENCE_SECONDS = 60.0
-"""For how long a node may go on to lack something while others train: a mount may be late."""
+"""How long a node may lack something while others train: a mount may be late."""
 
 
 class NodeTrouble:
-    """What the nodes of a cluster have told of late.
+    """Which nodes of a cluster lacked something recently.
 
     Args:
         clock: Seconds.
@@ -102,15 +104,15 @@ class NodeTrouble:
         self._told: dict[str, tuple[float, float]] = {}
 
     def trained(self, node: str) -> None:
-        """An epoch has come in from the node."""
+        """Record an epoch from the node."""
         self._trained = True
         self._told.pop(node, None)
 
     def stays(self, node: str) -> bool:
-        """Take note that a trial could not be trained on the node; whether to wait no longer.
+        """Record that the node could not train a trial; whether the campaign should end.
 
-        Where none has trained yet, nothing is lost by an end. Later, only a node that tells it
-        again and again ends the campaign, for every trial that it is given fails there.
+        Before the first epoch, an end loses nothing. Later, only a node that fails for longer than
+        `NODE_PATIENCE_SECONDS` ends the campaign, since every trial sent there fails.
         """
         now = self._clock()
         first, last = self._told.get(node, (now, now))
@@ -121,36 +123,35 @@ class NodeTrouble:
 
 
 _TIMES = 10.0
-"""So many times the longest epoch measured in the study."""
+"""Multiple of the longest epoch measured in the study."""
 
 SHORTEST_DEADLINE_SECONDS = 30.0
-"""However short epochs are: a machine may be busy for that long."""
+"""Lower limit for short epochs: a machine may be busy for that long."""
 
 _START_SECONDS = 60.0
-"""More for the first epoch of an attempt, which opens images and loads weights."""
+"""Extra for the first epoch of an attempt, which opens images and loads weights."""
 
 _DECODE_SECONDS = 0.1
-"""More for every image that the worker's node may have to decode first; a big photograph takes as
-long on one core."""
+"""Extra for every image that the node may have to decode first: the time of a large photograph on
+one core."""
 
 UNMEASURED_SECONDS = 3600.0
-"""While no epoch of the study has ended; nothing takes longer for other reasons either."""
+"""The deadline until an epoch of the study has ended, and the limit for decoding."""
 
 
 def deadline_seconds(
     state: CampaignState, trial: Trial, *, first: bool, decodes: bool = False
 ) -> float:
-    """Seconds within which a trial's next epoch is to be reported.
+    """Seconds within which a trial must report its next epoch.
 
-    Epochs of confirm train on more images than those of the search, so the longest time an image
-    is what counts.
+    Confirm trains on more images than the search, so the longest time per image counts.
 
     Args:
         state: What has been measured so far.
         trial: The trial that trains.
-        first: Whether its worker has not reported yet in this attempt.
-        decodes: Whether workers may be on nodes that have not decoded the images yet: the training
-            images then come before the first epoch, the test images with confirm's last one.
+        first: Whether this attempt has not reported an epoch yet.
+        decodes: Whether workers may be on nodes that have not decoded the images yet. They decode
+            the training images before the first epoch, the test images in confirm's last epoch.
     """
     slowest = state.trained[trial.spec.study].slowest
     if slowest is None:
@@ -172,15 +173,15 @@ _STANDSTILL_SECONDS = 5.0
 
 
 class Watchdog:
-    """Ends the workers of trials whose next epoch is long overdue.
+    """Kills the workers of trials whose next epoch is overdue.
 
     Args:
-        campaign: Knows how long epochs take.
-        trial_of: The campaign's trial that one of Tune's trains, None if it has ended.
+        campaign: Has the measured times of epochs.
+        trial_of: Maps Tune's id to the campaign's trial; None if it has ended.
         decodes: See `deadline_seconds`.
 
     Attributes:
-        hung: Tune's id to what is to be said of a trial whose worker was ended so.
+        hung: Maps Tune's id of each killed trial to its reason and kind.
     """
 
     def __init__(
@@ -195,19 +196,19 @@ class Watchdog:
         self._looked = 0.0
 
     def reported(self, tune_id: str) -> None:
-        """An epoch of a trial has come in."""
+        """Record an epoch of a trial."""
         self._since[tune_id] = (time.monotonic(), False)
 
     def look(self, trials: Iterable[RayTrial]) -> None:
-        """End what hangs; does something once a second only."""
+        """Kill the workers that hang. Runs at most once a second."""
         now = time.monotonic()
         passed = now - self._looked
         if passed < _LOOK_SECONDS:
             return
         self._looked = now
-        if passed > _STANDSTILL_SECONDS:  # this process was deaf to reports: a store was away
+        if passed > _STANDSTILL_SECONDS:  # a slow store kept this process from reading reports
             self._since = {key: (t + passed, first) for key, (t, first) in self._since.items()}
-        # One that is pending and has a worker is to begin on one that was kept, which may be stuck.
+        # A pending trial with a worker starts on a kept one, which may be stuck.
         running = {
             trial.trial_id: trial.temporary_state.ray_actor
             for trial in trials
@@ -229,9 +230,9 @@ class Watchdog:
                 self.end([tune_id])
 
     def end(self, tune_ids: Iterable[str]) -> None:
-        """End the workers of trials at once, whatever they do."""
+        """Kill the workers of trials at once."""
         for tune_id in tune_ids:
             actor = self._actors.get(tune_id)
             if actor is not None:
-                with contextlib.suppress(Exception):  # it may have died by itself meanwhile
+                with contextlib.suppress(Exception):  # it may have died already
                     ray.kill(actor)

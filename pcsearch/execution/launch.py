@@ -1,4 +1,4 @@
-"""Running campaigns: begin or resume, and write down what came of it."""
+"""Start or resume campaigns, and record how they end."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ from pcsearch.version import __version__
 def record_outcome(
     campaign: Campaign, folder: RunFolder, observer: Observer, go_on: str
 ) -> Iterator[Callable[[bool], None]]:
-    """Write down how a campaign ended, whatever happened.
+    """Record how a campaign ended, also after an error.
 
-    Yields what to call with whether it is done; not called, it was interrupted. `go_on` is what to
-    type to go on with it.
+    Yields a function to call with whether the campaign is done. If it is not called, the campaign
+    was interrupted. `go_on` is the command that resumes it.
     """
     status: Status = "interrupted"
 
@@ -55,20 +55,20 @@ def record_outcome(
         yield end
         _write_end(campaign, folder, status)
     except LeaseLostError:
-        raise  # another process goes on with it
+        raise  # another process runs it now
     except StorageError as error:  # the end cannot be written either
-        raise StorageError(f"{error}. Then go on with: {go_on}") from error
+        raise StorageError(f"{error}. Then resume with: {go_on}") from error
     except NodeError as error:
         _write_end(campaign, folder, status)
         raise UserError(
-            f"{error}. What was run until then is kept; when that is mended, go on with: {go_on}"
+            f"{error}. Finished work is kept. Fix this, then resume with: {go_on}"
         ) from error
     except BaseException as error:
         if isinstance(error, OSError) and _is_in(folder.path, error.filename):
             raise UserError(
-                f"{folder.address} can no longer be written ({error.strerror or error}): what the "
-                "journal holds is whole. Free some space or mend its permissions, then go on "
-                f"with: {go_on}"
+                f"{folder.address} can no longer be written ({error.strerror or error}). The "
+                "journal is complete up to here. Free some space or fix its permissions, then "
+                f"resume with: {go_on}"
             ) from error
         with contextlib.suppress(Exception):
             _write_end(campaign, folder, status)
@@ -78,7 +78,7 @@ def record_outcome(
 
 
 def _is_in(folder: Path, filename: object) -> bool:
-    """Whether an error is about a file there; one of a closed pipe, say, names none."""
+    """Whether an error is about a file in `folder`; an error of a closed pipe names no file."""
     if not isinstance(filename, str | bytes):
         return False
     return Path(os.fsdecode(filename)).absolute().is_relative_to(folder.absolute())
@@ -90,7 +90,7 @@ def _write_end(campaign: Campaign, folder: RunFolder, status: Status) -> None:
 
 
 def _status_of(campaign: Campaign) -> Status:
-    """How a campaign that is done ended."""
+    """The final status of a campaign that is done."""
     return "failed" if campaign.state.failed_studies() else "complete"
 
 
@@ -105,11 +105,11 @@ class Outcome:
     state: CampaignState
     summary: Summary
     cluster: str | None = None
-    """The address that it ran at, if that was not this machine alone."""
+    """The address of its cluster; None if it ran on this machine alone."""
 
     @property
     def resume_command(self) -> str:
-        """What to type to go on with it."""
+        """The command that resumes it."""
         return resume_command(self.folder.address, self.cluster)
 
 
@@ -121,7 +121,7 @@ def run_recipes(
     address: str | None,
     observer: Observer,
 ) -> Iterator[Outcome]:
-    """Prepare every recipe, then run them in turn on one Ray session, until one is interrupted.
+    """Prepare every recipe, then run them in turn on one Ray session. Stop if one is interrupted.
 
     Yields each campaign's outcome when it ends.
     """
@@ -129,14 +129,14 @@ def run_recipes(
     for recipe in recipes:
         own_modules(recipe.backbones)
     if name is not None and len(recipes) > 1:
-        raise UserError(f"--name names one run, but there are {len(recipes)} recipes; leave it out")
+        raise UserError(f"--name names one run, but there are {len(recipes)} recipes; omit --name")
     names = [name] if name is not None else free_names(runs, [recipe.name for recipe in recipes])
     for run_name in names:
         check_free(runs, run_name)
     check_place(runs)
     opened = [open_datasets(recipe) for recipe in recipes]
     check_earlier_runs(recipes, opened, earlier)
-    # Nodes that come early are paid for before a campaign begins to count what it spends.
+    # Early nodes cost money before a campaign counts its spending.
     early = address is not None and recipes[0].budget.cost is None
     about = {
         "recipes": ", ".join(recipe.name for recipe in recipes),
@@ -169,17 +169,17 @@ def run_in(
     state: CampaignState | None = None,
     on_start: Callable[[Campaign], None] = lambda campaign: None,
 ) -> Outcome:
-    """Run a campaign in its folder, whose lock is held, from its beginning or from `state`.
+    """Run a campaign in its locked folder, from its start or from `state`.
 
     Args:
-        folder: Where its journal is, or will be.
+        folder: Holds its journal, or will hold it.
         ready: What to run.
-        observer: Told how it goes.
-        state: What its journal holds; None begins anew.
-        on_start: Called with the campaign before its first trial is asked.
+        observer: Receives its progress.
+        state: The state from its journal; None starts a new campaign.
+        on_start: Called with the campaign before its first trial.
 
     Raises:
-        UserError: the journal cannot be written any more; what it holds is whole.
+        UserError: the journal can no longer be written; it is complete up to there.
     """
     from pcsearch.cluster.session.processes import lifeline, stderr_to_file
     from pcsearch.execution.tuner import run_campaign
@@ -230,7 +230,7 @@ def _ticker(
     observer: Observer,
     began: float,
 ) -> Callable[[int], None]:
-    """What is called about ten times a second with the number of trials that wait for a node."""
+    """The function to call about ten times a second with the number of waiting trials."""
     from pcsearch.execution.nodes import NodeWatch
 
     sizing = ready.sizing
@@ -256,8 +256,8 @@ def _reloaded(
 ) -> CampaignState | None:
     """Reload the state of a resumed campaign and send its history to the observer.
 
-    While images and Ray were made ready, a driver that was cut off from a store, and has lost the
-    run since, may have got one more event through.
+    A driver that was cut off from the store and lost the run may write one last event during the
+    preparation.
     """
     if state is None:
         return None
@@ -267,23 +267,23 @@ def _reloaded(
 
 
 def _without_ray(what: str, folder: RunFolder, observer: Observer, go_on: str) -> None:
-    """End this process: whatever waits for Ray would wait in vain. The journal is whole."""
+    """End this process, since calls to Ray would never return. The journal is complete."""
     told = (
-        f"error: Ray on this machine ended unexpectedly (its {what}); what was run until then is "
-        f"kept. Go on with: {go_on}\n"
+        f"error: Ray on this machine ended unexpectedly (its {what}). Finished work is kept. "
+        f"Resume with: {go_on}\n"
     )
     try:
         observer.finished("interrupted")
-        with contextlib.suppress(OSError):  # nobody may be listening
+        with contextlib.suppress(OSError):  # stdout may be closed
             sys.stdout.flush()
             os.write(1, printable_lines(told).encode())
         folder.let_go()
-    finally:  # whatever failed: this is a thread of a process whose main one waits for ever
+    finally:  # this is not the main thread, which waits for ever
         os._exit(_EXIT_WITHOUT_RAY)
 
 
 def finish(folder: RunFolder, state: CampaignState) -> Outcome:
-    """Write what is missing of a campaign that has nothing left to do."""
+    """Write the missing end of a campaign that has nothing left to do."""
     if state.status not in ("complete", "failed"):
         with folder.open_journal(after=state.events) as journal:
             campaign = Campaign(state.plan, journal, clock=lambda: state.seconds, state=state)
@@ -293,7 +293,7 @@ def finish(folder: RunFolder, state: CampaignState) -> Outcome:
 
 
 def _watch(event: Event, state: CampaignState, folder: RunFolder, observer: Observer) -> None:
-    """Tell the observer, and remove the checkpoints of a trial that ended."""
+    """Pass an event to the observer, and remove the checkpoints of a trial that ended."""
     if event.get("trial") and event["trial"] not in state.running:
         folder.drop_checkpoints(event["trial"])
     observer.event(event, state)

@@ -1,4 +1,4 @@
-"""The nodes of a cluster: asked for early, and looked at while a campaign runs."""
+"""The nodes of a cluster: requested early, and counted while a campaign runs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from pcsearch.recipe.schema import Recipe
 from pcsearch.search.campaign import Campaign
 
 _HELD_SECONDS = 300.0
-"""However long images take to decode: nodes cost money while they wait."""
+"""Limit while images are decoded: nodes cost money while they wait."""
 
 
 @contextlib.contextmanager
 def early_nodes(recipe: Recipe, capacity: Capacity) -> Iterator[None]:
-    """Reserve room for a recipe's first trials, so that an autoscaler starts the nodes for them.
+    """Reserve room for a recipe's first trials, so that an autoscaler starts nodes for them.
 
-    For no more than the search surely asks for at once, and only where the cluster can grow. Given
-    back at the end, for the trials themselves, after `_HELD_SECONDS` at the latest, and by Ray
-    should this process die. A node that has come by then waits for them as long as any idle one.
+    Reserves only where the cluster can grow, and at most what the search starts with. The end
+    frees the room for the trials, after `_HELD_SECONDS` at the latest. Ray frees it if this process
+    dies. The new nodes then wait for trials until their idle timeout.
 
     Raises:
         UserError: no trial of the recipe fits on any node.
@@ -61,14 +61,14 @@ _TELL_AGAIN_SECONDS = 600.0
 
 
 class NodeWatch:
-    """Counts the nodes of the Ray session that a trial fits on; a head without room costs nothing.
+    """Counts the nodes of the Ray session that have room for a trial. Others cost nothing.
 
     Args:
-        campaign: Told of each change, if it pays for its nodes.
-        cpus: That a trial takes.
-        gpus: That a trial takes.
-        grows: Whether nodes may come.
-        told: Called with a sentence on each reason for which none comes.
+        campaign: Receives each change, if it pays for its nodes.
+        cpus: CPUs per trial.
+        gpus: GPUs per trial.
+        grows: Whether the cluster may add nodes.
+        told: Called with a sentence on each reason why no node is added.
     """
 
     def __init__(
@@ -90,14 +90,14 @@ class NodeWatch:
         self._next = float("-inf")
 
     def look(self, waiting: int) -> None:
-        """Called often with the number of trials that wait for a node; does something every two
-        seconds, and only where nodes cost or trials wait."""
+        """Take the number of trials that wait for a node. Acts at most every two seconds, and only
+        if nodes cost money or trials wait."""
         pays = self._campaign.plan.budget_cost is not None
         if not (pays or (waiting and self._grows)) or time.monotonic() < self._next:
             return
         if self._grows:
             coming = launches()
-            self._coming = coming or self._coming  # no answer is no news
+            self._coming = coming or self._coming  # without an answer, the last one holds
             pause = _LOOK_SECONDS if coming else _NO_ANSWER_SECONDS
         else:
             pause = _LOOK_SECONDS
@@ -108,7 +108,7 @@ class NodeWatch:
         self._next = time.monotonic() + pause
 
     def _count(self) -> None:
-        """A machine that boots is paid for as one that runs, if it will have room."""
+        """Count nodes with room for a trial, also those that boot: they cost the same."""
         import ray
 
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -118,7 +118,7 @@ class NodeWatch:
         self._campaign.machines(len(fits), sum(fits))
 
     def _size(self, node_type: str) -> Node:
-        """What a type has room for, by the file of the cluster's autoscaler."""
+        """CPUs and GPUs of a node type, from the file of the cluster's autoscaler."""
         if self._types is None:
             import ray
 
@@ -127,14 +127,14 @@ class NodeWatch:
         return node_of(self._types.get(node_type) or {})
 
     def _say_why(self) -> None:
-        """Once in a while: the autoscaler tries again and again."""
+        """Report each failed type every ten minutes, since the autoscaler retries often."""
         now = time.monotonic()
         for node_type in sorted(self._coming.failed):
             if now - self._told.get(node_type, float("-inf")) >= _TELL_AGAIN_SECONDS:
                 self._told[node_type] = now
                 reason = printable(reason_of(node_type))
                 self._tell(
-                    f"no machine of type {node_type} could be started: {reason}; trials wait "
-                    "until one can, or until another type has room. To change the file: cluster "
-                    "stop, edit it, cluster up, cluster submit --resume"
+                    f"no machine of type {node_type} could be started: {reason}. Trials wait until "
+                    "one starts, or another type has room. To change the file: cluster stop, edit "
+                    "it, cluster up, cluster submit --resume"
                 )

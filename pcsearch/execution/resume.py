@@ -1,4 +1,4 @@
-"""Going on with a campaign: read its journal, see that nothing has changed below it, and run it."""
+"""Resume a campaign: read its journal, check that images and recipe are unchanged, and run it."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _STATED = (
     "metric", "seed", "sampler", "max_epochs", "grace_epochs", "reduction_factor", "rung_rule",
     "full_trainings", "widen", "finalist_configs", "finalist_repeats", "confirm_epochs",
 )  # fmt: skip
-"""Of a plan: what a recipe states as it is, and what no widening changes."""
+"""Fields of a plan that come straight from the recipe and that no widening changes."""
 
 _NOTHING_LEFT = (
-    "nothing is left to run; changes such as search.trials=40 or confirm.seeds=5 would widen it"
+    "nothing is left to run; widen it, for example with search.trials=40 or confirm.seeds=5"
 )
 
 
@@ -48,10 +48,10 @@ def resume_run(
     address: str | None,
     observer: Observer,
 ) -> Outcome:
-    """Go on with a run; see `pcsearch.api.resume`."""
+    """Resume a run; see `pcsearch.api.resume`."""
     with held(find_run(run, runs, begun=False)) as folder:
         state = folder.trusted_state() if folder.has_begun else None
-        if state is not None and state.recipe is not None:  # a widening may have been cut off
+        if state is not None and state.recipe is not None:  # a widening may have been interrupted
             folder.write_text("recipe.yaml", state.recipe)
         before = _stated_recipe(folder, state)
         recipe = _with(before, overrides)
@@ -67,7 +67,7 @@ def resume_run(
         _check_code(folder, before, recipe)
         begun = None if state is None else state.plan
         earlier: tuple[EarlierRun, ...] = ()
-        if begun is None:  # afterwards the journal holds what earlier runs gave
+        if begun is None:  # later, the journal holds the results of earlier runs
             recipe, earlier = with_earlier_runs(recipe, runs)
         opened, place = open_datasets(recipe), str(folder.address)
         name = PurePosixPath(place).name
@@ -93,39 +93,39 @@ def resume_run(
                     observer.noted(line)
 
             folder.make_folders()
-            if wider and state is None:  # from now on the journal begins with the wider plan
+            if wider and state is None:  # the journal will start with the wider plan
                 folder.write_text("recipe.yaml", recipe.dump_yaml())
             return run_in(folder, ready, observer, state, go_on)
 
 
 def _check_code(folder: RunFolder, before: Recipe, recipe: Recipe) -> None:
-    """A run from elsewhere needs consent of its own; one that began here keeps what it has."""
+    """Check consent to the user's code. A run that began here keeps it; others need it again."""
     check_outside(folder.path, recipe.backbones)
-    if folder.url is None:  # who may write to a bucket is not known here
+    if folder.url is None:  # others may write to a bucket, so its consent is not remembered
         recall(folder.path, options_of(before))
         remember(folder.path, options_of(recipe))
     own_modules(recipe.backbones)
 
 
 def _other_sampler(state: CampaignState, began_with: str | None, now: str | None) -> Iterator[str]:
-    """A sentence where another library proposes what is still to be searched."""
+    """A sentence if another version of the sampler proposes the remaining search trials."""
     searches = any(search_open(state, place) for place in arms_of(state))
     if searches and began_with is not None and began_with != now:
         yield (
-            f"The campaign began with {began_with}, and {now} proposes its further search trials: "
+            f"The campaign began with {began_with}, but {now} proposes its further search trials: "
             "they may differ from those of an uninterrupted run"
         )
 
 
 def _stated_recipe(folder: RunFolder, state: CampaignState | None) -> Recipe:
-    """The recipe as it was when the campaign was last gone on with."""
+    """The recipe of the campaign's last start or resumption."""
     if state is not None and state.recipe is not None:
         return parse_recipe(state.recipe)
     return read_resolved(folder.path / "recipe.yaml")
 
 
 def _with(before: Recipe, overrides: Sequence[str]) -> Recipe:
-    """The recipe with the overrides; UserError with all that is wrong with them."""
+    """The recipe with the overrides; UserError lists all their problems."""
     if not overrides:
         return before
     try:
@@ -137,7 +137,7 @@ def _with(before: Recipe, overrides: Sequence[str]) -> Recipe:
 
 
 def _also_refused(before: Recipe, overrides: Sequence[str]) -> str:
-    """What else could not be done, of those that can be read."""
+    """The widenings that would be refused, among the overrides that are valid."""
     readable: list[str] = []
     for override in overrides:
         with contextlib.suppress(UserError):
@@ -151,13 +151,13 @@ def _also_refused(before: Recipe, overrides: Sequence[str]) -> str:
 
 
 def _check_same(before: Plan, now: Plan) -> None:
-    """Whether the images are still those that the campaign began with."""
+    """Check that the images are those that the campaign began with."""
     for study in before.studies:
         found = next((other for other in now.studies if other.id == study.id), None)
         if found is None:
             raise UserError(
                 f"recipe.yaml no longer has the study {study.id}, which the campaign began with; "
-                "put it back, or start a new run"
+                "restore it, or start a new run"
             )
         tested = bool(before.confirm_seeds)
         if _images(found, tested) != _images(study, tested):
@@ -166,16 +166,16 @@ def _check_same(before: Plan, now: Plan) -> None:
                 f"{study.images.train} training and {study.images.test} test images in "
                 f"{study.num_classes} classes then (split {study.split_hash}), "
                 f"{found.images.train}, {found.images.test} and {found.num_classes} now (split "
-                f"{found.split_hash}). Put them back, or start a new run. (Where nothing was "
-                "changed, the version of pcsearch, or of Pillow, that began it divided them "
-                "another way.)"
+                f"{found.split_hash}). Restore them, or start a new run. (If the images are "
+                "unchanged, the campaign began with another version of pcsearch or Pillow, which "
+                "split them differently.)"
             )
 
 
 def _check_recipe(before: Plan, now: Plan) -> None:
-    """Whether recipe.yaml and the journal still state the same, where neither may change.
+    """Check that recipe.yaml and the journal agree in what may not change.
 
-    A journal of an earlier format may come from a recipe whose defaults were others.
+    A journal of an earlier format may come from a recipe with other defaults, so it is not checked.
     """
     if before.schema_version != now.schema_version:
         return
@@ -187,13 +187,13 @@ def _check_recipe(before: Plan, now: Plan) -> None:
                 if key not in arm.measured:
                     ranges = arm.space.get(key), other.space.get(key)
                     pairs.append((f"the range of {key} of {arm.name}", *ranges))
-            pairs.append((f"what is fixed of {arm.name}", arm.fixed, other.fixed))
+            pairs.append((f"the fixed values of {arm.name}", arm.fixed, other.fixed))
     for what, old, new in pairs:
         if old != new:
             raise UserError(
                 f"recipe.yaml and the journal of this run differ in {what}: one of them was "
                 f"changed by hand ({_shown(new)} in the recipe, {_shown(old)} in the journal). "
-                "Put it back, or start a new run"
+                "Restore it, or start a new run"
             )
 
 
@@ -202,7 +202,7 @@ def _shown(value: object) -> str:
 
 
 def _images(study: StudyPlan, tested: bool) -> object:
-    """What must be as it was. Without confirm seeds the test images have not been looked at."""
+    """What must not change. Without confirm seeds, the test images were never opened."""
     unknown = {"first_skipped", "test_copies", "val_copies"} | (
         set() if tested else {"test", "skipped"}
     )

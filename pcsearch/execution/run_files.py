@@ -1,4 +1,4 @@
-"""The run's files as a trial uses them: in folders that all nodes share, or in a bucket."""
+"""A trial's access to the files of its run: in folders that all nodes share, or in a bucket."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from pcsearch.training.checkpoints import Checkpoints
 STOP_MARKER = "checkpoints/stopping"
 
 NEEDED = Patience(total_seconds=120.0, unmet_seconds=60.0)
-"""With a store that does not answer when a trial cannot go on without."""
+"""Patience with a silent store where the trial cannot continue without it."""
 
 _PASSING = Patience(total_seconds=8.0, unmet_seconds=8.0, longest_wait_seconds=2.0)
-"""And when it can: the next checkpoint that is due is tried again."""
+"""Patience where the trial can continue: the next due checkpoint is a new attempt."""
 
 LONGEST_SECONDS = 120.0
-"""Between two checkpoints: large ones take a while over a network, and training waits."""
+"""Longest time between two checkpoints. Training waits while a large one is uploaded."""
 
 _ASK_EVERY_SECONDS = 1.0
 _ASK_AGAIN_AFTER_ERROR_SECONDS = 20.0
@@ -39,7 +39,7 @@ _ASK_AGAIN_AFTER_ERROR_SECONDS = 20.0
 
 @lru_cache(maxsize=4)
 def stored_files(url: str, cache: str) -> StoredFiles:
-    """The files of the run at an address, one copy a process."""
+    """The files of the run at an address, one instance per process."""
     open_while_process_lives = ExitStack()
     folder = open_while_process_lives.enter_context(scratch_folder(Path(cache) / SCRATCH))
     atexit.register(open_while_process_lives.close)
@@ -49,11 +49,11 @@ def stored_files(url: str, cache: str) -> StoredFiles:
 
 
 class StoredFiles:
-    """See `RunFiles`.
+    """`RunFiles` in a bucket.
 
     Args:
-        url: The run's.
-        folder: For copies, this process's own.
+        url: The run's address.
+        folder: This process's own folder for copies.
     """
 
     def __init__(self, url: str, folder: Path) -> None:
@@ -64,7 +64,7 @@ class StoredFiles:
         self._asked_to_stop = _StopAsked(self._passing)
 
     def try_to_write(self) -> None:
-        """See that this node may write to the store, before anything is trained for it.
+        """Check that this node may write to the store, before it trains.
 
         Raises:
             UserError: it may not, or has no credentials.
@@ -76,7 +76,7 @@ class StoredFiles:
 
     @property
     def data(self) -> str:
-        """Fetched when it is first asked for.
+        """The folder of the files with labels, downloaded at the first use.
 
         Raises:
             StorageError: the store does not answer.
@@ -105,7 +105,7 @@ class StoredFiles:
         """Upload weights.
 
         Raises:
-            StorageError: the store does not answer; the trial has to be begun again.
+            StorageError: the store does not answer, so the trial must be restarted.
         """
         self._needed.upload(f"weights/{path.name}", path)
         path.unlink(missing_ok=True)
@@ -140,7 +140,7 @@ class _StoredCheckpoints:
 
 
 class _StopAsked:
-    """Whether the campaign stops; asks the store once a second at most."""
+    """Whether the campaign stops. Asks the store at most once a second."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -160,7 +160,7 @@ class _StopAsked:
 
 
 class RunFiles(Protocol):
-    """What a trial reads of its run, and leaves in it."""
+    """What a trial reads from its run, and writes to it."""
 
     @property
     def data(self) -> str:
@@ -168,32 +168,32 @@ class RunFiles(Protocol):
         ...
 
     def checkpoints(self, trial: str, attempt: int) -> Checkpoints:
-        """A trial's checkpoints; to be closed with `done`."""
+        """A trial's checkpoints. Call `done` afterwards."""
         ...
 
     def weights(self, file: str) -> Path:
-        """Where weights are to be written, `kept` is to be called then."""
+        """Where to write weights. Call `kept` afterwards."""
         ...
 
     def kept(self, path: Path) -> None:
-        """Make weights that were written part of the run."""
+        """Add the written weights to the run."""
         ...
 
     def done(self, trial: str) -> None:
-        """Let go of what this node holds for a trial."""
+        """Free what this node holds for a trial."""
         ...
 
 
 class UnwritableError(OSError):
-    """A worker cannot write what the run is to keep, as on a full disk.
+    """A worker cannot write a file that the run keeps, for example on a full disk.
 
-    As where the driver itself cannot write, no trial is to blame: the campaign ends, and is gone
-    on with when there is room.
+    No trial is to blame, so the campaign ends, as if the driver could not write. It can be resumed
+    once there is room.
     """
 
 
 def run_files(context: WorkerContext) -> RunFiles:
-    """The files of the workplace's run.
+    """The files of the context's run.
 
     Raises:
         NodeError: this node does not see the run, or cannot write to it.
@@ -201,7 +201,7 @@ def run_files(context: WorkerContext) -> RunFiles:
     if context.remote is not None:
         try:
             files = stored_files(context.remote, context.cache)
-            _ = files.data  # fetched now, so that it is told as what this node may not read
+            _ = files.data  # download now, so that missing read access is this node's error
             return files
         except UserError as error:
             raise NodeError(f"this node cannot use the store of the run: {error}") from error
@@ -211,8 +211,8 @@ def run_files(context: WorkerContext) -> RunFiles:
 
 @lru_cache(maxsize=8)
 def _look_at(folder: Path) -> None:
-    """See, once a process, that checkpoints can be left in a folder."""
-    share = "with several nodes, put the runs on storage that all of them share, with --runs"
+    """Check, once per process, that checkpoints can be written to a folder."""
+    share = "with several nodes, keep the runs on storage that all of them share, with --runs"
     try:
         if not folder.is_dir():
             raise NodeError(f"this node does not see the run folder {folder.parent}; {share}")
@@ -220,15 +220,15 @@ def _look_at(folder: Path) -> None:
             pass
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return  # a full disk may be freed; checkpoints are tried again
+            return  # space may be freed; checkpoints are retried
         raise NodeError(
-            f"this node cannot write into the run folder {folder.parent} ({error.strerror}); mend "
+            f"this node cannot write into the run folder {folder.parent} ({error.strerror}); fix "
             f"its permissions there, or, {share}"
         ) from error
 
 
 class SharedFiles:
-    """Folders that the driver and every worker see under the same path."""
+    """`RunFiles` in folders that the driver and every worker see under the same path."""
 
     def __init__(self, context: WorkerContext) -> None:
         self.data = context.data
@@ -243,7 +243,7 @@ class SharedFiles:
         return self._weights / file
 
     def kept(self, path: Path) -> None:
-        """Nothing: it lies there already."""
+        """Nothing to do: it is there already."""
 
     def done(self, trial: str) -> None:
-        """Nothing: what is there is the run's."""
+        """Nothing to do: the files belong to the run."""

@@ -1,7 +1,7 @@
 """One trial from its specification to its epochs: data, network, training, test.
 
-Runs in a worker and knows nothing of Ray: iterate over `run_trial` and close it to stop. What
-trials share (decoded images, class names) is opened once a process.
+Runs in a worker and does not use Ray. Iterate over `run_trial`, and close it to stop. Decoded
+images and class names, which trials share, are opened once per process.
 """
 
 from __future__ import annotations
@@ -43,16 +43,17 @@ __all__ = ["EVAL_BATCH", "TrialReport", "WorkerContext", "fit_batches", "fit_set
 
 @dataclass(frozen=True)
 class TrialReport:
-    """One epoch as the campaign takes it.
+    """One epoch, as reported to the campaign.
 
     Attributes:
         epoch: 1-based.
-        value: The metric that decides, in percent; None where nothing validates.
-        seconds: Training, validation and test.
-        metrics: Whatever else was measured.
-        test: The test images' metrics, with the last epoch of a confirm trial only.
-        hits: Which test images were named right: packed bits in base64, in the images' order.
-        replayed: Whether it comes from a checkpoint, not from a training just now.
+        value: The metric that decides, in percent; None without validation.
+        seconds: Time of training, validation and test.
+        metrics: All other measurements.
+        test: Metrics on the test images; only in the last epoch of a confirm trial.
+        hits: Which test images were classified correctly: packed bits in base64, in the images'
+            order.
+        replayed: Whether the epoch comes from a checkpoint instead of new training.
         saved: Whether a checkpoint holds the epoch.
         checkpoint_error: Why the last checkpoint could not be written; None if it was.
     """
@@ -75,7 +76,7 @@ def report_of(
     test: Evaluation | None,
     checkpoints: Checkpoints,
 ) -> TrialReport:
-    """The report of an epoch that took `seconds`, unless it is replayed; `metric` decides."""
+    """The report of an epoch. `metric` decides; `seconds` is its time unless it is replayed."""
     metrics = {
         "train_loss": record.train_loss,
         "train_top1": record.train_top1,
@@ -108,22 +109,22 @@ def _percent_metrics(evaluation: Evaluation) -> dict[str, float]:
 
 
 EVAL_BATCH = {"cpu": 32, "cuda": 256}
-"""Images a batch of evaluation; small ones stay in a CPU's cache: 2.5 times as fast there."""
+"""Images per batch of evaluation. Small batches fit in a CPU's cache: 2.5 times as fast."""
 
 
 def run_trial(
     spec: TrialSpec, context: WorkerContext, attempt: int = 0, micro_batches: int = 1
 ) -> Generator[TrialReport]:
-    """Train a trial and yield a report an epoch.
+    """Train a trial and yield a report per epoch.
 
-    A search or finalist trial sees the training images alone. A confirm trial trains on all of
-    them and opens the test images when its last epoch is done, once.
+    A search or finalist trial sees only the training images. A confirm trial trains on all of them.
+    It opens the test images once, after its last epoch.
 
     Args:
         spec: What to train.
-        workplace: Where.
-        attempt: How often it was begun before.
-        micro_batches: Parts that each batch is trained in, and measured in, for want of memory.
+        context: What it needs besides.
+        attempt: Number of earlier starts.
+        micro_batches: Number of parts of each batch, in training and evaluation, to save memory.
     """
     recipe = load_recipe_cached(context.recipe)
     study_dataset, backbone_name = spec.study.split("/", 1)
@@ -180,7 +181,7 @@ def _let_go(files: RunFiles, trial: str) -> Iterator[None]:
 
 
 def fit_settings(recipe: Recipe, backbone: str, spec: TrialSpec) -> FitSettings:
-    """The recipe's training section with the trial's own values in it."""
+    """The recipe's training section with the trial's values."""
     config = dict(spec.config)
     own: dict[str, Any] = {
         "epochs": spec.epochs,
@@ -201,7 +202,7 @@ def fit_batches(
     settings: FitSettings,
     device: torch.device,
 ) -> TrainBatches:
-    """The training images of `indices`, cropped and otherwise changed as the recipe says."""
+    """Batches of the training images at `indices`, cropped and augmented by the recipe."""
     return TrainBatches(
         training.store.images,
         training.labels,
@@ -224,13 +225,13 @@ def _search_part(
     context: WorkerContext,
     micro_batches: int,
 ) -> tuple[Int64Array, EvalBatches | None]:
-    """The training indices and the validation batches; all indices and none in confirm."""
+    """The training indices and the validation batches; in confirm, all indices and None."""
     planned, found = context.split_hashes[spec.study], split_of(recipe, training, 0).hash
     if found != planned:
         raise NodeError(
-            f"the training images of {spec.study} differ from those the campaign was planned with "
-            f"(split {found}, planned {planned}); were files added or removed, or does this node "
-            "hold another copy?"
+            f"the training images of {spec.study} differ from those of the campaign's plan (split "
+            f"{found}, planned {planned}); check whether files were added or removed, or this node "
+            "has another copy"
         )
     if spec.config["split"] is None:
         return np.arange(len(training.labels)), None
@@ -298,7 +299,7 @@ def _keep_weights(
         "config": spec.config,
         "variant": spec.variant,
     }
-    # a choice that a wider search has set aside keeps its own file, as it may be made again
+    # A wider search may replace this choice and later return to it, so each keeps its own file.
     anew = spec.trial.partition(f"/confirm-{spec.index:03d}")[2]
     file = f"{spec.study.replace('/', '.')}.{spec.arm}{anew}.safetensors"
     path = files.weights(file)
@@ -312,7 +313,7 @@ def _keep_weights(
 
 
 def _ready_process(context: WorkerContext) -> torch.device:
-    """Set what holds for the whole process; the device to train on."""
+    """Configure the process; return the device to train on."""
     torch.set_num_threads(context.cpus)
     device = _device(context)
     if device.type == "cpu":
@@ -326,10 +327,10 @@ def _device(context: WorkerContext) -> torch.device:
     if not torch.cuda.is_available():
         raise NodeError(
             "the trial was given a GPU that this PyTorch cannot use: install a build for the "
-            "machine's driver (`python -c 'import torch; torch.cuda.init()'` says what is wrong), "
-            "or set resources.gpus_per_trial=0"
+            "machine's driver (`python -c 'import torch; torch.cuda.init()'` shows the error), or "
+            "set resources.gpus_per_trial=0"
         )
     if context.gpus < 1:
-        # its neighbours on the GPU keep their share, and images are copied there as this one allows
+        # Leaves other trials their share, and limits how many images are copied to the GPU.
         torch.cuda.set_per_process_memory_fraction(context.gpus)
     return torch.device("cuda")

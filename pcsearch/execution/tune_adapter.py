@@ -1,4 +1,4 @@
-"""Ray Tune's trials: a searcher that asks the campaign, a scheduler that hands it their epochs."""
+"""The campaign as a Ray Tune searcher, which asks it for trials, and scheduler, which reports."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from pcsearch.runs.shutdown import Ending
 from pcsearch.search.campaign import KEPT_SECONDS, Campaign, Warmth
 
 WAITS_AFTER_SECONDS = 10.0
-"""A trial that waits for less is being started: a worker takes its seconds. Tune does not tell one
-that has a place, and no worker yet, from one that has no place."""
+"""A shorter wait is a worker's start, which takes seconds. Tune does not distinguish a trial whose
+worker starts from one without a node."""
 
 
 class Waiting:
-    """Counts trials that were asked and have no place yet; on a cluster that grows, for minutes."""
+    """Counts trials that wait for a node, which takes minutes on a cluster that grows."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._since: dict[str, float] = {}
 
     def look(self, trials: Sequence[RayTrial]) -> int:
-        """How many of Tune's trials have waited for `WAITS_AFTER_SECONDS` by now."""
+        """The number of Tune's trials that have waited for at least `WAITS_AFTER_SECONDS`."""
         now = self._clock()
         pending = [trial.trial_id for trial in trials if trial.status == RayTrial.PENDING]
         self._since = {name: self._since.get(name, now) for name in pending}
@@ -41,19 +41,19 @@ class Waiting:
 
 
 class NotStored:
-    """Tune pickles what it is given so as to restore it later; we never do, so nothing is kept."""
+    """Pickles as an empty object: Tune pickles its parts to restore them later, and we never do."""
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return (object, ())
 
 
 class RunningTrials:
-    """Which of Tune's trials trains which of the campaign's, while it does."""
+    """Maps Tune's running trials to the campaign's."""
 
     def __init__(self) -> None:
         self._open: dict[str, str] = {}
         self.safe: set[str] = set()
-        """Trials that have written down all they trained since the campaign was told to end."""
+        """Trials whose last epoch is in a checkpoint since the campaign began to end."""
         self.warmth = Warmth()
 
     @property
@@ -67,12 +67,12 @@ class RunningTrials:
         return self._open.get(tune_id)
 
     def end(self, tune_id: str) -> str | None:
-        """The trial, once: None if it had ended already as the campaign decided."""
+        """Remove and return the trial; None if the campaign ended it before."""
         return self._open.pop(tune_id, None)
 
 
 class CampaignSearcher(NotStored, Searcher):  # type: ignore[misc]
-    """Hands the campaign's trials to Tune, and the ends that Tune alone sees to the campaign."""
+    """Gives Tune the campaign's trials, and the campaign the ends that only Tune sees."""
 
     def __init__(self, campaign: Campaign, runs: RunningTrials, ending: Ending) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class CampaignSearcher(NotStored, Searcher):  # type: ignore[misc]
         return True
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
-        return True  # the campaign's width is Tune's own; no limiter around this searcher
+        return True  # Tune already limits its trials to the campaign's width
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         spec, done = None, False
@@ -95,7 +95,7 @@ class CampaignSearcher(NotStored, Searcher):  # type: ignore[misc]
                 decoded = self._runs.warmth.next()
                 spec, done = self._campaign.next_trial(decoded), self._campaign.done
         if spec is None:
-            # None while nothing runs would make Tune sleep for minutes, deaf to everything
+            # After None with no running trial, Tune would sleep for minutes and miss events.
             done = done or (self._ending.requested and not self._runs.ids)
             return Searcher.FINISHED if done else None
         self._runs.warmth.taken()
@@ -110,11 +110,11 @@ class CampaignSearcher(NotStored, Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        # What ended as the campaign decided, or with an error, is no longer among the open ones.
+        # Trials that the campaign or an error ended are no longer open, so this ignores them.
         self.lost([trial_id], "its worker ended before its last epoch")
 
     def lost(self, trial_ids: Iterable[str], reason: str) -> None:
-        """Tell the campaign of trials that Tune has ended without any decision of ours."""
+        """Report to the campaign the trials that Tune ended without our decision."""
         for trial_id in trial_ids:
             trial = self._runs.end(trial_id)
             if trial is not None and not self._ending.requested:
@@ -122,20 +122,20 @@ class CampaignSearcher(NotStored, Searcher):  # type: ignore[misc]
                     self._campaign.lost(trial, reason, "worker")
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is the only record."""
+        """Nothing to do: the journal is the only record."""
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Nothing, either."""
+        """Nothing to do: see `save`."""
 
     def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError("a campaign goes on from its journal, never from Tune's files")
+        raise NotImplementedError("a campaign resumes from its journal, never from Tune's files")
 
 
 _log = logging.getLogger(__name__)
 
 
 class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
-    """Passes each epoch on to the campaign and stops the trial when it says so."""
+    """Reports each epoch to the campaign, and stops the trial if the campaign decides so."""
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class CampaignScheduler(NotStored, FIFOScheduler):  # type: ignore[misc]
         report = json.loads(result[REPORT])
         saved = report.pop("saved", False)
         failed = report.pop("checkpoint_error", None)
-        if failed is not None:  # training goes on; this goes to driver.log, if there is room for it
+        if failed is not None:  # training continues; the warning goes to driver.log
             _log.warning("%s, epoch %d: %s", name, report["epoch"], failed)
         goes_on = self._campaign.report(name, **report, attempt=result["attempt"])
         if self._ending.requested and saved:

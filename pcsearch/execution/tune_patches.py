@@ -1,9 +1,8 @@
-"""What Ray Tune does otherwise here: workers are kept, ended trials and credentials are not.
+"""Changes to Ray Tune: it keeps workers, and forgets ended trials and credentials.
 
-Of the workers whose trials end at about the same time, Ray Tune keeps one and ends the others, so
-that the first trials of each phase wait for Python and PyTorch to start again. The one it keeps, it
-keeps to the very end, and reserved with it what a trial takes: its node would be paid for while the
-last trials run elsewhere. Here all are kept, on a cluster for some seconds.
+Ray Tune caches at most one idle worker, so each phase would begin by restarting Python and PyTorch.
+It keeps that worker, with its CPUs and GPUs, until the end: its node would cost money while the
+last trials run elsewhere. We keep all workers (on a cluster, for a few seconds).
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ INTERNALS = (
     ),
     Internal("ray.tune.progress_reporter", "TrialProgressCallback", "no progress", "no start"),
 )
-"""As `pcsearch.cluster.ray_internals.INTERNALS`, of Ray Tune."""
+"""Like `pcsearch.cluster.ray_internals.INTERNALS`, for Ray Tune."""
 
 KEPT_TRIALS = 8
-"""Ended trials that Tune may still hear of: what follows a trial's end, and the closing table."""
+"""Ended trials that Tune keeps: callbacks after a trial's end and the final table use them."""
 
 
 class NoProgress(TrialProgressCallback):  # type: ignore[misc]
-    """Stands in for what Tune prints progress with, which keeps every trial; prints nothing."""
+    """Replaces Tune's progress printer, which keeps every trial. Prints nothing."""
 
     def on_trial_complete(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
@@ -50,13 +49,12 @@ class NoProgress(TrialProgressCallback):  # type: ignore[misc]
 
 
 def forget_ended(wrapped: Any) -> None:
-    """Drop all ended trials but the last few.
+    """Drop all ended trials except the last few; the journal has their results.
 
-    The journal has what they measured. These are Tune's insides: where another version has others,
-    everything is kept.
+    Uses Tune's internals: if a version lacks them, Tune keeps all trials.
 
     Args:
-        wrapped: Tune's controller, as a scheduler is given it.
+        wrapped: Tune's controller, as passed to a scheduler.
     """
     controller: Any = getattr(wrapped, "_tune_controller", None)
     try:
@@ -79,18 +77,18 @@ def forget_ended(wrapped: Any) -> None:
 
 try:
     from ray.tune.utils.object_cache import _ObjectCache
-except ImportError:  # another version of Ray, which then keeps workers as it always does
+except ImportError:  # another version of Ray; its own cache stays
     _ObjectCache = object
 
 
 def keep_workers(wrapped: Any, seconds: float) -> None:
-    """Have Tune keep workers for so long; called when its first trial is added, and later.
+    """Make Tune keep idle workers. Called whenever a trial is added; only the first call acts.
 
-    These are Tune's insides: where another version has others, it does as it always does.
+    Uses Tune's internals: if a version lacks them, its own cache stays.
 
     Args:
-        wrapped: Tune's controller, as a scheduler is given it.
-        seconds: For how long each waits.
+        wrapped: Tune's controller, as passed to a scheduler.
+        seconds: How long each worker waits.
     """
     controller: Any = getattr(wrapped, "_tune_controller", None)
     cache: Any = getattr(controller, "_actor_cache", None)
@@ -99,12 +97,12 @@ def keep_workers(wrapped: Any, seconds: float) -> None:
 
 
 def died_waiting(controller: Any, trial: Any) -> bool:
-    """Whether a trial has failed before it began, on a worker that was kept from another one."""
+    """Whether a trial failed before it started, on a worker kept from an earlier trial."""
     return trial in getattr(controller, "_resetting_trials", ())
 
 
 class _Patient(_ObjectCache):  # type: ignore[misc]
-    """Takes every worker, and gives back those that have waited for too long."""
+    """Caches every worker, and releases those that have waited for too long."""
 
     def __init__(self, before: _ObjectCache, seconds: float) -> None:
         super().__init__()
@@ -130,13 +128,12 @@ class _Patient(_ObjectCache):  # type: ignore[misc]
 
 @contextlib.contextmanager
 def ready_workers() -> Iterator[None]:
-    """Run trials in the worker processes that Ray has ready, where it has one machine only.
+    """Run trials in the worker processes that Ray has started in advance; for one machine only.
 
-    Tune reserves a placement group for every trial and gives its actors an environment of their
-    own. Either makes Ray pass over the processes that it started beforehand and start others, which
-    is 1.2 s of a campaign's start. On one machine nothing has to be placed, and processes inherit
-    the driver's environment. These are Tune's insides: where another version has others, everything
-    is left as it is.
+    Tune reserves a placement group for every trial, and gives its actors their own environment.
+    Either makes Ray start new processes, which costs 1.2 s at a campaign's start. One machine needs
+    no placement, and processes inherit the driver's environment. Uses Tune's internals: if a
+    version lacks them, nothing changes.
     """
     try:
         from ray.air.execution.resources.fixed import FixedResourceManager
@@ -170,8 +167,9 @@ _SECRET = ("AWS_",)
 def without_credentials() -> Iterator[None]:
     """Keep Tune from writing AWS keys into each worker's runtime environment.
 
-    Ray keeps that environment in its head and logs, open to whoever sees the dashboard. Every node
-    has credentials of its own. These are Tune's insides: another version may have others.
+    Ray stores that environment in its head and logs, where every user of the dashboard sees it.
+    Every node has its own credentials. Uses Tune's internals: if a version lacks them, nothing
+    changes.
     """
     try:
         from ray.tune.execution import class_cache

@@ -1,9 +1,11 @@
 """The campaign as one Ray Tune run over all its studies.
 
-A searcher of ours asks the campaign for trials and a scheduler of ours hands it their epochs; so
-studies share the cluster, no node waits at a study's end and workers are reused. Ray Tune runs
-things and decides nothing: results are taken from the scheduler's hook alone, a trial that is begun
-again is a new one to Tune, and Tune's own files lie in a scratch folder that is thrown away.
+Our searcher asks the campaign for trials, and our scheduler reports their epochs to it. So studies
+share the cluster, no node waits at a study's end, and workers are reused. Ray Tune decides nothing:
+
+- Results come only from the scheduler's hook.
+- A restarted trial is a new trial for Tune.
+- Tune's own files are in a scratch folder that is deleted.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from pcsearch.storage.scratch import scratch_folder
 
 
 class _EachStep(NotStored, Callback):  # type: ignore[misc]
-    """Runs once a loop, about ten times a second: repaints, and looks after the workers."""
+    """Runs once per loop, about ten times a second: repaints, and checks the workers."""
 
     def __init__(
         self,
@@ -57,7 +59,7 @@ class _EachStep(NotStored, Callback):  # type: ignore[misc]
 
     def on_step_end(self, iteration: int, trials: list[RayTrial], **info: Any) -> None:
         ended = (RayTrial.TERMINATED, RayTrial.ERROR)
-        # A worker that cannot be reset for its next trial ends that trial without any hook.
+        # If a worker cannot be reset for its next trial, Tune ends that trial without a hook.
         dropped = [trial.trial_id for trial in trials if trial.status in ended]
         self._searcher.lost(dropped, "its worker could not be made ready")
         self._watchdog.look(trials)
@@ -70,7 +72,7 @@ class _EachStep(NotStored, Callback):  # type: ignore[misc]
 
 
 class _Interrupt(NotStored, Stopper):  # type: ignore[misc]
-    """Ends the run when it is to end and every trial is safe, or has had its time."""
+    """Ends an interrupted run when every trial is safe, or its time is over."""
 
     def __init__(self, ending: Ending, runs: RunningTrials, watchdog: Watchdog) -> None:
         self._ending = ending
@@ -103,22 +105,22 @@ def run_campaign(
     stopping: Callable[[], None] = lambda: None,
     trial: Callable[[dict[str, Any], dict[str, Any]], None] = train_trial,
 ) -> bool:
-    """Run trials until the campaign is done; False when Ctrl-C ended it before that.
+    """Run trials until the campaign is done; False if Ctrl-C ended it first.
 
     Args:
-        campaign: What decides; its width is how many trials run at once.
-        workplace: The fields of `WorkerContext`.
-        ending: How it may end early.
+        campaign: Decides. Its width is the number of trials at once.
+        context: The fields of `WorkerContext`.
+        ending: Whether and how it ends early.
         cpus_per_trial: CPUs reserved for each trial.
         gpus_per_trial: GPUs (or the fraction of one) reserved for each trial.
         one_machine: Whether Ray was started here, for this machine alone.
         tick: Called about ten times a second with the number of trials that wait for a node.
-        stopping: Called once, when it was told to end.
-        trial: What a worker runs for a trial, of a module that it can import; reports to Tune as
-            `train_trial` does.
+        stopping: Called once, when the end is requested.
+        trial: The function that a worker runs for a trial, from a module that it can import. It
+            reports to Tune like `train_trial`.
 
     Raises:
-        OSError: the journal cannot be written; what it holds is whole.
+        OSError: the journal cannot be written; it is complete up to there.
     """
     bundle = {"CPU": cpus_per_trial} | ({"GPU": gpus_per_trial} if gpus_per_trial else {})
     trainable = tune.with_resources(
@@ -157,8 +159,8 @@ def _tune_config(
         search_alg=searcher,
         scheduler=scheduler,
         num_samples=-1,
-        # As many may wait for a node: Tune asks for room for all of them at once, so that an
-        # autoscaler starts their nodes side by side. Left out, it would be for one at a time.
+        # So many trials may wait: Tune requests room for all at once, and an autoscaler starts
+        # their nodes in parallel. Without this, it requests one at a time.
         max_concurrent_trials=max_concurrent,
         reuse_actors=True,
         trial_dirname_creator=lambda trial: str(trial.trial_id),

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 REPORT = "report"
 FAILURE = "failure"
 NODE = "node_id"
-"""What Ray calls the node that a result comes from."""
+"""Ray's id of the node that a result comes from."""
 
 PAUSE_SECONDS = 10.0
-"""On a node that lacks something: else it would soon fail all that other nodes could train."""
+"""Pause on a node that lacks something, or it would quickly fail trials that others could train."""
 
 
 def train_trial(config: dict[str, Any], context: dict[str, Any]) -> None:
-    """Run one trial and report to Ray Tune what `results_of` yields."""
+    """Run one trial and report the results of `results_of` to Ray Tune."""
     import ray
     from ray import tune
 
@@ -38,20 +38,23 @@ def train_trial(config: dict[str, Any], context: dict[str, Any]) -> None:
 
 
 def results_of(config: dict[str, Any], context: dict[str, Any]) -> Generator[dict[str, Any]]:
-    """Run one trial; yield a result an epoch: who reports, and the epoch under REPORT, as JSON.
+    """Run one trial; yield a result per epoch: who reports, and the epoch under REPORT, as JSON.
 
-    A failure in Python is a result too, so that the process lives on for the next trial: its reason
-    is under FAILURE, `memory` says whether smaller batches may help, `diverged` whether the loss or
-    the outputs were not finite, `node` whether it is the node that lacks something, `unwritable`
-    what the run's folder cannot take, as an OSError's arguments.
-    An error that leaves the process unusable (of the CUDA runtime), what it has opened (decoded
-    images that changed), or a store that does not answer, is raised: the process is to be replaced,
-    the trial begun again.
+    A failure in Python is a result, too, so that the process can run the next trial. Its keys:
+
+    - FAILURE: the reason.
+    - `memory`: whether smaller batches may help.
+    - `diverged`: whether the loss or the outputs were not finite.
+    - `node`: whether the node lacks something.
+    - `unwritable`: the arguments of an OSError if the run's folder cannot be written, else None.
+
+    Raises errors after which the process must be replaced and the trial restarted: an unusable CUDA
+    runtime, decoded images that changed, a store that does not answer.
 
     Args:
         config: `spec`, the fields of a TrialSpec as JSON; `attempt` and `micro_batches` as in
             `run_trial`.
-        workplace: The fields of `WorkerContext`.
+        context: The fields of `WorkerContext`.
     """
     from pcsearch.data.cache.files import ImagesChangedError
     from pcsearch.execution.run_files import UnwritableError
@@ -86,7 +89,7 @@ def results_of(config: dict[str, Any], context: dict[str, Any]) -> Generator[dic
             "node": isinstance(error, NodeError),
             "unwritable": _arguments(error) if isinstance(error, UnwritableError) else None,
         }
-    if failure is not None:  # the error is gone, and with it all that its frames held
+    if failure is not None:  # outside of `except`, the error's frames are freed
         release_memory()
         if failure["node"] and attempt:
             time.sleep(PAUSE_SECONDS)
@@ -94,10 +97,10 @@ def results_of(config: dict[str, Any], context: dict[str, Any]) -> Generator[dic
 
 
 def _at(fields: dict[str, Any]) -> WorkerContext:
-    """The workplace, on this node; its fields may be those of another pcsearch.
+    """The context from its fields, which may come from another version of pcsearch.
 
     Raises:
-        NodeError: this node has another pcsearch than the driver, or another module of the user's.
+        NodeError: this node and the driver differ in pcsearch or in a module of the user's.
     """
     from pcsearch.execution.worker_data import WorkerContext
     from pcsearch.version import __version__
@@ -105,8 +108,8 @@ def _at(fields: dict[str, Any]) -> WorkerContext:
     if fields.get("version", __version__) not in (__version__, None):
         raise NodeError(
             f"this node has pcsearch {__version__}, the campaign runs with {fields['version']}; "
-            "install the same on both: for a cluster of Ray's launcher, end it by pcsearch cluster "
-            "down, and start it again by pcsearch cluster up with the new wheel in its file"
+            "install the same version on both. With Ray's launcher: put the new wheel into the "
+            "cluster's file, then pcsearch cluster down and pcsearch cluster up"
         )
     context = WorkerContext(**fields)
     _check_code(context)
@@ -114,7 +117,7 @@ def _at(fields: dict[str, Any]) -> WorkerContext:
 
 
 def _check_code(context: WorkerContext) -> None:
-    """Nothing of a recipe's is imported before its files are known to be the driver's."""
+    """Check that the files are those of the driver, before any module of the user's is imported."""
     from pcsearch.allowed_code import INSTALLED, allow, code_hash
 
     own = any(not name.startswith(INSTALLED) for name in context.allowed_code)
@@ -123,8 +126,8 @@ def _check_code(context: WorkerContext) -> None:
     for name, stated in context.code.items():
         if code_hash(name) != stated:
             raise NodeError(
-                f"the files of {name} on this node are not those that the campaign's driver has; "
-                "install the same there (of pcsearch, the same wheel)"
+                f"the files of {name} on this node differ from those of the campaign's driver; "
+                "install the same files on both (for pcsearch, the same wheel)"
             )
     allow(context.allowed_code)
 
@@ -134,7 +137,7 @@ def _arguments(error: OSError) -> tuple[object, ...]:
 
 
 def describe(error: Exception) -> str:
-    """One paragraph for the journal: a stated reason as it is, else type, message and place."""
+    """One paragraph for the journal: the message of our errors, else type, message and place."""
     if isinstance(error, PcsearchError):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""What the trials of a process share, opened once: recipe, labels, decoded images."""
+"""What the trials of a process share: recipe, labels and decoded images, opened once."""
 
 from __future__ import annotations
 
@@ -30,22 +30,21 @@ class WorkerContext:
     Attributes:
         recipe: The resolved recipe, as YAML.
         cache: Folder of decoded images on this node.
-        data: Folder of the files with labels that the driver handed over.
-        checkpoints: Folder for checkpoints, a folder a trial in it.
-        weights: Folder for the weights that are kept.
-        cpus: Threads a trial may use.
-        gpus: GPUs a trial was given, 0 for the CPU.
-        split_hashes: Study id → hash of its train-validation split: a worker that finds other
-            counts or labels than were planned with must not train on them.
-        import_path: The driver's folder, where a backbone of the user's own (`module:function`)
-            is imported from.
-        allowed_code: Modules that may be imported for such a backbone.
-        version: The driver's pcsearch: a node with another one would train by other code. None is
-            not compared.
-        code: A hash of the files of pcsearch and of each such module, as the driver found them: a
-            worker that finds others must not train by them.
-        remote: The address of the run where it lies in an object store; the three folders are not
-            used then.
+        data: Folder of the driver's files with labels.
+        checkpoints: Folder of the trials' checkpoint folders.
+        weights: Folder of the weights that are kept.
+        cpus: Threads per trial.
+        gpus: GPUs per trial, 0 for the CPU.
+        split_hashes: Study id → hash of its train-validation split. A worker with other counts or
+            labels must not train.
+        import_path: The driver's folder, from which the user's own backbones (`module:function`)
+            are imported.
+        allowed_code: Modules that may be imported for such backbones.
+        version: The driver's version of pcsearch, which a node must share; None skips the check.
+        code: Hashes of the driver's files of pcsearch and of each such module. A worker with other
+            files must not train.
+        remote: The address of a run in an object store; `data`, `checkpoints` and `weights` are
+            unused then.
     """
 
     recipe: str
@@ -70,7 +69,7 @@ def load_recipe_cached(text: str) -> Recipe:
 
 
 def publish_labels(prepared: PreparedDataset, folder: Path) -> None:
-    """Leave labels and the names of decoded images in `folder`, for the workers to open."""
+    """Write labels and the names of decoded images to `folder`, for the workers."""
     save_training(_training_file(folder, prepared.facts.dataset), prepared.training)
     if prepared.test is not None:
         save_test(_test_file(folder, prepared.facts.dataset), prepared.test)
@@ -79,8 +78,8 @@ def publish_labels(prepared: PreparedDataset, folder: Path) -> None:
 def training_images(recipe: str, dataset: str, cache: str, folder: str) -> TrainingImages:
     """The decoded training images of one of the recipe's datasets.
 
-    As handed over in `folder`, or from the dataset itself on a node that has not decoded it yet;
-    opened anew where they changed on disk.
+    Opened by the files in `folder`, or decoded from the dataset if this node has not done so yet.
+    Reopened if they changed on disk.
     """
     images, file = _training_images(recipe, dataset, cache, folder)
     if file.changed:
@@ -90,9 +89,10 @@ def training_images(recipe: str, dataset: str, cache: str, folder: str) -> Train
 
 
 def test_images(recipe: str, dataset: str, cache: str, folder: str) -> TestImages:
-    """The decoded test images. Confirm trials ask for them after their last epoch, nobody else.
+    """The decoded test images. Only confirm trials open them, after their last epoch.
 
-    Raises NodeError where this node has others than the campaign was planned with.
+    Raises:
+        NodeError: this node's test images differ from those of the campaign's plan.
     """
     images, file = _test_images(recipe, dataset, cache, folder)
     if file.changed:
@@ -137,21 +137,21 @@ def _test_images(
         )
         if not_as_saved(file, test):
             raise NodeError(
-                f"the test images of {dataset} differ from those the campaign was planned with; "
-                "were files added, removed or damaged, or does this node hold another copy?"
+                f"the test images of {dataset} differ from those of the campaign's plan; check "
+                "whether files were added, removed or damaged, or this node has another copy"
             )
     return test, MappedFile(test.store.images)
 
 
 @lru_cache(maxsize=8)
 def _dataset(recipe: str, dataset: str, cache: str) -> Dataset:
-    """The dataset itself; NodeError where it is not here, as it was where the campaign began."""
+    """The dataset; NodeError if this node cannot open it, since the driver could."""
     try:
         return open_dataset(dataset, data_options(load_recipe_cached(recipe), Path(cache)))
     except UserError as error:
         raise NodeError(
-            f"this node cannot open the dataset {dataset}: {error}; it must lie under the same "
-            "path on every node"
+            f"this node cannot open the dataset {dataset}: {error}; it must be under the same path "
+            "on every node"
         ) from error
 
 

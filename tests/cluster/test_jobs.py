@@ -327,7 +327,7 @@ def test_a_campaign_that_was_started_on_the_head_is_seen(site: Site, tmp_path: P
         for command in ("stop", "attach", "logs"):
             code, _, err = site.run(command)
             assert code == 2
-            assert f"it was started as {job['process']}" in err
+            assert f"It was started as {job['process']}" in err
             assert "Ctrl-C in its terminal" in err
     finally:
         driver.send_signal(signal.SIGINT)
@@ -338,7 +338,7 @@ def test_a_campaign_that_was_started_on_the_head_is_seen(site: Site, tmp_path: P
 def test_an_unknown_job_is_told_with_those_there_are(site: Site) -> None:
     code, _, err = site.run("attach", "nope")
     assert code == 2
-    assert "there is no job nope on this cluster; there are: " in err
+    assert "there is no job nope on this cluster; its jobs: " in err
     assert "pcsearch-" in err
 
 

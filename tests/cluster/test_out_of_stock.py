@@ -36,7 +36,7 @@ def test_why_no_node_comes_is_said_while_trials_wait(tmp_path: Path) -> None:
         finally:
             process.kill()
     told = out.read_text()
-    sentence = f"no machine of type worker could be started: {REASON}; trials wait until one can"
+    sentence = f"no machine of type worker could be started: {REASON}. Trials wait until one starts"
     assert told.count(sentence) == 1
     assert "go on with: pcsearch resume" in told
     kinds = [event["event"] for event in read_journal(tmp_path / "run" / "journal.jsonl")]

@@ -65,7 +65,7 @@ def test_networks_of_ones_own_are_sent_along(
         (["quickstart", "search.prior=[first, s3://a/b, runs/c]"], S3, "search.prior holds runs/c"),
         (["quickstart"], "runs", "--runs is runs, a folder of this machine"),
         (["quickstart"], "~/runs", "--runs is ~/runs, a folder of this machine"),
-        (["quickstart"], None, "say where the runs are to be kept"),
+        (["quickstart"], None, "give a place for the runs"),
     ],
 )
 def test_paths_of_this_machine_are_refused(
@@ -108,7 +108,7 @@ def test_a_run_is_gone_on_with_where_it_is(tmp_path: Path) -> None:
     assert own.command.endswith(" --events --allow-code one")
     assert [file.name for file in (tmp_path / "sent").iterdir()] == ["one.py"]
     for run, runs in (("first", None), ("runs/first", None), ("first", "runs")):
-        with pytest.raises(UserError, match="say where the run is on the cluster"):
+        with pytest.raises(UserError, match="give the run's s3:// address"):
             further_campaign(run, [], tmp_path, runs=runs)
 
 
@@ -117,7 +117,7 @@ FILE = Path(__file__).resolve().parents[2] / "cluster.yaml"
 
 def test_a_trial_that_fits_on_no_node_is_told_before_anything_is_asked() -> None:
     check_fits(FILE, load_recipes(["cub200"]), S3)
-    with pytest.raises(UserError, match=r"cluster\.yaml: a trial of cub200 takes 64 CPUs"):
+    with pytest.raises(UserError, match=r"cluster\.yaml: a trial of cub200 needs 64 CPUs"):
         check_fits(FILE, load_recipes(["cub200", "resources.cpus_per_trial=64"]), S3)
 
 
@@ -134,7 +134,7 @@ def test_storage_and_token_that_fail_on_the_nodes_are_told_before_anything_is_as
     lines = str(told.value).splitlines()
     assert len(lines) == 2
     assert all(line.startswith(f"{file}: ") for line in lines)
-    assert "the nodes are not given the token" in lines[1]
+    assert "the nodes do not get the token" in lines[1]
 
 
 def test_submit_checks_the_file_before_it_looks_for_the_head(

@@ -64,7 +64,7 @@ def test_without_credentials_it_is_said_which_are_missing(
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "there are no AWS credentials on this machine; run `aws configure`" in done.stderr
-    assert f"pcsearch cluster check {file} says all that is wrong" in done.stderr
+    assert f"pcsearch cluster check {file} lists all problems" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -99,7 +99,7 @@ def test_a_provider_that_cannot_be_asked_is_told_as_such(
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    for told in (reason, remedy, f"pcsearch cluster check {file} says all that is wrong"):
+    for told in (reason, remedy, f"pcsearch cluster check {file} lists all problems"):
         assert told in done.stderr
     assert "SSH" not in done.stderr
     assert "Traceback" not in done.stderr
@@ -114,7 +114,5 @@ def test_a_provider_that_does_not_answer_is_told_with_a_remedy(
         raise ConnectionError("no route")
 
     monkeypatch.setattr(sdk, "get_head_node_ip", asked)
-    with pytest.raises(
-        UserError, match=r"is up \(ConnectionError: no route\); see that .* network"
-    ):
+    with pytest.raises(UserError, match=r"is up \(ConnectionError: no route\); check .* network"):
         is_up(tmp_path / "cluster.yaml")

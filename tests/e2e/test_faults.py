@@ -237,7 +237,7 @@ def test_a_disk_that_fills_up_and_is_freed(
     result = ended(process, timeout=60)
     assert result.code == 2, result
     assert "No space left on device" in result.err
-    assert "go on with: pcsearch resume ../disk-0/run" in result.err
+    assert "resume with: pcsearch resume ../disk-0/run" in result.err
     assert "Traceback" not in result.out + result.err
     before = len(read_journal(journal))
     filler.unlink()

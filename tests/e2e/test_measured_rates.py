@@ -78,6 +78,6 @@ def test_a_network_that_learns_nothing_is_refused_before_anything_starts(
     allowed = "--allow-code=own_network"
     result = pcsearch.run("tune", images, *CAMPAIGN, own, allowed, "--name=run", "--plain")
     assert result.code == 2, result
-    assert "images/own_network:silent: search.lr is auto, but no range was found" in result.err
+    assert "images/own_network:silent: search.lr is auto, but arm " in result.err
     assert "Traceback" not in result.err
     assert not (pcsearch.folder / "runs" / "run").exists()

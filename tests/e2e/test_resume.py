@@ -184,7 +184,7 @@ def test_ray_itself_dies(pcsearch: CommandLine, whole: CommandLine) -> None:
     assert result.code == 3, result
     assert "Traceback" not in result.out + result.err
     assert "Ray on this machine ended unexpectedly" in result.out
-    assert "Go on with: pcsearch resume runs/run" in result.out
+    assert "Resume with: pcsearch resume runs/run" in result.out
     assert pcsearch.summary("run")["status"] in ("interrupted", "complete")
     assert resume(pcsearch, "run").code == 0
     assert history(pcsearch.events("run")) == history(whole.events("run"))

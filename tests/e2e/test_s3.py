@@ -177,7 +177,7 @@ def test_ctrl_c_while_the_server_is_away_does_not_wait_for_it(
     process.send_signal(signal.SIGINT)
     result = ended(process, timeout=60)
     assert result.code == 3, result
-    assert f"go on with: pcsearch resume {run.url}" in " ".join(result.err.split())
+    assert f"resume with: pcsearch resume {run.url}" in " ".join(result.err.split())
     network.switch_on()
     result = pcsearch.run("resume", run.url, "--plain")
     assert result.code == 0, result

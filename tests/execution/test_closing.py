@@ -41,7 +41,7 @@ def status(folder: RunFolder) -> str:
 def test_errors_of_the_run_folder_say_what_to_mend_and_how_to_go_on(folder: RunFolder) -> None:
     journal = str(folder.path / "journal.jsonl")
     with (
-        pytest.raises(UserError, match=f"can no longer be written .* go on with: {GO_ON}"),
+        pytest.raises(UserError, match=f"can no longer be written .* resume with: {GO_ON}"),
         record_outcome(campaign(), folder, Silent(), GO_ON),
     ):
         raise OSError(errno.ENOSPC, "No space left on device", journal)
@@ -82,7 +82,7 @@ def test_a_file_that_cannot_be_filled_is_named(tmp_path: Path) -> None:
 
 def test_a_store_that_is_away_says_how_to_go_on(folder: RunFolder) -> None:
     with (
-        pytest.raises(StorageError, match=f"it is away. Then go on with: {GO_ON}"),
+        pytest.raises(StorageError, match=f"it is away. Then resume with: {GO_ON}"),
         record_outcome(campaign(), folder, Silent(), GO_ON),
     ):
         raise StorageError("it is away")

@@ -75,7 +75,7 @@ def check_that_it_is_said_once(
     assert done.returncode == 2, done.stdout + done.stderr
     for message in messages:
         assert done.stderr.count(message) == 1, done.stderr
-    assert "when that is mended, go on with: pcsearch resume " in done.stderr
+    assert "Fix this, then resume with: pcsearch resume " in done.stderr
     assert f"--address {head.address}" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 

@@ -72,7 +72,7 @@ def test_a_node_with_another_pcsearch_is_told_and_trains_nothing(context: Worker
     assert told["node"] is True
     assert told["trial"] == "a/b/pc/search-000"
     assert f"this node has pcsearch {__version__}, the campaign runs with 9.9.9" in told[FAILURE]
-    assert "install the same on both" in told[FAILURE]
+    assert "install the same version on both" in told[FAILURE]
     spec = spec_of(context)
     same = replace(context, version=__version__)
     assert len(results(spec, same)) == len(results(spec, context)) == EPOCHS

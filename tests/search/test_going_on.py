@@ -517,7 +517,7 @@ def test_a_journal_that_lost_its_last_lines_goes_on(keep: int) -> None:
         ({"reduction_factor": 2}, "differ in reduction_factor"),
         ({"space": {"lr": Space.between(0.01, 3.0, log=True)}},
          r"the range of lr of control: .*high: 3.*in the recipe, .*high: 0\.3.* in the journal"),
-        ({"fixed": {"weight_decay": 0.5, "batch_size": 32}}, "what is fixed of control"),
+        ({"fixed": {"weight_decay": 0.5, "batch_size": 32}}, "the fixed values of control"),
     ],
 )  # fmt: skip
 def test_a_recipe_that_was_edited_beside_its_journal_is_told(

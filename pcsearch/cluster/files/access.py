@@ -1,4 +1,4 @@
-"""Who may reach the nodes of a file for Ray's launcher: ports, security groups, the token."""
+"""Who can reach the nodes of a file for Ray's launcher: ports, security groups, the token."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pcsearch.cluster.session.access import others_read
 from pcsearch.io import expanded
 
 _INSIDE = [ip_network(of) for of in ("10.0.0.0/8", "fc00::/7")]
-# As many addresses as in one of these are nobody's own.
+# Ranges with at least as many addresses count as open to the world.
 _WIDE, _WIDE_IPV6 = IPv4Network("0.0.0.0/9"), IPv6Network("::/32")
 _PROTOCOLS = {"6": "tcp", "17": "udp"}
 _EVERY = "-1"
 _MOST_NAMED = 3
-_WHY = "whoever reaches a port of Ray may run code on the cluster"
-_TUNNEL = "open port 22 alone; the dashboard is reached by `ray dashboard FILE`"
+_WHY = "anybody who reaches a port of Ray can run code on the cluster"
+_TUNNEL = "open port 22 alone; `ray dashboard FILE` leads to the dashboard"
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """Ports of a protocol, the first and the last of them included."""
+    """Ports of a protocol, from the first to the last, both included."""
 
     protocol: str
     first: int
@@ -45,7 +45,8 @@ class _Opened:
 
 
 def rules(config: ClusterConfig) -> Iterator[Finding]:
-    """Rules for the same port are taken together: the world may be let in by parts."""
+    """Findings on the security group. Rules for one port count together: parts may add up to the
+    world."""
     opened: dict[_Opened, list[Any]] = {}
     for rule in _permissions(config):
         ranges = [of.get("CidrIp") for of in rule.get("IpRanges") or []]
@@ -62,13 +63,13 @@ def rules(config: ClusterConfig) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 f"the security group opens {ports} to {_named(networks)}, and {_WHY}",
-                f"see that all of these addresses are your own, or {_TUNNEL}",
+                f"check that all of these addresses are your own, or {_TUNNEL}",
             )
     yield from _unseen(config)
 
 
 def _open_to_the_world(opened: dict[_Opened, list[Any]]) -> Iterator[_Opened]:
-    """The most is let in where some rule's ports begin, so it is enough to look there."""
+    """Ports open to the world. Checks only first ports of rules, where the most rules overlap."""
     for port, protocol in dict.fromkeys((of.first, of.protocol) for of in opened):
         there = [of for of in opened if of.holds(protocol, port)]
         if _is_world([network for of in there for network in opened[of]]):
@@ -76,20 +77,20 @@ def _open_to_the_world(opened: dict[_Opened, list[Any]]) -> Iterator[_Opened]:
 
 
 def _unseen(config: ClusterConfig) -> Iterator[Finding]:
-    """Those who are let in by a name for them that is kept in the account."""
+    """Warn of prefix lists and groups, whose addresses are in the account and not in the file."""
     others = [rule for rule in _permissions(config) if not _ports_of(rule).is_ssh]
     if any(rule.get("PrefixListIds") for rule in others):
         yield Finding(
             "warning",
-            "the security group lets in prefix lists, whose addresses cannot be seen here",
-            "see that they hold no address beyond your own networks: "
+            "the security group lets in prefix lists, whose addresses are not in the file",
+            "check that they hold only addresses of your own networks: "
             "aws ec2 get-managed-prefix-list-entries --prefix-list-id ID",
         )
     if any(rule.get("UserIdGroupPairs") for rule in others):
         yield Finding(
             "warning",
-            "the security group lets in security groups, whose members cannot be seen here",
-            "leave them out: the group's own members are let in by a rule that Ray adds",
+            "the security group lets in security groups, whose members are not in the file",
+            "remove them: Ray adds a rule for the group's own members",
         )
 
 
@@ -99,7 +100,7 @@ def _permissions(config: ClusterConfig) -> list[dict[str, Any]]:
 
 
 def _ports_of(rule: dict[str, Any]) -> _Opened:
-    """Without numbers, and for every protocol, AWS opens every port."""
+    """The ports of a rule. Without numbers, and for every protocol, AWS opens every port."""
     stated = str(rule.get("IpProtocol", "tcp")).lower()
     protocol = _PROTOCOLS.get(stated, stated)
     try:
@@ -118,7 +119,7 @@ def _named(networks: list[Any]) -> str:
 
 
 def _is_world(ranges: list[Any]) -> bool:
-    """Whether ranges hold, together, as many addresses as only strangers have."""
+    """Whether the ranges together hold too many addresses to be the user's own."""
     networks = [network for text in ranges for network in _network(text)]
     old = collapse_addresses(of for of in networks if isinstance(of, IPv4Network))
     new = collapse_addresses(of for of in networks if isinstance(of, IPv6Network))
@@ -129,7 +130,7 @@ def _is_world(ranges: list[Any]) -> bool:
 
 
 def _network(text: Any) -> Iterator[IPv4Network | IPv6Network]:
-    """The range that a text names, unless it is none, or one that is never reached from outside."""
+    """The range in a text; nothing for other texts and for private ranges."""
     try:
         network = ip_network(str(text), strict=False)
     except ValueError:
@@ -145,7 +146,7 @@ def _network(text: Any) -> Iterator[IPv4Network | IPv6Network]:
 _LISTENING = {"--dashboard-host": "dashboard", "--ray-client-server-host": "Ray Client server"}
 _PUBLISHED = re.compile(r"(?:^|\s)(?:-p(?:[ =\d\[]|$)|-P(?:\s|$)|--publish(?:-all)?(?:[ =]|$))")
 _GROUPS = {"SecurityGroupIds", "NetworkInterfaces"}
-_DASHBOARD = "the dashboard is reached by `ray dashboard FILE`"
+_DASHBOARD = "`ray dashboard FILE` leads to the dashboard"
 
 
 def ports(config: ClusterConfig) -> Iterator[Finding]:
@@ -154,24 +155,24 @@ def ports(config: ClusterConfig) -> Iterator[Finding]:
     if config["provider"]["type"] == "gcp":
         yield Finding(
             "warning",
-            "Google Cloud keeps its firewall rules apart from the file: they were not seen",
-            "see that they let in SSH, and the network's own machines, and nothing else: "
+            "Google Cloud's firewall rules are not in the file, so they were not checked",
+            "check that they let in only SSH and the network's own machines: "
             "gcloud compute firewall-rules list",
         )
     elif not found:
-        yield Finding("fine", "no port but SSH is opened by the file")
+        yield Finding("fine", "the file opens no port except SSH")
     types = config.get("available_node_types") or {}
     own = [name for name, kind in types.items() if _GROUPS & (kind.get("node_config") or {}).keys()]
     if own:
         yield Finding(
             "warning",
-            f"{', '.join(own)}: security groups of your own, whose rules cannot be seen here",
-            "let in SSH, and the group's own members, and nothing else",
+            f"{', '.join(own)}: security groups of your own, whose rules are not in the file",
+            "let in only SSH and the group's own members",
         )
 
 
 def _public(config: ClusterConfig) -> Iterator[Finding]:
-    """Machines that are there already, at addresses that the world can reach."""
+    """Existing machines at public addresses."""
     provider = config["provider"]
     workers = provider.get("worker_ips")
     stated = [provider.get("head_ip"), *(workers if isinstance(workers, list) else [])]
@@ -179,9 +180,9 @@ def _public(config: ClusterConfig) -> Iterator[Finding]:
     if public:
         yield Finding(
             "problem",
-            f"head_ip and worker_ips: {', '.join(public)} can be reached by the world, and Ray "
-            "listens on every interface there",
-            "name the addresses that the machines have for each other in a private network",
+            f"the world can reach {', '.join(public)} (head_ip, worker_ips), and Ray listens on "
+            "every interface there",
+            "name the machines' addresses in a private network",
         )
 
 
@@ -199,7 +200,7 @@ def _listening(config: ClusterConfig) -> Iterator[Finding]:
         if any(map(everywhere.search, starts)):
             yield Finding(
                 "problem",
-                f"the {what} listens on every interface, and it takes jobs",
+                f"the {what} listens on every interface, and it accepts jobs",
                 f"{option}=127.0.0.1; {_DASHBOARD}",
             )
 
@@ -209,7 +210,7 @@ def _published(config: ClusterConfig) -> Iterator[Finding]:
     for key in ("run_options", "head_run_options", "worker_run_options"):
         for option in docker.get(key) or []:
             if _PUBLISHED.search(str(option)):
-                yield Finding("problem", f"docker publishes a port: {option}", "take it out")
+                yield Finding("problem", f"docker publishes a port: {option}", "remove it")
 
 
 _OFF = re.compile(r"RAY_AUTH_MODE=['\"]?disabled")
@@ -218,11 +219,11 @@ _FILE = re.compile(r"RAY_AUTH_TOKEN_PATH=")
 _WRITTEN = re.compile(r"RAY_AUTH_TOKEN=['\"]?[^\s$'\"]")
 _STARTS = re.compile(r"\b(?:ray|ray\.scripts\.scripts) start\b")
 _KEPT = re.compile(r"\.(?:bashrc|bash_profile|profile)\b|/etc/(?:environment|profile)")
-"""Where a line in a command reaches the shells of later ones."""
+"""Files through which a command sets variables for later shells."""
 
 
 def token(config: ClusterConfig) -> Iterator[Finding]:
-    """Whether the nodes are given the token, and whether there is one on this machine to give."""
+    """Whether the file gives the nodes a token, and whether this machine has it."""
     found = list(token_problems(config))
     sources = _sources(config)
     if not found and sources and not expanded(sources[0]).is_file():
@@ -241,42 +242,42 @@ def token(config: ClusterConfig) -> Iterator[Finding]:
                 f"chmod 600 {sources[0]}",
             )
         )
-    yield from found or [Finding("fine", "the token is handed to every node")]
+    yield from found or [Finding("fine", "every node gets the token")]
 
 
 def token_problems(config: ClusterConfig) -> Iterator[Finding]:
-    """What the file itself says; at most one finding."""
+    """A problem with the token in the file itself; at most one finding."""
     stated = [text for _, text in texts(config)]
     environments = list(_environments(config))
     if any(map(_OFF.search, stated)):
         yield Finding("problem", "token authentication is off", "RAY_AUTH_MODE=token")
     elif any(map(_WRITTEN.search, stated)):
-        yield Finding("problem", "a token is written in the file", "hand it over by file_mounts")
+        yield Finding("problem", "a token is written in the file", "copy it by file_mounts")
     elif not _sources(config) and not all(any(map(_FILE.search, of)) for of in environments):
         yield Finding(
             "problem",
-            "the nodes are not given the token, so no worker will be able to join",
+            "the nodes do not get the token, so no worker can join",
             "file_mounts: {~/.ray/auth_token: ~/.ray/auth_token}",
         )
     elif not all(any(map(_USED.search, of)) for of in environments):
         yield Finding(
             "problem",
-            "the nodes have the token and do not use it, so no worker will be able to join",
+            "the nodes have the token and do not use it, so no worker can join",
             "RAY_AUTH_MODE=token before ray start, on the head and on the workers",
         )
 
 
 def _sources(config: ClusterConfig) -> list[str]:
-    """Files of this machine that are copied to every node as the token."""
+    """Files of this machine that every node gets as its token."""
     mounts = config.get("file_mounts") or {}
     return [str(of) for there, of in mounts.items() if str(there).endswith(".ray/auth_token")]
 
 
 def _environments(config: ClusterConfig) -> Iterator[list[str]]:
-    """What sets the environment in which Ray starts, on the head, and on a worker if any.
+    """The lines that set Ray's environment, on the head, and on a worker if there are any.
 
-    Each command has a shell of its own: a variable must be set in the one that starts Ray, in a
-    file that every shell reads, or for the container.
+    Each command has its own shell. So the command that starts Ray must set a variable, or a file
+    that every shell reads, or the container.
     """
     docker = config.get("docker") or {}
     for role, lines in zip(("head", "worker"), commands_by_role(config), strict=False):

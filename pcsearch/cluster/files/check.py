@@ -1,4 +1,4 @@
-"""What is wrong with a cluster file, found without starting, or paying for, anything."""
+"""Find problems in a cluster file, without starting or paying for anything."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def check_cluster_file(
     runs: str | None = None,
     prices: Mapping[str, float] | None = None,
 ) -> Iterator[Finding]:
-    """Look at everything that can be seen offline.
+    """Check everything that can be checked offline.
 
     Args:
-        config: The file, of `load_cluster_file`.
-        folder: Where the cluster will be started: paths in the file are relative to that.
-        recipes: Whose trials are to run there.
-        runs: Where runs are to be kept, if that is known.
-        prices: Of an hour of a node, by node type.
+        config: The file, from `load_cluster_file`.
+        folder: Where the cluster will be started: paths in the file are relative to it.
+        recipes: Recipes whose trials will run there.
+        runs: Where the runs will be kept, if known.
+        prices: Price of a node-hour by node type.
     """
     pods = on_kubernetes(config)
     yield from manifest(config) if pods else provider(config)
@@ -48,15 +48,13 @@ def check_cluster_file(
 
 def _to_fill_in(config: ClusterConfig) -> Iterator[Finding]:
     documents = config["documents"] if on_kubernetes(config) else [config]
-    places: dict[str, str] = {}  # one of those that an anchor fills
+    places: dict[str, str] = {}  # an anchor may fill several; one is enough
     for document in documents:
         for path, text in texts(document):
             if "FILL-IN" in text:
                 places.setdefault(text, path)
     for text, path in places.items():
-        yield Finding(
-            "problem", f"{path} is still to be filled in ({text})", "its comment says how"
-        )
+        yield Finding("problem", f"{path} must still be filled in ({text})", "its comment says how")
 
 
 def _files(config: ClusterConfig, folder: Path) -> Iterator[Finding]:
@@ -65,7 +63,7 @@ def _files(config: ClusterConfig, folder: Path) -> Iterator[Finding]:
             continue
         if not (folder / expanded(str(here))).exists():
             wheel = str(here).endswith(".whl")
-            remedy = "pip wheel --no-deps -w dist ." if wheel else "make it, or take it out"
+            remedy = "pip wheel --no-deps -w dist ." if wheel else "make it, or remove it"
             yield Finding(
                 "problem", f"file_mounts: there is no {here} (seen from {folder})", remedy
             )

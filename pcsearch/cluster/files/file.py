@@ -1,4 +1,4 @@
-"""A cluster file as Ray's launcher or KubeRay takes it, read safely."""
+"""Read a cluster file for Ray's launcher or KubeRay safely."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LARGEST_BYTES = 1_000_000
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _LONGEST_NUMBER = 40
 _KUBERAY = "kuberay"
-"""The provider's type where the file is a manifest for KubeRay."""
+"""The provider's type for a KubeRay manifest."""
 
 COMMANDS = (
     "initialization_commands",
@@ -31,10 +31,10 @@ _ON_WORKERS = tuple(key for key in COMMANDS if not key.startswith("head_"))
 
 
 def load_cluster_file(path: Path) -> ClusterConfig:
-    """The file's content; that of a manifest for KubeRay as `launcher_form` gives it.
+    """The file's content; a KubeRay manifest is converted by `launcher_form`.
 
     Raises:
-        UserError: it cannot be read, is no YAML, or no cluster file.
+        UserError: the file cannot be read, is not YAML, or is not a cluster file.
     """
     documents = _documents(path)
     if is_kuberay(documents):
@@ -43,33 +43,33 @@ def load_cluster_file(path: Path) -> ClusterConfig:
         except UserError as error:
             raise UserError(f"{path}: {error}") from error.__cause__
     if len(documents) > 1:
-        raise UserError(f"{path}: holds {len(documents)} documents, but a cluster file is one")
+        raise UserError(f"{path}: holds {len(documents)} documents, but a cluster file has one")
     config = documents[0] if documents else None
     if not isinstance(config, dict):
-        raise UserError(f"{path}: is no cluster file: it must hold keys such as provider")
+        raise UserError(f"{path}: not a cluster file: it must have keys such as provider")
     if not isinstance(config.get("provider"), dict) or "type" not in config["provider"]:
         raise UserError(
-            f"{path}: is no cluster file: it has no provider.type, such as aws; the repository's "
-            "cluster.yaml is one to start from"
+            f"{path}: not a cluster file: it has no provider.type, such as aws; start from the "
+            "repository's cluster.yaml"
         )
     if config["provider"]["type"] == _KUBERAY:
-        raise UserError(f"{path}: is no cluster file: give KubeRay's manifest, with a RayCluster")
+        raise UserError(f"{path}: not a cluster file: give KubeRay's manifest, with a RayCluster")
     for problem in _misshapen(config):
         raise UserError(f"{path}: {problem}")
     return config
 
 
 def load_launcher_file(path: Path) -> ClusterConfig:
-    """A file that Ray's launcher can start.
+    """The content of a file for Ray's launcher.
 
     Raises:
-        UserError: as `load_cluster_file` does, or it is a manifest.
+        UserError: as for `load_cluster_file`, or the file is a KubeRay manifest.
     """
     config = load_cluster_file(path)
     if on_kubernetes(config):
         raise UserError(
-            f"{path}: is a manifest for KubeRay: kubectl apply -f starts its cluster, and kubectl "
-            "delete -f ends it; for the commands in between, start `kubectl port-forward "
+            f"{path}: a manifest for KubeRay: kubectl apply -f starts its cluster, and kubectl "
+            "delete -f ends it; for other commands, start `kubectl port-forward "
             f"service/{config['cluster_name']}-head-svc 8265` and name http://127.0.0.1:8265"
         )
     return config
@@ -92,15 +92,15 @@ def _documents(path: Path) -> list[Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path}: is no YAML text") from None
+        raise UserError(f"{path}: not a YAML text") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
-        raise UserError(f"{path}:{line}: is no YAML: {error.problem}") from None
+        raise UserError(f"{path}:{line}: not YAML: {error.problem}") from None
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: is no YAML: {error}") from None
+        raise UserError(f"{path}: not YAML: {error}") from None
     except (ValueError, TypeError, AttributeError, OverflowError, KeyError) as error:
-        # PyYAML's constructors, of a date or a number that is none
-        raise UserError(f"{path}: holds a value that is not what its form or tag says") from error
+        # PyYAML's constructors raise these for invalid dates and numbers
+        raise UserError(f"{path}: holds a value that does not fit its form or tag") from error
 
 
 def _loaded(text: str) -> Iterator[Any]:
@@ -124,7 +124,7 @@ def _loaded(text: str) -> Iterator[Any]:
 
 
 def _check_numbers(root: Any) -> None:
-    """Python takes time with the square of a number's digits, and refuses 4,300 of them."""
+    """Limit numbers: Python's parser takes quadratic time and refuses 4,300 digits."""
     import yaml
 
     from pcsearch.recipe.yaml_core import LimitError
@@ -147,7 +147,7 @@ def _check_numbers(root: Any) -> None:
 
 
 def _misshapen(config: ClusterConfig) -> Iterator[str]:
-    """What would keep the file from being looked at any further."""
+    """Wrong types that would break the further checks."""
     for key in ("available_node_types", "file_mounts", "docker", "auth"):
         if not isinstance(config.get(key) or {}, dict):
             yield f"{key} must be a mapping"
@@ -195,22 +195,21 @@ def _amounts(value: Any) -> bool:
 
 
 def worker_types(config: ClusterConfig) -> dict[str, dict[str, Any]]:
-    """The node types but for the head's."""
+    """The node types without the head's."""
     types = config.get("available_node_types") or {}
     return {name: kind for name, kind in types.items() if name != config.get("head_node_type")}
 
 
 def node_of(kind: dict[str, Any]) -> Node:
-    """CPUs and GPUs that a node type states."""
+    """CPUs and GPUs in the file for a node type."""
     resources = kind.get("resources") or {}
     return Node(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)))
 
 
 def unstated_types(config: ClusterConfig) -> dict[str, dict[str, Any]]:
-    """The node types whose resources Ray asks the provider for: of AWS, those that do not state
-    both CPUs and GPUs.
+    """The node types whose resources Ray asks from the provider: AWS types without CPUs or GPUs.
 
-    Any other provider's types must state them.
+    Types of other providers must state both.
     """
     types = config.get("available_node_types") or {}
     asks = config["provider"]["type"] == "aws"
@@ -222,27 +221,27 @@ def unstated_types(config: ClusterConfig) -> dict[str, dict[str, Any]]:
 
 
 def commands(config: ClusterConfig, *keys: str) -> list[str]:
-    """The shell commands under the keys, all of them by default."""
+    """The shell commands under the keys; without keys, all of them."""
     lists = (config.get(key) or [] for key in keys or COMMANDS)
     return [str(command) for commands in lists for command in commands]
 
 
 def has_workers(config: ClusterConfig) -> bool:
-    """Whether there may ever be a node besides the head."""
+    """Whether the cluster may have nodes besides the head."""
     return bool(config.get("max_workers", 1) != 0)
 
 
 def commands_by_role(config: ClusterConfig) -> list[list[str]]:
-    """The shell commands that run on the head, and those on a worker, if there may be workers.
+    """The shell commands of the head, and those of a worker, if there may be workers.
 
-    What is to be on every node must be in each of these lists.
+    What every node needs must be in both lists.
     """
     roles = (_ON_HEAD, _ON_WORKERS) if has_workers(config) else (_ON_HEAD,)
     return [commands(config, *keys) for keys in roles]
 
 
 def at_home(config: ClusterConfig, path: str) -> str:
-    """A path on the nodes, with their home folder for a `~` or `$HOME` at its beginning."""
+    """A path on the nodes, with a leading `~` or `$HOME` replaced by their home folder."""
     user = str((config.get("auth") or {}).get("ssh_user", "ubuntu"))
     home = "/root" if user == "root" else f"/home/{user}"
     first, _, rest = path.partition("/")
@@ -250,7 +249,7 @@ def at_home(config: ClusterConfig, path: str) -> str:
 
 
 def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every text in the file, with the path of its key."""
+    """Every text in the file, after the path of its key."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What a look at a cluster file found."""
+"""A result of checking a cluster file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Severity = Literal["fine", "warning", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; `remedy` says what to do where it is not fine."""
+    """The result of one check; `remedy` says what to do unless it is fine."""
 
     level: Severity
     text: str

@@ -1,6 +1,6 @@
-"""A cluster that KubeRay runs on Kubernetes, in the terms of a file for Ray's launcher.
+"""A KubeRay manifest, converted to the form of a file for Ray's launcher.
 
-Nothing that could be installed here holds its schema, hence these lists.
+No Python package holds KubeRay's schema, so this module lists its keys.
 """
 
 from __future__ import annotations
@@ -65,31 +65,31 @@ def groups(spec: ClusterSpec) -> dict[str, ClusterSpec]:
 
 
 def pod(group: ClusterSpec) -> ClusterSpec:
-    """The spec of a group's pods; empty where there is none."""
+    """The spec of a group's pods; empty if there is none."""
     template = group.get("template")
     spec = template.get("spec") if isinstance(template, dict) else None
     return spec if isinstance(spec, dict) else {}
 
 
 def containers(group: ClusterSpec, key: str = "containers") -> list[ClusterSpec]:
-    """The containers of a group's pods, Ray's first; none where one of them is no mapping."""
+    """The containers of a group's pods, Ray's first; none if one of them is not a mapping."""
     return mappings(pod(group).get(key))
 
 
 def mappings(value: Any) -> list[ClusterSpec]:
-    """A list of mappings, or none at all where the value is something else."""
+    """The value if it is a list of mappings; else an empty list."""
     if isinstance(value, list) and all(isinstance(item, dict) for item in value):
         return value
     return []
 
 
 def variables(group: ClusterSpec) -> dict[str, ClusterSpec]:
-    """What is stated of the environment of a group's Ray container, by name."""
+    """The environment variables of a group's Ray container, by name."""
     return {str(item.get("name")): item for item in mappings(containers(group)[0].get("env"))}
 
 
 def mounted(container: ClusterSpec) -> dict[str, str]:
-    """Folders of a container, with the names of the volumes mounted there."""
+    """The mount folders of a container, with the names of their volumes."""
     found = mappings(container.get("volumeMounts"))
     return {str(item.get("mountPath")): str(item.get("name")) for item in found}
 
@@ -100,9 +100,9 @@ def volumes(group: ClusterSpec) -> dict[str, ClusterSpec]:
 
 
 def filled_folders(spec: ClusterSpec) -> list[str]:
-    """Folders that every pod's Ray container has from outside of its image.
+    """Folders that every pod's Ray container mounts.
 
-    A volume that starts empty counts where an init container has it as well, to fill it.
+    A volume that starts empty counts only if an init container also mounts it, to fill it.
     """
     each = [set(_filled(group)) for group in groups(spec).values()]
     return sorted(set.intersection(*each))
@@ -131,17 +131,17 @@ def is_kuberay(documents: Sequence[Any]) -> bool:
 
 
 def launcher_form(documents: Sequence[Any]) -> dict[str, Any]:
-    """What the autoscaler makes of a manifest, by Ray's own code.
+    """The autoscaler's configuration from a manifest, by Ray's own code.
 
-    The keys are those of a file for the launcher, the provider's type is `kuberay`; `documents` are
-    the documents themselves, and `spec` is the one cluster's among them.
+    It has the keys of a file for the launcher, with the provider type `kuberay`. `documents` holds
+    the manifest's documents, `spec` the spec of its cluster.
 
     Raises:
-        UserError: the manifest holds no cluster, or several, or one that cannot be read.
+        UserError: the manifest holds no cluster, several, or one that cannot be read.
     """
     for document in documents:
         if not isinstance(document, dict) or not isinstance(document.get("spec") or {}, dict):
-            raise UserError("each document must be a mapping, with a spec that is one")
+            raise UserError("each document and its spec must be mappings")
         if not isinstance(document.get("metadata") or {}, dict):
             raise UserError(f"{document.get('kind')}: metadata must be a mapping")
     found = [(_label(document), document, spec) for document in documents
@@ -153,9 +153,7 @@ def launcher_form(documents: Sequence[Any]) -> dict[str, Any]:
         )
     if len(found) > 1:
         names = " and ".join(label for label, _, _ in found)
-        raise UserError(
-            f"holds {len(found)} Ray clusters ({names}); put each into a file of its own"
-        )
+        raise UserError(f"holds {len(found)} Ray clusters ({names}); put each into its own file")
     (label, document, spec) = found[0]
     for problem in _misshapen(spec):
         raise UserError(f"{label}: {problem}")
@@ -182,7 +180,7 @@ def _cluster_spec(document: dict[str, Any]) -> Any:
 
 
 def _misshapen(spec: Any) -> Iterator[str]:
-    """What would keep the cluster from being looked at any further."""
+    """Wrong types that would break the further checks."""
     groups = (spec.get("workerGroupSpecs") or []) if isinstance(spec, dict) else []
     if not isinstance(spec, dict) or not isinstance(groups, list):
         yield "the cluster's spec must be a mapping, and workerGroupSpecs in it a list"
@@ -200,7 +198,7 @@ def _misshapen(spec: Any) -> Iterator[str]:
         ):
             yield f"{here}: rayStartParams and resources must be mappings"
         elif not head and not isinstance(group.get("groupName"), str):
-            yield f"{here}: it has no groupName"
+            yield f"{here}: has no groupName"
         elif not head and not all(_count(group.get(key)) for key in ("minReplicas", "maxReplicas")):
             yield f"{here}: minReplicas and maxReplicas must be whole numbers"
         elif not head and group["minReplicas"] > group["maxReplicas"]:

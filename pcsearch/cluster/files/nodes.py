@@ -1,4 +1,4 @@
-"""Whether trials fit on a cluster file's nodes, what these cost, and which versions they have."""
+"""Check a cluster file's nodes: room for trials, cost, and versions."""
 
 from __future__ import annotations
 
@@ -38,13 +38,17 @@ def versions(config: ClusterConfig) -> Iterator[Finding]:
     if not pinned:
         yield Finding(
             "warning",
-            "no version of Ray is stated, so nodes that start later may get another one",
-            f"rayVersion: {ray.__version__}, and images that hold it"
+            "the file states no version of Ray, so nodes that start later may get another one",
+            f"rayVersion: {ray.__version__}, and images with it"
             if on_kubernetes(config)
             else f"pip install 'ray[default,tune]=={ray.__version__}' in setup_commands",
         )
     elif len(pinned) > 1:
-        yield Finding("problem", f"Ray is installed as {' and '.join(sorted(pinned))}", "state one")
+        yield Finding(
+            "problem",
+            f"the file states several versions of Ray: {' and '.join(sorted(pinned))}",
+            "state one",
+        )
     unfit = list(_requirement(pinned))
     yield from unfit
     if len(pinned) == 1 and pinned != {ray.__version__} and not unfit:
@@ -54,11 +58,11 @@ def versions(config: ClusterConfig) -> Iterator[Finding]:
 
 
 def _another_than_here(there: str, here: str, *, applied: bool) -> Finding:
-    """Python is not compared: a job runs with the one of the head."""
+    """A finding on Ray's versions. Python's do not matter: a job runs with the head's."""
     return Finding(
         "warning" if applied else "problem",  # a manifest's own job needs no Ray here
-        f"the nodes get Ray {there}, and this machine has {here}, by which the file was looked at; "
-        "pcsearch cluster submit takes the same on both",
+        f"the nodes get Ray {there}, and this machine has {here}, which checked the file; "
+        "pcsearch cluster submit needs the same on both",
         f"pip install 'ray[default,tune]=={there}' here, or state {here} there",
     )
 
@@ -79,7 +83,7 @@ def _requirement(pinned: set[str]) -> Iterator[Finding]:
             if not wanted.specifier.contains(pin):
                 yield Finding(
                     "problem",
-                    f"the nodes get Ray {pin}, but pcsearch takes {wanted.specifier}",
+                    f"the nodes get Ray {pin}, but pcsearch needs {wanted.specifier}",
                     f"state a version that is {wanted.specifier}",
                 )
 
@@ -89,19 +93,19 @@ def _pythons(lines: list[str]) -> Iterator[Finding]:
     if len(found) > 1:
         names = " and ".join(f"3.{minor}" for minor in sorted(found))
         yield Finding(
-            "problem", f"the nodes get Python {names}, and Ray takes one", "state one for all"
+            "problem", f"the nodes get Python {names}, but Ray needs one", "state one for all"
         )
     for minor in sorted(found):
         if (3, minor) < _OLDEST_PYTHON:
             yield Finding(
                 "problem",
-                f"the nodes get Python 3.{minor}, but pcsearch takes 3.11 or newer",
+                f"the nodes get Python 3.{minor}, but pcsearch needs 3.11 or newer",
                 "choose an image, or a command, with Python 3.11 or newer",
             )
 
 
 def _stating(config: ClusterConfig) -> Iterator[str]:
-    """Commands and names of images."""
+    """The texts that may state versions: commands and names of images."""
     if on_kubernetes(config):
         for group in groups(config["spec"]).values():
             yield str(containers(group)[0].get("image", ""))
@@ -116,7 +120,7 @@ def nodes(config: ClusterConfig, recipes: Sequence[Recipe]) -> Iterator[Finding]
     if node_of(head).cpus or node_of(head).gpus:
         yield Finding(
             "warning",
-            "the head has room for trials, which slow down what decides for all of them",
+            "the head has room for trials, and they would slow down the driver",
             'rayStartParams: {num-cpus: "0", num-gpus: "0"}'
             if on_kubernetes(config)
             else "give the head's type resources: {CPU: 0, GPU: 0}",
@@ -126,29 +130,27 @@ def nodes(config: ClusterConfig, recipes: Sequence[Recipe]) -> Iterator[Finding]
     if unstated:
         yield Finding(
             "warning",
-            f"{', '.join(unstated)}: CPU and GPU are not both stated, so what has room there is "
-            "known once Ray has asked the provider, and not by this check",
+            f"{', '.join(unstated)}: CPU and GPU are not both stated, so this check cannot tell "
+            "whether a trial fits; Ray asks the provider later",
             "state them, such as resources: {CPU: 4, GPU: 1}, and {CPU: 0, GPU: 0} for the head",
         )
     if not workers and config["provider"]["type"] != "local":
-        yield Finding("warning", "there are no worker types: the cluster is its head alone")
+        yield Finding("warning", "the file has no worker types: the cluster is its head alone")
     for name, kind in workers.items():
         if kind.get("min_workers"):
             many = kind["min_workers"]
-            yield Finding(
-                "warning", f"{many} of {name} run, and cost, also while there is no trial"
-            )
+            yield Finding("warning", f"{many} of {name} run, and cost, also without trials")
     if config["provider"]["type"] == "local" and not types:
         yield Finding(
             "warning",
-            "what the machines have room for is not in the file, so whether a trial fits is seen "
-            "when they run, and not by this check",
-            "see that `nproc` and `nvidia-smi -L` there show what a trial takes "
+            "the machines' CPUs and GPUs are not in the file, so this check cannot tell whether a "
+            "trial fits",
+            "check that `nproc` and `nvidia-smi -L` there show what a trial needs "
             "(resources.cpus_per_trial, gpus_per_trial); pcsearch cluster status counts them",
         )
         return
     if any(name in unstated for name in workers):
-        return  # one of them may have the room
+        return  # one of them may have room
     for recipe in recipes:
         yield from _fits(config, recipe, workers)
 
@@ -157,14 +159,13 @@ def _fits(config: ClusterConfig, recipe: Recipe, workers: Mapping[str, Any]) -> 
     capacity, cpus = largest_capacity(config), recipe.resources.cpus_per_trial
     gpus = gpus_of_trial(recipe.resources, capacity.gpus)
     most = capacity.max_trials(cpus, gpus)
-    needs = f"a trial of {recipe.name} takes {_size(Node(cpus, gpus))}"
+    needs = f"a trial of {recipe.name} needs {_size(Node(cpus, gpus))}"
     if not most:
         sizes = ", ".join(f"{name} {_size(node_of(kind))}" for name, kind in workers.items())
         yield Finding(
             "problem",
             f"{needs}, and no node has room for one ({sizes or 'there are no worker types'})",
-            "lower resources.cpus_per_trial or gpus_per_trial, or state the resources of a "
-            "larger type",
+            "lower resources.cpus_per_trial or gpus_per_trial, or add a larger type",
         )
         return
     limit = recipe.resources.max_concurrent
@@ -176,8 +177,8 @@ def _fits(config: ClusterConfig, recipe: Recipe, workers: Mapping[str, Any]) -> 
     if without:
         yield Finding(
             "warning",
-            f"no trial of {recipe.name} fits on {', '.join(without)}, so none will be started",
-            "lower what a trial takes, or take the type out",
+            f"no trial of {recipe.name} fits on {', '.join(without)}, so none of these starts",
+            "lower what a trial needs, or remove the type",
         )
 
 
@@ -189,7 +190,7 @@ def _size(node: Node) -> str:
 def price(config: ClusterConfig, prices: Mapping[str, float]) -> Iterator[Finding]:
     types = config.get("available_node_types") or {}
     if not types and not prices:
-        return  # machines that are there already
+        return  # existing machines
     for name in prices:
         if name not in types:
             yield Finding(
@@ -200,7 +201,7 @@ def price(config: ClusterConfig, prices: Mapping[str, float]) -> Iterator[Findin
     unpriced = [name for name in types if name not in prices]
     if not prices or unpriced:
         missing = " ".join(f"--price {name}=P" for name in unpriced)
-        yield Finding("warning", "what it may cost is not known", f"give {missing}")
+        yield Finding("warning", "the cost is unknown", f"give {missing}")
         return
     limit = int(config.get("max_workers", 2))
     each = sorted(
@@ -219,6 +220,6 @@ def price(config: ClusterConfig, prices: Mapping[str, float]) -> Iterator[Findin
     )
     yield Finding(
         "fine",
-        f"it costs {idle:,.2f} an hour idle and {most:,.2f} an hour at most; what a campaign may "
-        "cost: pcsearch simulate RECIPE --nodes K --price P",
+        f"the cluster costs {idle:,.2f} an hour idle and {most:,.2f} an hour at most; to estimate "
+        "a campaign: pcsearch simulate RECIPE --nodes K --price P",
     )

@@ -1,6 +1,6 @@
-"""Whether KubeRay takes a manifest, who may reach its pods, and what they can keep.
+"""Check a KubeRay manifest: its keys, who can reach its pods, and where they keep runs.
 
-The last word has the API server: `kubectl apply --dry-run=server`.
+The API server decides in the end: `kubectl apply --dry-run=server`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def pod_ports(config: ClusterConfig) -> Iterator[Finding]:
     found = list(_opened(config))
     yield from found
     if not found:
-        yield Finding("fine", "no port is opened beyond Kubernetes' own network by the file")
+        yield Finding("fine", "the file opens no port beyond Kubernetes' own network")
 
 
 def _opened(config: ClusterConfig) -> Iterator[Finding]:
@@ -46,7 +46,7 @@ def _opened(config: ClusterConfig) -> Iterator[Finding]:
     kinds = [head.get("serviceType"), inner.get("type") if isinstance(inner, dict) else None]
     for kind in kinds:
         if kind in _OUTER:
-            yield _world(f"the head's Service is a {kind}", "ClusterIP, or leave the type out")
+            yield _world(f"the head's Service is a {kind}", "ClusterIP, or omit the type")
     if head.get("enableIngress"):
         yield _world("an Ingress leads to the dashboard", "enableIngress: false")
     for document in of_kind(config, "Service"):
@@ -56,21 +56,21 @@ def _opened(config: ClusterConfig) -> Iterator[Finding]:
     for kind in ("Ingress", "HTTPRoute", "Route"):
         for document in of_kind(config, kind):
             if any(_HEAD_SERVICE.search(text) for _, text in texts(document["spec"])):
-                yield _world(f"the {kind} {_name(document)} leads to the head", "take it out")
+                yield _world(f"the {kind} {_name(document)} leads to the head", "remove it")
     for name, group in groups(config["spec"]).items():
         ports = [port for item in containers(group) for port in mappings(item.get("ports"))]
         if pod(group).get("hostNetwork") or any(port.get("hostPort") for port in ports):
             yield _world(
                 f"{name}: its pods listen at the addresses of their machines",
-                "leave hostNetwork and hostPort out",
+                "remove hostNetwork and hostPort",
             )
 
 
 def _world(what: str, remedy: str) -> Finding:
     return Finding(
         "problem",
-        f"{what}, so Ray's ports are open beyond Kubernetes' own network, and whoever reaches one "
-        "may run code on the cluster",
+        f"{what}, so Ray's ports are open beyond Kubernetes' own network, and anybody who reaches "
+        "one can run code on the cluster",
         f"{remedy}; {_INSIDE}",
     )
 
@@ -100,26 +100,26 @@ def pod_token(config: ClusterConfig) -> Iterator[Finding]:
         yield Finding(
             "problem",
             "a token is written in the file",
-            "authOptions: {mode: token}, by which KubeRay makes one and keeps it in a Secret",
+            "authOptions: {mode: token}: KubeRay makes one and keeps it in a Secret",
         )
     elif mode == "disabled" or "disabled" in stated:
         yield Finding("problem", "token authentication is off", "authOptions: {mode: token}")
     elif mode == "token":
         if spec.get("rayVersion"):
-            yield Finding("fine", "KubeRay makes a token and hands it to every pod")
+            yield Finding("fine", "KubeRay makes a token and gives it to every pod")
         else:
             yield Finding(
-                "problem", "with a token, KubeRay must know the version of Ray", "state rayVersion"
+                "problem", "with a token, KubeRay needs the version of Ray", "state rayVersion"
             )
     elif set(stated) == {"token"} and all(
         "valueFrom" in of.get("RAY_AUTH_TOKEN", {}) for of in each
     ):
-        yield Finding("fine", "the token is handed to every pod from a Secret")
+        yield Finding("fine", "every pod gets the token from a Secret")
     else:
         yield Finding(
             "problem",
-            "the pods are not given a token, and whoever reaches the head inside of Kubernetes may "
-            "run code on it",
+            "the pods get no token, so anybody who reaches the head inside of Kubernetes can run "
+            "code on it",
             "authOptions: {mode: token} (KubeRay 1.5.1 or newer)",
         )
 
@@ -127,7 +127,7 @@ def pod_token(config: ClusterConfig) -> Iterator[Finding]:
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _TUNE = re.compile(r"\bpcsearch\s+tune\b")
 _DEFAULT = "runs"
-"""Where `pcsearch tune` keeps them if it is not told: beside it, in its own pod."""
+"""Where `pcsearch tune` keeps runs by default: in the working directory of its pod."""
 _RUNS = re.compile(r"--runs[= ]+['\"]?([^\s'\"]+)")
 
 
@@ -145,26 +145,26 @@ def pod_storage(config: ClusterConfig, runs: str | None) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 f"{', '.join(bare)}: the file gives no credentials for {remote[0]}",
-                "mount a Secret as ~/.aws, or state a serviceAccountName with a role",
+                "mount a Secret as ~/.aws, or set a serviceAccountName with a role",
             )
     if own or not remote:
         yield _in_folders(own, shared)
 
 
 def _stated(config: ClusterConfig) -> Iterator[str]:
-    """Where the file's own campaigns keep their runs."""
+    """Where the file's jobs keep their runs."""
     for line in _entrypoints(config):
         found = _RUNS.findall(line)
         yield from found or ([_DEFAULT] if _TUNE.search(line) else [])
 
 
 def _in_folders(runs: list[str], shared: list[str]) -> Finding:
-    """Whether folders for runs, or any that are still to be named, are the same in every pod."""
+    """Whether the pods share the folders for runs; without `runs`, whether they share any."""
     if not shared:
         return Finding(
             "problem",
-            "no folder is shared by the pods, so trials cannot go on elsewhere",
-            "keep the runs on S3 and say so: --runs s3://BUCKET/runs",
+            "the pods share no folder, so trials cannot continue in another pod",
+            "keep the runs on S3: --runs s3://BUCKET/runs",
         )
     folders = ", ".join(shared)
     outside = [
@@ -175,11 +175,11 @@ def _in_folders(runs: list[str], shared: list[str]) -> Finding:
     if outside:
         return Finding(
             "problem",
-            f"runs at {', '.join(outside)} would be in another folder in each pod, so trials "
-            f"cannot go on elsewhere: the pods share {folders}",
+            f"runs at {', '.join(outside)} would be in a separate folder in each pod, so trials "
+            f"cannot continue in another pod: the pods share {folders}",
             f"--runs s3://BUCKET/runs, or a folder below {' or '.join(shared)}",
         )
-    return Finding("fine", f"{folders} is one and the same folder in every pod")
+    return Finding("fine", f"all pods share {folders}")
 
 
 def _written_keys(spec: dict[str, Any]) -> Iterator[Finding]:
@@ -190,12 +190,12 @@ def _written_keys(spec: dict[str, Any]) -> Iterator[Finding]:
             yield Finding(
                 "problem",
                 f"{name}: {', '.join(written)} is written in the file",
-                "put it into a Secret, and take it from there: valueFrom: {secretKeyRef: ...}",
+                "put it into a Secret, and refer to it: valueFrom: {secretKeyRef: ...}",
             )
 
 
 def _shared(spec: dict[str, Any]) -> list[str]:
-    """Folders at which all pods have the same claim, or the same export of a server."""
+    """Folders at which all pods mount the same claim, or the same NFS export."""
     claims = []
     for group in groups(spec).values():
         kinds, found = volumes(group), {}
@@ -234,7 +234,7 @@ _STATED_TWICE = {"num-cpus", "num-gpus", "memory", "resources"}
 
 
 def manifest(config: ClusterConfig) -> Iterator[Finding]:
-    """Findings of the cluster, and of the jobs beside it."""
+    """Findings on the cluster and the jobs of a manifest."""
     spec = config["spec"]
     found = [*_documents(config), *_unknown(spec), *_groups(spec)]
     for job in of_kind(config, "RayJob"):
@@ -243,17 +243,19 @@ def manifest(config: ClusterConfig) -> Iterator[Finding]:
         found.append(
             Finding(
                 "warning",
-                "the workers do not come and go with the trials",
+                "the number of workers does not follow the trials",
                 "enableInTreeAutoscaling: true",
             )
         )
     yield from found
     if not any(finding.level == "problem" for finding in found):
-        yield Finding("fine", "the manifest is one for KubeRay, as far as can be seen offline")
+        yield Finding(
+            "fine", "KubeRay should accept the manifest, as far as an offline check shows"
+        )
 
 
 def of_kind(config: ClusterConfig, kind: str) -> list[dict[str, Any]]:
-    """The documents of that kind, those without a spec left out."""
+    """The documents of a kind that have a spec."""
     return [d for d in config["documents"] if d.get("kind") == kind and d.get("spec")]
 
 
@@ -271,7 +273,7 @@ def _documents(config: ClusterConfig) -> Iterator[Finding]:
         if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > _LONGEST[kind]:
             yield Finding(
                 "problem",
-                f"{kind} {name}: KubeRay takes no such name",
+                f"{kind} {name}: KubeRay refuses this name",
                 f"up to {_LONGEST[kind]} lower-case letters, digits and -, a letter first",
             )
 
@@ -289,15 +291,15 @@ def _unknown(spec: dict[str, Any]) -> Iterator[Finding]:
 def _unlisted(where: str, value: Any, known: frozenset[str]) -> Iterator[Finding]:
     if not isinstance(value, dict):
         if value is not None:
-            yield Finding("problem", f"{where} must be a mapping", "write its keys below it")
+            yield Finding("problem", f"{where} must be a mapping", "write its keys under it")
         return
     for key in value:
         if key not in known:
             near = did_you_mean(str(key), known)
             yield Finding(
                 "problem" if near else "warning",
-                f"{where}.{key}: KubeRay 1.7 knows no such key{near}",
-                "Kubernetes refuses keys that it does not know",
+                f"{where}.{key}: KubeRay 1.7 has no such key{near}",
+                "Kubernetes refuses unknown keys",
             )
 
 
@@ -314,12 +316,12 @@ def _groups(spec: dict[str, Any]) -> Iterator[Finding]:
         if group.get("resources") and _STATED_TWICE & parameters.keys():
             yield Finding(
                 "problem",
-                f"{name}: its resources are stated in both resources and rayStartParams",
+                f"{name}: both resources and rayStartParams state its resources",
                 "state them in one of the two",
             )
         if pod(group).get("restartPolicy", "Never") != "Never":
             yield Finding(
-                "problem", f"{name}: restartPolicy must be Never with an autoscaler", "leave it out"
+                "problem", f"{name}: restartPolicy must be Never with an autoscaler", "remove it"
             )
 
 
@@ -334,24 +336,24 @@ def _job(job: dict[str, Any], config: ClusterConfig) -> Iterator[Finding]:
     if wanted not in own:
         yield Finding(
             "problem",
-            f"RayJob {name}: its clusterSelector names {wanted}, and the cluster of this file is "
+            f"RayJob {name}: its clusterSelector names {wanted}, but the cluster of this file is "
             f"{', '.join(map(str, own))}",
             f"clusterSelector: {{{_SELECTOR}: {own[0] if own else 'NAME'}}}",
         )
     if spec.get("backoffLimit") or spec.get("submissionMode") == "SidecarMode":
         yield Finding(
             "problem",
-            f"RayJob {name}: neither backoffLimit nor SidecarMode goes with a clusterSelector",
-            "leave them out",
+            f"RayJob {name}: clusterSelector excludes backoffLimit and SidecarMode",
+            "remove them",
         )
     if spec.get("shutdownAfterJobFinishes"):
         yield Finding(
             "warning",
-            f"RayJob {name}: the cluster stays when the job has ended, as another started it",
-            "leave shutdownAfterJobFinishes out, and kubectl delete the RayCluster",
+            f"RayJob {name}: its cluster stays after the job, since the job did not start it",
+            "remove shutdownAfterJobFinishes, and kubectl delete the RayCluster",
         )
 
 
 def _entrypoints(config: ClusterConfig) -> list[str]:
-    """What the jobs of the file run."""
+    """The commands of the file's jobs."""
     return [str(job["spec"].get("entrypoint", "")) for job in of_kind(config, "RayJob")]

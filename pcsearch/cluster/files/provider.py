@@ -1,4 +1,4 @@
-"""Whether Ray's launcher takes a cluster file, and finds credentials here to act on it."""
+"""Check that Ray's launcher accepts a cluster file, and has credentials on this machine."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ def provider(config: ClusterConfig) -> Iterator[Finding]:
             f'provider.type is "{kind}", which Ray does not know{did_you_mean(kind, kinds)}',
             f"it must be one of {known}",
         )
-        return  # Ray can say nothing of its file
+        return  # Ray cannot check such a file
     for key in _SECRETS:
         if config["provider"].get(key):
             yield Finding(
                 "problem",
                 f"provider.{key} are written in the file, which is copied to the head",
-                "take them out: the launcher finds those of this machine by itself",
+                "remove them: the launcher finds those of this machine",
             )
     for path, text in texts(config):
         if _WRITTEN.search(text):
             yield Finding(
                 "problem",
                 f"{path}: a secret key is written in the file, which is copied to the head",
-                "take it out: give the machines a role, or copy ~/.aws to the head by file_mounts",
+                "remove it: give the machines a role, or copy ~/.aws to the head by file_mounts",
             )
     look = _CREDENTIALS.get(kind)
     if look is not None:
         yield from look()
     else:
-        yield Finding("fine", f"provider {kind}; its credentials were not looked at")
+        yield Finding("fine", f"provider {kind}; its credentials were not checked")
     yield from _schema(config)
 
 
@@ -57,7 +57,7 @@ def _schema(config: ClusterConfig) -> Iterator[Finding]:
     from jsonschema import ValidationError  # type: ignore[import-untyped]
 
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # warns of files among the file mounts
+        with contextlib.redirect_stdout(io.StringIO()):  # Ray prints warnings about file mounts
             ray_internals.validate_launcher_file(_as_asked(config))
     except ValidationError as error:
         where = ".".join(str(part) for part in error.absolute_path)
@@ -71,7 +71,7 @@ def _schema(config: ClusterConfig) -> Iterator[Finding]:
 
 
 def _as_asked(config: ClusterConfig) -> ClusterConfig:
-    """A copy in which no node type lacks what Ray asks the provider for when it starts."""
+    """A copy with `resources` in every node type: Ray asks the provider for them at the start."""
     config = copy.deepcopy(config)
     for kind in unstated_types(config).values():
         kind.setdefault("resources", {})
@@ -81,7 +81,9 @@ def _as_asked(config: ClusterConfig) -> ClusterConfig:
 def _aws() -> Iterator[Finding]:
     if importlib.util.find_spec("botocore") is None:
         yield Finding(
-            "problem", "boto3 is not installed, which `ray up` needs", "pip install 'pcsearch[aws]'"
+            "problem",
+            "boto3 is not installed, but `ray up` needs it",
+            "pip install 'pcsearch[aws]'",
         )
         return
     from botocore.exceptions import BotoCoreError
@@ -92,9 +94,9 @@ def _aws() -> Iterator[Finding]:
         yield Finding("problem", f"AWS credentials cannot be read: {error}", "run `aws configure`")
         return
     if found:
-        yield Finding("fine", "AWS credentials are here; whether they are valid was not asked")
+        yield Finding("fine", "this machine has AWS credentials; their validity was not checked")
     elif _vendor().startswith("Amazon"):
-        yield Finding("fine", "this is a machine of AWS; whether it has a role was not asked")
+        yield Finding("fine", "this is an AWS machine; whether it has a role was not checked")
     else:
         yield Finding(
             "problem",
@@ -107,7 +109,7 @@ def _aws_credentials() -> bool:
     from botocore.session import Session
 
     before = os.environ.get("AWS_EC2_METADATA_DISABLED")
-    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # no question to the network
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # no network access
     try:
         return Session().get_credentials() is not None
     finally:
@@ -121,14 +123,14 @@ def _gcp() -> Iterator[Finding]:
     if importlib.util.find_spec("googleapiclient") is None:
         yield Finding(
             "problem",
-            "google-api-python-client is not installed, which `ray up` needs",
+            "google-api-python-client is not installed, but `ray up` needs it",
             "pip install google-api-python-client",
         )
     try:
         from google.auth import _cloud_sdk, load_credentials_from_file
         from google.auth.exceptions import GoogleAuthError
     except ImportError:
-        return  # it comes with that
+        return  # google-api-python-client installs it
 
     own = _cloud_sdk.get_application_default_credentials_path()  # type: ignore[no-untyped-call]
     file = Path(os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") or own)
@@ -140,9 +142,9 @@ def _gcp() -> Iterator[Finding]:
             reason = str(error).splitlines()[0]
             yield Finding("problem", f"Google Cloud credentials cannot be read: {reason}", login)
         else:
-            yield Finding("fine", "Google Cloud credentials are here; they were not tried")
+            yield Finding("fine", "this machine has Google Cloud credentials; they were not tried")
     elif _vendor().startswith("Google"):
-        yield Finding("fine", "this is a machine of Google Cloud; its rights were not asked for")
+        yield Finding("fine", "this is a Google Cloud machine; its rights were not checked")
     else:
         yield Finding("problem", "there are no Google Cloud credentials on this machine", login)
 

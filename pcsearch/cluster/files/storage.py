@@ -1,4 +1,4 @@
-"""Whether every node has what a recipe reads, and can keep what trials write."""
+"""Check that every node has what a recipe reads, and can keep what trials write."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def data(config: ClusterConfig, recipes: Sequence[Recipe]) -> Iterator[Finding]:
     pods = on_kubernetes(config)
     folders = filled_folders(config["spec"]) if pods else _folders(config)
     if not folders:
-        return  # how images come to the nodes cannot be told
+        return  # the file does not show how images reach the nodes
     for recipe in recipes:
         for key, stated in _read_by(recipe):
             path = stated if pods else _there(config, stated)
             if not any(path.is_relative_to(folder) for folder in folders):
                 yield Finding(
-                    "warning" if pods else "problem",  # an image may hold them, too
-                    f"{recipe.name} reads {key} {path}, which is not in what every node has: "
-                    f"{', '.join(folders)}",
+                    "warning" if pods else "problem",  # a pod's image may hold them, too
+                    f"{recipe.name} reads {key} {path}, which is not in a folder that every node "
+                    f"has: {', '.join(folders)}",
                     f"{key}={folders[0]}, if it is there on the nodes",
                 )
 
@@ -56,7 +56,7 @@ def _read_by(recipe: Recipe) -> Iterator[tuple[str, PurePosixPath]]:
 
 
 def _folders(config: ClusterConfig) -> list[str]:
-    """Folders that commands mount, or fill, on every node, and those that are copied to all."""
+    """Folders that commands mount or fill on every node, and those copied to all nodes."""
     found: list[str] = []
     for line in commands(config, "initialization_commands", "setup_commands"):
         if SHARED_FILE_SYSTEMS.search(line) or _FILLS.search(line):
@@ -67,7 +67,7 @@ def _folders(config: ClusterConfig) -> list[str]:
 
 
 def _there(config: ClusterConfig, path: PurePosixPath) -> PurePosixPath:
-    """What lies in the home folder here is looked for in the home there, as `submit` sends it."""
+    """The path on a node: `submit` replaces the home folder here by the one there."""
     here = Path.home()
     if not path.is_relative_to(here):
         return path
@@ -88,9 +88,9 @@ _NEXT_COMMAND = re.compile(r"&&|\|\|?|;|\n")
 _PACKAGES = re.compile(r"\b(?:apt|apt-get|yum|dnf|pip3?|snap)\b")
 _NO_FOLDER = ("/dev/", "/bin/", "/sbin/", "/usr/")
 _MOUNTED = (
-    "a folder that setup_commands mount (where the image mounts it: `mountpoint -q /FOLDER` there)"
+    "a folder that setup_commands mount (if the image mounts it: `mountpoint -q /FOLDER` there)"
 )
-_UNSEEN = "whether the nodes share a folder cannot be seen here"
+_UNSEEN = "the file does not show whether the nodes share a folder"
 _ASSERT = "`mountpoint -q /FOLDER` in setup_commands: a node without it is not used"
 _INSTALLS = re.compile(r"\bpip3?\b.*\binstall\b.*\bpcsearch\b")
 _REACHES_S3 = re.compile(r"\bboto3\b|pcsearch[^ ]*\[[a-z,]*aws")
@@ -106,7 +106,7 @@ def storage(config: ClusterConfig, runs: str | None) -> Iterator[Finding]:
         yield Finding("fine", "a shared folder is mounted on every node")
     elif asserted := _asserted_folders(config):
         where = ", ".join(sorted(asserted))
-        yield Finding("fine", f"no node is used on which {where} is not mounted")
+        yield Finding("fine", f"only nodes that mount {where} are used")
     elif config["provider"]["type"] == "local":
         yield Finding("warning", _UNSEEN, _ASSERT)
     elif _with_roles(config):
@@ -117,46 +117,46 @@ def storage(config: ClusterConfig, runs: str | None) -> Iterator[Finding]:
     else:
         yield Finding(
             "problem",
-            "no folder is shared by the nodes, so trials cannot go on elsewhere",
-            "mount one in setup_commands, or keep the runs on S3 and say so: --runs s3://BUCKET/runs",
+            "the nodes share no folder, so trials cannot continue on another node",
+            "mount one in setup_commands, or keep the runs on S3: --runs s3://BUCKET/runs",
         )
 
 
 def _in_a_folder(config: ClusterConfig, runs: str) -> Finding:
-    """Whether a folder for runs is one and the same on every node."""
+    """Whether all nodes share the folder for runs."""
     path = PurePosixPath(normpath(at_home(config, runs)))
     if not path.is_absolute():
         return Finding(
             "problem",
-            f"--runs is {runs}, relative to a folder that is another one on each machine",
+            f"--runs is {runs}, a relative path, which is a different folder on each machine",
             "--runs s3://BUCKET/runs, or the absolute path of a folder that all nodes share",
         )
     if not has_workers(config):
-        return Finding("fine", f"runs are kept at {runs}, and no node but the head runs trials")
+        return Finding("fine", f"runs are kept at {runs}, and only the head runs trials")
     folders = _shared_folders(config) | _asserted_folders(config)
     if any(folder and path.is_relative_to(folder) for folder in folders):
         return Finding("fine", f"runs are kept at {runs}, in a folder that every node mounts")
     if config["provider"]["type"] == "local":
-        return Finding("warning", f"{_UNSEEN}, nor whether {runs} is in one", _ASSERT)
+        return Finding("warning", f"{_UNSEEN} that holds {runs}", _ASSERT)
     if "" in folders:
         return Finding(
             "warning",
-            f"every node mounts a folder, but whether {runs} is in it cannot be told",
+            f"every node mounts a folder, but the file does not show whether {runs} is in it",
             "write its path at the end of the mount command",
         )
     known = sorted(folders)
     below = f"a folder below {' or '.join(known)}" if known else _MOUNTED
     return Finding(
         "problem",
-        f"runs at {runs} would be in another folder on each node: "
+        f"runs at {runs} would be in a separate folder on each node: "
         + (f"the nodes share {', '.join(known)}" if known else "no shared folder is mounted")
-        + ", so trials cannot go on elsewhere",
+        + ", so trials cannot continue on another node",
         f"--runs s3://BUCKET/runs, or {below}",
     )
 
 
 def _shared_folders(config: ClusterConfig) -> set[str]:
-    """Where every node mounts a network file system; "" for a mount whose folder is not told."""
+    """Where every node mounts a network file system; "" for a mount of an unknown folder."""
     found = [
         {at_home(config, folder) for line in lines for folder in _mounts(line)}
         for lines in commands_by_role(config)
@@ -174,7 +174,7 @@ def _mounts(line: str) -> Iterator[str]:
 
 
 def _asserted_folders(config: ClusterConfig) -> set[str]:
-    """Folders without which a node fails its setup, whoever mounts them."""
+    """Folders that a node's setup requires, however they are mounted."""
     found = [
         {match[1] for line in lines if (match := _ASSERTED.match(line))}
         for lines in commands_by_role(config)
@@ -193,16 +193,16 @@ def _has_role(kind: dict[str, object]) -> bool:
 
 
 def _lacks_boto3(lines: list[str]) -> bool:
-    """Whether commands bring pcsearch to a node, and not what it takes for S3."""
+    """Whether commands install pcsearch on a node without its library for S3."""
     return any(map(_INSTALLS.search, lines)) and not any(map(_REACHES_S3.search, lines))
 
 
 def _reached(config: ClusterConfig, runs: str) -> Iterator[Finding]:
-    """What writing to S3 takes on each node: a library, and credentials."""
+    """Problems with what each node needs to write to S3: a library and credentials."""
     if any(map(_lacks_boto3, commands_by_role(config))):
         yield Finding(
             "problem",
-            f"boto3 is not installed on the nodes, which {runs} takes",
+            f"boto3 is not installed on the nodes, but {runs} needs it",
             "pip install 'boto3>=1.36' in setup_commands",
         )
     if config["provider"]["type"] != "aws":
@@ -215,13 +215,13 @@ def _reached(config: ClusterConfig, runs: str) -> Iterator[Finding]:
         yield Finding(
             "problem",
             f"{', '.join(bare)}: no IamInstanceProfile, so no credentials for {runs}",
-            "add one to the type's node_config, as cluster.yaml has it; Ray makes a role for the "
-            "head alone",
+            "add one to the type's node_config, as in cluster.yaml; Ray makes a role for the head "
+            "only",
         )
     elif head in types and not _has_role(types[head]) and len(bare) < len(types) - 1:
         yield Finding(
             "warning",
-            "the workers have a role, which the one that Ray makes for the head may not hand out",
-            "give the head an IamInstanceProfile with iam:PassRole on theirs, as in "
+            "the workers have a role, but Ray's own role for the head may not assign it",
+            "give the head an IamInstanceProfile with iam:PassRole on the workers' role, as in "
             "clusters/aws-account.yaml",
         )

@@ -1,4 +1,4 @@
-"""Who may reach a Ray that was started here: its folder, its token, and what listens."""
+"""Who can reach a Ray that was started here: its folder, its token, its ports."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from pcsearch.errors import UserError
 from pcsearch.storage.scratch import scratch_folder
 
 SESSION_NAME = "session"
-"""Ray's own name, with a time and a process in it, would take 42 bytes of a socket's path."""
+"""Ray's own name, with time and process, would take 42 bytes of a socket's path."""
 
 _PREFIX = "pcsearch-ray-"
 _LONGEST = Path("ray", SESSION_NAME, "sockets", "plasma_store")
 _PATH_BYTES = 103 if sys.platform == "darwin" else 107  # of an AF_UNIX socket
 _ROOM_BYTES = 16 * 2**20
-"""Ray writes 0.2 MB of logs while it starts, and more with every worker and hour."""
+"""Ray writes 0.2 MB of logs at its start, and more with every worker and hour."""
 
 
 @contextmanager
 def session_folder() -> Iterator[Path]:
-    """What to give Ray as its temporary folder; removed at the end.
+    """A temporary folder for Ray; removed at the end.
 
     Ray makes its folder and all below it 0777 (`try_make_directory_shared`, 2.60): another user of
-    the machine could put a socket in the place of the raylet's. So it lies in one of 0700. Folders
-    of this user whose processes were killed are removed first.
+    the machine could replace the raylet's socket. So it is in a folder of 0700. Folders that this
+    user's killed processes left are removed first.
 
     Raises:
         UserError: the machine's temporary folder is full, cannot be written, has too long a path,
-            or another user could put something else in the place of what lies there.
+            or lets another user replace its content.
     """
     variable, base = _temporary_folder()
     with ExitStack() as held:
         try:
-            base = base.resolve()  # a link on the way may be another user's
+            base = base.resolve()  # another user may own a link on the path
             check_parents(base)
             private = held.enter_context(scratch_folder(base, _PREFIX))
             _check_room(private / "room")
@@ -55,14 +55,14 @@ def session_folder() -> Iterator[Path]:
             ) from error
         if (too_many := len(os.fsencode(private / _LONGEST)) - _PATH_BYTES) > 0:
             raise UserError(
-                f"{base} is too long a path for Ray's sockets, by {too_many} bytes; "
+                f"{base}: the path is {too_many} bytes too long for Ray's sockets; "
                 f"set {variable} to a shorter one"
             )
         yield private / _LONGEST.parts[0]
 
 
 def _temporary_folder() -> tuple[str, Path]:
-    """The variable that names it, and the folder: the same that Ray takes."""
+    """The folder that Ray would use, after the variable that sets it."""
     if "RAY_TMPDIR" in os.environ:
         return "RAY_TMPDIR", Path(os.environ["RAY_TMPDIR"]).absolute()
     if sys.platform == "darwin":  # whose TMPDIR is too long for sockets
@@ -71,7 +71,7 @@ def _temporary_folder() -> tuple[str, Path]:
 
 
 def check_parents(base: Path) -> None:
-    """OSError if another user may rename a folder on the way, and put one of theirs there."""
+    """OSError if another user can replace a folder on the path."""
     there = base.resolve()
     for folder in (there, *there.parents):
         if not folder.exists():
@@ -85,7 +85,7 @@ def check_parents(base: Path) -> None:
 
 
 def _trusted() -> set[int]:
-    """This user, root, and in a user namespace the number that stands for the root outside."""
+    """This user, root, and in a user namespace the id of the outer root."""
     users = {0, os.getuid()}
     try:
         mapped = Path("/proc/self/uid_map").read_text().split()
@@ -97,7 +97,7 @@ def _trusted() -> set[int]:
 
 
 def _is_own_group(group: int) -> bool:
-    """Whether this is the group of this user alone that many systems make with an account."""
+    """Whether this is the user's private group, which many systems make with an account."""
     import grp
     import pwd
 
@@ -109,7 +109,7 @@ def _is_own_group(group: int) -> bool:
 
 
 def _check_room(file: Path) -> None:
-    """OSError unless so many bytes can be written; a quota counts, which free space does not."""
+    """OSError unless `_ROOM_BYTES` can be written. Free space alone ignores quotas."""
     with file.open("xb") as probe:
         try:
             if hasattr(os, "posix_fallocate"):
@@ -134,12 +134,11 @@ _warned: set[Path] = set()
 
 @contextmanager
 def session_token() -> Iterator[None]:
-    """Token authentication for a Ray that is started in the meantime, whatever the environment
-    says; the environment is afterwards as it was.
+    """Token authentication for a Ray that starts in this context. Restores the environment.
 
     Ray itself would write its token to ~/.ray/auth_token, readable by everyone (0644, as of 2.60),
-    and use it for every session. Ours is in the environment of that session's processes alone,
-    which the kernel shows to their user only.
+    and use it for every session. Our token is only in the environment of the session's processes,
+    which the kernel shows to their user alone.
     """
     own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     before = {key: os.environ.pop(key, None) for key in _VARIABLES}
@@ -156,7 +155,7 @@ def session_token() -> Iterator[None]:
 
 
 def warn_if_readable() -> None:
-    """Warn, once, of a token's file that other users of this machine can read."""
+    """Warn, once per file, if other users of this machine can read the token's file."""
     if os.environ.get("RAY_AUTH_TOKEN"):
         return
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
@@ -169,14 +168,14 @@ def warn_if_readable() -> None:
         _warned.add(file)
         _log.warning(
             "other users of this machine can read the cluster's token in %s; chmod 600 %s, and "
-            "make another token if they may have read it",
+            "make a new token if they may have read it",
             file,
             file,
         )
 
 
 def others_read(file: Path) -> bool:
-    """Whether its mode lets others read it, and those of the folders above let them get there."""
+    """Whether the modes of a file and of the folders above it let others read it."""
     mode = file.stat().st_mode
     above = [folder.stat().st_mode for folder in file.parents]
     return any(
@@ -188,20 +187,20 @@ def others_read(file: Path) -> bool:
     )
 
 
-_LISTEN = "0A"  # in /proc/net/tcp, as the words of its addresses are in the machine's order
+_LISTEN = "0A"  # the state in /proc/net/tcp, whose address words are in the machine's byte order
 _BYTE_ORDER = -1 if sys.byteorder == "little" else 1
 _ANSWER_SECONDS = (5.0, 15.0, 40.0)
 _CALLS = {
     "head": "/ray.rpc.NodeInfoGcsService/CheckAlive",
     "raylet": "/ray.rpc.NodeManagerService/GetNodeStats",
 }
-"""Calls that change nothing, and that Ray 2.60 refuses without a token, as all but health checks;
-an unknown name is answered otherwise, with or without one."""
+"""Calls that change nothing. Ray 2.60 refuses them without a token, like all except health checks.
+An unknown call gets another status, with or without a token."""
 
 
 @dataclass(frozen=True)
 class Listener:
-    """A TCP port on which a process takes connections."""
+    """A TCP port on which a process accepts connections."""
 
     address: str
     port: int
@@ -210,15 +209,15 @@ class Listener:
     @property
     def is_local(self) -> bool:
         address = ipaddress.ip_address(self.address.partition("%")[0])
-        inside = getattr(address, "ipv4_mapped", None)  # 127.0.0.1 as a socket of IPv6 has it
+        inside = getattr(address, "ipv4_mapped", None)  # 127.0.0.1 in an IPv6 socket
         return bool((inside or address).is_loopback)
 
 
 def exposed(pids: Set[int] = frozenset(), known: Set[Listener] = frozenset()) -> set[Listener]:
-    """Where this process, and those named with all that came from them, listen beyond loopback.
+    """Where this process, and those in `pids` with their descendants, listen beyond loopback.
 
-    Which process has a port takes a tenth of a second, and is not asked where the kernel's tables
-    have no such port of this user, other than those that are `known`.
+    Finding a port's process takes a tenth of a second. It is skipped if the kernel's tables show no
+    such port of this user besides the `known` ones.
     """
     table = _table()
     if table and all(one.is_local for one in table - known):
@@ -234,12 +233,12 @@ def exposed(pids: Set[int] = frozenset(), known: Set[Listener] = frozenset()) ->
 
 
 def exposed_before() -> set[Listener]:
-    """What is open beyond loopback anyway, of this user's programs, this one among them."""
+    """The ports that this user's programs already open beyond loopback."""
     return {one for one in _table() if not one.is_local} or exposed()
 
 
 def _table() -> set[Listener]:
-    """Every port at which a process of this user listens; empty where the kernel shows none."""
+    """Every port on which this user's processes listen; empty if the kernel has no tables."""
     found = set()
     for name in ("tcp", "tcp6"):
         try:
@@ -261,7 +260,7 @@ def _of(process: object) -> Iterator[Listener]:
     try:
         name = process.name()  # type: ignore[attr-defined]
         sockets = process.net_connections("tcp")  # type: ignore[attr-defined]
-    except psutil.Error:  # it has ended, or is none of this user's
+    except psutil.Error:  # it has ended, or belongs to another user
         return
     for socket in sockets:
         if socket.status == psutil.CONN_LISTEN:
@@ -269,13 +268,13 @@ def _of(process: object) -> Iterator[Listener]:
 
 
 def check_closed(before: Set[Listener]) -> None:
-    """Look at the session that this process has just started.
+    """Check the session that this process has just started.
 
     Args:
-        before: of `exposed_before`, before the start.
+        before: The result of `exposed_before`, before the start.
 
     Raises:
-        UserError: it listens beyond loopback, or answers a call without a token.
+        UserError: the session listens beyond loopback, or answers a call without a token.
     """
     node = ray_internals.started_node()
     pids = {one.process.pid for infos in node.all_processes.values() for one in infos}
@@ -300,7 +299,7 @@ def _answer(address: str, call: str) -> str:
     options = [("grpc.enable_http_proxy", 0)]
     with grpc.insecure_channel(address, options=options) as channel:
         answer = "OK"
-        for seconds in _ANSWER_SECONDS:  # a machine with much else to do answers late
+        for seconds in _ANSWER_SECONDS:  # a busy machine answers late
             try:
                 channel.unary_unary(call)(b"", timeout=seconds, wait_for_ready=True)
             except grpc.RpcError as error:

@@ -1,4 +1,4 @@
-"""What an autoscaling cluster may grow to, what it is about to add, and what it could not."""
+"""An autoscaling cluster's largest size, its launching nodes, and its failed launches."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 def _own_config() -> dict[str, Any]:
-    """What the autoscaler of this pod's cluster goes by; empty outside of KubeRay's pods.
+    """The autoscaler's configuration for this pod's cluster; empty outside of KubeRay's pods.
 
-    It runs beside the head and has it from Kubernetes; the head's pod may ask for it, too.
+    The autoscaler reads it from Kubernetes, and the head's pod may do so, too.
     """
     name = os.environ.get("RAY_CLUSTER_NAME")
     if not name or "KUBERNETES_SERVICE_HOST" not in os.environ:
@@ -41,11 +41,11 @@ _FLAG = "--autoscaling-config="
 
 
 def largest_capacity(config: Mapping[str, Any]) -> Capacity:
-    """What a cluster may grow to.
+    """The largest capacity of a cluster.
 
     Args:
-        config: A cluster file as Ray reads it: `available_node_types`, `head_node_type`,
-            `max_workers` (for all worker types together, 2 where it is left out).
+        config: A cluster file in Ray's form: `available_node_types`, `head_node_type`,
+            `max_workers` (for all worker types together, 2 by default).
     """
     node_types = dict(config.get("available_node_types") or {})
     head = node_types.pop(config.get("head_node_type"), {})
@@ -59,9 +59,9 @@ def largest_capacity(config: Mapping[str, Any]) -> Capacity:
 
 
 def machines_listed(config: Mapping[str, Any]) -> int:
-    """How many machines a cluster's file lists by address, its head among them; 0 for others.
+    """The number of machines that a cluster's file lists by address, with the head; else 0.
 
-    What those have room for is not in the file: it is seen when they have joined.
+    Their CPUs and GPUs are not in the file. They are known once the machines have joined.
     """
     provider = config.get("provider") or {}
     if provider.get("type") != "local":
@@ -71,15 +71,14 @@ def machines_listed(config: Mapping[str, Any]) -> int:
 
 
 def running_config(gcs_address: str) -> dict[str, Any]:
-    """The file of the autoscaler of this cluster; empty where none runs on this machine.
+    """The file of this cluster's autoscaler; empty if none runs on this machine.
 
-    In a pod of KubeRay's, Kubernetes is asked instead: the autoscaler has its rules from there.
-    Ray has no question for this that an autoscaler of its own answers (as of 2.60), but the head
-    node's autoscaler carries the file's path in its command line.
+    Ray has no request for it (as of 2.60), but the file's path is in the command line of the head's
+    autoscaler. In a KubeRay pod, Kubernetes has the configuration.
     """
     import yaml
 
-    port = ":" + gcs_address.rpartition(":")[2]  # one machine, several names for it
+    port = ":" + gcs_address.rpartition(":")[2]  # compare ports, since a machine has several names
     for arguments in _command_lines():
         if not any(argument.endswith(port) for argument in arguments):
             continue
@@ -88,14 +87,14 @@ def running_config(gcs_address: str) -> dict[str, Any]:
                 with contextlib.suppress(OSError, yaml.YAMLError):
                     text = read_text(expanded(argument.removeprefix(_FLAG)))
                     return dict(yaml.safe_load(text) or {})
-    own = gcs_address.startswith("127.")  # a Ray of this machine's own, not the pod's cluster
+    own = gcs_address.startswith("127.")  # this machine's own Ray, not the pod's cluster
     return {} if own else _own_config()
 
 
 def _command_lines() -> Iterator[list[str]]:
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it has just ended
-            if file.stat().st_uid != os.getuid():  # anybody may write anything there
+            if file.stat().st_uid != os.getuid():  # other users may fake a command line
                 continue
             yield file.read_bytes().decode(errors="replace").split("\0")
 
@@ -114,12 +113,12 @@ _LATEST_LINES = 500
 
 @dataclass(frozen=True)
 class Launches:
-    """Nodes that are on their way.
+    """Nodes that are being launched.
 
     Attributes:
-        booting: the types of machines that the provider has started, and that have not joined yet;
-            they cost.
-        failed: types of which one could not be started in the last minute, and none boots.
+        booting: Types of the machines that the provider has started and that have not joined yet.
+            They cost money.
+        failed: Types that had a failed launch in the last minute and that have no booting machine.
     """
 
     booting: tuple[str, ...] = ()
@@ -127,16 +126,16 @@ class Launches:
 
 
 def launches() -> Launches | None:
-    """Ask the cluster that this process has joined; None if no answer came.
+    """Ask the cluster that this process has joined; None without an answer.
 
-    By the connection that the process has: another one would take its time to open.
+    Uses the open connection of this process, since a new one takes time.
     """
     try:
         status = ray_internals.cluster_status(_ANSWER_SECONDS)
-    except Exception:  # a busy head, or another Ray's answer: it is asked again
+    except Exception:  # a busy head, or another Ray's answer; the caller asks again
         return None
     booting = tuple(node.ray_node_type_name for node in status.pending_nodes)
-    since = time.time() - _LATELY_SECONDS  # Ray tells of every failure since the head began
+    since = time.time() - _LATELY_SECONDS  # Ray lists every failure since the head's start
     failed = {
         launch.ray_node_type_name
         for launch in status.failed_launches
@@ -146,9 +145,9 @@ def launches() -> Launches | None:
 
 
 def reason_of(node_type: str) -> str:
-    """Why none could be started, as the autoscaler's log has it where it is on this machine.
+    """Why no node of a type could be started, from the autoscaler's log if it is on this machine.
 
-    Ray keeps the provider's reason out of what it answers (as of 2.60).
+    Ray's answers omit the provider's reason (as of 2.60).
     """
     log = Path(ray_internals.logs_folder() or "") / _LOG
     try:

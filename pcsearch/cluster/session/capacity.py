@@ -1,4 +1,4 @@
-"""What a cluster can run at once, node by node, and how much of it a trial takes."""
+"""The CPUs and GPUs of a cluster's nodes, and how many trials they run at once."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Node:
     gpus: float
 
     def max_trials(self, cpus: float, gpus: float) -> int:
-        """Trials of that size that fit on it."""
+        """The number of trials of that size that fit on the node."""
         fits = _times(cpus, self.cpus)
         if gpus >= 1:
             fits = min(fits, _times(gpus, self.gpus))
-        elif gpus > 0:  # Ray gives no trial parts of two GPUs
+        elif gpus > 0:  # Ray does not split a trial over parts of two GPUs
             whole = int(self.gpus)
             fits = min(fits, whole * _times(gpus, 1) + _times(gpus, self.gpus - whole))
         return fits
@@ -32,12 +32,12 @@ def _times(part: float, whole: float) -> int:
 
 @dataclass(frozen=True)
 class Capacity:
-    """The nodes there are, and those that an autoscaler may add to them.
+    """The permanent nodes, and those that an autoscaler may add.
 
     Attributes:
-        nodes: Machines that do not come and go.
-        addable: Machines that may come, each as often as its type allows.
-        most_added: How many of these there may be at once.
+        nodes: Permanent machines.
+        addable: Machines that may be added, each as often as its type allows.
+        most_added: The most added machines at once.
     """
 
     nodes: tuple[Node, ...]
@@ -57,7 +57,7 @@ class Capacity:
         return sum(node.gpus for node in (*self.nodes, *by_gpus[: self.most_added]))
 
     def max_trials(self, cpus: float, gpus: float) -> int:
-        """Trials of that size that fit at once on the cluster at its largest."""
+        """The number of trials of that size at once on the cluster at its largest."""
         added = sorted((node.max_trials(cpus, gpus) for node in self.addable), reverse=True)
         return sum(node.max_trials(cpus, gpus) for node in self.nodes) + sum(
             added[: self.most_added]
@@ -66,7 +66,7 @@ class Capacity:
 
 @dataclass(frozen=True)
 class Sizing:
-    """What one trial is given, and the number of trials at once."""
+    """CPUs and GPUs of one trial, and the number of trials at once."""
 
     cpus_per_trial: float
     gpus_per_trial: float
@@ -74,7 +74,7 @@ class Sizing:
 
 
 def one_a_cpu(resources: ResourcesSection) -> bool:
-    """Whether a machine's every CPU will have a trial of its own, as far as the recipe says."""
+    """Whether the recipe gives every CPU of a machine its own trial."""
     return (
         resources.gpus_per_trial == 0
         and resources.cpus_per_trial <= 1
@@ -83,25 +83,25 @@ def one_a_cpu(resources: ResourcesSection) -> bool:
 
 
 def gpus_of_trial(resources: ResourcesSection, gpus: float) -> float:
-    """The GPUs that a trial is given where there are `gpus` in all: `auto` is one, if there is."""
+    """The GPUs per trial on a cluster with `gpus` in all: `auto` is one, if there is one."""
     wanted = resources.gpus_per_trial
     return float(min(1, int(gpus))) if wanted == "auto" else wanted
 
 
 def size_trials(resources: ResourcesSection, capacity: Capacity) -> Sizing:
-    """Fit a recipe's demands to a cluster.
+    """The trial size and the number of trials at once on a cluster.
 
     Raises:
-        UserError: not a single trial fits on any of its nodes.
+        UserError: no node has room for a trial.
     """
     cpus, gpus = resources.cpus_per_trial, gpus_of_trial(resources, capacity.gpus)
     most = capacity.max_trials(cpus, gpus)
     if most < 1:
         raise UserError(
-            f"resources: a trial needs {cpus:g} CPUs and {gpus:g} GPUs on one machine, but there "
-            f"are {capacity.cpus:g} CPUs and {capacity.gpus:g} GPUs in all, and no machine has "
-            "that many; lower resources.cpus_per_trial or resources.gpus_per_trial (0 trains on "
-            "the CPU), or join a larger cluster with --address"
+            f"resources: a trial needs {cpus:g} CPUs and {gpus:g} GPUs on one machine, but no "
+            f"machine has that many (there are {capacity.cpus:g} CPUs and {capacity.gpus:g} GPUs "
+            "in all); lower resources.cpus_per_trial or resources.gpus_per_trial (0 trains on the "
+            "CPU), or join a larger cluster with --address"
         )
     limit = resources.max_concurrent
     return Sizing(cpus, gpus, most if limit == "auto" else min(most, limit))

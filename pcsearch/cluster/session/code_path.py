@@ -1,4 +1,4 @@
-"""Which files workers import: those that the driver runs, and never the current folder first."""
+"""Make workers import the driver's files, and never the current folder first."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def job_config(metadata: Mapping[str, str] | None = None) -> JobConfig:
     """A job whose workers do not search the driver's current folder.
 
-    Ray puts that folder and the script's first in every worker's `sys.path`, where a `torch.py`
-    would be imported in place of PyTorch. It leaves them out for a job with a working directory.
+    Ray puts that folder and the script's folder first in every worker's `sys.path`, where a
+    `torch.py` would replace PyTorch. It omits them for a job with a working directory.
     """
     from ray.job_config import JobConfig
 
@@ -32,9 +32,9 @@ def job_config(metadata: Mapping[str, str] | None = None) -> JobConfig:
 
 @contextlib.contextmanager
 def driver_code() -> Iterator[None]:
-    """Have workers that start meanwhile find this pcsearch, also where it is not installed.
+    """Make workers that start in this context import this pcsearch, also if it is not installed.
 
-    `python -m pcsearch` in a checkout imports it from there; workers would find an installed one.
+    `python -m pcsearch` in a checkout imports it from there; workers would import an installed one.
     """
     parent = str(Path(pcsearch.__file__).resolve().parent.parent)
     before = os.environ.get("PYTHONPATH")

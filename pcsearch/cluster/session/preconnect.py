@@ -1,4 +1,4 @@
-"""The head of a Ray cluster: asked before this process joins."""
+"""Check the head of a Ray cluster before this process joins."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _ANSWER_SECONDS = 5.0
 
 @contextlib.contextmanager
 def reachable(address: str) -> Iterator[str]:
-    """Yields the HOST:PORT to join; asks it one question first.
+    """Yield the HOST:PORT to join, after one request to it.
 
-    Ray itself retries for 20 seconds when the token is wrong, and for minutes when nothing answers.
+    Ray itself retries for 20 seconds with a wrong token, and for minutes without an answer.
 
     Raises:
         UserError: nothing answers there, the token or the version of Ray or Python differs, or this
-            machine is not one of the cluster's nodes.
+            machine is not a node of the cluster.
     """
     found = _find(address)
     with (
@@ -56,7 +56,7 @@ def _find(address: str) -> str:
         except ConnectionError as error:
             raise UserError(
                 "--address auto: no Ray cluster runs on this machine; give HOST:PORT of its head, "
-                "or leave --address out to use this machine alone"
+                "or omit --address to use this machine alone"
             ) from error
     if found.startswith("ray://"):
         raise UserError(
@@ -90,8 +90,8 @@ def _ask(head: str) -> None:
         ) from error
     if not sends_token:
         _log.warning(
-            "the Ray cluster at %s asks for no token: whoever reaches its ports runs code there; "
-            "start its nodes with RAY_AUTH_MODE=token",
+            "the Ray cluster at %s asks for no token: anybody who reaches its ports can run code "
+            "there; start its nodes with RAY_AUTH_MODE=token",
             head,
         )
     if version != ray.__version__:
@@ -102,9 +102,9 @@ def _ask(head: str) -> None:
 
 
 def _compare_pythons(head: str) -> None:
-    """Ray itself refuses another Python, down to the last number, after it has tried to join."""
+    """UserError if the head has another Python. Ray refuses any other patch version, but late."""
     theirs, ours = ray_internals.python_of_head(head), platform.python_version()
-    if theirs not in (None, ours):  # None: joining will tell
+    if theirs not in (None, ours):  # None: joining will show it
         raise UserError(
             f"the cluster at {head} runs Python {theirs}, this machine {ours}; Ray needs the same "
             f"on both: make an environment here with Python {theirs}, or start the campaign on the "

@@ -1,4 +1,4 @@
-"""Ray's processes on this machine: watched, and kept from writing to the terminal."""
+"""Watch Ray's processes on this machine, and keep their output off the terminal."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from pcsearch.io import open_to_append
 
 
 def ignore_known_warnings() -> None:
-    """Leave out what says nothing to a user, for good; in the main thread, before Ray starts.
+    """Silence warnings that do not help a user. Call in the main thread, before Ray starts.
 
-    `requests`, which Ray imports in a thread, has this one ignored itself, but that is lost where
-    another thread leaves a `warnings.catch_warnings` meanwhile.
+    Ray imports `requests` in a thread, and `requests` silences this warning itself. That is lost if
+    another thread leaves a `warnings.catch_warnings` at that time.
     """
     warnings.filterwarnings("ignore", message="SOCKS support in urllib3")
 
 
 @contextlib.contextmanager
 def stderr_to_file(path: Path) -> Iterator[None]:
-    """Send file descriptor 2 of this process to the end of a file, and back afterwards.
+    """Append the output of file descriptor 2 to a file; restore it afterwards.
 
-    Ray's native code writes there below Python ("a worker died"), which would tear a live view;
-    redirecting `sys.stderr` alone does not catch it. What Ray prints of its own accord on standard
-    output (what the raylet says of dead workers) goes to the file as well.
+    Ray's native code writes there directly ("a worker died"), which would break a live view.
+    Redirecting `sys.stderr` does not catch it. Ray's own prints to standard output (the raylet's
+    messages on dead workers) go to the file, too.
     """
     sys.stderr.flush()
     log, kept = open_to_append(path), os.dup(2)
@@ -38,7 +38,7 @@ def stderr_to_file(path: Path) -> Iterator[None]:
         with ray_internals.errors_on_stderr():
             yield
     finally:
-        with contextlib.suppress(OSError):  # a full disk; what is said of that must get through
+        with contextlib.suppress(OSError):  # a full disk; its own error message must get through
             sys.stderr.flush()
         os.dup2(kept, 2)
         os.close(kept)
@@ -50,13 +50,13 @@ _LOOK_SECONDS = 0.5
 
 @contextlib.contextmanager
 def lifeline(lost: Callable[[str], None]) -> Iterator[None]:
-    """Watch the processes of the Ray that this process has started, if it has.
+    """Watch the processes of the Ray that this process has started, if any.
 
-    Ray itself waits for up to a minute for them to come back, with whatever its functions were
-    called for, and then ends the process with its logs in the terminal.
+    Without them, Ray's functions block for up to a minute. Then Ray ends this process, and prints
+    its logs to the terminal.
 
     Args:
-        lost: Called in a thread, once, with the name of the first process that has ended.
+        lost: Called once, in a thread, with the name of the first process that has ended.
     """
     watched = ray_internals.started_processes()
     over = threading.Event()

@@ -1,4 +1,4 @@
-"""A Ray session: started on this machine, or joined, quietly and on loopback."""
+"""A Ray session: started on this machine, on loopback, or joined. Both are silent."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ _QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
 _JOIN_SECONDS = 90.0
-"""Machines that a cluster's file lists by address are waited for, but not for ever."""
+"""How long to wait for the machines that a cluster's file lists by address."""
 
 _WORKERS = {
     "MALLOC_ARENA_MAX": "1",  # see `pcsearch.training.trainer`
-    "RAY_worker_niceness": "0",  # Ray's 15 makes trainings wait for whatever else runs
+    "RAY_worker_niceness": "0",  # with Ray's 15, training waits for all other processes
 }
-"""For the processes of a Ray that is started here, alone; what a user sets stays."""
+"""Only for the processes of a Ray that is started here. The user's own settings win."""
 
 _SET_BY_RAY = ("RAY_", "PYTHONBREAKPOINT")
-"""How the variables begin that `ray.init` sets in its own process, or `import ray.tune`."""
+"""Prefixes of the variables that `ray.init` and `import ray.tune` set in this process."""
 
 
 @contextlib.contextmanager
@@ -58,23 +58,24 @@ def ray_session(
     preload: Sequence[str] = (),
     about: Mapping[str, str] | None = None,
 ) -> Iterator[Callable[[], Capacity]]:
-    """Start Ray on this machine, or join the one at `address`; leave or end it afterwards.
+    """Start Ray on this machine, or join the one at `address`; end or leave it afterwards.
 
-    That takes seconds, mostly of waiting, and happens in the background: the function that is
-    yielded waits for its end and gives the capacity. A session that is started here listens on
-    loopback only, takes no call without its own token, and keeps its files in a folder that only
-    this user can enter; the first two are looked at before it is used.
+    The start takes seconds and runs in the background. The yielded function waits for it and
+    returns the capacity. A session that is started here is private:
+
+    - It listens on loopback only, and refuses calls without its own token. Both are checked.
+    - Its files are in a folder that only this user can enter.
 
     Args:
         address: HOST:PORT of a head, or `auto`; None starts Ray on this machine.
-        preload: modules that the workers of a Ray that is started here import at once, before
-            they have anything to do. There is a worker a CPU.
-        about: what the list of a cluster's campaigns says of this one, if one is to run on it.
+        preload: Modules that the workers of a Ray that is started here import in advance. There is
+            one worker per CPU.
+        about: Metadata for the cluster's list of campaigns, if one will run on it.
 
     Raises:
         UserError: there is no place for Ray's files. From the yielded function: the cluster at
-            `address` cannot be joined, found out within seconds; or Ray does not start, or others
-            could reach it.
+            `address` cannot be joined (known within seconds), Ray does not start, or others could
+            reach it.
     """
     ignore_known_warnings()
     starting: Future[bool] | None = None
@@ -109,9 +110,9 @@ def ray_session(
 
 @contextlib.contextmanager
 def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Set what is not set, for Ray and its processes.
+    """Set variables for Ray and its processes, unless they are set.
 
-    A program that uses the API has its variables back afterwards, those that Ray sets included.
+    Restores all variables afterwards for a program that uses the API, also those that Ray sets.
     """
     before = dict(os.environ)
     ours = {key: value for key, value in {**settings, **_home()}.items() if key not in before}
@@ -127,7 +128,7 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
 
 
 def _home() -> dict[str, str]:
-    """For a user without one, what containers give such users: `import ray.tune` asks for it."""
+    """A HOME for a user without one, as in containers: `import ray.tune` needs it."""
     try:
         Path.home()
     except RuntimeError:
@@ -136,7 +137,7 @@ def _home() -> dict[str, str]:
 
 
 def is_running() -> bool:
-    """Whether this process has a Ray session already, as a program that uses the API may."""
+    """Whether this process has a Ray session already; a program that uses the API may have one."""
     ray = sys.modules.get("ray")
     return ray is not None and bool(ray.is_initialized())
 
@@ -147,7 +148,7 @@ def _join(
     preload: Sequence[str],
     about: Mapping[str, str] | None,
 ) -> bool:
-    """Whether the session was started, or joined, here, and so is ours to leave."""
+    """Start or join the session; whether we did so, and must leave it."""
     if is_running():
         return False
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -160,9 +161,9 @@ def _join(
 
 
 def capacity(*, patient: bool = True) -> Capacity:
-    """The nodes of the cluster or, where an autoscaler is at work, those it may come to have.
+    """The nodes of the cluster; with an autoscaler, those that it may have at most.
 
-    Machines that a cluster's file lists are waited for, if `patient`.
+    If `patient`, waits for the machines that a cluster's file lists.
     """
     import ray
 
@@ -170,14 +171,14 @@ def capacity(*, patient: bool = True) -> Capacity:
     if listed := machines_listed(config):
         until = time.monotonic() + (_JOIN_SECONDS if patient else 0.0)
         while len(_alive()) < listed and time.monotonic() < until:
-            time.sleep(1.0)  # the head is asked for trials before the others have joined
+            time.sleep(1.0)  # the head is ready before the others have joined
     elif config:
         return largest_capacity(config)
     return Capacity(tuple(Node(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in _alive()))
 
 
 def _alive() -> list[dict[str, float]]:
-    """The resources of every node that is there."""
+    """The resources of every running node."""
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -192,7 +193,7 @@ def _start(folder: Path, preload: Sequence[str]) -> None:
     from pcsearch.cluster.session.code_path import driver_code, job_config
 
     before = exposed_before()
-    try:  # "local": never a cluster that happens to run here.
+    try:  # "local" never joins a cluster that happens to run here
         with loopback(), quick_start(SESSION_NAME), driver_code():
             ray.init(
                 "local",
@@ -203,7 +204,7 @@ def _start(folder: Path, preload: Sequence[str]) -> None:
                 _temp_dir=str(folder),
                 _system_config={
                     "preload_python_modules": list(preload),
-                    "enable_metrics_collection": False,  # its exporter would answer anybody
+                    "enable_metrics_collection": False,  # its exporter needs no token
                 },
                 **_SILENT,
             )
@@ -217,9 +218,9 @@ def _start(folder: Path, preload: Sequence[str]) -> None:
 
 
 def _allowed_cpus() -> int | None:
-    """The CPUs that this process may use, where Ray would count more.
+    """The CPUs that this process may use, if Ray counts more; else None.
 
-    It does not heed the affinity that taskset and Slurm set.
+    Ray ignores the affinity that taskset and Slurm set.
     """
     if not hasattr(os, "sched_getaffinity"):
         return None
@@ -233,8 +234,8 @@ def _join_cluster(address: str, about: Mapping[str, str] | None) -> None:
     from pcsearch.cluster.session.code_path import job_config
 
     try:
-        # By its mark `cluster down` sees that a campaign runs. Of one that was submitted, Ray
-        # adds its own entries and lists the job once.
+        # `cluster down` finds running campaigns by this mark. A submitted campaign is listed once:
+        # Ray merges this driver with its job.
         mark = job_config(marked(about) if about is not None else {})
         with reachable(address) as head:
             ray.init(head, job_config=mark, **_SILENT)

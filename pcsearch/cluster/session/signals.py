@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while Ray starts in a thread, runs and ends: one orderly way out."""
+"""Orderly exit on Ctrl-C and SIGTERM while Ray starts in a thread, runs and ends."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from contextlib import contextmanager
 from types import FrameType
 
 TERMINATED = 128 + signal.SIGTERM
-"""Exit code of a process that was asked to end, as a shell has it."""
+"""A shell's exit code for a process that SIGTERM ended."""
 
 _AGAIN_SECONDS = 0.05
-_IMPORT_SECONDS = 3.0  # for as long an import may go on: one of a user's may never end
+_IMPORT_SECONDS = 3.0  # longest wait for an import: a user's own may never end
 
 
 class _OrderlyEnd:
     """A handler of SIGINT and SIGTERM; see `orderly_end`.
 
     Attributes:
-        raised: the signal that an exception was raised for. Whoever finds it while the program
-            goes on knows that some library has swallowed the exception, and calls this again.
-        ending: set once the end has begun.
+        raised: The signal that an exception was raised for. If the program still runs, a library
+            swallowed the exception, and the caller calls this handler again.
+        ending: Set once the end has begun.
     """
 
     def __init__(self, starting: Callable[[], bool]) -> None:
@@ -34,7 +34,7 @@ class _OrderlyEnd:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGTERM:
-            # Ray's native handler heard it first, and would abort the process three seconds later
+            # Ray's native handler ran first, and would abort the process three seconds later.
             signal.alarm(0)
         if self.ending.is_set():
             return
@@ -42,7 +42,7 @@ class _OrderlyEnd:
         if _imports(frame) and (
             self._starting() or self._heard + _IMPORT_SECONDS > time.monotonic()
         ):
-            main = threading.main_thread().ident or 0  # which may be waiting by then: wake it
+            main = threading.main_thread().ident or 0  # a signal also wakes it from waiting
             again = threading.Timer(_AGAIN_SECONDS, signal.pthread_kill, [main, number])
             again.daemon = True
             again.start()
@@ -55,19 +55,22 @@ class _OrderlyEnd:
 
 @contextmanager
 def orderly_end(starting: Callable[[], bool]) -> Iterator[Callable[[], None]]:
-    """End in an orderly way on Ctrl-C and on SIGTERM; other than in the main thread, do nothing.
+    """End in an orderly way on Ctrl-C and SIGTERM. Outside of the main thread, do nothing.
 
-    Either raises as usual (KeyboardInterrupt, SystemExit), but not in the middle of an import: a
-    library may take it for an optional module that is missing, and while the other thread starts
-    Ray, a lock would stay held that the thread may wait for for ever. A program's own handler of
-    Ctrl-C is left alone, unless it says by an attribute `raises_keyboard_interrupt` that it does
-    as Python's does.
+    Both raise as usual (KeyboardInterrupt, SystemExit), but never during an import:
+
+    - A library may take the exception for a missing optional module.
+    - While the other thread starts Ray, an import lock would stay held, and that thread may wait
+      for it for ever.
+
+    A program's own handler of Ctrl-C stays, unless its attribute `raises_keyboard_interrupt` says
+    that it raises like Python's.
 
     Args:
-        starting: whether the other thread is still at it.
+        starting: Whether the other thread still starts Ray.
 
-    Yields what to call when the end has begun: from then on both signals are ignored, so that a
-    second Ctrl-C leaves no process of Ray's behind.
+    Yields a function to call when the end begins. Afterwards both signals are ignored, so a second
+    Ctrl-C leaves no process of Ray's behind.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
@@ -81,7 +84,7 @@ def orderly_end(starting: Callable[[], bool]) -> Iterator[Callable[[], None]]:
     try:
         yield handle.ending.set
     except SystemExit:
-        # raised while Ray waits for something, it comes back as another, with code 1
+        # If it is raised while Ray waits, Ray turns it into another one, with code 1.
         if handle.raised == signal.SIGTERM:
             sys.exit(TERMINATED)
         raise
@@ -92,10 +95,9 @@ def orderly_end(starting: Callable[[], bool]) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def exit_when_told() -> Iterator[None]:
-    """Leave by SystemExit when the terminal is closed or on SIGTERM, so that what is open closes.
+    """Raise SystemExit on SIGHUP (a closed terminal) and SIGTERM, so that open contexts close.
 
-    Other than in the main thread, do nothing; where a signal is ignored or has a handler already,
-    that stays.
+    Outside of the main thread, do nothing. Signals that are ignored or have a handler stay so.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

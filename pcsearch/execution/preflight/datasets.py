@@ -1,4 +1,4 @@
-"""From a recipe to its datasets: open them, decode them once, and say what a plan must know."""
+"""Open and decode a recipe's datasets, and give a plan the facts it needs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PrepareProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """A dataset's decoded images, and what a plan must know of them."""
+    """A dataset's decoded images, and the facts that a plan needs."""
 
     facts: DatasetFacts
     training: TrainingImages
@@ -42,7 +42,7 @@ class PreparedDataset:
 
 
 def data_options(recipe: Recipe, cache: Path | None = None) -> DataOptions:
-    """What the recipe says of its datasets, for `open_dataset`; see there for the cache."""
+    """The recipe's `data` section as options for `open_dataset`; see there for the cache."""
     data = recipe.data
     return DataOptions(
         root=Path(data.root),
@@ -73,7 +73,7 @@ def preprocessing_for(recipe: Recipe, dataset: str) -> Preprocessing:
 
 
 def split_of(recipe: Recipe, training: TrainingImages, repeat: int) -> Split:
-    """The train-validation split of one repeat, as the recipe asks for it."""
+    """The train-validation split of one repeat, by the recipe's `data` section."""
     data = recipe.data
     asked = (data.val_fraction, data.split_seed, data.near_duplicates, repeat)
     if asked not in training.splits:
@@ -92,7 +92,7 @@ def split_of(recipe: Recipe, training: TrainingImages, repeat: int) -> Split:
 
 
 def _named_after(split: Split, held_out: str) -> Split:
-    """With a hash that says, too, which files were held out before: labels alone do not."""
+    """The split with a hash that also covers the held-out files, since labels alone do not."""
     if not held_out:
         return split
     digest = hashlib.sha256(f"{split.hash} {held_out}".encode()).hexdigest()
@@ -100,10 +100,9 @@ def _named_after(split: Split, held_out: str) -> Split:
 
 
 def open_datasets(recipe: Recipe) -> dict[str, Dataset]:
-    """Every dataset of the recipe by id, listed but not decoded: copies are not looked for yet.
+    """Every dataset of the recipe by id, listed but not decoded and not searched for copies.
 
-    Most of a user's mistakes with images show up here: missing folders, annotations that do not
-    fit, classes without images.
+    This finds most mistakes with images: missing folders, wrong annotations, empty classes.
     """
     options = replace(data_options(recipe), near_duplicates="ignore")
     return {name: open_dataset(name, options) for name in recipe.datasets}
@@ -116,10 +115,11 @@ def prepare_datasets(
     progress: PrepareProgress,
     needs_test: bool = True,
 ) -> tuple[PreparedDataset, ...]:
-    """Decode every dataset's images into the cache, before anything is started.
+    """Decode every dataset's images into the cache, before Ray is needed.
 
     Raises:
-        UserError: files that do not decode, classes that cannot be split, no room, no test images.
+        UserError: files do not decode, a class cannot be split, the disk is full, or test images
+            are missing.
     """
     return tuple(
         _prepared(
@@ -132,7 +132,7 @@ def prepare_datasets(
 def _copies_together(
     recipe: Recipe, dataset: Dataset, cache: Path, progress: PrepareProgress
 ) -> Dataset:
-    """The dataset with another test part where one was held out: copies are on one side of it."""
+    """The dataset; a held-out test part is redrawn with all copies of an image on one side."""
     if not dataset.held_out or recipe.data.near_duplicates == "ignore":
         return dataset
 
@@ -145,7 +145,7 @@ def _copies_together(
 def dataset_facts(
     recipe: Recipe, cache: Path, progress: PrepareProgress, needs_test: bool = True
 ) -> tuple[DatasetFacts, ...]:
-    """Open and decode every dataset of a recipe, and say what its plan must know."""
+    """Open and decode every dataset of a recipe; the facts that its plan needs."""
     prepared = prepare_datasets(recipe, open_datasets(recipe), cache, progress, needs_test)
     return tuple(dataset.facts for dataset in prepared)
 
@@ -173,7 +173,7 @@ def _prepared(
     if needs_test:
         if dataset.test is None:
             raise UserError(
-                f"{name}: there are no test images to confirm on; add a test part, or set "
+                f"{name}: confirm needs test images, and there are none; add a test part, or set "
                 "confirm.seeds=0 to search only"
             )
         test = prepare_test(
@@ -205,5 +205,5 @@ def _prepared(
 
 
 def _majority(labels: npt.NDArray[np.integer]) -> float:
-    """Percent of the images that are of the most frequent class."""
+    """Percent of the images in the most frequent class."""
     return 100.0 * int(np.bincount(labels).max()) / len(labels) if len(labels) else 0.0

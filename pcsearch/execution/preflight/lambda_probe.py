@@ -1,4 +1,4 @@
-"""From a recipe to its λ curves on frozen features. Test images are not decoded for it."""
+"""λ curves of a recipe on frozen features. Does not decode test images."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ from pcsearch.training.frozen_features import (
 )
 
 FRACTIONS = (0.0, *(float(f"{value:.3g}") for value in np.geomspace(0.005, 0.5, 12)))
-"""λ/N by default: plain cross-entropy, and 12 values that each are 1.52 times the one before."""
+"""Default λ/N: plain cross-entropy, and 12 values, each 1.52 times the one before."""
 
 RATES = (0.1, 0.3, 1.0, 3.0, 10.0)
-"""Learning rates of a head, on features whose mean squared length is 1; each λ tries them all."""
+"""Learning rates of a head, on features of mean squared length 1. Each λ tries all of them."""
 
 EPOCHS = 15
 REPEATS = 8
-_IMAGES_AT_ONCE = 16  # a CPU's cache holds the activations of so many
+_IMAGES_AT_ONCE = 16  # their activations fit in a CPU's cache
 
 
 def probe_recipe(
@@ -78,7 +78,7 @@ def _checked(fractions: Sequence[float], repeats: int) -> tuple[float, ...]:
             raise UserError(f"λ/N is {value:g}, but must be a finite number of at least 0")
     if repeats < 2:
         raise UserError(
-            f"repeats is {repeats}, but must be at least 2: one repeat tells nothing of its error"
+            f"repeats is {repeats}, but must be at least 2: one repeat gives no error estimate"
         )
     return tuple(sorted({0.0, *fractions}))
 
@@ -152,7 +152,7 @@ def _features(
     *,
     channels_last: bool,
 ) -> FrozenFeatures:
-    """Of all training images, cropped at the centre."""
+    """Features of all training images, cropped at the centre."""
     training = dataset.training
     batches = EvalBatches(
         training.store.images,
@@ -178,7 +178,7 @@ def _points(
     study: str,
     progress: PrepareProgress,
 ) -> tuple[CurvePoint, ...]:
-    """Train and validate all heads, a split after the other."""
+    """Train and validate all heads, one split after another."""
     training, facts = dataset.training, dataset.facts
     values = rotated(features.values)
     labels = torch.from_numpy(training.labels)
@@ -207,7 +207,7 @@ def _points(
 def _notes(
     recipe: Recipe, name: str, backbone: Backbone, dataset: PreparedDataset, *, given: bool
 ) -> tuple[str, ...]:
-    """What makes a curve worth less than it seems."""
+    """Limits of a curve, a sentence each."""
     facts = dataset.facts
     lines = [*facts.images.left_out(), *facts.images.leaked(facts.dataset)]
     head = set(backbone.head_names)
@@ -215,8 +215,8 @@ def _notes(
     if recipe.weights_for(name) == "none":
         unless = " unless its function loads some" if is_reference(name) else ""
         lines.append(
-            f"{name} has no weights (weights: none): its features are random{unless}, and what "
-            "they predict of a training is little."
+            f"{name} has no weights (weights: none): its features are random{unless}, so they "
+            "predict little about training."
         )
     elif missing:
         lines.append(
@@ -229,11 +229,11 @@ def _notes(
         one = 100 / facts.images.val
         lines.append(
             f"There are only {facts.images.val} validation images: one is {one:.1f} points, so the "
-            "curve tells next to nothing."
+            "curve means almost nothing."
         )
     if given:
         lines.append(
-            "The validation images are given, so repeats differ by their seed alone; errors are "
+            "The validation images are given, so repeats differ only in their seed; errors are "
             "over these images."
         )
     return tuple(lines)

@@ -1,7 +1,7 @@
-"""`search.lr: auto`: the range of learning rates, measured for each study and arm beforehand.
+"""`search.lr: auto`: measure the range of learning rates of each study and arm.
 
-A plan that `build_plan` makes of such a recipe has `auto` spaces. They become ranges here, before a
-campaign starts, so that its journal begins with numbers and nothing later depends on the test.
+`build_plan` gives such a recipe `auto` spaces. This module replaces them by ranges before a
+campaign starts. So the journal begins with numbers, and nothing later depends on the test.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
 
 LR = "lr"
 CURVES = 2
-"""Range tests of an arm, each with another seed: one alone is off by a factor of up to two."""
+"""Range tests per arm, each with its own seed: a single one is off by a factor of up to two."""
 
 AGREE = 2.0
-"""Arms whose upper ends differ by less than this share one range."""
+"""Arms share one range if their upper ends differ by less than this factor."""
 
 _MOST_THREADS = 4
 
 
 def is_automatic(plan: Plan) -> bool:
-    """Whether a learning rate's range is still to be measured."""
+    """Whether any learning-rate range must still be measured."""
     return any(_automatic(arm) for study in plan.studies for arm in study.arms)
 
 
 def without_automatic(plan: Plan, known: Plan | None) -> tuple[Plan, tuple[str, ...]]:
-    """The plan with the known plan's ranges, and the ids of studies that it does not know."""
+    """The plan with the ranges of the plan `known`, and the ids of studies without one there."""
     studies = [_as_known(study, known) for study in plan.studies]
     unknown = tuple(study.id for study in studies if any(map(_automatic, study.arms)))
     return plan.model_copy(update={"studies": tuple(studies)}), unknown
 
 
 def with_default(plan: Plan) -> Plan:
-    """The plan with `DEFAULT_LR` in place of what would be measured."""
+    """The plan with `DEFAULT_LR` in place of every `auto`."""
     return _with_ranges(plan, lambda study: {arm.name: DEFAULT_LR for arm in study.arms})
 
 
@@ -59,13 +59,13 @@ def with_measured(
     known: Plan | None,
     observer: Observer,
 ) -> Plan:
-    """The plan with a measured range for every `auto`; what `known` has is not measured again.
+    """The plan with a measured range for every `auto`. Ranges of `known` are not measured again.
 
-    Trains on the training part of split 0 alone. Uses the GPU where trials are given one and
-    PyTorch sees one, else the CPU.
+    Trains only on the training part of split 0. Uses the GPU if trials get one and PyTorch sees
+    one, else the CPU.
 
     Raises:
-        UserError: a network that diverges, or learns nothing, at every rate.
+        UserError: a network diverges, or learns nothing, at every rate.
     """
     plan, unknown = without_automatic(plan, known)
     if not unknown:
@@ -84,12 +84,12 @@ def with_measured(
 
 
 def shared_ranges(ranges: Mapping[str, tuple[float, float]]) -> dict[str, Space]:
-    """The space of each arm, from the ends that were measured for it.
+    """The space of each arm, from its measured ends.
 
-    Arms that agree share the range of the one that diverges first, so that they start from the same
-    points. Good rates lay well below every arm's upper end, so the lower one loses none, while a
-    higher one would spend trials on rates at which some arm diverges. Other arms keep their own.
-    Arms are compared in their order: with the control first, where it runs.
+    Arms that agree share the range of the arm that diverges first, so they start from the same
+    points. Good rates were well below every arm's upper end, so the lower end loses none. A higher
+    end would spend trials on rates at which some arm diverges. Other arms keep their own range.
+    Arms are compared in their order, the control first if it runs.
     """
     agreed: dict[str, tuple[float, float]] = {}
     for name, (low, high) in ranges.items():
@@ -104,7 +104,7 @@ def shared_ranges(ranges: Mapping[str, tuple[float, float]]) -> dict[str, Space]
 
 
 def lr_sentences(study: str, ranges: Mapping[str, Space]) -> Iterator[str]:
-    """A line for each different range of a study, with the arms that have it."""
+    """A line for each distinct range of a study, with its arms."""
     arms: dict[Space, list[str]] = {}
     for name, space in ranges.items():
         arms.setdefault(space, []).append(name)
@@ -136,7 +136,7 @@ def _as_known(study: StudyPlan, known: Plan | None) -> StudyPlan:
 def _with_ranges(
     plan: Plan, ranges: Callable[[StudyPlan], Mapping[str, Space]], note: bool = False
 ) -> Plan:
-    """The plan with a range in place of every `auto`; `note` says that it was measured."""
+    """The plan with a range in place of every `auto`; `note` marks it as measured."""
     studies = []
     for study in plan.studies:
         found = ranges(study)
@@ -174,7 +174,7 @@ def _measure(
     dataset: PreparedDataset,
     progress: PrepareProgress,
 ) -> dict[str, Space]:
-    """The ranges of the arms of one study that have none yet."""
+    """The ranges of a study's arms that have none yet."""
     from pcsearch.training.range_test import STEPS, RangeTestError, growing_rates, lr_range
 
     arms = [arm for arm in study.arms if _automatic(arm)]
@@ -191,9 +191,9 @@ def _measure(
         except RangeTestError as error:
             rates = growing_rates(str(recipe.train_for(study.backbone)["optimizer"]))
             raise UserError(
-                f"{study.id}: search.lr is auto, but no range was found for arm {arm.name}, at "
-                f"rates from {rates[0]:g} to {rates[-1]:g}: {error}. Choose another backbone or "
-                "other weights, or state the range, as in search.lr=[0.0001,0.01]"
+                f"{study.id}: search.lr is auto, but arm {arm.name} has no range between "
+                f"{rates[0]:g} and {rates[-1]:g}: {error}. Choose another backbone or other "
+                "weights, or set the range, for example search.lr=[0.0001,0.01]"
             ) from None
     steps.show(steps.total, 0)
     return shared_ranges(ranges)
@@ -209,7 +209,7 @@ def _curve(
     steps: _Steps,
     before: int,
 ) -> LossCurve:
-    """One range test, in smaller and smaller parts of batches where memory is too little."""
+    """One range test, with batches in ever smaller parts while memory runs out."""
     from pcsearch.training.failures import out_of_memory, release_memory
 
     spec = _spec(plan, study, arm, index)
@@ -233,9 +233,9 @@ def _curve(
 
 
 def _spec(plan: Plan, study: StudyPlan, arm: ArmPlan, index: int) -> TrialSpec:
-    """A search trial whose configuration diverges first of those that may be searched.
+    """A search trial with the configuration of the search space that diverges first.
 
-    That is the one with the smallest batches, and the largest value of all else.
+    It has the smallest batches and the largest value of every other dimension.
     """
     sampled: dict[str, Number] = {
         key: space.lowest if key == "batch_size" else space.highest
@@ -297,9 +297,9 @@ def _trained(
 
 @contextmanager
 def _device(recipe: Recipe) -> Iterator[torch.device]:
-    """Where to train: the GPU if trials take one and there is one, else a few of the CPU's cores.
+    """The GPU if trials use one and there is one, else a few CPU cores.
 
-    Trials on their own machine are not running yet; the number of threads is put back for them.
+    No trial runs on this machine yet. The number of threads is restored for them.
     """
     import torch
 

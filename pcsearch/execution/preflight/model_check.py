@@ -1,4 +1,4 @@
-"""Backbones and weights, checked before anything starts."""
+"""Check backbones and weights before a campaign starts."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ ENOUGH_PIXELS = {
     "densenet161": 32,
     "bilinear_cnn": 32,
 }
-"""Crops from which on these networks, with their own start values, are known to work."""
+"""Smallest crops, in pixels, at which these networks are known to work from random weights."""
 
 _SAME_CHANNEL = 0.002  # of pixels from 0 to 1: published values are rounded to three digits
 
-_TRIED_CLASSES = 3  # unlike the two images of a try, so that their places cannot be exchanged
+_TRIED_CLASSES = 3  # differs from the two images of a try, so that swapped axes show
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class NetworkReport:
     Attributes:
         backbone: As the recipe names it.
         weights: `none`, `imagenet: FILE` or the path.
-        dropped: The file's tensors that are not used.
-        missing: The network's tensors that the file lacks; they start at random.
-        head: The network's tensors that make the logits.
-        size: How large the network is.
-        normalisation: What the recipe's `image.mean` or `image.std` should be for its weights, and
-            are not; empty where they agree or nothing is known.
+        dropped: Tensors of the file that are not used.
+        missing: Tensors of the network that the file lacks; they start at random.
+        head: Tensors of the network that make the logits.
+        size: The number of parameters.
+        normalisation: A sentence if `image.mean` or `image.std` does not fit the weights; empty if
+            they agree or nothing is known.
     """
 
     backbone: str
@@ -54,11 +54,11 @@ class NetworkReport:
     normalisation: str = ""
 
     def sentences(self) -> tuple[str, ...]:
-        """For a person: what a file fills, what is re-initialised, what images should be."""
+        """What the file fills, what is re-initialised, and what images the weights expect."""
         return (*self._loaded(), *self.warnings())
 
     def warnings(self) -> tuple[str, ...]:
-        """What should be changed before a campaign starts."""
+        """What to change before a campaign starts."""
         return (f"{self.backbone}: {self.normalisation}",) if self.normalisation else ()
 
     def _loaded(self) -> tuple[str, ...]:
@@ -68,16 +68,16 @@ class NetworkReport:
         body = [name for name in self.missing if name not in self.head]
         rest = "everything else comes" if not body else "the rest of the body comes"
         if any(name in self.head for name in self.missing):
-            start = f"{head} starts anew"
+            start = f"{head} is re-initialised"
         elif any(name in self.head for name in self.dropped):
-            start = f"{head} starts anew unless the file's has as many classes as the dataset"
+            start = f"{head} is re-initialised unless the file has the dataset's number of classes"
         else:
-            start = f"{head} is taken from the file where the numbers of classes agree"
+            start = f"{head} comes from the file if the numbers of classes agree"
         lines = [f"{start}; {rest} from {self.weights}"]
         if body:
             lines.append(
                 f"{self.backbone}: {_tensors(body)} of the body {_verb(body, 'is', 'are')} not in "
-                f"{self.weights} and {_verb(body, 'starts', 'start')} anew: {_first(body)}"
+                f"{self.weights} and {_verb(body, 'is', 'are')} re-initialised: {_first(body)}"
             )
         unused = [name for name in self.dropped if name not in self.head]
         if unused:
@@ -94,18 +94,18 @@ def check_networks(
 ) -> tuple[NetworkReport, ...]:
     """Build every network once, with its weights and options, and try it on images of each crop.
 
-    One of ours without weights or options cannot be wrong on images that are large enough; it has
-    no report and needs no torch here.
+    Our own networks without weights and options are skipped if the images are large enough: they
+    work, so they get no report and do not import torch.
 
     Args:
         recipe: The recipe whose backbones are checked.
-        download: Whether ImageNet weights are loaded, and fetched where they are not there yet;
-            otherwise such a network is checked as if it had none.
-        leave: Backbones that are not checked.
+        download: Whether to load ImageNet weights, and download missing ones. If not, such a
+            network is checked without weights.
+        leave: Backbones to skip.
 
     Raises:
-        UserError: an unknown backbone or option; weights that are missing or do not fit; a network
-            that does not take the recipe's images.
+        UserError: a backbone or option is unknown, weights are missing or do not fit, or a network
+            does not take the recipe's images.
     """
     crops: dict[int, list[str]] = {}
     for dataset in recipe.datasets:
@@ -131,7 +131,7 @@ def _checked(
 ) -> NetworkReport:
     from pcsearch.models import build_backbone
 
-    # The head is replaced in any case: the number of classes does not matter.
+    # The head is replaced anyway, so the number of classes does not matter.
     weights = recipe.weights_for(name)
     backbone = build_backbone(
         name,
@@ -154,7 +154,7 @@ def _checked(
 
 
 def _normalisation(recipe: Recipe, name: str) -> str:
-    """What to write where the weights expect other images than the recipe makes."""
+    """A sentence if the weights expect another normalisation than the recipe's; else empty."""
     from pcsearch.models import weights_normalisation
 
     wanted = weights_normalisation(name, recipe.weights_for(name), recipe.options_for(name))
@@ -165,16 +165,17 @@ def _normalisation(recipe: Recipe, name: str) -> str:
     ):
         return ""
     line = (
-        f"its ImageNet weights expect other images: write image.mean={show(wanted.mean)} and "
-        f"image.std={show(wanted.std)}, not {show(recipe.image.mean)} and {show(recipe.image.std)}"
+        f"its ImageNet weights expect another normalisation: set image.mean={show(wanted.mean)} "
+        f"and image.std={show(wanted.std)}, "
+        f"not {show(recipe.image.mean)} and {show(recipe.image.std)}"
     )
     if len(recipe.backbones) > 1:
-        line += ". These hold for every backbone of a recipe, so others may need a recipe of theirs"
+        line += ". Both apply to every backbone of a recipe, so others may need their own recipe"
     return line
 
 
 def network_sizes(recipe: Recipe, reports: Collection[NetworkReport]) -> dict[str, NetworkSize]:
-    """The size of every backbone of a recipe, from its reports or known without building it."""
+    """The size of every backbone of a recipe, from the reports or the table of known sizes."""
     found = {report.backbone: report.size for report in reports}
     sizes = {name: found.get(name) or KNOWN.get(name) for name in recipe.backbones}
     return {name: size for name, size in sizes.items() if size is not None}
@@ -191,14 +192,14 @@ def _try_images(
 ) -> None:
     from pcsearch.models.heads import failed_pass
 
-    # Auxiliary heads work in training only, and some need larger images than the network itself.
+    # Auxiliary heads run in training only, and some need larger images than the network.
     for training in (False, True) if aux else (False,):
         failure = failed_pass(backbone.module, _TRIED_CLASSES, crop, training=training)
         if failure is not None:
             raise UserError(
                 f"{name} fails on images of {crop} x {crop} pixels (image.crop of "
                 f"{', '.join(datasets)}){' in training' if training else ''}: {failure}; choose "
-                "an image.crop that it takes, or another backbone"
+                "another image.crop or another backbone"
             )
 
 

@@ -1,4 +1,4 @@
-"""Making recipes ready to run: their images are decoded, their networks tried, Ray is there."""
+"""Prepare recipes to run: decode images, try networks, start or join Ray."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ _TRIAL_MODULES = (
     "pcsearch.execution.worker",
     "pcsearch.execution.trial_run",
 )
-"""What a trial imports; PyTorch's optimizers bring its compiler along."""
+"""What a trial imports. PyTorch's optimizers import its compiler (`torch._dynamo`)."""
 
 
 @dataclass(frozen=True)
 class PreparedCampaign:
-    """A recipe that can be run: its images are decoded, its networks tried, Ray is there."""
+    """A recipe that is ready: its images are decoded, its networks tried, Ray runs."""
 
     recipe: Recipe
     datasets: tuple[PreparedDataset, ...]
     plan: Plan
     sizing: Sizing
     weights: tuple[str, ...]
-    """Where each network's weights come from, a sentence each."""
+    """The source of each network's weights, a sentence each."""
     address: str | None
-    """Of the Ray cluster that was joined; None where Ray was started, or is there already."""
+    """The Ray cluster that was joined; None if Ray was started here or already ran."""
     one_machine: bool
 
 
@@ -52,11 +52,17 @@ def prepare_campaigns(
     begun: Plan | None = None,
     earlier: Sequence[Sequence[EarlierRun]] | None = None,
 ) -> Iterator[list[PreparedCampaign]]:
-    """Start or join Ray and, while that takes its seconds, prepare every recipe.
+    """Start or join Ray in the background, and prepare every recipe during these seconds.
 
-    `early` asks a cluster for the first recipe's nodes meanwhile; `about` is what a cluster's list
-    of campaigns says of this one. What was measured for the plan `begun` is not measured again, and
-    it has its start points. Other plans get theirs from each recipe's `earlier` runs.
+    Args:
+        recipes: What to prepare.
+        opened: Each recipe's datasets by id.
+        address: The Ray cluster to join; None uses this machine.
+        observer: Receives progress and notes.
+        early: Whether to request the first recipe's nodes from the cluster at once.
+        about: Metadata for the cluster's list of campaigns.
+        begun: The plan of a resumed campaign: its ranges and start points are reused.
+        earlier: Each recipe's earlier runs, for the start points of a new plan.
     """
     from pcsearch.cluster.session.session import is_running, ray_session
     from pcsearch.execution.nodes import early_nodes
@@ -65,7 +71,7 @@ def prepare_campaigns(
     preload = _TRIAL_MODULES if all(one_a_cpu(recipe.resources) for recipe in recipes) else ()
     with ray_session(address, preload, about or {}) as capacity:  # Ray starts in the background
         if address is not None:
-            capacity()  # a wrong address is told before images are decoded for minutes
+            capacity()  # report a wrong address before minutes of decoding
         networks = [_check_networks(recipe, observer) for recipe in recipes]
         with early_nodes(recipes[0], capacity()) if early else contextlib.nullcontext():
             prepared = [
@@ -78,7 +84,7 @@ def prepare_campaigns(
                     recipes, prepared, networks, earlier or [()] * len(recipes), strict=True
                 )
             ]
-            import pcsearch.execution.tuner  # noqa: F401  a second, while Ray is still starting
+            import pcsearch.execution.tuner  # noqa: F401  takes a second while Ray starts
 
             all_ready = [
                 PreparedCampaign(
@@ -104,13 +110,13 @@ def plan_recipe(
     observer: Observer,
     earlier: Sequence[EarlierRun] = (),
 ) -> Plan:
-    """The plan of a recipe, its images decoded into the cache and its `auto` ranges measured."""
+    """The plan of a recipe. Decodes its images into the cache and measures its `auto` ranges."""
     prepared = _prepare(recipe, opened, observer)
     return _plan(recipe, prepared, networks, observer, earlier=earlier)
 
 
 def _check_networks(recipe: Recipe, observer: Observer) -> tuple[NetworkReport, ...]:
-    """Try every network; says where the weights come from."""
+    """Try every network, and report the source of its weights."""
     reports = check_networks(recipe)
     for report in reports:
         for line in report.sentences():

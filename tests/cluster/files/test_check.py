@@ -76,7 +76,7 @@ def test_machines_that_always_run_cost_when_idle(ready: dict[str, Any], home: Pa
     types(ready, "gpu-spot")[0]["min_workers"] = 2
     found = check_cluster_file(ready, folder=home, prices=PRICES)
     idle = PRICES["head"] + 2 * PRICES["gpu-spot"]
-    assert any(f"it costs {idle:,.2f} an hour idle" in finding.text for finding in found)
+    assert any(f"the cluster costs {idle:,.2f} an hour idle" in finding.text for finding in found)
 
 
 def types(config: dict[str, Any], *names: str) -> list[dict[str, Any]]:
@@ -150,7 +150,7 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda c: c.update(docker=DOCKER),
         "docker publishes a port",
     ),
-    "no token": (lambda c: c["file_mounts"].pop("~/.ray/auth_token"), "not given the token"),
+    "no token": (lambda c: c["file_mounts"].pop("~/.ray/auth_token"), "do not get the token"),
     "token off": (
         replaced(WORKER, "RAY_AUTH_MODE=token", "RAY_AUTH_MODE=disabled"),
         "token authentication is off",
@@ -176,7 +176,7 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "no role and nothing shared": (
         lambda c: without_roles(c, "head", "gpu-spot", "gpu-on-demand"),
-        "no folder is shared by the nodes",
+        "the nodes share no folder",
     ),
     "token used by the head alone": (
         lambda c: [
@@ -205,7 +205,7 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no boto3": (replaced("setup_commands", " 'boto3>=1.36'", ""), "boto3 is not installed"),
     "not filled in": (
         lambda c: types(c, "head")[0]["node_config"].update(ImageId="ami-FILL-IN"),
-        "available_node_types.head.node_config.ImageId is still to be filled in",
+        "available_node_types.head.node_config.ImageId must still be filled in",
     ),
     "no such provider": (
         lambda c: c["provider"].update(type="asw"),
@@ -215,7 +215,7 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "an unknown key": (lambda c: c.update(idle_minutes=5), "idle_minutes"),
     "two Rays": (
         lambda c: c["setup_commands"].append("pip install ray==2.57.0"),
-        f"Ray is installed as 2.57.0 and {RAY}",
+        f"the file states several versions of Ray: 2.57.0 and {RAY}",
     ),
     "too old a Ray": (replaced("setup_commands", f"=={RAY}", "==2.9.0"), "the nodes get Ray 2.9.0"),
     "too old a Python": (
@@ -248,7 +248,7 @@ def test_a_port_that_is_open_within_the_network_is_fine(ready: dict[str, Any], h
         assert problems(ready, home) == []
 
 
-NO_PORT = "no port but SSH is opened by the file"
+NO_PORT = "the file opens no port except SSH"
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_what_prefix_lists_hold_cannot_be_seen(ready: dict[str, Any], home: Path
     found = list(check_cluster_file(ready, folder=home))
     (note,) = [f for f in found if "prefix lists" in f.text]
     assert note.level == "warning"
-    assert not any("no port but SSH is opened" in f.text for f in found)
+    assert not any("opens no port except SSH" in f.text for f in found)
     rule.update(FromPort=22, ToPort=22)
     assert not any("prefix lists" in f.text for f in check_cluster_file(ready, folder=home))
 
@@ -349,7 +349,8 @@ def test_the_width_counts_every_worker_type(ready: dict[str, Any], home: Path) -
 def test_images_that_are_not_where_the_nodes_have_them(ready: dict[str, Any], home: Path) -> None:
     elsewhere = load_recipe("cub200", ["data.root=data"])
     (found,) = problems(ready, home, recipes=[elsewhere])
-    assert "cub200 reads data.root data, which is not in what every node has: /home/ubuntu" in found
+    assert "cub200 reads data.root data, which is not in a folder that every node has: " in found
+    assert "every node has: /home/ubuntu" in found
     drawn = load_recipe("quickstart", ["resources.gpus_per_trial=auto"])
     assert problems(ready, home, recipes=[drawn]) == []
     (found,) = problems(ready, home, recipes=[recipe("weights=/weights/resnet50.pth")])
@@ -374,9 +375,7 @@ def test_rays_own_role_for_the_head_hands_out_none(ready: dict[str, Any], home: 
     without_roles(ready, "head")
     found = list(check_cluster_file(ready, folder=home, runs="s3://bucket/runs"))
     assert [f.text for f in found if f.level == "problem"] == []
-    assert any(
-        "which the one that Ray makes for the head may not hand out" in f.text for f in found
-    )
+    assert any("Ray's own role for the head may not assign it" in f.text for f in found)
 
 
 def test_another_ray_here(ready: dict[str, Any], home: Path) -> None:
@@ -403,7 +402,7 @@ NFS = "sudo mkdir -p /shared; mountpoint -q /shared || sudo mount -t nfs -o hard
     [
         (None, "/home/ubuntu/runs", "no shared folder is mounted"),
         (None, "~/runs", "no shared folder is mounted"),
-        (None, "runs", "--runs is runs, relative to a folder"),
+        (None, "runs", "--runs is runs, a relative path"),
         ("sudo apt-get install -y gcsfuse", "/shared/runs", "no shared folder is mounted"),
         (NFS, "/other", "the nodes share /shared"),
         (NFS, "/shared/../other", "the nodes share /shared"),
@@ -433,7 +432,7 @@ def test_a_folder_that_the_head_alone_mounts_is_not_shared(
     assert "no shared folder is mounted" in found
     without_roles(ready, "head", "gpu-spot", "gpu-on-demand")
     (found,) = problems(ready, home)
-    assert "no folder is shared by the nodes" in found
+    assert "the nodes share no folder" in found
     ready["worker_setup_commands"] = [NFS]
     assert problems(ready, home, runs="/shared/runs") == []
     assert problems(ready, home) == []
@@ -466,16 +465,16 @@ def test_credentials_that_cannot_be_read(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("provider: [", ":1: is no YAML"),
-        ("- a", "is no cluster file"),
-        ("", "is no cluster file"),
+        ("provider: [", ":1: not YAML"),
+        ("- a", "not a cluster file"),
+        ("", "not a cluster file"),
         ("datasets: [cub200]", "has no provider.type"),
         ("provider: {type: kuberay}", "give KubeRay's manifest"),
         ("provider: {type: aws}\n---\nprovider: {type: aws}", "holds 2 documents"),
         ("provider: {type: aws}\navailable_node_types: [a]", "must be a mapping"),
         ("provider: {type: aws}\navailable_node_types: {a: {resources: {CPU: x}}}", "numbers"),
         ("provider: {type: aws}\nmax_workers: many", "max_workers must be a whole number"),
-        ("provider: !!python/object/apply:os.system [echo]", "is no YAML"),
+        ("provider: !!python/object/apply:os.system [echo]", "not YAML"),
     ],
 )
 def test_what_is_no_cluster_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -561,7 +560,7 @@ def test_files_that_would_take_too_much(kind: str, tmp_path: Path) -> None:
     file.write_text(f"provider: {{type: aws}}\n{TOO_MUCH[kind]}\n")
     with pytest.raises(
         UserError,
-        match=r"cluster\.yaml:\d+: (is nested too|holds too many|is no|a number has [\d,]+ ch)",
+        match=r"cluster\.yaml:\d+: (is nested too|holds too many|not YAML|a number has [\d,]+ ch)",
     ):
         load_cluster_file(file)
 

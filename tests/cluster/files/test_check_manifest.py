@@ -104,7 +104,7 @@ MISTAKES: dict[str, tuple[Callable[[Documents], object], str]] = {
         lambda d: pod(head(d))["containers"][0].update(ports=[{"containerPort": 1, "hostPort": 1}]),
         "head: its pods listen at the addresses of their machines",
     ),
-    "no token": (lambda d: spec(d).pop("authOptions"), "the pods are not given a token"),
+    "no token": (lambda d: spec(d).pop("authOptions"), "the pods get no token"),
     "token off": (lambda d: spec(d).update(authOptions={"mode": "disabled"}), "is off"),
     "token off in a pod": (
         lambda d: environment(gpu(d), "RAY_AUTH_MODE", "disabled"),
@@ -120,20 +120,23 @@ MISTAKES: dict[str, tuple[Callable[[Documents], object], str]] = {
     ),
     "a key that is nearly one": (
         lambda d: spec(d).update(enableInTreeAutoscalin=True),
-        "spec.enableInTreeAutoscalin: KubeRay 1.7 knows no such key, did you mean",
+        "spec.enableInTreeAutoscalin: KubeRay 1.7 has no such key, did you mean",
     ),
     "an old API": (
         lambda d: d[0].update(apiVersion="ray.io/v1alpha1"),
         "apiVersion is ray.io/v1al",
     ),
-    "a name with capitals": (lambda d: d[1]["metadata"].update(name="First"), "no such name"),
+    "a name with capitals": (
+        lambda d: d[1]["metadata"].update(name="First"),
+        "KubeRay refuses this name",
+    ),
     "a number for a text": (
         lambda d: head(d)["rayStartParams"].update({"num-cpus": 0}),
         "head: rayStartParams.num-cpus is 0, but must be a text",
     ),
     "resources stated twice": (
         lambda d: head(d).update(resources={"CPU": "0"}),
-        "stated in both resources and rayStartParams",
+        "both resources and rayStartParams state its resources",
     ),
     "pods that are started again": (
         lambda d: pod(gpu(d)).update(restartPolicy="Always"),
@@ -141,19 +144,19 @@ MISTAKES: dict[str, tuple[Callable[[Documents], object], str]] = {
     ),
     "a job for another cluster": (
         lambda d: d[1]["spec"].update(clusterSelector={"ray.io/cluster": "other"}),
-        "its clusterSelector names other, and the cluster of this file is pcsearch",
+        "its clusterSelector names other, but the cluster of this file is pcsearch",
     ),
     "a job that is tried again": (
         lambda d: d[1]["spec"].update(backoffLimit=2),
-        "neither backoffLimit nor SidecarMode",
+        "clusterSelector excludes backoffLimit and SidecarMode",
     ),
     "runs in a pod's own folder": (
         lambda d: d[1]["spec"].update(entrypoint="pcsearch tune cub200 --runs /tmp/runs"),
-        "no folder is shared by the pods",
+        "the pods share no folder",
     ),
     "another Ray in the image": (
         lambda d: pod(gpu(d))["containers"][0].update(image="rayproject/ray:2.57.0-py312"),
-        f"Ray is installed as 2.57.0 and {RAY}",
+        f"the file states several versions of Ray: 2.57.0 and {RAY}",
     ),
     "too old a Python": (
         lambda d: pod(gpu(d))["containers"][0].update(image=f"rayproject/ray:{RAY}-py310-gpu"),
@@ -169,7 +172,7 @@ MISTAKES: dict[str, tuple[Callable[[Documents], object], str]] = {
     ),
     "not filled in": (
         lambda d: pod(head(d))["containers"][0].update(image="FILL-IN"),
-        "spec.headGroupSpec.template.spec.containers[0].image is still to be filled in",
+        "spec.headGroupSpec.template.spec.containers[0].image must still be filled in",
     ),
 }
 
@@ -195,7 +198,8 @@ def test_images_that_no_volume_brings_may_be_in_the_pods_image(tmp_path: Path) -
     found = findings(shipped(), tmp_path, recipes=[load_recipe("cub200", ["data.root=/images"])])
     (one,) = [f for f in found if "data.root" in f.text]
     assert one.level == "warning"
-    assert "cub200 reads data.root /images, which is not in what every node has: /data" in one.text
+    assert "cub200 reads data.root /images, which is not in a folder that every" in one.text
+    assert one.text.endswith(" every node has: /data")
 
 
 def test_a_token_of_a_secret_and_a_claim_that_all_pods_share(tmp_path: Path) -> None:
@@ -211,19 +215,19 @@ def test_a_token_of_a_secret_and_a_claim_that_all_pods_share(tmp_path: Path) -> 
         pod(group)["volumes"] = [*pod(group)["volumes"], claim]
     found = findings(documents, tmp_path)
     assert [f.text for f in found if f.level == "problem"] == []
-    assert any("/shared is one and the same folder in every pod" in f.text for f in found)
+    assert any("all pods share /shared" in f.text for f in found)
     (outside,) = [f for f in findings(documents, tmp_path, runs="/tmp/r") if f.level == "problem"]
-    assert "runs at /tmp/r would be in another folder in each pod" in outside.text
+    assert "runs at /tmp/r would be in a separate folder in each pod" in outside.text
     assert "a folder below /shared" in outside.remedy
     inside = findings(documents, tmp_path, runs="/shared/runs")
     assert [f.text for f in inside if f.level == "problem"] == []
     by_default = [*documents, shipped()[1]]
     by_default[1]["spec"]["entrypoint"] = "pcsearch tune cub200 data.root=/data"
     (outside,) = [f for f in findings(by_default, tmp_path) if f.level == "problem"]
-    assert outside.text.startswith("runs at runs would be in another folder")
+    assert outside.text.startswith("runs at runs would be in a separate folder")
     claim["persistentVolumeClaim"] = {"claimName": "another"}
     found = findings(documents, tmp_path)
-    assert any("no folder is shared by the pods" in f.text for f in found)
+    assert any("the pods share no folder" in f.text for f in found)
 
 
 def test_what_costs_or_helps_less_than_it_might(tmp_path: Path) -> None:
@@ -233,8 +237,8 @@ def test_what_costs_or_helps_less_than_it_might(tmp_path: Path) -> None:
     head(documents)["rayStartParams"] = {}
     pod(gpu(documents))["volumes"] = [{"name": "images", "emptyDir": {}}]
     texts = [f.text for f in findings(documents, tmp_path) if f.level == "warning"]
-    assert "the workers do not come and go with the trials" in texts
-    assert "2 of gpu run, and cost, also while there is no trial" in texts
+    assert "the number of workers does not follow the trials" in texts
+    assert "2 of gpu run, and cost, also without trials" in texts
     assert any(text.startswith("the head has room for trials") for text in texts)
     assert "gpu: the file gives no credentials for s3://bucket-x/runs" in texts
 
@@ -244,8 +248,8 @@ def test_what_costs_or_helps_less_than_it_might(tmp_path: Path) -> None:
     [
         ("kind: RayCluster", "RayCluster without a name: headGroupSpec must be a mapping"),
         ("{kind: RayJob, spec: {clusterSelector: {}}}", "holds no Ray cluster"),
-        ("kind: RayCluster\n---\n- a", "each document must be a mapping"),
-        ("{kind: RayCluster, spec: [1]}", "with a spec that is one"),
+        ("kind: RayCluster\n---\n- a", "each document and its spec must be mappings"),
+        ("{kind: RayCluster, spec: [1]}", "each document and its spec must be mappings"),
         ("{kind: RayCluster, spec: {workerGroupSpecs: 1}}", "workerGroupSpecs in it a list"),
         ("{kind: RayCluster, spec: {headGroupSpec: {template: {}}}}", "template.spec.containers"),
         (FILE.read_text().replace("minReplicas: 0", "minReplicas: 9"), "is more than maxReplicas"),

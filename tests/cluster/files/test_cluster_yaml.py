@@ -157,7 +157,7 @@ def test_the_commands_of_its_header_pass_the_check(
     filled = home / "cluster.yaml"
     filled.write_text(text.replace("FILL-IN", "1").replace("2.60.0", version("ray")))
     found = findings_of(filled, words[1:], None, None)
-    own = ("is not installed, which `ray up` needs", "credentials on this machine")
+    own = ("is not installed, but `ray up` needs it", "credentials on this machine")
     problems = [f.text for f in found if f.level == "problem"]
     assert [text for text in problems if not text.endswith(own)] == []
 

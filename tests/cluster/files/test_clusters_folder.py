@@ -22,13 +22,13 @@ FILES = ["gcp.yaml", "on-premise.yaml"]
 NO_CLIENT = (
     []
     if importlib.util.find_spec("googleapiclient")
-    else ["google-api-python-client is not installed, which `ray up` needs"]
+    else ["google-api-python-client is not installed, but `ray up` needs it"]
 )
 ROOM = (
-    "what the machines have room for is not in the file, so whether a trial fits is seen when they "
-    "run, and not by this check"
+    "the machines' CPUs and GPUs are not in the file, so this check cannot tell whether a trial "
+    "fits"
 )
-FIREWALL = "Google Cloud keeps its firewall rules apart from the file: they were not seen"
+FIREWALL = "Google Cloud's firewall rules are not in the file, so they were not checked"
 
 
 def filled(file: str) -> dict[str, Any]:
@@ -88,13 +88,14 @@ def test_images_elsewhere_than_in_the_shared_folder(file: str, home: Path) -> No
         filled(file), folder=home, recipes=[load_recipe("cub200", ["data.root=/data"])]
     )
     (text,) = [f.text for f in found if "data.root" in f.text]
-    assert "cub200 reads data.root /data, which is not in what every node has: /shared" in text
+    assert "cub200 reads data.root /data, which is not in a folder that every node has: " in text
+    assert text.endswith(" every node has: /shared")
 
 
 def test_a_folder_that_set_up_commands_assert_is_taken_for_shared(home: Path) -> None:
     config = filled("on-premise.yaml")
     found = list(check_cluster_file(config, folder=home))
-    assert any(f.text == "no node is used on which /shared is not mounted" for f in found)
+    assert any(f.text == "only nodes that mount /shared are used" for f in found)
     assert all(f.remedy for f in found if f.level != "fine")
     config["setup_commands"].remove("mountpoint -q /shared")
     (told,) = [f for f in check_cluster_file(config, folder=home) if "share a folder" in f.text]
@@ -110,16 +111,16 @@ def test_machines_that_the_world_can_reach(home: Path) -> None:
         return [
             f.text
             for f in check_cluster_file(config, folder=home)
-            if "reached by the world" in f.text
+            if "the world can reach" in f.text
         ]
 
     config["provider"].update(head_ip="192.168.1.4", worker_ips=["10.0.0.5", "node-3"])
     assert told() == []
     config["provider"]["worker_ips"] += ["8.8.4.4", "2001:4860:4860::8888"]
     (text,) = told()
-    assert "8.8.4.4, 2001:4860:4860::8888 can be reached by the world" in text
+    assert "the world can reach 8.8.4.4, 2001:4860:4860::8888 (" in text
     config["provider"].update(head_ip="8.8.8.8", worker_ips=None)
-    assert "worker_ips: 8.8.8.8 can" in told()[0]
+    assert "the world can reach 8.8.8.8 (" in told()[0]
 
 
 def test_google_credentials_are_missed_and_read(google: Path, home: Path) -> None:

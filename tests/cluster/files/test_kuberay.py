@@ -130,7 +130,7 @@ def test_the_commands_for_rays_launcher_say_what_to_do_instead() -> None:
 
     with pytest.raises(UserError, match=r"kubectl apply -f .* service/pcsearch-head-svc 8265"):
         check_is_file(str(FILE), "up")
-    with pytest.raises(UserError, match="is a manifest for KubeRay"), dashboard_of(str(FILE)):
+    with pytest.raises(UserError, match="a manifest for KubeRay"), dashboard_of(str(FILE)):
         pass
 
 

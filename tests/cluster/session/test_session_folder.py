@@ -76,7 +76,7 @@ def test_a_file_in_its_place(base: Path) -> None:
 
 def test_a_path_that_is_too_long(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", f"{base}/{'x' * 60}")
-    assert "is too long a path for Ray's sockets" in refusal()
+    assert "bytes too long for Ray's sockets" in refusal()
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o757, 0o733])

@@ -118,8 +118,8 @@ def test_weights_take_the_note_away_and_missing_ones_are_told(tmp_path: Path) ->
         SMALL, [f"weights={tmp_path / 'whole.pth'}"], lambda_over_n=[], repeats=2
     )
     assert curve.notes == (
-        "There are only 6 validation images: one is 16.7 points, so the curve tells next to "
-        "nothing.",
+        "There are only 6 validation images: one is 16.7 points, so the curve means "
+        "almost nothing.",
     )
     assert curve.features.weights == str(tmp_path / "whole.pth")
 

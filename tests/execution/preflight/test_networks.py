@@ -105,8 +105,8 @@ def test_the_head_of_another_size(state: dict[str, Tensor], tmp_path: Path) -> N
     assert report.dropped == report.head == ("classifier.1.weight", "classifier.1.bias")
     assert report.missing == ()
     assert report.sentences() == (
-        f"{NAME}: the head (2 tensors) starts anew unless the file's has as many classes as the "
-        f"dataset; everything else comes from {path}",
+        f"{NAME}: the head (2 tensors) is re-initialised unless the file has the dataset's number "
+        f"of classes; everything else comes from {path}",
     )
 
 
@@ -118,8 +118,9 @@ def test_no_head_in_the_file_a_layer_missing_and_one_too_many(
     path = saved(kept | {"loss.weight": torch.ones(2)}, tmp_path)
     (report,) = check_networks(recipe(NAME, weights=path))
     assert report.sentences() == (
-        f"{NAME}: the head (2 tensors) starts anew; the rest of the body comes from {path}",
-        f"{NAME}: 1 tensor of the body is not in {path} and starts anew: features.3.squeeze.bias",
+        f"{NAME}: the head (2 tensors) is re-initialised; the rest of the body comes from {path}",
+        f"{NAME}: 1 tensor of the body is not in {path} and is re-initialised: "
+        "features.3.squeeze.bias",
         f"{NAME}: 1 tensor of {path} has no place in this network and is not used: loss.weight",
     )
 
@@ -128,9 +129,10 @@ def test_many_names_are_cut_short() -> None:
     names = tuple(f"body.{index}" for index in range(5))
     report = NetworkReport("net", "w.pth", missing=names, head=("head.weight",))
     assert report.sentences() == (
-        "net: the head (1 tensor) is taken from the file where the numbers of classes agree; the "
-        "rest of the body comes from w.pth",
-        "net: 5 tensors of the body are not in w.pth and start anew: body.0, body.1, body.2, ...",
+        "net: the head (1 tensor) comes from the file if the numbers of classes agree; the rest of "
+        "the body comes from w.pth",
+        "net: 5 tensors of the body are not in w.pth and are re-initialised: body.0, body.1, "
+        "body.2, ...",
     )
 
 
@@ -142,7 +144,7 @@ def test_without_weights_there_is_nothing_to_say() -> None:
 
 
 EXPECTS = (
-    "its ImageNet weights expect other images: write image.mean=[0.5, 0.5, 0.5] and "
+    "its ImageNet weights expect another normalisation: set image.mean=[0.5, 0.5, 0.5] and "
     "image.std=[0.5, 0.5, 0.5], not [0.485, 0.456, 0.406] and [0.229, 0.224, 0.225]"
 )
 
@@ -188,7 +190,7 @@ def test_a_plan_says_what_the_weights_expect() -> None:
     watcher = Noting()
     api.plan_all(["quickstart", *chosen, "image.mean=[0.5, 0.5, 0.5]"], observer=watcher)
     (line,) = watcher.lines
-    assert line.startswith("squeezenet1_1: its ImageNet weights expect other images: write")
+    assert line.startswith("squeezenet1_1: its ImageNet weights expect another normalisation: set")
 
 
 @pytest.mark.parametrize(
