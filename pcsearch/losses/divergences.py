@@ -1,12 +1,12 @@
 """Divergences between two class distributions P and Q over N classes, and between point sets.
 
-Every function reduces the last dimension: two tensors [..., N] give [...], one value a pair.
-fp16 and bf16 inputs are computed, and returned, in float32; float64 stays float64. Functions that
-take logarithms take log-probabilities (`log_softmax` of the logits), which stay finite where
-probabilities underflow.
+A divergence of distributions reduces the last dimension: two tensors [..., N] give [...].
+Functions with logarithms take log-probabilities (`log_softmax` of the logits), which stay finite
+where probabilities underflow.
 
-A set is a tensor [n, D] of n ≥ 1 points with equal weights; the two sets may differ in size.
-fp16 and bf16 inputs are computed, and returned, in float32; float64 stays float64.
+A point set is a tensor [n, D] of n ≥ 1 points with equal weights. The two sets may differ in size.
+
+fp16 and bf16 inputs are computed and returned in float32. float64 stays float64.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
 def jeffreys_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
     """D_J(P, Q) = KL(P‖Q) + KL(Q‖P) = Σ_i (p_i − q_i)·log(p_i / q_i), in nats (Eq. 1, 2).
 
-    Takes log-probabilities. Symmetric and unbounded: for two classes with p(y₁|x₁) = 1 − δ₁ and
-    p(y₂|x₂) = 1 − δ₂, D_J ≥ (1 − δ₁ − δ₂)·(2·log(1 − δ₁ − δ₂) − log(δ₁·δ₂)) (Eq. 3), so it grows
-    without limit as the predictions become confident, which cross-entropy asks for.
+    Takes log-probabilities. It is symmetric and unbounded. For two classes with p(y₁|x₁) = 1 − δ₁
+    and p(y₂|x₂) = 1 − δ₂, D_J ≥ (1 − δ₁ − δ₂)·(2·log(1 − δ₁ − δ₂) − log(δ₁·δ₂)) (Eq. 3). So D_J
+    grows without limit as predictions become confident, and cross-entropy makes them so.
     """
     log_p, log_q = at_least_float32(log_p), at_least_float32(log_q)
-    # Equal terms give 0, two zero probabilities among them (where −∞ − (−∞) would be NaN).
+    # Equal terms give 0. For two zero probabilities, −∞ − (−∞) would be NaN.
     log_ratio = torch.where(log_p == log_q, 0.0, log_p - log_q)
     return ((log_p.exp() - log_q.exp()) * log_ratio).sum(dim=-1)
 
@@ -73,8 +73,8 @@ def entropy(log_p: Tensor) -> Tensor:
 def point_set_confusion(first: Tensor, second: Tensor) -> Tensor:
     """D_EC(S, T) = mean over all pairs (u in S, v in T) of ‖u − v‖₂² (Eq. 6; Eq. 7 for |S| = |T|).
 
-    Takes [n, D] and [m, D], returns a scalar. Computed as
-    ‖mean S − mean T‖² + mean_u ‖u − mean S‖² + mean_v ‖v − mean T‖², which is the same number in
+    Takes [n, D] and [m, D], returns a scalar. It is computed as
+    ‖mean S − mean T‖² + mean_u ‖u − mean S‖² + mean_v ‖v − mean T‖². This is the same number in
     O((n + m)·D) steps, without the n·m pairs and without cancellation.
     """
     first, second = _checked(first, second)
@@ -89,15 +89,17 @@ def energy_distance(
 ) -> Tensor:
     """D_EN(S, T)² = 2·E‖X − Y‖^a − E‖X − X'‖^a − E‖Y − Y'‖^a, a = `power` in (0, 2] (Eq. 8).
 
-    X, X' are drawn from S [n, D] and Y, Y' from T [m, D], uniformly and independently, so a point
-    is also paired with itself. Returns a scalar: D_EN², as Eq. 8 gives it, or D_EN if not `squared`
-    (whose gradient is infinite at 0).
+    X, X' are drawn from S [n, D] and Y, Y' from T [m, D], uniformly and independently. So a point
+    is also paired with itself. Returns a scalar: D_EN² as in Eq. 8, or D_EN if not `squared`. The
+    gradient of D_EN is infinite at 0.
 
-    Erratum. Eq. 8 prints a = 1, but Lemma 3, ½·D_EN² ≤ D_EC(S, T), and Corollary 1,
-    D_EC(S, S) + D_EC(T, T) ≤ 2·D_EC(S, T), are statements about squared norms, a = 2 (the default
-    here), where D_EN² = 2·‖mean S − mean T‖². With a = 1 Lemma 3 fails for single points at a
-    distance d < 1: ½·D_EN² = d > d² = D_EC. And with a = 2, D_EN = 0, which is equality in
-    Corollary 1, needs only equal means, not S = T; for a < 2 it does mean S = T.
+    Erratum. Eq. 8 prints a = 1. But two statements are about squared norms, a = 2 (the default
+    here), where D_EN² = 2·‖mean S − mean T‖²: Lemma 3, ½·D_EN² ≤ D_EC(S, T), and Corollary 1,
+    D_EC(S, S) + D_EC(T, T) ≤ 2·D_EC(S, T).
+
+    - With a = 1, Lemma 3 fails for single points at a distance d < 1: ½·D_EN² = d > d² = D_EC.
+    - With a = 2, equal means suffice for D_EN = 0, which is equality in Corollary 1. With a < 2,
+      D_EN = 0 means S = T.
 
     Raises `UserError` for a power outside (0, 2], where D_EN² may be negative.
     """
@@ -117,7 +119,7 @@ def _mean_power(first: Tensor, second: Tensor, power: float) -> Tensor:
     """Mean of ‖u − v‖^power over all pairs."""
     exact = "donot_use_mm_for_euclid_dist"  # the faster mode cancels for near points
     distances = torch.cdist(first, second, compute_mode=exact)
-    # A point's distance to itself has an infinite gradient for power < 1; it is constant, so drop.
+    # For power < 1, a point's distance to itself has an infinite gradient. It is constant: mask it.
     apart = distances > 0.0
     powers = torch.where(apart, distances, 1.0).pow(power)
     return torch.where(apart, powers, 0.0).mean()

@@ -1,4 +1,4 @@
-"""Who is paired with whom: sample k of a batch of B with sample k + B//2."""
+"""Pairing: sample k of a batch of B samples is paired with sample k + B//2."""
 
 from __future__ import annotations
 
@@ -25,14 +25,13 @@ def epoch_batches(
 ) -> list[Tensor]:
     """The index batches (int64, on the CPU) of one epoch, paired as `split_pairs` reads them.
 
-    - `split_batch`: one shuffle cut into batches of `batch_size`; every sample once.
-    - `two_shuffles`: two shuffles D1 and D2 (Algorithm 1); a batch is batch_size//2 samples of D1
-      followed by as many of D2, so no batch exceeds `batch_size` and every sample comes twice,
-      once on each side. A sample may meet itself, a pair of one class.
+    - `split_batch`: one shuffle, cut into batches of `batch_size`. Every sample comes once.
+    - `two_shuffles`: two shuffles D1 and D2 (Algorithm 1). A batch is batch_size//2 samples of D1,
+      then as many of D2, so it never exceeds `batch_size`. Every sample comes twice, once on each
+      side. A sample may be paired with itself, a pair of one class.
 
-    The last batch may be smaller and is kept; a last batch of one sample joins the one before,
-    since BatchNorm cannot train on a single value. Draws from `generator` (a CPU one) alone: its
-    state decides the result.
+    The last batch may be smaller. A last batch of one sample joins the one before, since BatchNorm
+    cannot train on a single value. The state of `generator` (on the CPU) alone decides the result.
 
     Raises `UserError` for an unknown pairing, a negative number of samples, or a batch size below
     1 (2 for `two_shuffles`).
@@ -48,7 +47,7 @@ def epoch_batches(
 
 
 def num_batches(num_samples: int, batch_size: int, pairing: str) -> int:
-    """How many batches `epoch_batches` gives, without drawing them; raises as it does."""
+    """The number of batches of `epoch_batches`, without drawing them. Raises the same errors."""
     step = _samples_per_batch(num_samples, batch_size, pairing)
     whole, rest = divmod(num_samples, step)
     joins = rest == 1 and whole > 0 and pairing == "split_batch"

@@ -1,8 +1,8 @@
 """The training loss: cross-entropy plus λ times a confusion penalty, and the penalties by name.
 
-Each takes logits [B, N] in at least float32 and targets [B], and returns the scalar R of
-L = mean cross-entropy + λ·R. Pairs are (k, k + B//2) for k < B//2; the last sample of an odd batch
-has no partner and enters no pair. A batch without pairs has R = 0.
+A penalty takes logits [B, N] in at least float32 and targets [B]. It returns the scalar R of
+L = mean cross-entropy + λ·R. Pairs are (k, k + B//2) for k < B//2. The last sample of an odd batch
+is in no pair. A batch without pairs has R = 0, except for `entropic`, which uses no pairs.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def _jeffreys_penalty(logits: Tensor, targets: Tensor) -> Tensor:
 def _norm_penalty(logits: Tensor, targets: Tensor) -> Tensor:
     """R = Σ over pairs of ‖p₁ − p₂‖₂ / batch size: not squared, and pairs of one class count too.
 
-    This is what the authors' released PyTorch snippet computes. It raises on an odd batch; here
-    the unpaired sample is dropped from the penalty, so "batch size" is the number of paired
-    samples, 2·(B//2), and R = ½ · mean over pairs of ‖p₁ − p₂‖₂ for every B.
+    This is what the authors' released PyTorch snippet computes. That snippet raises on an odd
+    batch. Here the penalty drops the unpaired sample: "batch size" is the number of paired
+    samples, 2·(B//2). So R = ½ · mean over pairs of ‖p₁ − p₂‖₂ for every B.
     """
     first, second = split_pairs(logits.softmax(dim=-1))
     return _half_mean(torch.linalg.vector_norm(first - second, dim=-1))
@@ -93,21 +93,21 @@ class PairwiseConfusionLoss(nn.Module):
     | `jeffreys`  | mean CE + (λ/2) · mean over pairs of γ·D_J(p₁, p₂)              |
     | `entropic`  | mean CE − λ · mean over samples of H(p)                         |
 
-    `euclidean` is Eq. 10 halved and averaged over the pairs, so λ is the paper's λ at the learning
+    `euclidean` is Eq. 10, halved and averaged over the pairs. So λ is the paper's λ at the learning
     rate of plain cross-entropy. Pairs of one class count in the mean, as zeros. `norm` is the
     authors' released snippet. A λ tuned for one variant says nothing about another.
 
     - λ = 0 is exactly `F.cross_entropy(logits, targets, label_smoothing=...)`, value and gradient.
-    - Any batch size works: an odd batch's last sample counts in the cross-entropy only, and a batch
-      of one is plain cross-entropy (plus the entropy term for `entropic`).
+    - Any batch size works. An odd batch's last sample counts in the cross-entropy only. A batch of
+      one is plain cross-entropy (plus the entropy term for `entropic`).
     - The penalty is computed in float32 for fp16 and bf16 logits and under autocast, in float64 for
-      float64. The loss then has the wider of the two terms' types.
+      float64 logits. The loss has the wider type of its two terms.
 
-    **Choosing λ** (`euclidean`): search between 0.05·N and 0.15·N for N classes, on a part of the
-    training images held out for that, never on the test images. Strong confusion is normal: for
-    confident predictions on disjoint classes, −log p + (λ/2)·2p² is least at p* = 1/√(2λ) (λ ≥ ½),
-    so λ = 0.1·N leaves a confidence of about 0.71 for N = 10 and 0.16 for N = 200. Accuracy, not
-    confidence, is the objective. `jeffreys` is unbounded and needs a far smaller λ.
+    **Choosing λ** (`euclidean`): search between 0.05·N and 0.15·N for N classes. Use a part of the
+    training images held out for that, never the test images. Strong confusion is normal. For
+    confident predictions on disjoint classes, −log p + (λ/2)·2p² is least at p* = 1/√(2λ) (λ ≥ ½).
+    So λ = 0.1·N leaves a confidence of about 0.71 for N = 10 and 0.16 for N = 200. The objective is
+    accuracy, not confidence. `jeffreys` is unbounded and needs a far smaller λ.
 
     Args:
         lambda_: λ ≥ 0, finite.
@@ -115,7 +115,7 @@ class PairwiseConfusionLoss(nn.Module):
         label_smoothing: of the cross-entropy term, in [0, 1].
 
     Raises:
-        UserError: for an argument outside these, or inputs of other shapes than `forward` takes.
+        UserError: an argument is out of range, or an input has another shape than `forward` takes.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class PairwiseConfusionLoss(nn.Module):
         self.label_smoothing = float(label_smoothing)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Logits [B, N] (before softmax) and class indices [B] int64 to a scalar loss."""
+        """The scalar loss of logits [B, N] (before softmax) and int64 class indices [B]."""
         if logits.dim() != 2 or targets.shape != logits.shape[:1]:
             raise UserError(
                 "PairwiseConfusionLoss takes logits [B, N] and class indices [B], but got "

@@ -1,6 +1,5 @@
-"""The search: what is tried next, what stops early, what is confirmed.
+"""The search decides what is tried next, what stops early, and what is confirmed.
 
-Everything here but `tune_run`, `trainable` and `lambda_probe` is plain Python over an append-only
-journal: it imports neither torch nor Ray, so the same objects decide under Ray and under a
-simulated clock.
+It is plain Python over an append-only journal and imports neither torch nor Ray. So the same
+objects decide under Ray and on a simulated clock.
 """

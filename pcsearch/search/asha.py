@@ -1,14 +1,18 @@
 """Asynchronous successive halving (Li et al., MLSys 2020), in its stopping form.
 
-Rungs lie at `grace_epochs · η^i < max_epochs`. A trial that reaches a rung continues if and only if
-fewer than `max(1, ⌊k/η⌋)` of the `k` values recorded there so far, its own included, are strictly
-larger. The best value at a rung therefore always continues, and one trial at least reaches
-`max_epochs` unless it fails.
+Rungs are at `grace_epochs · η^i < max_epochs`. A rung holds `k` recorded values, the trial's own
+included. The trial continues if and only if fewer than `max(1, ⌊k/η⌋)` of them are strictly larger.
+So the best value at a rung always continues, and at least one trial reaches `max_epochs` unless it
+fails.
 
-With `Noise`, two values that do not differ stop nothing. A trial that the plain rule would stop
-continues, too, if its value is within one standard error of the lowest that continues, or if that
-one is no better than guessing, and it is not among the worst third. Li et al. assume that ranks at
-a rung are those at the end; with a few hundred validation images they are to a large part luck.
+With `Noise`, a trial that the plain rule would stop still continues if both hold:
+
+- its value is within one standard error of the lowest that continues, or that one is no better
+  than guessing;
+- it is not among the worst third.
+
+Li et al. assume that a rung's ranks are the final ranks. With a few hundred validation images, they
+are largely luck.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ def rungs(max_epochs: int, grace_epochs: int, reduction_factor: int) -> tuple[in
 
 @dataclass(frozen=True)
 class Noise:
-    """How far a validation accuracy may be off by chance.
+    """The chance error of a validation accuracy.
 
     Attributes:
         images: Validation images that it is measured on.
@@ -41,12 +45,12 @@ class Noise:
     chance: float
 
     def standard_error(self, value: float) -> float:
-        """Of an accuracy in percent, in points: √(p (100 − p) / images)."""
+        """The standard error, in points, of an accuracy in percent: √(p (100 − p) / images)."""
         share = min(100.0, max(0.0, value))
         return math.sqrt(share * (100.0 - share) / self.images)
 
     def unclear(self, value: float, cut: float) -> bool:
-        """Whether `value` may be as good as `cut`, or `cut` itself be a guess."""
+        """Whether `value` may be as good as `cut`, or `cut` is no better than guessing."""
         guessed = cut <= self.chance + 2 * self.standard_error(self.chance)
         return guessed or cut - value < self.standard_error(cut)
 
@@ -54,8 +58,8 @@ class Noise:
 class Ladder:
     """The rungs of one arm of one study, with the values recorded at each.
 
-    Records are idempotent: a trial that reports a rung again (after its worker was lost) gets the
-    decision it got the first time.
+    Recording is idempotent: a trial that reports a rung again (after its worker was lost) gets its
+    first decision.
     """
 
     def __init__(
@@ -85,7 +89,7 @@ class Ladder:
         return self._decided[trial, epoch]
 
     def would_continue(self, epoch: int, value: float) -> bool:
-        """What `record` would answer to a new value, without recording it."""
+        """What `record` would return for a new value, without recording it."""
         if epoch not in self._values:
             return True
         values = self._values[epoch]

@@ -1,11 +1,11 @@
-"""The budget: work still certain to come, in seconds, and what nodes cost, in money.
+"""The budget: the work that is certain to come, in seconds, and the cost of nodes, in money.
 
-Used to close the search phase early enough that finalists and confirm still fit the budget, and
-for the remaining time on the screen.
+It closes the search phase early enough that finalists and confirm still fit. It also gives the
+remaining time on the screen.
 
-What a cluster costs depends on how long its nodes stay, not on how much they train: a node may stay
-for a single trial, and one without any until it has been idle long enough to go. So a search trial
-is asked if all nodes that there then are can be paid for until the campaign's end.
+A cluster's cost depends on how long its nodes stay, not on how much they train. A single trial
+keeps a node, and a node without trials stays until it has been idle long enough. So a search trial
+is asked if the budget then pays for all nodes until the campaign's end.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pcsearch.search.selection import candidates
 from pcsearch.search.state import CampaignState
 
 SLACK = 1.1
-"""Starting workers, evaluating and uneven ends cost more than the epochs alone."""
+"""Factor on the time of epochs, for starting workers, evaluation and uneven ends."""
 
 
 def seconds_per_image(state: CampaignState) -> dict[str, float]:
-    """Measured training seconds an image and epoch, by study; studies without epochs are absent."""
+    """Measured seconds per image and epoch, by study. Studies without epochs are absent."""
     return {
         study: trained.seconds / trained.images
         for study, trained in state.trained.items()
@@ -33,11 +33,11 @@ def seconds_per_image(state: CampaignState) -> dict[str, float]:
 
 
 def committed_seconds(state: CampaignState, max_concurrent: int) -> float | None:
-    """Wall seconds of the work that follows even if no further search trial is asked.
+    """Wall seconds of the work that follows even without further search trials.
 
-    Running trials are counted to their full budget. Trials cannot be cut up, and an arm's
-    finalists and confirm trials follow each other, so this is the larger of all work shared by
-    `max_concurrent` slots and the longest chain of one arm. None while nothing has been measured.
+    Running trials count to their full budget. Trials cannot be divided, and an arm's confirm trials
+    wait for its finalists. So this is the larger of two times: all work, shared by `max_concurrent`
+    slots, and the longest chain of one arm. None while nothing has been measured.
     """
     if not seconds_per_image(state):
         return None
@@ -49,9 +49,9 @@ def committed_seconds(state: CampaignState, max_concurrent: int) -> float | None
 
 
 def certain(state: CampaignState) -> Iterator[tuple[float, RemainingWork]]:
-    """Every arm's work that follows in any case, with the seconds an image of its study.
+    """Every arm's certain work, with the seconds per image of its study.
 
-    A study that nothing was measured of is taken to be as slow as the slowest; 0 where none was.
+    An unmeasured study counts as slow as the slowest; 0 if none was measured.
     """
     rates = seconds_per_image(state)
     fallback = max(rates.values(), default=0.0)
@@ -65,8 +65,8 @@ def time_is_up(state: CampaignState, study: StudyPlan, max_concurrent: int, now:
 
     Args:
         state: The campaign.
-        study: Whose trial would be next.
-        width: Trials at once.
+        study: The study of the next trial.
+        max_concurrent: Trials at once.
         now: The campaign's age in seconds.
     """
     budget = state.plan.budget_seconds
@@ -77,7 +77,7 @@ def time_is_up(state: CampaignState, study: StudyPlan, max_concurrent: int, now:
 
 
 def full_trial_seconds(state: CampaignState, study: StudyPlan) -> float:
-    """Seconds of one fully trained search trial of a study, 0 while nothing has been measured."""
+    """Seconds of a study's fully trained search trial; 0 while nothing has been measured."""
     rates = seconds_per_image(state)
     rate = rates.get(study.id, max(rates.values(), default=0.0))
     return SLACK * rate * study.images.fit * state.plan.max_epochs
@@ -85,10 +85,10 @@ def full_trial_seconds(state: CampaignState, study: StudyPlan) -> float:
 
 @dataclass(frozen=True)
 class RemainingWork:
-    """An arm's certain trials, by phase: how many, and the images that one trains on in all."""
+    """An arm's certain trials by phase, and the images that each trains on in all its epochs."""
 
     running: tuple[tuple[int, int], ...]
-    """Images still to train on, and how many trials have so many."""
+    """Images left to train on, and the number of running trials with so many left."""
     search: int
     finalists: int
     confirm: int
@@ -103,7 +103,7 @@ class RemainingWork:
 
     @property
     def running_images(self) -> int:
-        """Of the trials that run, to their full budget."""
+        """Images of the running trials to their full budget."""
         return sum(images * trials for images, trials in self.running)
 
     @property
@@ -111,12 +111,12 @@ class RemainingWork:
         return max((images for images, _ in self.running), default=0)
 
     def chain(self, max_concurrent: int) -> int:
-        """Images along the arm's longest line of trials that wait for each other."""
+        """Images along the arm's longest chain of trials that wait for each other."""
         first = max(self.longest_running, self.search * self.search_images)
         return first + self.later(max_concurrent)
 
     def later(self, max_concurrent: int) -> int:
-        """The part of this line that follows the search."""
+        """The part of this chain after the search."""
         finalists = math.ceil(self.finalists / max_concurrent) * self.search_images
         return finalists + math.ceil(self.confirm / max_concurrent) * self.confirm_images
 
@@ -131,7 +131,7 @@ def _committed(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> Remainin
     confirm = max(0, state.wanted_seeds(study.id) - len(done.trials["confirm"]))
     return RemainingWork(
         running=running,
-        # An arm that has not begun still gets one trial, whatever the budget.
+        # Every arm gets its first trial, even beyond the budget.
         search=int(undecided and arm.borrows is None and not done.trials["search"]),
         finalists=_waiting_finalists(state, study, arm) if undecided else 0,
         confirm=0 if done.given_up else confirm,
@@ -141,7 +141,7 @@ def _committed(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> Remainin
 
 
 def _waiting_finalists(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> int:
-    """Finalist trials of an arm still to be asked: at most, and exactly once all have searched."""
+    """Finalist trials that an arm still needs: at most, and exactly once all arms have searched."""
     plan = state.plan
     if arm.borrows is not None or not (plan.finalist_configs and plan.finalist_repeats):
         return 0
@@ -152,7 +152,7 @@ def _waiting_finalists(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> 
         searching |= done.given_up is None and (not over or done.running("search") > 0)
         eligible = done.complete + done.running("search") if over else other.trials
         pool += min(plan.finalist_configs, eligible)
-    if searching:  # in a widened run, all that are retrained may be newcomers
+    if searching:  # in a widened run, every finalist may be a new configuration
         return pool * plan.finalist_repeats
     return sum(
         max(0, plan.finalist_repeats - len(one.repeats)) for one in candidates(state, study, arm)
@@ -160,23 +160,23 @@ def _waiting_finalists(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> 
 
 
 IDLE_SECONDS = 300.0
-"""How long a node without trials is taken to stay: what clusters do by default. A campaign is not
-told what its own cluster does."""
+"""How long a node without trials is assumed to stay: the default of clusters. A campaign does not
+know its own cluster's setting."""
 
 
 def admit_trial(
     state: CampaignState, study: StudyPlan, max_concurrent: int, now: float
 ) -> Literal["ask", "wait", "close"]:
-    """Whether another search trial of a study is asked, or waits, or the search ends.
+    """Whether another search trial of a study is asked, waits, or ends the search.
 
-    One that would need a further node waits while that is not paid for, and while nothing has been
-    measured: what started then could not be taken back. One that has a place, or for which nothing
-    is waited for, ends the search where it is not paid for.
+    A trial without a free slot needs a further node. It waits while nothing has been measured, or
+    the budget does not pay for the node: a started node cannot be taken back. If a slot is free, or
+    no trial runs, a trial beyond the budget ends the search.
 
     Args:
         state: The campaign.
-        study: Whose trial would be next.
-        width: Trials at once.
+        study: The study of the next trial.
+        max_concurrent: Trials at once.
         now: The campaign's age in seconds.
     """
     budget, price = state.plan.budget_cost, state.plan.price_per_node_hour
@@ -197,12 +197,13 @@ def _per_node(state: CampaignState, max_concurrent: int) -> int:
 
 
 def _rest(state: CampaignState, study: StudyPlan, max_concurrent: int) -> float:
-    """Seconds of nodes until the campaign's end, if another search trial of a study is its last.
+    """Node-seconds until the campaign's end, if another search trial of a study is its last.
 
-    The trials that run, and this one, are taken to be spread so that they hold most: each node has
-    one of the longest, trained fully. What follows costs no more than all nodes until the end of
-    the longest line of trials that wait for each other. Nor does it cost more than the slots that
-    it fills, and in addition the time that each node is idle before it goes.
+    The running trials and this one are assumed to hold the most nodes: each node has one of the
+    longest, trained fully. The later work costs the smaller of two upper bounds:
+
+    - all nodes until the end of the longest chain of trials that wait for each other;
+    - the slots that it fills, plus the idle time of each node before it goes.
     """
     per_node = _per_node(state, max_concurrent)
     running = [(full_trial_seconds(state, study), 1)]
@@ -222,7 +223,7 @@ def _rest(state: CampaignState, study: StudyPlan, max_concurrent: int) -> float:
 
 
 def _longest(running: list[tuple[float, int]], count: int) -> float:
-    """Seconds of so many of the longest trials, of which each length is given with its number."""
+    """Seconds of the `count` longest trials; `running` holds (seconds, number of trials)."""
     total = 0.0
     for seconds, trials in sorted(running, reverse=True):
         taken = min(trials, count)

@@ -1,8 +1,7 @@
-"""The campaign: decides which trial is next, who stops, what is confirmed.
+"""The campaign decides which trial is next, which one stops, and what is confirmed.
 
-It knows nothing of how trials run. Every decision and every epoch is written to the journal before
-it takes effect; `CampaignState` folds the same events, so a replay of the journal gives the same
-campaign again.
+It does not know how trials run. It writes each decision and epoch to the journal before that takes
+effect. `CampaignState` folds the same events, so a replay of the journal gives the same campaign.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from pcsearch.search.trial import FailureKind, Trial, TrialSpec
 from pcsearch.search.verdicts.verdict import look_at
 
 KEPT_SECONDS = 5.0
-"""How long a cluster's worker waits for its next trial: longer than a decision, shorter than any
-idle timeout; another worker is started in seconds."""
+"""How long a cluster's worker waits for its next trial: longer than a decision, but shorter than
+any idle timeout. Another worker starts in seconds."""
 
 
 class Warmth:
-    """Says what is decoded where a worker has just become free, for the trial it is given next.
+    """Tracks which datasets are decoded on the node of the free worker that gets the next trial.
 
-    Tune gives a worker that is free the next trial that it asks for, in turn, and ends those that
-    have waited for too long.
+    Ray Tune gives its next trial to the worker that has been free longest. It ends workers that
+    have waited too long.
 
     Args:
-        clock: Seconds.
+        clock: Returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,40 +46,40 @@ class Warmth:
         self._decoded.setdefault(node, set()).add(dataset)
 
     def freed(self, node: str) -> None:
-        """A trial has ended on the node, whose worker waits for another one."""
+        """A trial has ended on the node, and its worker waits for another one."""
         self._free.append((node, self._clock()))
 
     def next(self) -> frozenset[str]:
-        """The datasets on the node that has waited longest; none where none does."""
+        """The datasets on the node whose worker has waited longest; empty if none waits."""
         longest_ago = self._clock() - KEPT_SECONDS
         while self._free and self._free[0][1] < longest_ago:
             self._free.popleft()
         return frozenset(self._decoded.get(self._free[0][0], ())) if self._free else frozenset()
 
     def taken(self) -> None:
-        """It was given a trial."""
+        """The worker that has waited longest got a trial."""
         if self._free:
             self._free.popleft()
 
 
 def written(decoded: Collection[str]) -> dict[str, list[str]]:
-    """What a question to the campaign went by, as its journal holds it: else none could repeat it.
+    """The decoded datasets as the journal holds them, so that a replay can ask the same question.
 
-    Nothing where nothing was decoded, so that such journals are as they always were.
+    Empty if nothing was decoded, so such journals keep their form.
     """
     return {"decoded": sorted(decoded)} if decoded else {}
 
 
 class Campaign:
-    """Asks trials, takes their epochs, chooses and confirms.
+    """Asks for trials, takes their epochs, chooses and confirms.
 
     Args:
         plan: What to search.
         journal: Where events are written; each is on disk before it takes effect.
-        clock: Seconds since the campaign began.
-        width: Trials at once.
-        state: The state to go on from; None starts a new campaign.
-        listener: Told of every event after it took effect.
+        clock: Returns the seconds since the campaign began.
+        max_concurrent: Trials at once.
+        state: The state to resume from; None starts a new campaign.
+        listener: Called with each event after it took effect.
     """
 
     def __init__(
@@ -111,10 +110,10 @@ class Campaign:
     def next_trial(self, decoded: Collection[str] = frozenset()) -> TrialSpec | None:
         """Ask for a trial; None while `max_concurrent` run, the next step waits, or all is done.
 
-        Trials to be begun again come first (after an interruption, or a worker that was lost).
-        `decoded` are the datasets whose images are on the node that it will go to, where that is
-        known: of what may as well be next, one of them is. With one trial at a time it makes no
-        difference, for what is next must not depend on what this process has seen so far.
+        Trials to restart come first (after an interruption or a lost worker). `decoded` are the
+        datasets whose images are on the node that gets the trial, if known. Among equally urgent
+        trials, one of these goes first. With one trial at a time `decoded` has no effect: the next
+        trial must not depend on what this process has seen.
         """
         if len(self._handed_out) >= self.max_concurrent:
             return None
@@ -148,17 +147,17 @@ class Campaign:
         attempt: int | None = None,
         replayed: bool = False,
     ) -> bool:
-        """Take an epoch's result and say whether the trial goes on.
+        """Take an epoch's result and say whether the trial continues.
 
         Args:
             trial_id: The trial.
-            epoch: 1-based; one that is known already changes nothing (a worker that was replaced).
+            epoch: 1-based. A known epoch changes nothing (a replacement worker may repeat it).
             value: The metric that decides, in percent; None in confirm.
             seconds: Wall time of the epoch.
-            metrics: Whatever else was measured.
+            metrics: All other measures.
             test: The test images' metrics, with the last epoch of a confirm trial only.
-            hits: Which test images were named right, with `test`.
-            attempt: The attempt that reports; an earlier one's worker is told to stop.
+            hits: Which test images were classified correctly, with `test`.
+            attempt: The attempt that reports. Workers of earlier attempts stop.
             replayed: Whether the epoch comes from a checkpoint, not from a training just now.
         """
         trial = self.state.trials[trial_id]
@@ -187,13 +186,13 @@ class Campaign:
         return decision == "continue"
 
     def fail(self, trial_id: str, error: str) -> None:
-        """Take note that a trial failed for good; the campaign goes on without it."""
+        """Record that a trial failed for good; the campaign continues without it."""
         self._end_trial(trial_id, {"event": "failed", "trial": trial_id, "error": error})
 
     def diverge(self, trial_id: str, error: str) -> None:
-        """Take note that a trial's loss or outputs are not finite any more.
+        """Record that a trial's loss or outputs are no longer finite.
 
-        Unlike a failure, that is known of its hyperparameters: the sampler is told.
+        Unlike a failure, this is due to its hyperparameters, so the sampler learns of it.
         """
         self._end_trial(trial_id, {"event": "diverged", "trial": trial_id, "error": error})
 
@@ -204,10 +203,10 @@ class Campaign:
             self._settle(study)
 
     def lost(self, trial_id: str, reason: str, kind: FailureKind) -> None:
-        """Take note that a running trial lost its worker, and begin it again unless too often.
+        """Record that a running trial lost its worker, and restart it unless too often.
 
-        A lost node is not the trial's fault and does not use up its retries. One that ran out of
-        memory goes on with its batches in halves, once.
+        A lost node is not the trial's fault and does not use up its retries. A trial that ran out
+        of memory restarts with halved batches, once.
         """
         trial = self.state.trials[trial_id]
         if trial.state != "RUNNING":
@@ -217,12 +216,12 @@ class Campaign:
             self._handed_out.discard(trial_id)
             self._settle(trial.spec.study)
         else:
-            self.fail(trial_id, f"{reason} (begun {trial.attempt + 1} times)")
+            self.fail(trial_id, f"{reason} (started {trial.attempt + 1} times)")
 
     def machines(self, nodes: int, slots: int) -> None:
-        """Take note of how many nodes there are, and trials they have room for.
+        """Record how many nodes there are, and how many trials they have room for.
 
-        Matters to a budget in money alone, and nothing is written down without one.
+        Only a budget in money needs this. Without one, nothing is written.
         """
         if self.plan.budget_cost is None:
             return
@@ -231,11 +230,11 @@ class Campaign:
             self._record({"event": "machines", "nodes": nodes, "slots": slots})
 
     def resume(self, **who: object) -> None:
-        """Begin every running trial again, from its checkpoints; `who` is written down."""
+        """Restart every running trial from its checkpoints; the journal holds `who`."""
         self._record({"event": "resumed", "attempt": self.state.resumed + 1, **who})
 
     def extend(self, plan: Plan, recipe: str) -> None:
-        """Go on with a wider plan."""
+        """Continue with a wider plan."""
         event = {"event": "extended", "plan": plan.model_dump(mode="json"), "recipe": recipe}
         self._record(event)
         self.plan = plan
@@ -244,14 +243,14 @@ class Campaign:
     def advance(self) -> None:
         """Make every choice that the trials so far decide.
 
-        Happens by itself but for a campaign that is gone on with: its journal may end just before a
-        choice, and `resume` comes first.
+        A running campaign does this by itself. A resumed one needs this call after `resume`: its
+        journal may end just before a choice.
         """
         for study in self.plan.studies:
             self._settle(study.id)
 
     def _settle(self, study_id: str) -> None:
-        """The same for one study: that of a trial that ended, for no other can be decided by it."""
+        """The same for one study: a trial's end can decide only its own study."""
         study = self.plan.study(study_id)
         self._give_up_hopeless(study)
         for arm in sorted(study.arms, key=lambda arm: arm.borrows is not None):  # lenders first
@@ -265,7 +264,7 @@ class Campaign:
             self._record(look_at(self.state, study))
 
     def end(self, status: Status) -> None:
-        """Close the journal's story: complete, failed or interrupted."""
+        """Record the campaign's end: complete, failed or interrupted."""
         self._record({"event": "ended", "status": status})
 
     def _record(self, event: Event) -> None:
@@ -294,7 +293,7 @@ class Campaign:
         step = next_step(self.state, decoded, timed=self.max_concurrent > 1)
         if step is None:
             return None
-        # An arm that has not begun gets its first trial, whatever the budget.
+        # Every arm gets its first trial, even beyond the budget.
         if step.phase == "search" and step.arm_ref[2].trials["search"]:
             asked = (self.state, step.study, self.max_concurrent, self._clock())
             paid = money.admit_trial(*asked)

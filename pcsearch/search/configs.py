@@ -1,4 +1,4 @@
-"""The configuration of each trial: sampled values made complete, and the seeds of each phase."""
+"""The configuration of each trial: sampled values, completed, and the seeds of each phase."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def search_config(
 
 
 def regulariser_weight(arm: ArmPlan, sampled: Mapping[str, Any], num_classes: int) -> Config:
-    """λ, λ/N and, for its arm alone, the label smoothing."""
+    """λ and λ/N; for the label smoothing arm, also the smoothing."""
     if arm.parameter is None:
         return {"lambda": 0.0, "lambda_over_n": 0.0}
     value = float(sampled[arm.parameter])
@@ -37,14 +37,14 @@ def regulariser_weight(arm: ArmPlan, sampled: Mapping[str, Any], num_classes: in
 
 
 def adopted(config: Config, arm: ArmPlan, own: Config | None, num_classes: int) -> Config:
-    """Another arm's configuration in this one: its shared hyperparameters, this arm's parameter.
+    """Another arm's shared hyperparameters, with this arm's own parameter.
 
     Args:
         config: The other arm's configuration.
         arm: The arm that adopts it.
-        own: The configuration that the arm's own parameter comes from; None takes the middle of
+        own: The configuration that supplies the arm's own parameter; None takes the middle of
             its range.
-        num_classes: Of the dataset.
+        num_classes: Classes of the dataset.
     """
     shared = without_regulariser(config)
     if arm.parameter is None:

@@ -1,8 +1,8 @@
-"""What a campaign decides, as functions of its state alone: stop or continue, retry, choose.
+"""A campaign's decisions, as functions of its state alone: stop or continue, retry, choose.
 
-The campaign decides by them before it writes an event, and `audit.py` decides again when a journal
-is read. A change of what they answer makes journals of before disagree: raise `JOURNAL_SCHEMA` with
-it, and let the audit pass over what earlier formats decided.
+The campaign calls them before it writes an event. `audit.py` calls them again when it reads a
+journal. A change of their answers contradicts older journals: raise `JOURNAL_SCHEMA` with it, and
+let the audit skip the decisions of earlier formats.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pcsearch.search.state import ArmState, CampaignState
 from pcsearch.search.trial import FailureKind, Trial
 
 _HOPELESS = 3
-"""Search trials of a study that fail alike, with none that trains, before it is given up."""
+"""A study is given up when so many of its search trials fail alike and none trains."""
 
 _LAST_LINES = 5
 _VARYING = re.compile(r"0x[0-9a-f]+|\d+(?:\.\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
@@ -38,28 +38,27 @@ def _why_nothing(arm: ArmState) -> str:
 
 
 def _ended(trials: Sequence[Trial]) -> str:
-    """How many of the trials ended in which way, and what helps."""
+    """How many trials ended in each way, and what helps."""
     states = Counter(trial.state for trial in trials)
     divided = sum(trial.state == "COMPLETE" and not trial.comparable for trial in trials)
     ways = [f"{states['FAILED']} failed"] if states["FAILED"] or not states["DIVERGED"] else []
     if states["DIVERGED"]:
         ways.append(f"{states['DIVERGED']} diverged (lower search.lr)")
     if states["PRUNED"]:
-        ways.append(f"{states['PRUNED']} stopped early against one that failed later")
+        ways.append(f"{states['PRUNED']} stopped early against a trial that failed later")
     if divided:
         ways.append(
-            f"{divided} ran out of memory and were trained in smaller batches, which do not "
-            "compare (lower train.batch_size or image.crop)"
+            f"{divided} ran out of memory and were trained in smaller batches, so they do not "
+            "compete (lower train.batch_size or image.crop)"
         )
     return ", ".join(ways)
 
 
 def _should_abort_study(arms: Sequence[ArmState]) -> str | None:
-    """Why to give a study up: its first search trials have all failed, and for the same reason.
+    """Why to give a study up: its first search trials all failed for the same reason.
 
-    Numbers in the messages (seeds, epochs, learning rates) may differ. Trials that were divided for
-    want of memory have failed in this sense, too: none of them can be chosen. None while there is
-    hope.
+    Numbers in the messages (seeds, epochs, learning rates) may differ. A trial whose batches were
+    divided counts as failed: it cannot be chosen. None while there is hope.
     """
     if any(arm.trained for arm in arms):
         return None
@@ -90,14 +89,14 @@ def _alike(trials: Sequence[Trial]) -> str | None:
 
 _Decision = Literal["continue", "prune", "complete"]
 RETRIES = 2
-"""How often a trial whose worker died or hung is begun again from its last checkpoint."""
+"""How often a trial whose worker died or hung restarts from its last checkpoint."""
 
 LOST_NODES = 10
-"""How many nodes a trial may lose one after the other without a new epoch in between."""
+"""How many nodes a trial may lose in a row without a new epoch in between."""
 
 
 def decide(state: CampaignState, trial: Trial, epoch: int, value: float | None) -> _Decision:
-    """Whether a trial goes on after `epoch` epochs; `value` is its metric, in percent."""
+    """Whether a trial continues after `epoch` epochs; `value` is its metric, in percent."""
     if epoch >= trial.spec.epochs:
         return "complete"
     if trial.spec.phase != "search" or value is None:
@@ -109,7 +108,7 @@ def decide(state: CampaignState, trial: Trial, epoch: int, value: float | None) 
 
 
 def _is_needed(state: CampaignState, trial: Trial, arm: ArmState) -> bool:
-    """Whether too few trials would be trained to the end if this one were stopped."""
+    """Whether stopping this trial would leave too few that are trained to the end."""
     planned = state.plan.study(trial.spec.study).arm(trial.spec.arm).trials
     asked = len(arm.trials["search"])
     open_ = 0 if state.search_closed is not None else max(0, planned - asked)
@@ -118,10 +117,10 @@ def _is_needed(state: CampaignState, trial: Trial, arm: ArmState) -> bool:
 
 
 def may_begin_again(trial: Trial, kind: FailureKind) -> bool:
-    """Whether a running trial that lost its worker is begun again.
+    """Whether a running trial that lost its worker restarts.
 
-    A lost node is not the trial's fault and does not use up its retries. One that ran out of memory
-    continues with halved batches, once.
+    A lost node is not the trial's fault and does not use up its retries. A trial that ran out of
+    memory restarts with halved batches, once.
     """
     if kind == "memory":
         return trial.comparable
@@ -129,7 +128,7 @@ def may_begin_again(trial: Trial, kind: FailureKind) -> bool:
 
 
 def choice_of(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict[str, Any] | None:
-    """The event of what an arm chooses, or why nothing can be; None while trials may change it."""
+    """The event of an arm's choice, or of giving it up; None while trials may change it."""
     place = {"study": study.id, "arm": arm.name}
     done = state.arms[study.id, arm.name]
     if arm.borrows is not None:
@@ -153,5 +152,5 @@ def choice_of(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict[str,
 
 
 def hopeless_because(state: CampaignState, study: StudyPlan) -> str | None:
-    """Why a study is given up although its search may go on; None while there is hope."""
+    """Why a study is given up although its search may continue; None while there is hope."""
     return _should_abort_study([state.arms[study.id, arm.name] for arm in study.arms])

@@ -1,12 +1,12 @@
-"""How much a campaign will cost, and which study is next: the one with the longest critical path.
+"""How much a campaign costs, and which study is next: the one with the longest critical path.
 
-Expected numbers take trials to run one by one, good and bad in random order, each with the
-same rank at every rung, and none to fail. Accuracies at a rung are taken to be normal around 50 %
-with a standard deviation of 8 points, which matters to rungs that know their noise.
+Expected numbers assume that trials run one by one in random order, keep their rank at every rung,
+and never fail. For rungs that know their noise, accuracies are assumed normal around 50 % with a
+standard deviation of 8 points.
 
-A study's finalists wait for its search and its confirm trials for its choice, so a long one that is
-begun late ends alone, in a cluster that has nothing else to do. One that has a cluster to itself
-decides as in a campaign of its own; the others fill the gaps that it leaves.
+A study's finalists wait for its search, and its confirm trials wait for its choice. So a long study
+that starts late ends alone in an idle cluster. The longest study therefore has the cluster to
+itself and decides as in its own campaign. The others fill the gaps that it leaves.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from pcsearch.search.trial import Phase
 
 _SIMULATED_TRIALS = 20_000
 _SPREAD = 8.0
-"""Points by which the accuracies of trials at a rung scatter."""
+"""Standard deviation of the trials' accuracies at a rung, in points."""
 
 _MORE_TRIALS, _ROUNDS = 50_000, 50
-"""Of ladders with many trials: so many rounds, unless they would have more trials than that."""
+"""A ladder with many trials gets `_ROUNDS` rounds, but `_MORE_TRIALS` trials in all at most."""
 
 
 @dataclass(frozen=True)
 class LadderLevel:
-    """A level of the ladder: a rung, or the full budget; `trials` reach it, of one arm."""
+    """A level of the ladder: a rung, or the full budget. `trials` of one arm reach it."""
 
     epoch: int
     trials: float
@@ -44,8 +44,8 @@ class LadderLevel:
 class Work:
     """An amount of training, at most or expected.
 
-    `search_epochs` is the same in units of one epoch over the images that search trials train on:
-    a confirm epoch takes longer, as it sees the validation images as well.
+    `search_epochs` is the same in units of a search trial's epoch. A confirm epoch takes longer,
+    as it trains on the validation images as well.
     """
 
     epochs: float = 0.0
@@ -57,7 +57,7 @@ class Work:
 
 @dataclass(frozen=True)
 class StudyEstimate:
-    """A study's trials at most, by phase, and its epochs."""
+    """The most trials of a study, by phase, and its epochs."""
 
     study: str
     search_trials: int
@@ -69,7 +69,7 @@ class StudyEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A whole plan's trials at most, and its epochs."""
+    """The most trials of a whole plan, and its epochs."""
 
     studies: tuple[StudyEstimate, ...]
     trials: int
@@ -78,7 +78,7 @@ class Estimate:
 
 
 def ladder(trials: int, plan: Plan, study: StudyPlan) -> tuple[LadderLevel, ...]:
-    """The levels of one arm's ladder and how many of its `trials` are expected to reach each."""
+    """The levels of one arm's ladder, with the expected number of `trials` that reach each."""
     noisy = study.images.val if plan.rung_rule == "noise" else None
     full = min(trials, plan.full_trainings)
     return _simulated(
@@ -104,8 +104,8 @@ def _simulated(
 ) -> tuple[LadderLevel, ...]:
     """Real ladders, averaged over random orders of trials that keep their rank at every rung.
 
-    Not in closed form: those that pass a rung late had stronger rivals there than those that
-    passed it early, so the order in which they arrive at the next one is not random any more.
+    There is no closed form. Trials that pass a rung late had stronger rivals there than those that
+    passed it early. So their order at the next rung is no longer random.
     """
     levels = (*rungs(max_epochs, grace_epochs, reduction_factor), max_epochs)
     reached = dict.fromkeys(levels, 0)
@@ -129,7 +129,7 @@ def _simulated(
 
 
 def estimate(plan: Plan) -> Estimate:
-    """Trials and epochs of a plan, at most and expected, without its time budget."""
+    """Trials and epochs of a plan, at most and expected. Ignores its time budget."""
     studies = tuple(_study(plan, study) for study in plan.studies)
     return Estimate(
         studies=studies,
@@ -140,14 +140,14 @@ def estimate(plan: Plan) -> Estimate:
 
 
 def training_seconds(work: Work, seconds_per_epoch: float) -> float:
-    """Seconds of one trial after another, given those of one search epoch."""
+    """Seconds of trials that run one by one, given the seconds of a search epoch."""
     return budget.SLACK * work.search_epochs * seconds_per_epoch
 
 
 def remaining_seconds(state: CampaignState, max_concurrent: int) -> float | None:
     """Wall seconds that the campaign still takes; None while nothing has been measured.
 
-    Running trials count to their full budget, those not asked yet for their expected epochs.
+    Running trials count to their full budget, later search trials with their expected epochs.
     """
     committed = budget.committed_seconds(state, max_concurrent)
     if committed is None:
@@ -164,7 +164,7 @@ def remaining_seconds(state: CampaignState, max_concurrent: int) -> float | None
 
 
 def _waiting_trials(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> int:
-    """Search trials not asked yet, but for an arm's first, which is counted as certain."""
+    """Search trials not asked yet, without the arm's first one, which counts as certain."""
     return arm.trials - max(1, len(state.arms[study.id, arm.name].trials["search"]))
 
 
@@ -208,12 +208,12 @@ def _confirm_work(plan: Plan, study: StudyPlan, trials: int) -> Work:
 ArmRef = tuple[StudyPlan, ArmPlan, ArmState]
 
 _BEGUN = 1.25
-"""How much longer another study's way must be before a search that is under way waits for it."""
+"""A search that has begun waits only for a critical path that is so many times longer."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A trial that a study asks for next."""
+    """The next trial of a study."""
 
     phase: Phase
     arm_ref: ArmRef
@@ -224,7 +224,7 @@ class Step:
 
 
 _NEARLY = 0.9
-"""Of the longest way, what is near enough to prefer a study whose images are decoded there."""
+"""A study whose images are decoded goes first if its path has this share of the longest one."""
 
 
 def pick_study(
@@ -234,19 +234,18 @@ def pick_study(
     *,
     timed: bool = True,
 ) -> Step:
-    """The step to take first, of one or none a study; of equals that of the plan's first.
+    """The most urgent of the studies' steps, one per study at most. Ties go to the plan's first.
 
-    Where the ways of several studies are nearly as long, one of the `decoded` datasets goes first:
-    the node that the trial will go to need not decode another's images before it trains.
+    - With a budget, search trials come first, as the budget may close the search. The study whose
+      search is the least far goes first, so each gets its share.
+    - Else the first trial of each backbone comes first: it shows how fast that backbone trains.
+    - Then the longest critical path goes first.
 
-    The first trial of every backbone comes before all else, for it tells how fast that trains. Then
-    the longest way goes first.
+    Among nearly equal critical paths, a study of the `decoded` datasets goes first. Its node need
+    not decode other images before it trains.
 
-    With a budget, which may close the search, search trials come first and go to the study whose
-    search is the least far, so that all have their share.
-
-    Unless `timed`, ways are counted in images alone: with one trial at a time nothing is to be
-    packed, and what is next must not depend on how fast the machine was.
+    Unless `timed`, paths are counted in images alone. With one trial at a time there is nothing to
+    pack, and the order must not depend on the machine's speed.
     """
     rates = _rates(state) if timed else dict.fromkeys((s.id for s in state.plan.studies), 1.0)
     shared = state.plan.budget_seconds is not None or state.plan.budget_cost is not None
@@ -276,7 +275,7 @@ def _begun(state: CampaignState, study: StudyPlan) -> bool:
 
 
 def _images(plan: Plan, study: StudyPlan, phase: Phase) -> int:
-    """Images along a study's longest line of trials that wait for each other, from a phase on."""
+    """Length of the study's critical path from `phase`, in images."""
     images = study.images.train * plan.confirm_epochs if plan.confirm_seeds else 0
     if phase == "confirm":
         return images
@@ -286,7 +285,7 @@ def _images(plan: Plan, study: StudyPlan, phase: Phase) -> int:
 
 
 def _rates(state: CampaignState) -> dict[str, float]:
-    """Seconds an image, by study: measured, or the most of its backbone, or of any; or 1."""
+    """Seconds per image, by study: measured, else the slowest of its backbone, of all, or 1."""
     studies, measured = state.plan.studies, budget.seconds_per_image(state)
     slowest: dict[str, float] = {}
     for study in studies:

@@ -37,7 +37,7 @@ def search_over(state: CampaignState, arm_ref: ArmRef) -> bool:
 
 
 def searches_over(state: CampaignState, study: StudyPlan) -> bool:
-    """Whether no arm of the study is still searching, so that their finalists are known."""
+    """Whether every arm of the study has ended its search, so that the finalists are known."""
     arms = ((study, arm, state.arms[study.id, arm.name]) for arm in study.arms)
     return all(
         arm_ref[1].borrows is not None
@@ -74,7 +74,7 @@ def nothing_left(state: CampaignState) -> bool:
 
 
 def look_due(state: CampaignState, study: StudyPlan) -> bool:
-    """Whether every arm's confirm trials, up to the next look, have ended since the last one."""
+    """Whether all confirm trials up to the next look have ended, some since the last look."""
     arms = [(study, arm, state.arms[study.id, arm.name]) for arm in study.arms]
     running = any(arm_ref[2].running("confirm") for arm_ref in arms)
     return study.id in state.unseen and not running and all(settled(state, p) for p in arms)
@@ -83,18 +83,19 @@ def look_due(state: CampaignState, study: StudyPlan) -> bool:
 def next_step(
     state: CampaignState, decoded: Collection[str] = frozenset(), *, timed: bool = True
 ) -> Step | None:
-    """What is asked next; None while everything that follows waits for trials that run.
+    """The next step; None while every step waits for running trials.
 
-    `decoded` and `timed` are as in `order.first`.
+    `decoded` and `timed` are as in `estimate.pick_study`.
     """
     steps = [step for study in state.plan.studies if (step := _step(state, study)) is not None]
     return pick_study(state, steps, decoded, timed=timed) if steps else None
 
 
 def _step(state: CampaignState, study: StudyPlan) -> Step | None:
-    """A study's next: a search trial of the arm least far, then finalists, then confirm.
+    """A study's next step: a search trial of the least advanced arm, then finalists, then confirm.
 
-    Long trials whose number is known fill the gaps that early stopping leaves.
+    Finalist and confirm trials are long and their number is known, so they fill the gaps that early
+    stopping leaves.
     """
     arms = [(study, arm, state.arms[study.id, arm.name]) for arm in study.arms]
     searching = [arm_ref for arm_ref in arms if search_open(state, arm_ref)]
@@ -143,7 +144,7 @@ def finalist_trial(state: CampaignState, arm_ref: ArmRef) -> TrialSpec:
 
 
 def confirm_trial(state: CampaignState, arm_ref: ArmRef, choice: Choice) -> TrialSpec:
-    """The next retraining of a chosen configuration, with a seed it has not had."""
+    """The next retraining of a chosen configuration, with a new seed."""
     study, arm, done = arm_ref
     index = unconfirmed(state, study, done)[0]
     config = configs.confirm_config(state.plan, choice.config, index)
@@ -151,7 +152,7 @@ def confirm_trial(state: CampaignState, arm_ref: ArmRef, choice: Choice) -> Tria
 
 
 def missing_finalists(state: CampaignState, arm_ref: ArmRef) -> Iterator[tuple[Candidate, int]]:
-    """Configurations that the arm is still to retrain, with the number of the split."""
+    """Configurations that the arm still has to retrain, each with its split number."""
     plan, (study, arm, done) = state.plan, arm_ref
     if not (plan.finalist_configs and plan.finalist_repeats) or arm.borrows is not None:
         return
@@ -182,7 +183,7 @@ def _spec(
 ) -> TrialSpec:
     plan = state.plan
     name = f"{study.id}/{arm.name}/{phase}-{index:03d}"
-    # an arm that was confirmed, searched further and chosen anew has used the name before
+    # the name is taken if the arm was confirmed, searched further and chosen again
     others = (f"{name}-c{number}" for number in itertools.count(2))
     return TrialSpec(
         trial=next(n for n in itertools.chain([name], others) if n not in state.trials),

@@ -1,4 +1,4 @@
-"""What a campaign tells whoever watches it: a live view, plain lines, or nobody."""
+"""What a campaign reports to its observer: a live view, plain lines, or none."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ class Observer(Protocol):
     """Watches a campaign from its preparation to its end; must not change it."""
 
     def preparing(self, what: str, done: int, total: int) -> None:
-        """Images of `what` made ready so far."""
+        """`done` of the `total` items of `what` are ready."""
 
     def noted(self, line: str) -> None:
-        """Something a person should know, before the campaign starts or while trials wait."""
+        """A line for the user, before the campaign starts or while trials wait."""
 
     def history(self, events: Iterable[Event]) -> None:
-        """What the journal held before a campaign is gone on with; read only where it is needed."""
+        """The journal's events before a campaign resumes; iterate over them only if needed."""
 
     def started(self, run_folder: Path | str, plan: Plan, max_concurrent: int) -> None:
-        """The run folder exists and trials are about to be asked, `max_concurrent` at once.
+        """The run folder exists, and trials are about to be asked, `max_concurrent` at once.
 
-        It is an address where it lies in a store. A width of 0 tells that nothing is left to run.
+        `run_folder` is an address if the run is in a store. A `max_concurrent` of 0 means that
+        nothing is left to run.
         """
 
     def event(self, event: Event, state: CampaignState) -> None:
@@ -41,10 +42,10 @@ class Observer(Protocol):
         """Called about ten times a second while trials run; `waiting` of them have no node yet."""
 
     def stopping(self, line: str = STOPPING) -> None:
-        """Ctrl-C was heard, or a stop elsewhere, as the line says. Called once."""
+        """Ctrl-C or a stop from elsewhere was received, as `line` says. Called once."""
 
     def finished(self, status: str) -> None:
-        """The campaign ended, well or not; called exactly once, also after an error."""
+        """The campaign ended, well or not. Called exactly once, also after an error."""
 
 
 class Silent:

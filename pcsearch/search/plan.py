@@ -1,7 +1,7 @@
-"""The plan: what a recipe amounts to once the datasets are known.
+"""The plan: a recipe together with the facts on its datasets.
 
-A plan is plain data. It opens the campaign's journal, so that the journal alone tells what was
-searched and how.
+A plan is plain data and the first event of the journal. So the journal alone says what was
+searched, and how.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 _BYTES = 4  # of a float32
 _COPIES = {"sgd": 2, "adamw": 3}
-"""Tensors a parameter: itself, and what the optimizer remembers of it."""
+"""Tensors per parameter: itself, and its state in the optimizer."""
 
 FILES = 3
-"""Checkpoints of a running trial on the disk: the two that are kept, and one being written."""
+"""Checkpoints of a running trial on disk: two are kept, one is being written."""
 
 
 @dataclass(frozen=True)
 class NetworkSize:
-    """Numbers in a network: those of its body, and those of its head for each class."""
+    """Parameters of a network: of its body, and of its head per class."""
 
     body: int
     head_per_class: float
@@ -50,22 +50,22 @@ KNOWN = {
     "densenet161": NetworkSize(26_692_097, 2209),
     "bilinear_cnn": NetworkSize(14_714_688, 262_145),
 }
-"""The networks that need not be built before a campaign (see `networks.ENOUGH_PIXELS`)."""
+"""Networks that need not be built before a campaign (see `model_check.ENOUGH_PIXELS`)."""
 
 
 def checkpoint_bytes(recipe: Recipe, backbone: str, size: NetworkSize, num_classes: int) -> int:
-    """About how large a checkpoint of a trial is."""
+    """The approximate size of a trial's checkpoint."""
     copies = _COPIES[str(recipe.train_for(backbone)["optimizer"])]
     return size.numbers(num_classes) * _BYTES * copies
 
 
 JOURNAL_SCHEMA = 2
-"""The format of journals that are written. Format 1 had no seals; both are read."""
+"""The format of new journals. Format 1 had no seals. Both can be read."""
 
 READABLE = (1, 2)
 LibraryVersion = Annotated[str, Field(pattern=r"^[A-Za-z0-9 .+_-]+$", max_length=100)]
 SHARED_KEYS = tuple(SHARED)
-"""Hyperparameters that every arm has, in the order in which they are sampled."""
+"""Hyperparameters of every arm, in the order of sampling."""
 
 
 class _Data(BaseModel):
@@ -73,12 +73,13 @@ class _Data(BaseModel):
 
 
 class ImageCounts(_Data):
-    """Images: `fit` + `val` = `train`, the official training images; `test` are set apart.
+    """Numbers of images. `fit` + `val` = `train`, the official training images; `test` is separate.
 
-    `skipped` could not be read and are in none of them; `first_skipped` says which the first was.
-    `test_copies` of the test images, and `val_copies` of the validation images, are near-duplicates
-    of images that are trained on; None if not compared. `majority` is the percentage of the most
-    frequent class, among training or test images, whichever is larger; None in older journals.
+    - `skipped` images could not be read and are in no part. `first_skipped` names the first.
+    - `test_copies` test images and `val_copies` validation images are near-duplicates of training
+      images; None if not compared.
+    - `majority` is the percentage of the most frequent class among training or test images,
+      whichever is larger; None in older journals.
     """
 
     fit: int
@@ -92,7 +93,7 @@ class ImageCounts(_Data):
     majority: float | None = None
 
     def of(self, phase: Phase) -> int:
-        """Images that a trial of a phase trains on, an epoch."""
+        """Images that a trial of a phase trains on in an epoch."""
         return self.train if phase == "confirm" else self.fit
 
     def left_out(self) -> tuple[str, ...]:
@@ -104,7 +105,7 @@ class ImageCounts(_Data):
         return (f"{self.skipped} {images} left out as {reason}",)
 
     def leaked(self, dataset: str) -> tuple[str, ...]:
-        """Sentences on the images of a dataset that are trained on and measured with."""
+        """Sentences on a dataset's images that are used for training and for measuring."""
         own = {"images": "--images DIR", "manifest": "--manifest FILE"}
         look = f"pcsearch data verify {own.get(dataset, dataset)} --json lists them"
         counted = (
@@ -113,7 +114,7 @@ class ImageCounts(_Data):
                 self.val_copies,
                 self.val,
                 "validation",
-                "choices are made by what is learnt by heart",
+                "choices favour memorised images",
             ),
         )
         return tuple(
@@ -131,24 +132,24 @@ class ArmPlan(_Data):
     variant: str
     parameter: Literal["lambda_over_n", "lambda", "label_smoothing"] | None
     trials: int
-    """Search trials; 0 for an arm that takes over another arm's configuration."""
+    """Search trials; 0 for an arm that takes another arm's configuration."""
     space: dict[str, Space]
     fixed: dict[str, int | float]
     borrows: str | None = None
     """The arm whose chosen configuration this one repeats without its regulariser."""
     measured: tuple[str, ...] = ()
-    """Dimensions whose range was measured, as their `auto` asks (see `search.lr_ranges`)."""
+    """Dimensions whose range was measured, as `auto` asks (see `preflight/lr_ranges.py`)."""
 
 
 class StartPoint(_Data):
-    """A configuration from an earlier run, which every arm that searches tries among its first."""
+    """A configuration of an earlier run, among the first that every searching arm tries."""
 
     run: str
     """The run's folder or address."""
     trial: str
-    """The search trial of that run whose hyperparameters it has."""
+    """The search trial of that run that has these hyperparameters."""
     values: dict[str, dict[str, int | float]]
-    """By arm: a value of each dimension, inside its space."""
+    """By arm: a value for each dimension, inside its space."""
 
 
 class StudyPlan(_Data):
@@ -162,16 +163,16 @@ class StudyPlan(_Data):
     split_hash: str
     arms: tuple[ArmPlan, ...]
     checkpoint_bytes: int | None = None
-    """About how large a checkpoint of one of its trials is; None where the network is unknown."""
+    """The approximate size of a trial's checkpoint; None if the network is unknown."""
     pretrained_on: Literal["imagenet"] | None = None
-    """What its weights were trained on; None where nobody can say, and without weights."""
+    """What its weights were trained on; None if unknown, or without weights."""
     start_points: tuple[StartPoint, ...] = ()
-    """What the first search trials of every arm try, in this order: see `search.start_points`."""
+    """The first search trials of every arm, in this order (see `sampling/start_points.py`)."""
     test_classes: str | None = None
-    """The class of each test image, where the metric is a mean over classes: see `pack_classes`."""
+    """The class of each test image, if the metric is a mean over classes (see `pack_classes`)."""
 
     def guessing(self, metric: str) -> float:
-        """Percent that one gets without looking at the images: by the most frequent class."""
+        """The accuracy of guessing, in percent: the most frequent class for top1, else one in N."""
         even = 100 / self.num_classes
         return even if metric != "top1" else max(even, self.images.majority or 0.0)
 
@@ -191,7 +192,7 @@ class Plan(_Data):
     reduction_factor: int
     sampler: str
     sampler_version: LibraryVersion | None = None
-    """The library that proposes trials, as `optuna 5.0.0`; None in journals that do not say it."""
+    """The library that proposes trials, as `optuna 5.0.0`; None if the journal does not say."""
     startup_trials: int
     seed: int
     finalist_configs: int
@@ -199,33 +200,33 @@ class Plan(_Data):
     confirm_seeds: tuple[int, ...]
     confirm_epochs: int
     confirm_looks: tuple[int, ...] = ()
-    """Seeds after which the test accuracies are compared; empty: once, after all."""
+    """Numbers of seeds after which test accuracies are compared; empty: once, after all."""
     rung_rule: Literal["plain", "noise"] = "plain"
     full_trainings: int = 0
-    """Search trials an arm that are trained to the end at least, whatever the rungs say."""
+    """The least search trials per arm that are trained to the end, even against the rungs."""
     widen: Literal["auto", "never"] = "never"
-    """Whether a range is widened once where an arm is best at its end."""
+    """Whether a range is widened once, if an arm is best at its end."""
     budget_seconds: float | None = None
     budget_cost: float | None = None
-    """What the nodes may cost, in the currency of the price."""
+    """What the nodes may cost, in the price's currency."""
     price_per_node_hour: float | None = None
 
     @property
     def looks(self) -> tuple[int, ...]:
-        """Seeds after which the test accuracies are compared, ascending; (0,) without seeds."""
+        """Numbers of seeds after which test accuracies are compared, ascending; (0,) for none."""
         return self.confirm_looks or (len(self.confirm_seeds),)
 
     def startup(self, study: StudyPlan) -> int:
         """Search trials of each arm before its sampler learns.
 
-        Start points take the place of quasi-random ones, but half of these always stay: where a
-        sampler had seen little but wrong start points, it recovered later.
+        Start points replace quasi-random points, but half of these always stay. A sampler that had
+        seen little but wrong start points recovered later.
         """
         least = len(study.start_points) + -(-self.startup_trials // 2)
         return max(self.startup_trials, least) if study.start_points else self.startup_trials
 
     def most_finalists(self, study: StudyPlan) -> int:
-        """Finalist trials of each arm that searches, at most: all retrain all arms' best."""
+        """The most finalist trials of a searching arm: each arm retrains the best of all arms."""
         pool = sum(min(self.finalist_configs, arm.trials) for arm in study.arms)
         return pool * self.finalist_repeats
 
@@ -235,7 +236,7 @@ class Plan(_Data):
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What a plan needs to know of a dataset."""
+    """The facts on a dataset that a plan needs."""
 
     dataset: str
     num_classes: int
@@ -249,9 +250,9 @@ def build_plan(
     facts: Sequence[DatasetFacts],
     sizes: Mapping[str, NetworkSize] = MappingProxyType({}),
 ) -> Plan:
-    """The plan of a recipe over datasets whose facts are given in the recipe's order.
+    """The plan of a recipe. `facts` come in the order of the recipe's datasets.
 
-    `sizes` of the backbones, where they are known, say how large checkpoints will be.
+    `sizes` of the known backbones give the sizes of checkpoints.
     """
     search, asha = recipe.search, recipe.asha
     studies = tuple(
@@ -304,12 +305,12 @@ def build_plan(
 
 
 def default_startup(trials: int) -> int:
-    """Quasi-random trials before the sampler learns: a quarter of all, but four where there are."""
+    """Quasi-random trials before the sampler learns: a quarter, at least four, at most all."""
     return min(trials, max(4, -(-trials // 4)))
 
 
 def looks_of(seeds: int, most: int) -> tuple[int, ...]:
-    """Seeds at each look of `confirm.until: decided`: doubled until the most is reached."""
+    """Seeds at each look of `confirm.until: decided`, doubled up to `most`."""
     looks = [seeds]
     while 0 < looks[-1] < most:
         looks.append(min(most, 2 * looks[-1]))
@@ -317,12 +318,12 @@ def looks_of(seeds: int, most: int) -> tuple[int, ...]:
 
 
 def confirm_seeds(seed: int, count: int) -> tuple[int, ...]:
-    """Seeds for the confirm phase: fresh, the same in every arm, apart from the search's seeds."""
+    """Seeds of the confirm phase: the same in every arm, and separate from the search's seeds."""
     return tuple(derive_seed(seed, "confirm", index) for index in range(count))
 
 
 def derive_seed(*parts: object) -> int:
-    """A seed in [0, 2^31) that depends on every part and on nothing else."""
+    """A seed in [0, 2^31) that depends on the parts alone."""
     digest = hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 

@@ -4,11 +4,12 @@ Only fully trained trials that saw whole batches compete, by the value of their 
 the best epoch). With finalists, a configuration's score is the mean over its fresh repeats. Ties go
 to the smaller λ.
 
-The arms exchange them: each trains the best configurations of *all* arms of its study, on the same
-further splits and seeds. So an arm whose search had bad luck still gets the learning rate that
-another one found, and a difference between arms is not one between two searches. Fresh repeats
-alone score a configuration: the value by which the search found it is the largest of many noisy
-ones. A configuration that was once retrained stays in the contest when the search is widened.
+The arms exchange finalists: each arm retrains the best configurations of *all* arms of its study,
+on the same further splits and seeds. So an arm with an unlucky search still gets the learning rate
+that another one found. The difference between arms is not one between two searches.
+
+Only fresh repeats score a configuration: its search value is the largest of many noisy ones. A
+retrained configuration still competes after the search is widened.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pcsearch.search.trial import Config, Trial, last_value, rank
 
 Edge = Literal["low", "high"]
 _EDGE_FRACTION = 0.05
-"""How near to an end of its range (as a fraction of the range) a value counts as at the edge."""
+"""A value within this fraction of its range from an end counts as at the edge."""
 
 
 def choose(
@@ -36,16 +37,16 @@ def choose(
     retrained: Sequence[Candidate] | None,
     spaces: Mapping[str, Space],
 ) -> Choice | None:
-    """The configuration with the best score, or None when none was fully trained.
+    """The configuration with the best score; None if none was fully trained.
 
-    A finalist some of whose repeats failed ranks behind those that have them all: a mean over
-    fewer, perhaps easier, splits does not compare.
+    A finalist with failed repeats ranks behind those with all repeats: a mean over fewer, perhaps
+    easier, splits is not comparable.
 
     Args:
         plan: The arm's plan.
         arm: Its state.
-        retrained: Its finalists; None where there are to be none, and the best search trial is it.
-        spaces: The ranges that were searched, as far as its trials went.
+        retrained: Its finalists; None without finalists, which takes the best search trial.
+        spaces: The ranges that its trials searched.
     """
     if retrained is None:
         scored = [([last_value(trial)], trial, trial.spec.config) for trial in arm.best(1)]
@@ -66,7 +67,7 @@ def choose(
 
 
 def edges_of_ranges(spaces: Mapping[str, Space], config: Config) -> dict[str, Edge]:
-    """The searched values that lie at an end of the range that was searched, with that end."""
+    """The searched values at an end of the range that was searched, each with that end."""
     found: dict[str, Edge] = {}
     for key, space in spaces.items():
         position = position_in(space, float(config[key])) if key in config else None
@@ -80,8 +81,8 @@ def edges_of_ranges(spaces: Mapping[str, Space], config: Config) -> dict[str, Ed
 def nothing_beyond(key: str, end: Edge, space: Space) -> bool:
     """Whether an end is no reason to look further.
 
-    It is the end of what the hyperparameter can be, such as 0, or one of two values that were
-    asked for: there is no value between them that could have been better.
+    Either the hyperparameter cannot go beyond it (such as 0), or it is one of only two stated
+    choices: no value between them could have been better.
     """
     if space.kind == "choices" and len(space.choices or ()) <= 2:
         return True
@@ -90,7 +91,7 @@ def nothing_beyond(key: str, end: Edge, space: Space) -> bool:
 
 
 def position_in(space: Space, value: float) -> float | None:
-    """Where in a range a value lies, 0 to 1 from end to end; None for what has no ends."""
+    """Where in its range a value is, from 0 to 1; None for a space without ends."""
     if space.kind == "choices" and space.choices and len(space.choices) > 1:
         ends = sorted(float(choice) for choice in space.choices)
         return {ends[0]: 0.0, ends[-1]: 1.0}.get(value, 0.5)
@@ -108,8 +109,8 @@ class Candidate:
     """A configuration that an arm retrains.
 
     Attributes:
-        source: The search trial whose hyperparameters it has, perhaps another arm's.
-        config: Those hyperparameters with this arm's own parameter; any seed and split.
+        source: The search trial with these hyperparameters, perhaps another arm's.
+        config: These hyperparameters with this arm's own parameter; any seed and split.
         repeats: Its trials so far, in the order of their splits.
     """
 
@@ -119,7 +120,7 @@ class Candidate:
 
     @property
     def scores(self) -> list[float]:
-        """Last epochs' metric, in percent, of the repeats fully trained on whole batches."""
+        """The last epoch's metric, in percent, of each repeat fully trained on whole batches."""
         return [
             last_value(trial)
             for trial in self.repeats
@@ -128,17 +129,18 @@ class Candidate:
 
     @property
     def mean(self) -> float | None:
-        """Mean of `scores`; None where none of the repeats was fully trained."""
+        """Mean of `scores`; None if no repeat was fully trained."""
         return fmean(self.scores) if self.scores else None
 
 
 def candidates(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> list[Candidate]:
     """What the arm retrains: its own best configurations, then those of the study's other arms.
 
-    Another arm's whose shared hyperparameters are those of one before it adds nothing: start-up
-    points are shared between arms. Neither does a grid point of its own that came round again.
-    Another arm's configuration gets this arm's own parameter from its best search trial, or the
-    middle of its range where none was fully trained.
+    Duplicates are left out. Arms share start-up points, so another arm's configuration may have the
+    shared hyperparameters of an earlier candidate. A grid may repeat the arm's own points.
+
+    Another arm's configuration gets this arm's own parameter from the arm's best search trial, or
+    the middle of the range if none was fully trained.
     """
     done = state.arms[study.id, arm.name]
     retrained: dict[str, list[Trial]] = {}
@@ -163,7 +165,7 @@ def candidates(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> list[Can
 
 
 def _sources(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> Iterator[Trial]:
-    """Each arm's best search trials and those retrained before, the arm's own first."""
+    """Each arm's best search trials and those retrained before; this arm's own come first."""
     names = [arm.name, *(other.name for other in study.arms if other.name != arm.name)]
     seen: set[str] = set()
     for name in names:
@@ -182,14 +184,14 @@ def _sources(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> Iterator[T
 
 
 def _same(one: Config, other: Config, arm: ArmPlan, *, own: bool) -> bool:
-    """Whether two configurations share their hyperparameters, and of `own` ones the arm's, too."""
+    """Whether two configurations share their hyperparameters; if `own`, also the arm's own one."""
     if own and arm.parameter is not None and one[arm.parameter] != other[arm.parameter]:
         return False
     return _shared(one, arm) == _shared(other, arm)
 
 
 def _shared(config: Config, arm: ArmPlan) -> dict[str, object]:
-    """The hyperparameters that are not the arm's own, without seeds."""
+    """The hyperparameters except the arm's own, without seeds."""
     own = ("seed", "split", "lambda", "lambda_over_n", arm.parameter)
     return {key: value for key, value in config.items() if key not in own}
 

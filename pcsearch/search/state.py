@@ -1,10 +1,10 @@
 """The campaign's state, folded from its journal: state = replay(events).
 
-Sums and orders that decisions need are kept up to date trial by trial, so that a decision costs the
-same after a hundred thousand trials as after a hundred.
+Each trial updates the sums and orders that decisions need. So a decision costs the same after a
+hundred thousand trials as after a hundred.
 
-`CampaignState.apply` is the only code that changes it, so a live campaign, a resumed one and a
-reader of the run folder all see the same.
+`CampaignState.apply` is the only code that changes the state. So a live campaign, a resumed one and
+a reader of the run folder all see the same.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from pcsearch.search.trial import (
 
 @dataclass(frozen=True)
 class Choice:
-    """The configuration an arm goes into confirm with."""
+    """The configuration that an arm confirms."""
 
     config: Config
     source: str
     """The search trial it comes from."""
     score: float | None
-    """Mean over fresh repeats of the last epoch's metric, in percent (without finalists: the search
-    trial's own); None for a borrowed choice."""
+    """Mean of the last epoch's metric over fresh repeats, in percent. Without finalists, the search
+    trial's own value; None for a borrowed choice."""
     values: tuple[float, ...]
     edge: Literal["low", "high"] | None = None
-    """The end of its range that the regulariser's strength lies at, if it does."""
+    """The end of its range that the regulariser's strength is at, if any."""
     edges: dict[str, Literal["low", "high"]] = field(default_factory=dict)
     """Every searched value at an end of its range, with that end."""
 
@@ -61,27 +61,27 @@ class ArmState:
     )
     choice: Choice | None = None
     given_up: str | None = None
-    """Why nothing could be chosen, if so."""
+    """Why nothing could be chosen."""
     ignored: int = 0
-    """Search trials asked before the search was opened again: what failed them may be mended."""
+    """Search trials asked before the search was reopened: their cause of failure may be fixed."""
     earlier: list[Trial] = field(default_factory=list)
-    """Confirm trials of choices that a wider search has set aside; one that is made again has
-    its trials back."""
+    """Confirm trials of choices that a wider search withdrew. A choice that is made again gets its
+    trials back."""
     epochs_left: Counter[tuple[Phase, int]] = field(default_factory=Counter)
-    """How many trials run, by phase and by the epochs to their full budget."""
+    """Number of running trials, by phase and by the epochs to their full budget."""
     complete: int = 0
-    """Search trials that were trained to their full budget."""
+    """Number of search trials trained to their full budget."""
     trained: int = 0
-    """Search trials that ended well, stopped ones too, and saw whole batches."""
+    """Number of search trials that saw whole batches and completed or were stopped early."""
     _ranked: list[tuple[Rank, Trial]] = field(default_factory=list)
 
     def add(self, trial: Trial) -> None:
-        """Take a trial that was asked."""
+        """Add a trial that was asked."""
         self.trials[trial.spec.phase].append(trial)
         self.epochs_left[trial.spec.phase, trial.epochs_left] += 1
 
     def moved(self, trial: Trial, epochs_left: int) -> None:
-        """Take note that a running trial, with `epochs_left` until now, got on or ended."""
+        """Update for a running trial that advanced or ended; it had `epochs_left` before."""
         phase = trial.spec.phase
         self.epochs_left[phase, epochs_left] -= 1
         if not self.epochs_left[phase, epochs_left]:
@@ -103,14 +103,14 @@ class ArmState:
         return [trial for _, trial in self._ranked[:count]]
 
     def reopen(self) -> None:
-        """Take the choice back, for a search that goes on."""
+        """Withdraw the choice, as the search continues."""
         self.earlier += self.trials["confirm"]
         self.trials["confirm"] = []
         self.choice = self.given_up = None
         self.ignored = len(self.trials["search"])
 
     def choose(self, choice: Choice) -> None:
-        """Set the choice; what has confirmed it before counts."""
+        """Set the choice; earlier confirm trials of the same configuration count."""
         self.choice = choice
         mine = [trial for trial in self.earlier if _same(trial.spec.config, choice.config)]
         self.earlier = [trial for trial in self.earlier if trial not in mine]
@@ -118,18 +118,18 @@ class ArmState:
 
     @property
     def judged(self) -> list[Trial]:
-        """The search trials that say whether there is hope: all but the failures forgiven."""
+        """The search trials that count for giving up: all except failures before a reopening."""
         search = self.trials["search"]
         trained = [t for t in search[: self.ignored] if t.comparable and t.state not in UNTRAINED]
         return trained + search[self.ignored :]
 
     def running(self, phase: Phase) -> int:
-        """How many of its trials run."""
+        """Number of running trials in a phase."""
         return sum(count for (of, _), count in self.epochs_left.items() if of == phase)
 
 
 def _same(one: Config, other: Config) -> bool:
-    """Whether two configurations differ in nothing but seed and split."""
+    """Whether two configurations are equal except for seed and split."""
     own = ("seed", "split")
     return {k: v for k, v in one.items() if k not in own} == {
         k: v for k, v in other.items() if k not in own
@@ -149,17 +149,17 @@ _STATE_AFTER: dict[str, TrialState] = {
 
 
 _FIRST_LOOK = 0.04
-"""The error rate that a look counts with in journals of versions that wrote none down."""
+"""The error rate of a look in journals of versions that did not record it."""
 
 
 @dataclass
 class Trained:
-    """What a study's trials have trained so far: images, counted once an epoch, in `seconds`."""
+    """A study's training so far: images, counted once per epoch, and `seconds`."""
 
     images: int = 0
     seconds: float = 0.0
     slowest: float | None = None
-    """The most seconds an image that an epoch took."""
+    """The most seconds per image of any epoch."""
 
     def add(self, images: int, seconds: float) -> None:
         self.images += images
@@ -172,8 +172,8 @@ class Trained:
 class Look:
     """One look at a study's test images: after how many seeds, at which error rate.
 
-    `decided` says whether it ended `confirm.until: decided`, `could_decide` whether there was an
-    interval: a look that can say neither "helps" nor "hurts" takes nothing of the error rate.
+    `decided` says whether it ended `confirm.until: decided`. `could_decide` says whether there was
+    an interval. A look without one can say neither "helps" nor "hurts", and costs no error rate.
     """
 
     seeds: int
@@ -189,17 +189,17 @@ class CampaignState:
         self.plan = plan
         self.status: Status = "running"
         self.events = 1
-        """How many the journal holds that were folded in, the campaign's own first one included."""
+        """Number of events folded in, including the first one of the campaign itself."""
         self.seconds = 0.0
         """The campaign's age at its latest event."""
         self.nodes = 0
-        """Nodes with room for trials, where the campaign has a budget in money; 0 elsewhere."""
+        """Nodes with room for trials, if the campaign has a budget in money; else 0."""
         self.slots_per_node: float | None = None
-        """Trials that such a node has room for; None while none was seen."""
+        """Trials that such a node has room for; None before the first node."""
         self.node_seconds = 0.0
-        """Time of all of them together, until the latest event."""
+        """Time of all nodes together, until the latest event."""
         self.search_closed: str | None = None
-        """Why the search phase asks no more trials, if the budget closed it."""
+        """Why the budget closed the search phase, if it did."""
         self.trials: dict[str, Trial] = {}
         self.arms: dict[tuple[str, str], ArmState] = {}
         self.trained: dict[str, Trained] = {}
@@ -211,13 +211,13 @@ class CampaignState:
         self._add_arms()
         self.running: dict[str, Trial] = {}
         self.resumed = 0
-        """How often the campaign was gone on with."""
+        """How often the campaign was resumed."""
         self.recipe: str | None = None
-        """The recipe's text where it was changed when the campaign was gone on with."""
+        """The recipe's text, if a resume changed it."""
         self.mismatches: tuple[Mismatch, ...] = ()
-        """What in its journal does not agree, by line; see `audit.py`."""
+        """Mismatches in its journal, by line; see `audit.py`."""
         self.unsealed: int = 0
-        """How many of its journal's first lines carry no seal."""
+        """Number of first lines of its journal without a seal."""
 
     def apply(self, event: Event) -> None:
         """Fold one event in."""
@@ -252,7 +252,7 @@ class CampaignState:
             self.search_closed = event["reason"]
         elif kind == "ended":
             self.status = event["status"]
-            if self.status != "interrupted":  # by earlier versions, which wrote down no look
+            if self.status != "interrupted":  # earlier versions recorded no look
                 for study in sorted(self.unseen):
                     seeds = self.plan.looks[-1]
                     self.looks[study].append(Look(seeds, _FIRST_LOOK, decided=False))
@@ -274,7 +274,7 @@ class CampaignState:
             raise UserError(f'the journal has an event of unknown kind "{kind}"')
 
     def wanted_seeds(self, study: str) -> int:
-        """Confirm seeds that each of the study's arms is to have before the next look."""
+        """Confirm seeds that each of the study's arms needs before the next look."""
         looks = self.looks[study]
         if looks and looks[-1].decided:
             return looks[-1].seeds
@@ -282,7 +282,7 @@ class CampaignState:
         return next((seeds for seeds in self.plan.looks if seeds > last), self.plan.looks[-1])
 
     def failed_studies(self) -> tuple[str, ...]:
-        """Studies with an arm that nothing could be chosen for, or that no seed confirmed."""
+        """Studies with an arm without a choice, or whose confirm trials all failed or diverged."""
         return tuple(
             study.id
             for study in self.plan.studies
@@ -353,12 +353,12 @@ class CampaignState:
             trial.retries += 1
 
     def _extend(self, plan: Plan) -> None:
-        """Go over to a wider plan; an arm whose search goes on is to be decided anew."""
+        """Switch to a wider plan; an arm whose search continues is decided again."""
         if _budget(plan) != _budget(self.plan):
             self.search_closed = None
         self.plan = plan
         self._add_arms()
-        for looks in self.looks.values():  # whoever widens a run wants to see more than it showed
+        for looks in self.looks.values():  # a wider run asks for more than the last look showed
             looks[:] = [replace(look, decided=False) for look in looks]
         if self.search_closed is not None:
             return
@@ -367,7 +367,7 @@ class CampaignState:
             for arm in study.arms:
                 if len(arms[arm.name].trials["search"]) < arm.trials:
                     arms[arm.name].reopen()
-            for arm in study.arms:  # a borrowed configuration is as new as its lender's
+            for arm in study.arms:  # a borrowed choice ends with its lender's
                 if arm.borrows is not None and arms[arm.borrows].choice is None:
                     arms[arm.name].reopen()
 
@@ -390,10 +390,10 @@ def _budget(plan: Plan) -> tuple[float | None, ...]:
 def replay(
     events: Iterable[Event], look: Callable[[CampaignState, Event], None] | None = None
 ) -> CampaignState:
-    """Fold a whole journal; `look` sees every event but the first before it changes the state.
+    """Fold a whole journal; `look` sees every event except the first before it changes the state.
 
     Raises:
-        UserError: the journal is empty or was written by another version of its format.
+        UserError: the journal is empty, or has a format that this version cannot read.
     """
     stream = iter(events)
     first = next(stream, None)

@@ -1,4 +1,4 @@
-"""A trial: one training of one configuration, what is known of it, and which of two is better."""
+"""A trial: one training of one configuration, its history, and the order of two trials."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 Phase = Literal["search", "finalists", "confirm"]
 TrialState = Literal["RUNNING", "COMPLETE", "PRUNED", "DIVERGED", "FAILED"]
 UNTRAINED: tuple[TrialState, ...] = ("DIVERGED", "FAILED")
-"""States of trials that ended without a network that can be used."""
+"""States of trials that ended without a usable network."""
 
 FailureKind = Literal["worker", "node", "hang", "memory"]
 """What a running trial lost: its process, the machine below it, its progress, its memory."""
@@ -19,14 +19,14 @@ FailureKind = Literal["worker", "node", "hang", "memory"]
 Config = dict[str, Any]
 """Hyperparameters and seeds of one training; `lambda` is λ itself, `lambda_over_n` is λ/N.
 
-`split` is the number of the train-validation split, None in confirm, which trains on all training
-images.
+`split` is the number of the train-validation split. It is None in confirm, which trains on all
+training images.
 """
 
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """What is asked for: enough to run the trial anywhere, and nothing about where."""
+    """The request for a trial: enough to run it anywhere, and nothing about where."""
 
     trial: str
     study: str
@@ -44,7 +44,7 @@ class TrialSpec:
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One epoch: `value` is the metric that decides, in percent; None where nothing validates."""
+    """One epoch: `value` is the metric that decides, in percent; None without validation."""
 
     epoch: int
     value: float | None
@@ -58,9 +58,9 @@ def checkpoint_folder(trial_id: str) -> str:
 
 
 def stop_marker(checkpoints: Path) -> Path:
-    """The file that is there while a campaign stops and means to go on later.
+    """The file that exists while a campaign stops to resume later.
 
-    Workers then write down the epochs since a trial's last checkpoint before they leave it.
+    Workers then save the epochs since a trial's last checkpoint before they leave it.
     """
     return checkpoints / "stopping"
 
@@ -70,15 +70,16 @@ class Trial:
     """A trial's history, folded from the journal.
 
     Attributes:
-        attempt: How often it was begun before: after an interruption, or a worker that was lost.
-        retries: How often its worker died, or hung, without its node; they are bounded.
-        lost_nodes: Nodes lost under it since its last new epoch.
-        begun_again: How often it was begun again because of any such loss.
-        micro_batches: Parts that each batch is trained in; more than one for want of memory.
-        repeated: Epochs that were trained a second time, as they came after the last checkpoint.
-        repeated_seconds: What these took.
-        differing: How many of these did not measure the same again, bit for bit.
-        hits: Which test images were named right, packed bits in base64; None where not kept.
+        attempt: Number of restarts, after interruptions or lost workers.
+        retries: How often its worker died or hung without its node; bounded.
+        lost_nodes: Nodes that it lost since its last new epoch.
+        begun_again: Number of restarts after any such loss.
+        micro_batches: Parts that each batch is trained in; more than one after running out of
+            memory.
+        repeated: Epochs trained again, as they came after the last checkpoint.
+        repeated_seconds: The time of these.
+        differing: How many of these gave other measures, compared bit for bit.
+        hits: Which test images were classified correctly, packed bits in base64; None if not kept.
     """
 
     spec: TrialSpec
@@ -98,7 +99,7 @@ class Trial:
 
     @property
     def comparable(self) -> bool:
-        """Whether it saw whole batches: batch statistics lie within micro-batches."""
+        """Whether it saw whole batches: divided batches have other batch statistics."""
         return self.micro_batches == 1
 
     @property
@@ -123,11 +124,11 @@ Rank = tuple[float, float, float, int]
 
 
 def rank(values: Sequence[float], config: Config, trial: Trial) -> Rank:
-    """What to sort by, best first: more values, a higher mean of them, a smaller λ, asked earlier.
+    """The sort key, best first: more values, a higher mean, a smaller λ, asked earlier.
 
     Args:
         values: The last epoch's metric, in percent, on each split.
-        config: The configuration that they are of.
+        config: The configuration that these values measure.
         trial: The search trial that it comes from.
     """
     strength = float(config.get("lambda") or 0.0)
@@ -139,7 +140,7 @@ def last_value(trial: Trial) -> float:
     """The metric of a trial's last epoch, in percent (never the best epoch's).
 
     Raises:
-        ValueError: it has none.
+        ValueError: the trial has no such value.
     """
     if trial.last_value is None:
         raise ValueError(f"{trial.spec.trial} has no validation value")

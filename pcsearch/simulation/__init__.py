@@ -1,4 +1,4 @@
-"""Campaigns on a virtual clock: the same decisions as a live run, on machines that nobody pays for.
+"""Campaigns on a virtual clock: the same decisions as a live run, on simulated machines.
 
-Knows neither torch nor Ray.
+Uses neither torch nor Ray.
 """

@@ -1,4 +1,4 @@
-"""The cluster that a simulated campaign runs on: what it may grow to, and what its nodes do."""
+"""The cluster of a simulated campaign: its limits and its nodes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ClusterModel:
-    """A cluster of like nodes that come when trials wait and go when they are idle.
+    """A cluster of equal nodes, which start when trials wait and stop when they are idle.
 
     Attributes:
-        nodes: The most there may be at once.
-        slots_per_node: Trials that one holds at once.
-        gpus_per_node: GPUs of one; 0 where trials train on CPUs.
-        always: Nodes that are there from the beginning and never go.
+        nodes: The most nodes at once.
+        slots_per_node: Trials that a node holds at once.
+        gpus_per_node: GPUs of a node; 0 if trials train on CPUs.
+        always: Nodes that exist from the beginning and never stop.
         start_seconds: From asking for a node until trials can start on it.
         idle_seconds: How long a node without trials is kept.
-        losses_per_hour: How often an hour a node is taken away (spot), in the mean.
-        price: Of a node-hour, from when it is asked for until it is gone.
-        worker_seconds: Starting a worker process for the first trial in a slot.
-        trial_seconds: Between two trials in the same slot.
-        decode_seconds: Decoding one image for a node's cache, which it does once a dataset.
+        losses_per_hour: How often a node is taken away (spot), per hour, in the mean.
+        price: Price of a node-hour, from asking for the node until it is gone.
+        worker_seconds: Time to start a worker process for the first trial in a slot.
+        trial_seconds: Time between two trials in the same slot.
+        decode_seconds: Time to decode one image for a node's cache, once per node and dataset.
     """
 
     nodes: int
@@ -44,7 +44,7 @@ class ClusterModel:
 
 @dataclass
 class SimulatedNode:
-    """A node from when it was asked for until it is gone; times in seconds."""
+    """A node, from asking for it until it is gone; times in seconds."""
 
     number: int
     asked: float
@@ -53,29 +53,29 @@ class SimulatedNode:
     lost: bool = False
     trials: set[str] = field(default_factory=set)
     workers: int = 0
-    """Slots in which a worker process has been started."""
+    """Slots with a started worker process."""
     warm: set[str] = field(default_factory=set)
-    """Datasets that its cache holds."""
+    """Datasets in its cache."""
     idle_since: float | None = None
 
 
 class Nodes:
-    """The nodes there are, with those that have a free slot at hand.
+    """All nodes, with an index of those that have a free slot.
 
-    A trial goes where the cache is warm if there is a choice, and else to the fullest node, so that
-    the others become idle and go.
+    A trial goes to a node with a warm cache if there is one, else to the fullest node. So the other
+    nodes become idle and stop.
     """
 
     def __init__(self, model: ClusterModel, seed: int) -> None:
         self.model = model
         self.all: list[SimulatedNode] = []
         self.here: dict[int, SimulatedNode] = {}
-        """Asked for and not gone, by number."""
+        """Nodes asked for and not gone, by number."""
         self.starting = 0
         self.free = 0
-        """Slots of nodes that are up and hold no trial."""
+        """Slots without a trial, on nodes that are up."""
         self._open: dict[int, dict[int, SimulatedNode]] = {}
-        """Nodes that are up and have a free slot, by how many trials they hold."""
+        """Nodes that are up and have a free slot, by their number of trials."""
         self._random = random.Random(seed)
 
     @property
@@ -83,7 +83,7 @@ class Nodes:
         return len(self.here) - self.starting
 
     def ask(self, now: float, waiting: int) -> list[SimulatedNode]:
-        """Ask for as many nodes as trials that wait can fill, all at once."""
+        """Ask for as many nodes as the waiting trials can fill, all at once."""
         missing = math.ceil(waiting / self.model.slots_per_node) - self.starting
         count = max(0, min(missing, self.model.nodes - len(self.here)))
         new = [SimulatedNode(len(self.all) + k, now) for k in range(count)]
@@ -104,14 +104,14 @@ class Nodes:
         self._file(node)
 
     def remove(self, node: SimulatedNode, now: float, *, lost: bool) -> None:
-        """A node goes, with the trials on it."""
+        """Remove a node, with the trials on it."""
         self._unfile(node)
         self.free -= self.model.slots_per_node - len(node.trials)
         node.gone, node.lost, node.up = now, lost, False
         del self.here[node.number]
 
     def place(self, trial: str, dataset: str) -> tuple[SimulatedNode, bool, bool]:
-        """A node for a trial; whether a worker must start there, and its cache be built."""
+        """A node for a trial; whether a worker must start there, and the cache be built."""
         node = self._choice(dataset)
         self._unfile(node)
         cold, new = dataset not in node.warm, len(node.trials) >= node.workers

@@ -1,4 +1,4 @@
-"""How simulated trials learn: by synthetic learning curves, or as recorded trials did."""
+"""How simulated trials learn: by synthetic learning curves, or like recorded trials."""
 
 from __future__ import annotations
 
@@ -19,31 +19,33 @@ JITTER = 0.05
 
 
 class Curves(Protocol):
-    """What trials measure, and how long they take; the same answer whenever it is asked."""
+    """What trials measure, and how long they take. Repeated questions get the same answer."""
 
     def value(self, spec: TrialSpec, epoch: int) -> float:
         """The metric after an epoch, in percent."""
         ...
 
     def hits(self, spec: TrialSpec) -> str | None:
-        """Which test images a confirm trial names right, as the journal holds it; None: unknown."""
+        """A confirm trial's hits, in the journal's form; None if unknown."""
         ...
 
     def seconds_per_image(self, study: str) -> float:
-        """Seconds that an epoch takes for each image it trains on."""
+        """Seconds of an epoch per image that it trains on."""
         ...
 
 
 class SyntheticCurves:
     """Learning curves that rise from chance to a ceiling by a power law.
 
-    `value(e) = ceiling − (ceiling − chance)·(1 + e/τ)^−1.5` plus noise. The ceiling lies by a
-    parabola below that of the best configuration, which is drawn at random for each study and
-    dimension; the regulariser's arm may gain or lose up to two points by itself. Noise is a
-    trial's own (standard deviation 0.8 points) and an epoch's (0.4 points).
+    `value(e) = ceiling − (ceiling − chance)·(1 + e/τ)^−1.5` plus noise.
+
+    - The best value of each dimension is drawn at random, for each study. The ceiling falls with
+      the square of the distance to it.
+    - A regulariser's arm gains or loses up to two points by itself.
+    - Noise has a standard deviation of 0.8 points per trial and 0.4 points per epoch.
 
     Args:
-        plan: Its studies and ranges.
+        plan: Gives studies and ranges.
         seed: Other seeds draw other studies.
         images_per_second: How fast one trial trains.
     """
@@ -72,7 +74,7 @@ class SyntheticCurves:
         return None
 
     def best(self, study: str, key: str) -> float:
-        """Where in its range the best value of a dimension lies, from 0 to 1."""
+        """Where in its range the best value of a dimension is, from 0 to 1."""
         return self._draw("best", study, key)
 
     def _ceiling(self, spec: TrialSpec) -> float:
@@ -93,7 +95,7 @@ class SyntheticCurves:
 
 
 def position(space: Space, config: Config | Mapping[str, float], key: str) -> float | None:
-    """Where in its range a value lies, from 0 to 1; None for a dimension that is no range."""
+    """Where in its range a value is, from 0 to 1; None for a dimension without a range."""
     if space.kind != "range" or space.low is None or space.high is None or key not in config:
         return None
     low, high, value = float(space.low), float(space.high), float(config[key])
@@ -110,15 +112,15 @@ _ArmKey = tuple[str, str]
 class ReplayedCurves:
     """Learning curves of a recorded run.
 
-    A trial with a configuration and seed that were recorded repeats what was measured then. Any
-    other learns as the recorded trial of its study and arm whose configuration is nearest (by the
-    distance of their positions in the ranges). Where that one was stopped early, the
-    mean gains of those that went on follow. What a study or an arm was not recorded for comes from
-    `otherwise`.
+    - A trial with a recorded configuration and seed repeats the recorded values.
+    - Any other trial learns like the recorded trial of its study and arm with the nearest
+      configuration (by the distance of their positions in the ranges).
+    - If that trial was stopped early, the mean gains of those that continued follow.
+    - A study or arm without recorded trials uses `otherwise`.
 
     Args:
         state: The recorded campaign.
-        otherwise: What studies do that it has not.
+        otherwise: Curves for all that was not recorded.
     """
 
     def __init__(self, state: CampaignState, otherwise: Curves) -> None:
@@ -198,7 +200,7 @@ def _distance(
 
 
 def _gains(trials: list[Trial]) -> dict[int, float]:
-    """The mean step of the metric that each epoch brought, over those that were recorded."""
+    """The mean change of the metric in each epoch, over the recorded trials."""
     steps: dict[int, list[float]] = {}
     for trial in trials:
         values = [result.value or 0.0 for result in trial.epochs]

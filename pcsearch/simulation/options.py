@@ -1,7 +1,7 @@
 """Recipes and options in, simulated campaigns out.
 
-A simulation needs counts alone. They come from a recorded run, from the files as they are listed,
-or from the catalogue where the images are not here.
+A simulation needs only counts of images. They come from a recorded run, from a listing of the
+files, or, if the images are not here, from the catalogue.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _NO_SPLIT = "0" * 16
 
 
 def counted(recipe: Recipe, recorded: Plan | None) -> tuple[tuple[DatasetFacts, ...], list[str]]:
-    """The facts of each of a recipe's datasets, and a sentence where they are only official.
+    """The facts on each of a recipe's datasets, and a sentence for each with official counts only.
 
     Raises:
-        UserError: a dataset is neither recorded, nor here, nor of a known size.
+        UserError: a dataset is not recorded, not here, and of unknown size.
     """
     known = {s.dataset: s for s in recorded.studies} if recorded is not None else {}
     facts, notes = [], []
@@ -86,14 +86,14 @@ def _facts(
 
 
 _IMAGES_PER_SECOND = 500.0
-"""A guess, where neither a run nor a person says it."""
+"""The guess without a recorded run and without --images-per-second."""
 
 _CPUS_PER_GPU = _CPUS = 8
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to simulate on; see `pcsearch simulate --help`."""
+    """The simulated cluster and curves; see `pcsearch simulate --help`."""
 
     nodes: int
     gpus_per_node: int
@@ -109,10 +109,10 @@ class Options:
 
     @classmethod
     def checked(cls, **values: Any) -> Self:
-        """Refuse what no cluster can have.
+        """The options, checked.
 
         Raises:
-            UserError: names the option.
+            UserError: no cluster can have such a value. The message names the option.
         """
         options = cls(**values)
         for name in ("start_seconds", "idle_seconds", "losses_per_hour"):
@@ -124,9 +124,7 @@ class Options:
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise UserError(f"--{_option(name)} is {value:g}, but must be more than 0")
         if options.always > options.nodes:
-            raise UserError(
-                f"--always is {options.always}, but there are {options.nodes} nodes at most"
-            )
+            raise UserError(f"--always is {options.always}, but --nodes is {options.nodes}")
         if options.losses_per_hour > 60:
             raise UserError(
                 f"--losses-per-hour is {options.losses_per_hour:g}, but must be at most 60: "
@@ -136,7 +134,7 @@ class Options:
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """Of every recipe: a budget in money must go by the price that is reported."""
+        """Overrides for every recipe: a budget in money must use the reported price."""
         return () if self.price is None else (f"budget.price_per_node_hour={self.price!r}",)
 
     @property
@@ -183,7 +181,7 @@ def simulations(
     """Simulate recipes, each on a cluster of its own.
 
     Raises:
-        UserError: a mistake in a recipe or an option; a run that is not there.
+        UserError: a recipe or an option is wrong, or a run is missing.
     """
     loaded = load_recipes([*sources, *options.overrides], (), images)
     recipes, earlier = all_earlier_runs(loaded, runs)
@@ -210,7 +208,7 @@ def _simulated(
         plan = with_default(plan)
         notes.append(
             f"search.lr: auto is not measured here; {DEFAULT_LR.low:g} to {DEFAULT_LR.high:g} is "
-            f"taken for {', '.join(unknown)}"
+            f"used for {', '.join(unknown)}"
         )
     plan, lines = with_start_points(plan, earlier)
     notes += lines
@@ -219,8 +217,8 @@ def _simulated(
     if recorded is None:
         if rate is None:
             notes.append(
-                f"each trial is taken to train on {_IMAGES_PER_SECOND:g} images a second, which is "
-                "a guess: give --images-per-second, or --curves of a short real run"
+                f"each trial is assumed to train on {_IMAGES_PER_SECOND:g} images a second, which "
+                "is a guess: give --images-per-second, or --curves of a short real run"
             )
         notes.append("learning curves are made up")
     else:

@@ -1,4 +1,4 @@
-"""What a simulated campaign came to: time, machines, money, and the trials that ran."""
+"""The outcome of a simulated campaign: time, machines, money, and the trials that ran."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pcsearch.simulation.cluster import ClusterModel, SimulatedNode
 
 @dataclass(frozen=True)
 class Placement:
-    """A trial on a node, from being placed there until it ended or the node was lost."""
+    """A trial's time on a node, until the trial ended or the node was lost."""
 
     trial: str
     node: int
@@ -23,7 +23,7 @@ class Placement:
 
 @dataclass
 class Timeline:
-    """Slots in use and slots there are, from each change on; times in seconds."""
+    """Busy slots and existing slots, from each change on; times in seconds."""
 
     times: array[float] = field(default_factory=lambda: array("d"))
     busy: array[int] = field(default_factory=lambda: array("l"))
@@ -38,7 +38,7 @@ class Timeline:
             self.there.append(there)
 
     def means(self, end: float, buckets: int) -> list[tuple[float, float]]:
-        """Mean busy slots, and slots there, of so many equal parts of the time until `end`."""
+        """Mean busy and existing slots in each of `buckets` equal parts of the time until `end`."""
         if end <= 0:
             return []
         edges = [*(end * part / buckets for part in range(1, buckets)), end]
@@ -62,16 +62,16 @@ class Simulated:
     """A campaign that ran on a virtual clock.
 
     Attributes:
-        state: What it decided; as that of a live one.
-        cluster: What it ran on.
+        state: Its decisions, as for a live campaign.
+        cluster: The cluster that it ran on.
         makespan_seconds: From its begin to the end of its last trial.
-        busy_seconds: Of slots, in which trials were trained or made ready.
-        lost_seconds: The part of these that was lost with nodes.
-        nodes: Every node that there was.
+        busy_seconds: Slot time in which trials were trained or prepared.
+        lost_seconds: The part of this time that was lost with nodes.
+        nodes: Every node that existed.
         stays: Every trial's time on each node.
         timeline: Slots over time.
-        events: Epochs, ends and losses that were decided on.
-        decision_seconds: Real processor time that the decisions took.
+        events: Number of epochs, ends and losses.
+        decision_seconds: Real processor time of the decisions.
     """
 
     state: CampaignState
@@ -87,19 +87,19 @@ class Simulated:
 
     @property
     def node_seconds(self) -> float:
-        """From asking for each node until it goes, also when that is after the campaign's end."""
+        """From asking for each node until it stops, even if after the campaign's end."""
         return sum(self._gone(node) - node.asked for node in self.nodes)
 
     @property
     def tail_seconds(self) -> float:
-        """The part of `node_seconds` after the last trial's end: nodes that wait to be idle enough.
+        """The part of `node_seconds` after the last trial's end, when nodes are idle and still up.
 
-        A budget in money does not know of it: it ends with the campaign.
+        A budget in money ends with the campaign and does not include it.
         """
         return sum(max(0.0, self._gone(node) - self.makespan_seconds) for node in self.nodes)
 
     def _gone(self, node: SimulatedNode) -> float:
-        """When a node goes; those that never do are paid for until the campaign's end."""
+        """When a node stops; one that never stops is paid for until the campaign's end."""
         model = self.cluster
         if node.gone is not None:
             return node.gone
@@ -123,12 +123,12 @@ class Simulated:
 
     @property
     def gpu_seconds(self) -> float:
-        """Of GPUs that were there, used or not."""
+        """Time of all GPUs, used or not."""
         return self.node_seconds * self.cluster.gpus_per_node
 
     @property
     def utilisation(self) -> float:
-        """The share of paid slots' time in which trials were trained or made ready."""
+        """The share of paid slot time in which trials were trained or prepared."""
         paid = self.node_seconds * self.cluster.slots_per_node
         return self.busy_seconds / paid if paid else 0.0
 
@@ -145,7 +145,7 @@ class Simulated:
         return most
 
     def to_json(self, buckets: int = 60) -> dict[str, Any]:
-        """Everything that a person is shown, and every trial."""
+        """Everything that the user sees, and every trial."""
         stays: dict[str, list[Placement]] = {}
         for stay in self.stays:
             stays.setdefault(stay.trial, []).append(stay)

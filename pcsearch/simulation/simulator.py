@@ -1,4 +1,4 @@
-"""Drives a campaign on a virtual clock: the very objects that decide a live one."""
+"""Drives a campaign on a virtual clock, with the same objects that decide a live one."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from pcsearch.simulation.outcome import Placement, Simulated, Timeline
 
 
 class NullJournal:
-    """A journal that nobody reads."""
+    """A journal that keeps nothing."""
 
     def append(self, event: Event) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @dataclass
@@ -35,7 +35,7 @@ class _Training:
     begun: float
     attempt: int
     safe: float
-    """When its last epoch ended: what was trained later is lost with its node."""
+    """When its last epoch ended. Training after that is lost with the node."""
 
 
 def simulate(
@@ -50,16 +50,16 @@ def simulate(
 ) -> Simulated:
     """Run a campaign to its end.
 
-    Trials are asked as they are live: as many as may run at once, whether a node is there for each
-    or not, so that nodes are asked for all at once. A trial whose node is lost goes on elsewhere
-    after its last epoch.
+    As in a live run, as many trials are asked as may run at once, even without nodes for them. So
+    all nodes are asked for at once. A trial whose node is lost continues elsewhere after its last
+    epoch.
 
     Args:
         plan: What to search.
-        cluster: What there is to run it on.
+        cluster: The cluster to run on.
         curves: What trials measure, and how long they take.
-        width: Trials at once; by default what fits on the cluster at its largest.
-        seed: Of the times at which nodes are lost, and of the jitter of epochs.
+        max_concurrent: Trials at once; by default as many as the largest cluster holds.
+        seed: Seed of the times at which nodes are lost, and of the jitter of epochs.
         journal: Where events are written; by default nowhere.
         progress: Called now and then with the campaign and its virtual seconds.
     """
@@ -104,7 +104,7 @@ class _Run:
         self._start_nodes(self._nodes.ask(0.0, self._cluster.always * self._cluster.slots_per_node))
         self._note()
         for node in list(self._nodes.here.values()):
-            self._up(node)  # those that are there before the campaign is
+            self._up(node)  # nodes that exist before the campaign
         self._fill()
         self._note()
         while not self._campaign.done:
@@ -131,7 +131,7 @@ class _Run:
         heapq.heappush(self._queue, (self._now + seconds, next(self._numbers), happens))
 
     def _fill(self) -> None:
-        """Ask for trials, place those that a slot is free for, and ask for nodes for the others."""
+        """Ask for trials, place them on free slots, and ask for nodes for the others."""
         began = time.process_time()
         while (spec := self._campaign.next_trial(self._warmth.next())) is not None:
             self._warmth.taken()
@@ -232,7 +232,7 @@ class _Run:
         self._fill()
 
     def _note(self) -> None:
-        here = len(self._nodes.here)  # paid for from when they are asked for
+        here = len(self._nodes.here)  # paid for from the moment of asking
         self._campaign.machines(here, here * self._cluster.slots_per_node)
         there = self._nodes.up * self._cluster.slots_per_node
         self._timeline.note(self._now, len(self._training), there)

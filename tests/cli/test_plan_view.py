@@ -50,8 +50,8 @@ def test_a_plan_says_how_small_a_gain_its_seeds_can_tell() -> None:
     least = detectable_gain(3, 2, 300)
     assert content == {"digits/compact_cnn": least}
     words = " ".join(text_of(ONE_TRIAL, NO_RATES).split())
-    assert f"3 seeds and 300 test images tell a gain of about {least:.1f} points" in words
-    assert "One point takes more test images, whatever the number of seeds." in words
+    assert f"3 seeds and 300 test images show a gain of about {least:.1f} points" in words
+    assert "One point takes more test images; more seeds do not help." in words
     competing = plan(
         ("digits/compact_cnn",), (arm("control"), arm("pc"), arm("label_smoothing"))
     ).model_copy(update={"confirm_looks": (2, 3)})
@@ -60,7 +60,7 @@ def test_a_plan_says_how_small_a_gain_its_seeds_can_tell() -> None:
     assert shared > least, "two looks and two arms share the error rate"
     single = plan(("digits/compact_cnn",), seeds=1)
     assert plan_json(single, NO_RATES)["detectable_gain"] == {"digits/compact_cnn": None}
-    assert "tell a gain" not in text_of(single, NO_RATES)
+    assert "show a gain" not in text_of(single, NO_RATES)
 
 
 def test_json_without_rates() -> None:
@@ -131,8 +131,8 @@ def test_start_points_are_shown_with_the_run_that_they_come_from() -> None:
     text = " ".join(text_of(whole, NO_RATES).split())
     assert (
         "digits/compact_cnn: search trial 0 of each arm has lr 0.1, lambda_over_n 0.12 (pc) "
-        "(from /runs/first, digits/compact_cnn/pc/search-003; what lay outside this recipe's "
-        "ranges is moved to their end)"
+        "(from /runs/first, digits/compact_cnn/pc/search-003; values outside this recipe's "
+        "ranges are moved to their end)"
     ) in text
     (told,) = plan_json(whole, NO_RATES)["studies"]
     assert told["start_points"] == [{**source, "values": values}]

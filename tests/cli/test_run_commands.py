@@ -279,6 +279,6 @@ def test_a_journal_that_was_edited_is_not_resumed(command: Command) -> None:
     assert code == 2
     assert f"line {line} of the journal (digits/compact_cnn/control/search-000): its seal" in err
     assert line == 2
-    assert "or keep its first line to go on from there" in err
+    assert "or keep its first line and resume from there" in err
     assert "Traceback" not in out + err
     assert Path("runs/first/journal.jsonl").read_bytes() == before

@@ -113,7 +113,7 @@ def test_a_dataset_that_is_not_here_has_its_official_counts() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--always=3"], "--always is 3, but there are 1 nodes at most"),
+        (["--always=3"], "--always is 3, but --nodes is 1"),
         (["--images-per-second=0"], "--images-per-second is 0, but must be more than 0"),
         (["--losses-per-hour=100"], "but must be at most 60"),
         (["resources.cpus_per_trial=9"], "a trial needs 9 CPUs and 0 GPUs, but a node has 8 CPUs"),
@@ -135,7 +135,7 @@ def test_measured_ranges_come_from_the_recorded_run_or_are_stated(tmp_path: Path
     """A simulation cannot train: it says which range it takes instead."""
     result = CliRunner().invoke(app, [*QUICK, "search.lr=auto", "--json"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    said = "search.lr: auto is not measured here; 0.001 to 0.1 is taken for digits/compact_cnn"
+    said = "search.lr: auto is not measured here; 0.001 to 0.1 is used for digits/compact_cnn"
     assert said in result.stderr
 
 

@@ -143,7 +143,7 @@ def test_what_was_edited_by_hand_is_not_resumed(pcsearch: CommandLine, whole: Co
     assert "Traceback" not in result.err
     assert journal.read_text() == "".join(lines)
     told = pcsearch.summary("run")["mismatches"]
-    assert {"its seal does not fit: it was changed, or one before it is gone",
+    assert {"its seal does not fit: it was changed, or a line before it is gone",
             f"epoch 1 has the value {event['value'] + 20}, but its val_top1 is {event['value']}",
             } <= {one["what"] for one in told if one["line"] == number + 1}  # fmt: skip
 

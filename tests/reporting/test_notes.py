@@ -65,7 +65,7 @@ def test_one_seed_is_no_evidence() -> None:
 def test_pairs_that_all_differ_by_the_same_are_no_evidence() -> None:
     lines = written(campaign_plan(seeds=3), curve=lambda spec, epoch: 60.0 + (spec.arm == "pc"))
     line = only(lines, "against control")
-    assert "all 3 pairs of trainings differ by the same, which gives no interval" in line
+    assert "all 3 pairs of trainings differ equally, which gives no interval" in line
 
 
 def test_few_test_images_are_said_with_what_one_is_worth() -> None:

@@ -200,7 +200,7 @@ def test_workers_that_die_or_hang_use_up_retries_and_lost_nodes_do_not() -> None
         assert campaign.next_trial() == spec
     campaign.lost(spec.trial, "its worker hung", "hang")
     trial = campaign.state.trials[spec.trial]
-    assert (trial.state, trial.error) == ("FAILED", "its worker hung (begun 8 times)")
+    assert (trial.state, trial.error) == ("FAILED", "its worker hung (started 8 times)")
 
 
 def test_nodes_lost_without_an_epoch_in_between_are_bounded() -> None:

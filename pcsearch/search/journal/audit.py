@@ -1,13 +1,12 @@
-"""Whether what a journal says agrees with itself, beyond what any event could be.
+"""Checks that a journal agrees with itself.
 
-`history.py` refuses a line that could not be there. Here a campaign's own rules are applied again
-to what came before a line, and its numbers are compared with those that they come from. Nothing is
-refused: a person must be able to look at a journal that somebody changed. Whatever is to build on
-its numbers asks for `CampaignState.mismatches` first.
+`validate.py` refuses a line that could not be there. This module applies the campaign's rules again
+to the lines before it, and compares its numbers with their sources. It refuses nothing: a person
+must be able to read a changed journal. Code that builds on a journal's numbers checks
+`CampaignState.mismatches` first.
 
-What a line says of time, machines, errors and losses is free: nothing in a journal tells it again.
-So are a search trial's values within their ranges, and measures that are changed together. The seal
-alone guards these.
+Some contents are recorded once only: times, machines, errors, losses, and a search trial's values
+within their ranges. Measures may also be changed together. Only the seal guards these.
 """
 
 from __future__ import annotations
@@ -42,20 +41,20 @@ from pcsearch.search.trial import Config, Trial, last_value
 from pcsearch.search.verdicts.verdict import look_at
 
 _ROUNDING = 1e-6
-"""Points by which a measure may differ that another machine has computed from the same numbers."""
+"""Tolerance, in points, for a measure that another machine computed from the same numbers."""
 
 MOST_MISMATCHES = 1000
-"""Mismatches reported at most; the rest of such a journal is not checked."""
+"""The most mismatches that are reported. The rest of such a journal is not checked."""
 
 _SEEDS = ("seed", "split")
 
 
 def audited(events: Iterable[Event], chain: Chain | None = None) -> CampaignState:
-    """The state that a journal tells, with all in it that does not agree.
+    """The state of a journal, with its mismatches.
 
     Args:
         events: Its events, in order.
-        chain: Followed its lines while they were read; None where there were none.
+        chain: Followed its lines while they were read; None if the events had no lines.
 
     Raises:
         UserError: as `replay`.
@@ -68,36 +67,36 @@ def audited(events: Iterable[Event], chain: Chain | None = None) -> CampaignStat
         unsealed = chain.lines if chain.sealed_from is None else chain.sealed_from - 1
         if audit.format == 1:
             state.unsealed = unsealed
-        if audit.format == 1 and not unsealed:  # else it would escape the rules
-            found.append(Mismatch(1, None, "it has a seal, which journals of format 1 have not"))
+        if audit.format == 1 and not unsealed:  # a false format would escape the rules
+            found.append(Mismatch(1, None, "it has a seal, but journals of format 1 have none"))
         elif audit.format > 1 and unsealed:
-            told = f"lines 1 to {unsealed} have no seal, which journals of format 2 have"
+            told = f"lines 1 to {unsealed} have no seal, but journals of format 2 do"
             found.append(Mismatch(1, None, told if unsealed > 1 else "it has no seal"))
     state.mismatches = tuple(sorted(found, key=lambda one: one.line)[:MOST_MISMATCHES])
     return state
 
 
 def refusal(mismatches: Sequence[Mismatch]) -> str:
-    """Why a journal with these is not built upon, and what to do, as one line."""
+    """Why a journal with these mismatches is not used, and what to do, as one line."""
     first = mismatches[0]
     more = "" if len(mismatches) == 1 else f" (the first of {len(mismatches)} places)"
     lines = "line" if first.line == 2 else f"{first.line - 1} lines"
-    keep = f", or keep its first {lines} to go on from there"
+    keep = f", or keep its first {lines} and resume from there"
     return (
         f"{first}{more}; the journal was changed after it was written: `pcsearch summary` shows "
-        f"what does not agree; restore it from a copy{keep if first.line > 1 else ''}"
+        f"all mismatches; restore it from a copy{keep if first.line > 1 else ''}"
     )
 
 
 class _Audit:
-    """Looks at a journal's events one by one, each before it changes the state."""
+    """Checks a journal's events one by one, each before it changes the state."""
 
     def __init__(self) -> None:
         self.found: list[Mismatch] = []
         self.format = JOURNAL_SCHEMA
         self._line = 1
         self._measures: set[str] = set()
-        """What epochs have held so far, and later ones hold, too."""
+        """Measures of the epochs so far; later epochs must have them, too."""
         self._plan: Plan | None = None
         self._by_id: dict[str, StudyPlan] = {}
         self._rules: dict[str, Callable[[CampaignState, Event], Iterator[str]]] = {
@@ -113,7 +112,7 @@ class _Audit:
         }
 
     def begin(self, events: Iterable[Event]) -> Iterator[Event]:
-        """The same events; the first is looked at as it goes by."""
+        """Yield the same events, and check the first."""
         for event in events:
             if event["event"] == "campaign" and self._line == 1:
                 self.format = event["plan"].get("schema_version", JOURNAL_SCHEMA)
@@ -127,7 +126,7 @@ class _Audit:
             return
         try:
             self._note(event, rule(state, event))
-        except Exception as error:  # whatever a changed journal leads a rule into
+        except Exception as error:  # a changed journal can cause any error in a rule
             self._note(event, iter([f"the campaign's rules cannot be applied to it ({error!r})"]))
 
     def _note(self, event: Event, told: Iterator[str]) -> None:
@@ -135,7 +134,7 @@ class _Audit:
 
     @property
     def _same_rules(self) -> bool:
-        """Whether what was chosen, and retrained, was decided by the rules of this version."""
+        """Whether this version's rules decided the journal's choices and retrainings."""
         return self.format == JOURNAL_SCHEMA
 
     def _asked(self, state: CampaignState, event: Event) -> Iterator[str]:
@@ -170,14 +169,14 @@ class _Audit:
         study, arm, _ = arm_ref
         config, index = spec["config"], spec["index"]
         if self._same_rules and not search_open(state, arm_ref):
-            yield "the arm's search asked no more trials"
+            yield "the arm's search was over"
         if spec["keep_weights"]:
-            yield "its weights were kept, which those of search trials are not"
+            yield "its weights were kept, but search trials keep none"
         yield from _seed(state.plan, spec)
         own = {"lambda", "lambda_over_n", arm.parameter} - {None}
         stated = {*own, *arm.fixed, *arm.space, *_SEEDS}
         for key in sorted(config.keys() ^ stated, key=str):
-            yield f"its {key} is {'not' if key in stated else 'more than'} what the plan states"
+            yield f"its {key} is {'missing' if key in stated else 'not in the plan'}"
         for key, value in arm.fixed.items():
             if key not in arm.space and config.get(key, value) != value:
                 yield f"its {key} is {config[key]}, but the plan fixes {value}"
@@ -203,10 +202,10 @@ class _Audit:
             yield f"epoch {epoch} has a top-1 of {top1} and a top-5 of {top5}"
         decision = decide(state, trial, epoch, value)
         if decision != event["decision"]:
-            yield f"after epoch {epoch} it was told to {event['decision']}, not to {decision}"
+            yield f"its decision after epoch {epoch} is {event['decision']}, but must be {decision}"
 
     def _validated(self, state: CampaignState, trial: Trial, event: Event) -> Iterator[str]:
-        """The value that decides is one of the epoch's metrics, a share of whole images."""
+        """The deciding value must equal the epoch's metric, and count whole images."""
         metric, value = state.plan.metric, event["value"]
         key = f"val_{metric}"
         measured = event["metrics"].get(key)
@@ -220,10 +219,13 @@ class _Audit:
         elif metric == "top1" and trial.spec.phase == "search":
             images = self._studies(state.plan)[trial.spec.study].images.val
             if not _is_share(value, images):
-                yield f"epoch {event['epoch']} has the value {value}, no share of {images} images"
+                yield (
+                    f"epoch {event['epoch']} has the value {value}, which is no whole number of "
+                    f"{images} images"
+                )
 
     def _tested(self, state: CampaignState, trial: Trial, event: Event) -> Iterator[str]:
-        """A confirm trial's test metrics agree with the images that it named right."""
+        """A confirm trial's test metrics must agree with its hits."""
         for key in ("test", "hits"):
             if event.get(key) is not None:
                 self._measures.add(key)
@@ -260,7 +262,7 @@ class _Audit:
         finalists = state.arms[study.id, arm.name].trials["finalists"]
         trials = [t for t in finalists if t.spec.source == event["source"]]
         repeats = [last_value(t) for t in trials if t.state == "COMPLETE" and t.comparable]
-        with_own = [state.trials[event["source"]].last_value, *repeats]  # as some versions took it
+        with_own = [state.trials[event["source"]].last_value, *repeats]  # some versions counted it
         if arm.borrows is None and list(event["values"]) not in (repeats, with_own):
             yield f"{about}: its values are not those of its trials"
         if event["values"] and not _close(event["score"], fmean(event["values"])):
@@ -272,7 +274,7 @@ class _Audit:
         choice = choice_of(state, study, arm) if self._same_rules else None
         due = choice is not None and choice["event"] == "given_up"
         if self._same_rules and not due and hopeless_because(state, study) is None:
-            yield f"{arm.name} of {study.id} was given up, but its trials say that it need not be"
+            yield f"{arm.name} of {study.id} was given up, but its trials give no reason for it"
 
     def _looked(self, state: CampaignState, event: Event) -> Iterator[str]:
         if not self._same_rules:
@@ -290,10 +292,10 @@ class _Audit:
         plan = Plan.model_validate(event["plan"])
         yield from _plan(plan)
         more = ("sampler", "max_epochs", "grace_epochs", "reduction_factor", "rung_rule")
-        # a recipe of an earlier version may leave out what has another default since
+        # an earlier version's recipe may omit keys whose default has changed
         for key in ("name", "metric", "seed", *(more if self._same_rules else ())):
             if getattr(plan, key) != getattr(state.plan, key):
-                yield f"the wider plan's {key} is another than before"
+                yield f"the wider plan changes {key}"
 
     def _ended(self, state: CampaignState, event: Event) -> Iterator[str]:
         status = event["status"]
@@ -307,12 +309,12 @@ class _Audit:
 
 def _plan(plan: Plan) -> Iterator[str]:
     if plan.confirm_seeds != confirm_seeds(plan.seed, len(plan.confirm_seeds)):
-        yield f"the plan's confirm_seeds are not those that its seed {plan.seed} leads to"
+        yield f"the plan's confirm_seeds do not follow from its seed {plan.seed}"
 
 
 def _retried(state: CampaignState, event: Event) -> Iterator[str]:
     if not may_begin_again(state.trials[event["trial"]], event["kind"]):
-        yield f"it was begun again after its {event['kind']} was lost, once more than it may be"
+        yield f"it was restarted once more than allowed (cause: {event['kind']})"
 
 
 def _search_closed(state: CampaignState, event: Event) -> Iterator[str]:
@@ -321,7 +323,7 @@ def _search_closed(state: CampaignState, event: Event) -> Iterator[str]:
 
 
 def _strength(config: Config, arm_ref: tuple[Any, Any, Any]) -> Iterator[str]:
-    """λ, λ/N and label smoothing follow from the arm's one parameter."""
+    """λ, λ/N and label smoothing must follow from the arm's one parameter."""
     study, arm, _ = arm_ref
     expected = configs.regulariser_weight(arm, config, study.num_classes)
     for key in ("lambda", "lambda_over_n", "label_smoothing"):
@@ -330,26 +332,26 @@ def _strength(config: Config, arm_ref: tuple[Any, Any, Any]) -> Iterator[str]:
 
 
 def _seed(plan: Plan, spec: Mapping[str, Any]) -> Iterator[str]:
-    """Seeds follow from the campaign's, of confirm trials by the plan's list."""
+    """Seeds must follow from the campaign's seed; confirm seeds must be in the plan's list."""
     seed, split, phase = spec["config"]["seed"], spec["config"]["split"], spec["phase"]
     if phase == "confirm":
         right = seed in plan.confirm_seeds
     else:
         right = seed == derive_seed(plan.seed, phase, spec["index"] if phase == "search" else split)
     if not right:
-        yield f"its seed is {seed}, which the campaign's seed {plan.seed} does not lead to"
+        yield f"its seed is {seed}, which does not follow from the campaign's seed {plan.seed}"
     if phase == "search" and split != 0:
         yield f"its split is {split}, but search trials have split 0"
 
 
 def _shared(config: Config) -> dict[str, Any]:
-    """The hyperparameters that a retrained configuration has from its source."""
+    """The hyperparameters that a retrained configuration shares with its source."""
     own = (*_SEEDS, "lambda", "lambda_over_n", "label_smoothing")
     return {key: value for key, value in config.items() if key not in own}
 
 
 def _is_share(percent: float, images: int) -> bool:
-    """Whether a percentage of images counts whole ones."""
+    """Whether a percentage of `images` is a whole number of them."""
     count = percent * images / 100
     if not -_ROUNDING < count < images + _ROUNDING:
         return False
@@ -366,7 +368,7 @@ def _hits(top1: float, hits: str, images: int) -> Iterator[str]:
     bits = int.from_bytes(packed, "big")
     spare = 8 * len(packed) - images
     if not 0 <= spare < 8 or bits & ((1 << spare) - 1):
-        yield f"its hits are not a bit for each of {images} test images"
+        yield f"its hits are not one bit for each of {images} test images"
     elif not _close(top1, share := 100 * bits.bit_count() / images):
         yield f"its test top1 is {top1}, but its hits are {share:.6g} % of the test images"
 
@@ -382,8 +384,8 @@ def _differences(
     *,
     near: bool = False,
 ) -> Iterator[str]:
-    """What is stated otherwise, or in one of both alone; `near` numbers may differ in rounding."""
-    whose = "" if source is None else f", that of {source}"
+    """Keys that differ, or that one side lacks. With `near`, numbers may differ by rounding."""
+    whose = "" if source is None else f", the value of {source}"
     for key in dict.fromkeys([*expected, *found]):
         one, other = expected.get(key), found.get(key)
         numbers = isinstance(one, int | float) and isinstance(other, int | float)

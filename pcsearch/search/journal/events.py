@@ -1,8 +1,8 @@
-"""The journal's events: what each kind holds, checked value by value.
+"""The journal's events: the keys, types and bounds of each kind.
 
-A journal may come from another machine or another version, and a file may be damaged. So nothing
-of an event is taken on trust: keys, types and bounds are those that a campaign writes, or the event
-is refused. Whether it fits to those before it is `history.py`'s matter.
+A journal may come from another machine or version, and a file may be damaged. So an event is
+refused unless a campaign could have written its keys, types and values. `validate.py` checks
+whether it fits the events before it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pcsearch.search.trial import FailureKind, Phase
 Event = dict[str, Any]
 
 _BRANCHES = ("constrained-int", "constrained-float")
-"""What pydantic calls the branches of a union, which a message need not say."""
+"""Pydantic's names for the branches of a union. Messages omit them."""
 
 LARGEST_INTEGER = 10**9
-"""Of counts and numbers of things, as in recipes."""
+"""The largest count or index, as in recipes."""
 
 _DATASET = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _BACKBONE = r"[A-Za-z_][\w.]*(?::[A-Za-z_]\w*)?"
@@ -34,7 +34,7 @@ Decoded = Annotated[
     list[Annotated[str, Field(pattern=f"^{_DATASET}$", max_length=300)]],
     Field(min_length=1, max_length=10_000),
 ]
-"""Datasets whose images were on the node whose place was free; absent where none was known of."""
+"""Datasets whose images were on the node with the free slot; absent if none was known."""
 
 ArmName = Annotated[str, Field(pattern=f"^{_ARM}$", max_length=100)]
 CountField = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
@@ -43,11 +43,11 @@ SeedField = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 Percent = Annotated[float, Field(ge=-1e9, le=1e9)]  # a metric may leave [0, 100] by rounding
 _Metrics = Annotated[dict[str, float | None], Field(max_length=1000)]
-"""What was measured; None is a number that was not finite."""
+"""Measures; None is a number that was not finite."""
 
 
 def _configuration(config: dict[str, int | float | None]) -> dict[str, int | float | None]:
-    """A configuration has λ, λ/N, a seed, and a split, which is None in confirm."""
+    """A configuration must have λ, λ/N, a seed and a split. The split is None in confirm."""
     for key in ("lambda", "lambda_over_n"):
         if config.get(key) is None:
             raise ValueError(f"has no {key}")
@@ -67,20 +67,20 @@ ConfigField = Annotated[
 
 
 class NewerError(ValueError):
-    """An event that this version does not know, and a later one may."""
+    """An event that this version does not know, but a later one may."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what}: was this written by a newer pcsearch?")
 
 
 class _Strict(BaseModel):
-    """No value is converted, no key is passed over."""
+    """Converts no value and ignores no key."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
 
 
 class SpecFields(_Strict):
-    """`TrialSpec` as the journal holds it."""
+    """`TrialSpec` in the journal."""
 
     trial: Annotated[str, Field(max_length=500)]
     study: StudyId
@@ -94,7 +94,7 @@ class SpecFields(_Strict):
     keep_weights: bool
 
     def check_name(self) -> None:
-        """The trial's id says what it is; its checkpoints are in a folder of that name."""
+        """Check that the trial's id follows from its fields; it names the checkpoint folder."""
         stem = f"{self.study}/{self.arm}/{self.phase}-{self.index:03d}"
         suffix = self.trial.removeprefix(stem)
         if self.trial != stem and (suffix == self.trial or not _LATER_CHOICE.fullmatch(suffix)):
@@ -128,11 +128,11 @@ class Epoch(_Timed):
     hits: Annotated[str, Field(max_length=2_000_000, pattern=r"^[A-Za-z0-9+/]*={0,2}$")] | None = (
         None
     )
-    """Which test images were named right: packed bits in base64."""
+    """Which test images were classified correctly: packed bits in base64."""
 
 
 class Diverged(_Timed):
-    """A trial whose loss or outputs were not finite: the sampler is told it is worth a guess."""
+    """A trial whose loss or outputs were not finite. The sampler gets the value of guessing."""
 
     event: Literal["diverged"]
     trial: str
@@ -157,11 +157,11 @@ class Chosen(_Timed):
     edges: Annotated[dict[str, Literal["low", "high"]], Field(max_length=100)] = Field(
         default_factory=dict
     )
-    """Searched values that lie at an end of their range, each with that end."""
+    """Searched values at an end of their range, each with that end."""
 
 
 class LookedAtGain(_Strict):
-    """What was seen of one arm against the control; None where it could not be told."""
+    """One arm's gain over the control at a look; None if it could not be computed."""
 
     mean: Percent
     low: Percent | None
@@ -171,7 +171,7 @@ class LookedAtGain(_Strict):
 
 
 class Looked(_Timed):
-    """Every arm's confirm trials had ended, so that its gain could be seen."""
+    """A look: every arm's confirm trials had ended, and the gains were computed."""
 
     event: Literal["looked"]
     study: str
@@ -206,7 +206,7 @@ class Resumed(_Timed):
     pid: _FromOne
     version: Annotated[str, Field(max_length=100)]
     sampler_version: LibraryVersion | None = None
-    """The library that proposes trials from now on; None where the journal does not say it."""
+    """The library that proposes trials from now on; None if the journal does not say."""
 
 
 class Extended(_Timed):
@@ -231,7 +231,7 @@ class Repeated(_Timed):
 
 
 class Machines(_Timed):
-    """From now on there are so many nodes with room for trials, and so many slots on them."""
+    """The number of nodes with room for trials from now on, and of slots on them."""
 
     event: Literal["machines"]
     nodes: CountField
@@ -258,10 +258,10 @@ _KINDS: dict[str, type[_Timed]] = {
 
 
 def check_event(raw: object) -> Event:
-    """The event, if it is one that a campaign writes.
+    """The event, if a campaign could have written it.
 
     Raises:
-        ValueError: with one line that says what is wrong with it.
+        ValueError: the event is wrong; one line says how.
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("event"), str):
         raise ValueError("it is not an event")
@@ -278,7 +278,7 @@ def check_event(raw: object) -> Event:
 
 
 def told(error: ValidationError, whose: str = "its") -> ValueError:
-    """The first of pydantic's errors in one line."""
+    """The first of pydantic's errors, in one line."""
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"] if part not in _BRANCHES)
     if first["type"] == "extra_forbidden":

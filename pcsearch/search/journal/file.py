@@ -1,13 +1,12 @@
-"""The campaign's journal: one JSON object a line, sealed, and fsynced before it takes effect.
+"""The campaign's journal: one JSON object per line, sealed, and fsynced before it takes effect.
 
-The seal of a line is its last key: the first 32 hexadecimal digits of SHA-256 over the seal before
-it, a line feed and the line without its seal. So a line that was changed, lost, added or moved does
-not fit to its neighbours. There is no key: whoever rewrites every later line can seal a journal
-anew, and `audit.py` looks at what its lines say.
+The last key of a line is its seal: the first 32 hexadecimal digits of SHA-256 over the previous
+seal, a line feed, and the line without its seal. So a line that was changed, lost, added or moved
+does not fit its neighbours. There is no secret: anyone can rewrite all later lines with new seals.
+Therefore `audit.py` also checks what the lines say.
 
-The journal is the only record of a campaign. Its writer is the driver alone; readers may look at
-any time. A last line torn by a crash is not an event yet and is cut off by the next writer. Every
-line is sealed over those before it, see `lines.py`.
+The journal is the only record of a campaign. Only the driver writes it; anyone may read it at any
+time. A last line torn by a crash is not an event yet, and the next writer cuts it off.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from pcsearch.search.journal.events import Event, NewerError, check_event
 from pcsearch.search.journal.validate import History
 
 LINE_BYTES = 8_000_000
-"""No event is longer: that of the largest plan is a tenth of it."""
+"""The longest line that is read. The largest plan's event is a tenth as long."""
 
 _LONGEST_INTEGER = 30
 _SEAL = "seal"
@@ -46,8 +45,8 @@ class Mismatch:
 
     Attributes:
         line: Its number, from 1.
-        trial: The trial that it is about; None where it is about none.
-        what: What does not agree, as the rest of a sentence that begins with the line.
+        trial: The trial that it is about, if any.
+        what: What does not agree. It completes a sentence that begins with the line.
     """
 
     line: int
@@ -60,11 +59,11 @@ class Mismatch:
 
 
 class Chain:
-    """Follows a journal line by line, and takes note of seals that do not fit.
+    """Follows a journal line by line, and records seals that do not fit.
 
     Attributes:
-        head: What the next line's seal is over.
-        lines: How many were followed.
+        head: The previous seal, which the next line's seal covers.
+        lines: How many lines were followed.
         sealed_from: The number of the first line with a seal; None while there is none.
         mismatches: Lines whose seal does not fit.
     """
@@ -76,16 +75,16 @@ class Chain:
         self.mismatches: list[Mismatch] = []
 
     def check(self, line: bytes) -> Any:
-        """What the next line holds, without its seal; see `parse_line`."""
+        """The content of the next line without its seal; see `parse_line`."""
         body, seal = _parts(line)
         content = parse_line(body)
         if seal is None and isinstance(content, dict) and isinstance(content.get(_SEAL), str):
-            seal = content.pop(_SEAL)  # another program wrote the line anew
+            seal = content.pop(_SEAL)  # another program reformatted the line
         self._note(body, seal, content)
         return content
 
     def follow(self, line: bytes) -> None:
-        """The same, without a look at what a line in the usual form holds."""
+        """The same, without parsing a line in the usual form."""
         body, seal = _parts(line)
         if seal is None and _SEAL.encode() in line:
             self.check(line)
@@ -100,7 +99,7 @@ class Chain:
                 self._differs(content, "it has no seal, unlike lines before it")
         elif seal != expected and seal != _digest(self.head, _body(content)):
             self._differs(
-                content, "its seal does not fit: it was changed, or one before it is gone"
+                content, "its seal does not fit: it was changed, or a line before it is gone"
             )
         if seal is not None and self.sealed_from is None:
             self.sealed_from = self.lines
@@ -112,21 +111,21 @@ class Chain:
 
 
 def trial_of(event: Event) -> str | None:
-    """The trial that an event is about; None where it is about none."""
+    """The trial that an event is about, if any."""
     spec = event.get("spec")
     trial = spec.get("trial") if isinstance(spec, dict) else event.get("trial")
     return trial if isinstance(trial, str) else None
 
 
 def sealed(event: Event, head: str) -> tuple[bytes, str]:
-    """The line of an event that follows one with the seal `head`, and its own seal."""
+    """The line of an event after the seal `head`, and the line's own seal."""
     body = _body(event)
     seal = _digest(head, body)
     return body[:-1] + _BEGINS + seal.encode() + _ENDS + b"\n", seal
 
 
 def _parts(line: bytes) -> tuple[bytes, str | None]:
-    """A line without its seal, and that seal, where both are as `sealed` writes them."""
+    """A line without its seal, and the seal; None if `sealed` did not write the line."""
     if not line.endswith(_ENDS) or line[-_LENGTH:].find(_BEGINS) != 0:
         return line, None
     digits = line[-_LENGTH + len(_BEGINS) : -len(_ENDS)]
@@ -134,7 +133,7 @@ def _parts(line: bytes) -> tuple[bytes, str | None]:
 
 
 def _body(content: object) -> bytes:
-    # "?" for what no text holds: half a character from a file name that is not UTF-8
+    # "?" replaces half a character, as from a file name that is not UTF-8
     return encode(content).encode(errors="replace")
 
 
@@ -143,10 +142,11 @@ def _digest(head: str, body: bytes) -> str:
 
 
 def parse_line(line: bytes) -> object:
-    """What a line holds, more strictly than JSON asks for; `check_event` says if it is an event.
+    """The content of a line, parsed more strictly than JSON asks; `check_event` checks the event.
 
     Raises:
-        ValueError: it is no such text, is too long, or has a key twice or a number that is none.
+        ValueError: the line is not JSON in UTF-8, is too long or nested too deep, has a key twice,
+            or holds NaN, infinity or a huge number.
     """
     if len(line) > LINE_BYTES:
         raise ValueError(f"it is longer than {LINE_BYTES / 1e6:g} MB")
@@ -188,7 +188,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def encode(event: object) -> str:
-    """One line of strict JSON: a number that is not finite becomes null."""
+    """One line of strict JSON; a number that is not finite becomes null."""
     return json.dumps(_finite(event), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -224,7 +224,7 @@ class Journal(Protocol):
 
 
 class MemoryJournal:
-    """A journal that is not kept, for simulations and tests."""
+    """A journal in memory, for simulations and tests."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -237,7 +237,7 @@ class FileJournal:
     """An append-only file; `append` returns when the event is on disk.
 
     Raises:
-        OSError: the file cannot be written, or is a link or no regular file.
+        OSError: the file cannot be written, is a link, or is not a regular file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -254,11 +254,11 @@ class FileJournal:
             raise
 
     def append(self, event: Event) -> None:
-        """Write an event; it is on disk when this returns, and not in the file when this raises.
+        """Write an event. It is on disk when this returns, and not in the file when this raises.
 
         Raises:
-            OSError: it cannot be written. A later event may be, when there is room again; when
-                not even what was half written could be taken back, none is taken any more.
+            OSError: it cannot be written. A later event may succeed, once there is room again. If
+                half a line could not be removed, every later call raises.
         """
         if self._torn:
             raise OSError(errno.EIO, "ends in half an event, so no more is written", str(self.path))
@@ -284,7 +284,7 @@ class FileJournal:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def _cut(self) -> None:
-        """Cut off what comes after the last whole event."""
+        """Cut off everything after the last whole event."""
         if os.fstat(self._descriptor).st_size > self._end:
             os.ftruncate(self._descriptor, self._end)
             os.fsync(self._descriptor)
@@ -309,12 +309,12 @@ class FileJournal:
 def read_events(path: Path, chain: Chain | None = None) -> Iterator[Event]:
     """Yield a journal's events, each checked by itself and against those before it.
 
-    A torn last line is left out. `chain` takes note of lines whose seal does not fit; they are
-    yielded all the same, so that what the journal says can be looked at.
+    A torn last line is left out. `chain` records lines whose seal does not fit. They are yielded
+    nevertheless, so that a changed journal can be read.
 
     Raises:
-        UserError: the file cannot be read, or a line is not an event that could be there; with
-            the line's number.
+        UserError: the file cannot be read, or a line is not an event that could be there. The
+            message has the line's number.
     """
     history, chain = History(), chain or Chain()
     for number, line in enumerate(_whole_lines(path), start=1):
@@ -324,7 +324,7 @@ def read_events(path: Path, chain: Chain | None = None) -> Iterator[Event]:
         except NewerError as error:
             raise UserError(f"{path}:{number}: this line cannot be read: {error}") from None
         except ValueError as error:
-            keep = f", or keep its first {number - 1} lines to go on from there"
+            keep = f", or keep its first {number - 1} lines and resume from there"
             raise UserError(
                 f"{path}:{number}: this line does not belong here: {error}; the journal is "
                 f"damaged: restore it from a copy{keep if number > 1 else ''}"
@@ -333,16 +333,16 @@ def read_events(path: Path, chain: Chain | None = None) -> Iterator[Event]:
 
 
 def _head_of(path: Path) -> str:
-    """What the next line's seal is over; a journal without seals is read whole for it."""
+    """What the next line's seal covers: the last seal, or a digest of lines without seals."""
     chain = Chain()
     for line in _whole_lines(path):
-        with contextlib.suppress(ValueError):  # its readers say what is wrong with it
+        with contextlib.suppress(ValueError):  # readers report what is wrong with it
             chain.follow(line)
     return chain.head
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:
-    """Lines without their ends, one more byte than `LINE_BYTES` at most of each."""
+    """Whole lines without their line feeds. Reads at most `LINE_BYTES` + 1 bytes of each."""
     try:
         with open_regular(path) as file:
             while (line := file.readline(LINE_BYTES + 1)).endswith(b"\n"):
@@ -354,7 +354,7 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
 
 
 def _whole_bytes(descriptor: int) -> int:
-    """Where the last whole line ends; OSError where that is farther back than a torn line is."""
+    """The end of the last whole line. OSError if more than a torn line follows it."""
     size = end = os.fstat(descriptor).st_size
     while end > 0:
         start = max(0, end - _TAIL_BYTES)
@@ -363,12 +363,12 @@ def _whole_bytes(descriptor: int) -> int:
             return start + found + 1
         end = start
         if size - end > LINE_BYTES:
-            raise OSError(errno.EINVAL, "ends in what is no event, nor a part of one")
+            raise OSError(errno.EINVAL, "its end is neither an event nor a part of one")
     return 0
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a new file's name last; some file systems cannot sync a folder."""
+    """Make a new file's name durable; some file systems cannot sync a folder."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

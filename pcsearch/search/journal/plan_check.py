@@ -1,7 +1,7 @@
-"""Whether a plan that was read back is one that a recipe could have led to.
+"""Checks that a plan read from a journal could have come from a recipe.
 
-Its types alone do not say so: names become folders, a rung of 0 epochs would never end, and an arm
-that borrows from one that is not there has nothing to choose.
+Its types alone do not ensure that. Names become folders, a rung of 0 epochs would never end, and an
+arm that borrows from a missing arm has nothing to choose.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _ARM_NAME: TypeAdapter[str] = TypeAdapter(ArmName)
 
 
 def read_plan(raw: Mapping[str, Any]) -> Plan:
-    """The plan that a journal holds.
+    """The plan in a journal.
 
     Raises:
-        ValueError: with one line that says what is wrong with it.
+        ValueError: the plan is wrong; one line says how.
     """
     written = raw.get("schema_version", JOURNAL_SCHEMA)
     if written not in READABLE or isinstance(written, bool):
@@ -47,10 +47,10 @@ def read_plan(raw: Mapping[str, Any]) -> Plan:
 
 
 def check_wider(old: Plan, new: Plan) -> None:
-    """A plan that another one goes on from keeps its studies and arms, so that no trial is lost.
+    """Check that a wider plan keeps all studies and arms of the old one, so that no trial is lost.
 
     Raises:
-        ValueError: something is missing.
+        ValueError: a study or an arm is missing.
     """
     kept = {study.id: {arm.name for arm in study.arms} for study in new.studies}
     for study in old.studies:
@@ -60,7 +60,7 @@ def check_wider(old: Plan, new: Plan) -> None:
 
 def _problems(plan: Plan) -> Iterator[str]:
     if not NAME.fullmatch(plan.name) or len(plan.name) > NAME_LENGTH:
-        yield f"name is {show(plan.name)}, which names no folder"
+        yield f"name is {show(plan.name)}, which is not a valid folder name"
     if plan.metric not in _METRICS:
         yield f"metric is {show(plan.metric)}, but must be one of {', '.join(_METRICS)}"
     if not _WORD.fullmatch(plan.sampler):
@@ -74,16 +74,16 @@ def _problems(plan: Plan) -> Iterator[str]:
         if amount is not None and not (math.isfinite(amount) and 0 <= amount <= 1e12):
             yield f"{name} is {show(amount)}"
     if plan.budget_cost is not None and plan.price_per_node_hour is None:
-        yield "budget_cost has no price_per_node_hour"
+        yield "budget_cost needs price_per_node_hour"
     seeds = plan.confirm_seeds
     if len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**63 for seed in seeds):
-        yield "confirm_seeds are not different whole numbers of 0 or more"
+        yield "confirm_seeds must be different whole numbers of at least 0"
     looks = plan.confirm_looks
     if looks and (min(looks) < 1 or list(looks) != sorted(set(looks)) or looks[-1] != len(seeds)):
-        yield f"confirm_looks are {show(list(looks))}, which do not rise to all confirm_seeds"
+        yield f"confirm_looks are {show(list(looks))}, but must rise to the number of confirm_seeds"
     ids = [study.id for study in plan.studies]
     if not ids or len(set(ids)) < len(ids):
-        yield "studies are none, or two of one id"
+        yield "studies are empty, or two have the same id"
     for study in plan.studies:
         for problem in _study_problems(study):
             yield f"{show(study.id)}: {problem}"
@@ -103,7 +103,7 @@ def _study_problems(study: StudyPlan) -> Iterator[str]:
         yield from _outside(f"images.{part}_copies", copies, 0, getattr(study.images, part))
     names = [arm.name for arm in study.arms]
     if not names or len(set(names)) < len(names):
-        yield "arms are none, or two of one name"
+        yield "arms are empty, or two have the same name"
     for arm in study.arms:
         for problem in _arm_problems(arm, names):
             yield f"{show(arm.name)}: {problem}"
@@ -111,7 +111,7 @@ def _study_problems(study: StudyPlan) -> Iterator[str]:
 
 
 def _point_problems(study: StudyPlan) -> Iterator[str]:
-    """Start points have a value for all that is searched, inside of it, and leave trials over."""
+    """A start point needs a value in each searched range; half of the trials must be left over."""
     searching = {arm.name: arm.space for arm in study.arms if arm.borrows is None}
     most = min((arm.trials for arm in study.arms if arm.borrows is None), default=0) // 2
     yield from _outside("start_points", len(study.start_points), 0, most)
@@ -124,39 +124,39 @@ def _point_problems(study: StudyPlan) -> Iterator[str]:
         if {arm: set(values) for arm, values in point.values.items()} != {
             arm: set(space) for arm, space in searching.items()
         }:
-            yield f"{where} has not the dimensions that its arms search"
+            yield f"{where} does not have the dimensions that its arms search"
         elif not all(
             _usual(value) and searching[arm][key].nearest(value) == value
             for arm, values in point.values.items()
             for key, value in values.items()
         ):
-            yield f"{where} leaves the ranges that its arms search"
+            yield f"{where} is outside the ranges that its arms search"
 
 
 def _arm_problems(arm: ArmPlan, names: list[str]) -> Iterator[str]:
     if not _matches(_ARM_NAME, arm.name):
-        yield "that is no name of an arm"
+        yield "that is not a valid name of an arm"
     if not _WORD.fullmatch(arm.variant):
         yield f"variant is {show(arm.variant)}"
     yield from _outside("trials", arm.trials, 0)
     if arm.borrows is not None and (arm.borrows not in names or arm.borrows == arm.name):
-        yield f"it borrows from {show(arm.borrows)}, which is no other arm"
+        yield f"it borrows from {show(arm.borrows)}, which is not another arm"
     if arm.borrows is None and arm.trials == 0:
         yield "it has no trials and borrows from no other arm"
     known = ARMS.get(arm.name)
     if known is not None and arm.parameter != known.parameter:
         yield f"parameter is {show(arm.parameter)}"
     if arm.parameter is not None and arm.parameter not in arm.space:
-        yield f"there is no space of its parameter {arm.parameter}"
+        yield f"its parameter {arm.parameter} has no space"
     for key, space in arm.space.items():
         if not _WORD.fullmatch(key) or not _whole(space):
-            yield f"the space of {show(key)} is no range, value or list of choices"
+            yield f"the space of {show(key)} is not a range, a value or a list of choices"
     if not all(_usual(value) for value in arm.fixed.values()):
         yield "a fixed value is not finite"
 
 
 def _whole(space: Space) -> bool:
-    """Whether a space has what its kind needs, and finite numbers in order."""
+    """Whether a space has all that its kind needs, with finite numbers in order."""
     if space.kind == "fixed":
         return _usual(space.value)
     if space.kind == "choices":
@@ -168,7 +168,7 @@ def _whole(space: Space) -> bool:
 
 
 def _usual(value: int | float | None) -> bool:
-    return value is not None and -1e300 <= value <= 1e300  # false of nan, too
+    return value is not None and -1e300 <= value <= 1e300  # false for NaN, too
 
 
 def _outside(name: str, value: int, least: int, most: int = LARGEST_INTEGER) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""Whether an event fits to those before it, before it changes a campaign's state.
+"""Checks that an event fits the events before it, before it changes a campaign's state.
 
-A journal whose lines were lost, doubled or shuffled is refused where that shows, in place of a
-state that never was. What a campaign decided is not judged here, only that it could be.
+A journal with lost, doubled or shuffled lines is refused: it would give a state that never existed.
+Decisions need only be possible here; `audit.py` checks whether they are right.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST_HALVINGS = 20
 
 @dataclass
 class _Known:
-    """What is known of a trial."""
+    """What the events so far say of a trial."""
 
     arm_key: _ArmKey
     phase: str
@@ -31,7 +31,7 @@ class _Known:
 
 
 class History:
-    """Takes a journal's events one by one, in order; each was checked by `check_event`."""
+    """Takes a journal's events one by one, in order, after `check_event` has checked them."""
 
     def __init__(self) -> None:
         self._plan: Plan | None = None
@@ -58,10 +58,10 @@ class History:
         }
 
     def check(self, event: Event) -> None:
-        """Take the next event in.
+        """Take the next event.
 
         Raises:
-            ValueError: it does not fit to those before it; one line says why.
+            ValueError: it does not fit the events before it; one line says why.
         """
         kind = event["event"]
         if self._plan is None:
@@ -71,7 +71,7 @@ class History:
         elif kind == "campaign":
             raise ValueError("the campaign begins a second time")
         elif self._ended and ("trial" in event or kind == "asked"):
-            raise ValueError("the campaign had ended, and was not gone on with")
+            raise ValueError("the campaign had ended and was not resumed")
         elif kind in self._rules:
             self._rules[kind](event)
         self._before = kind
@@ -88,10 +88,10 @@ class History:
         if name in self._trials:
             raise ValueError(f"{show(name)} was asked before")
         if spec["epochs"] != (plan.confirm_epochs if phase == "confirm" else plan.max_epochs):
-            raise ValueError(f"{show(name)} has {spec['epochs']} epochs, which are not the plan's")
+            raise ValueError(f"{show(name)} has {spec['epochs']} epochs, unlike the plan")
         asked = self._asked.get((arm_key, phase), 0)
         if phase != "confirm" and spec["index"] != asked:
-            raise ValueError(f"{show(name)} is not the next trial, which has the number {asked}")
+            raise ValueError(f"{show(name)} is not the next trial; its number must be {asked}")
         if (spec["config"]["split"] is None) != (phase == "confirm"):
             raise ValueError(f"the split of {show(name)} is {show(spec['config']['split'])}")
         _check_strength(spec["config"], arm)
@@ -108,7 +108,9 @@ class History:
             raise ValueError(f"epoch {epoch} of {show(event['trial'])} follows epoch {trial.last}")
         confirm, last = trial.phase == "confirm", epoch == trial.epochs
         if (event["decision"] == "complete") != last:
-            raise ValueError(f"epoch {epoch} of {trial.epochs} is told to {event['decision']}")
+            raise ValueError(
+                f"epoch {epoch} of {trial.epochs} has the decision {event['decision']}"
+            )
         if event["decision"] == "prune" and trial.phase != "search":
             raise ValueError(f"a trial of the phase {trial.phase} is stopped early")
         if (event["value"] is None) != confirm:
@@ -137,7 +139,7 @@ class History:
 
     def _repeated(self, event: Event) -> None:
         if event["epoch"] > self._running(event).last:
-            raise ValueError(f"epoch {event['epoch']} is repeated, but was not there before")
+            raise ValueError(f"epoch {event['epoch']} is repeated, but did not happen before")
 
     def _chosen(self, event: Event) -> None:
         arm_key = (event["study"], event["arm"])
@@ -161,11 +163,11 @@ class History:
     def _extended(self, event: Event) -> None:
         plan = read_plan(event["plan"])
         if self._before != "resumed":
-            raise ValueError("the plan is widened without going on")
+            raise ValueError("the plan is widened without a resume before it")
         assert self._plan is not None
         check_wider(self._plan, plan)
         self._use(plan)
-        self._decided.clear()  # an arm that is searched further is decided anew
+        self._decided.clear()  # an arm that is searched further is decided again
 
     def _end(self, event: Event) -> None:
         self._ended = True

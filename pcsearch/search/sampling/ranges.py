@@ -1,15 +1,15 @@
-"""The ranges that an arm searches now: its recipe's, adapted to its trials' results.
+"""The ranges that an arm searches now: the recipe's, adapted to its trials' results.
 
 With `search.widen: auto`, after the start-up points, which all arms share:
 
-- a learning rate that diverges lowers the upper end of its arm to below it;
+- a learning rate that diverges lowers the upper end of its arm's range below itself;
 - while no trial has learned anything, the lower end of the learning rate is a tenth of the stated
   one;
-- from the middle of an arm's trials on, a range is widened, once, at the end at which the arm is
+- from the middle of an arm's trials on, a range is widened once, at the end at which the arm is
   best: the learning rate by a factor of 3, the regulariser's own parameter by a factor of 2
-  upwards and of 5 downwards.
+  upwards and 5 downwards.
 
-All of it follows from the trials so far, so that a replay asks the same.
+All of this follows from the trials so far, so a replay gets the same ranges.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from pcsearch.search.trial import Trial
 
 _RATE = "lr"
 _NEAR_END = 0.1
-"""How near to an end, as a part of the range, an arm's best value widens the range there."""
+"""A range is widened if the arm's best value is within this fraction of an end."""
 
 RATE_FACTOR, OWN_UP, OWN_DOWN = 3.0, 2.0, 5.0
 _LEARNING_TRIALS = 2
-"""Trials that ended at the accuracy of guessing before lower learning rates are tried."""
+"""Trials that must end at the accuracy of guessing before lower learning rates are tried."""
 
 _LEARNERS = ("tpe", "gp")
-"""Samplers that look at what trials have shown; the others keep to the stated ranges."""
+"""Samplers that learn from trials. The others keep to the stated ranges."""
 
 
 def current_space(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict[str, Space]:
@@ -57,10 +57,10 @@ def current_space(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict[
 
 
 def searched_space(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict[str, Space]:
-    """The ranges that the arm's search trials really came from: as stated, or as far as they went.
+    """The ranges of the arm's search trials: the stated ones, extended to the values tried.
 
-    What `current_space` opens after the last trial was searched by none. An upper end that
-    divergence lowered is no end beyond which a configuration may be better.
+    No trial searched what `current_space` opens after the last one. An upper end that divergence
+    lowered does not count: no better configuration is expected beyond it.
     """
     trials = state.arms[study.id, arm.name].trials["search"]
     space = dict(arm.space)
@@ -73,7 +73,7 @@ def searched_space(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict
 
 
 def _widened(key: str, space: Space, done: ArmState) -> Space:
-    """The range with the end moved outwards at which the arm's best trial lies."""
+    """The range, with the end next to the arm's best trial moved outwards."""
     from pcsearch.search.selection import position_in
 
     best = done.best(1)
@@ -90,13 +90,13 @@ def _widened(key: str, space: Space, done: ArmState) -> Space:
 
 
 def _within(key: str, value: float) -> Number:
-    """A value that the parameter may take: label smoothing stays below one."""
+    """The value, limited to what the parameter may be: label smoothing stays below one."""
     below = OWN[key].below if key in OWN else None
     return value if below is None else min(value, 0.9 * float(below))
 
 
 def _trainable(space: Space, trials: Sequence[Trial], noise: Noise) -> Space:
-    """The learning rates without those that diverge; lower ones, too, while nothing is learned."""
+    """The learning rates below those that diverge; lower ones, too, while nothing is learned."""
     low, high = float(space.low or 0), float(space.high or 0)
     diverged = [t.spec.config[_RATE] for t in trials if t.state == "DIVERGED"]
     ended = [t for t in trials if t.state in ("COMPLETE", "PRUNED", "DIVERGED")]
@@ -110,6 +110,6 @@ def _trainable(space: Space, trials: Sequence[Trial], noise: Noise) -> Space:
 
 
 def _has_learned(trial: Trial, noise: Noise) -> bool:
-    """Whether a trial got beyond guessing, by more than its validation images scatter."""
+    """Whether a trial beat guessing by more than the scatter of its validation images."""
     guess = noise.chance + 2 * noise.standard_error(noise.chance)
     return any(result.value is not None and result.value > guess for result in trial.epochs)

@@ -1,8 +1,7 @@
-"""Which values to try next: Optuna by ask and tell, as a pure function of an arm's history.
+"""Which values to try next: Optuna's ask and tell, as a pure function of an arm's history.
 
-The Optuna study is built afresh from the history at each ask, with a sampler seeded by (campaign
-seed, study, arm, index). So asking again after a restart gives the same answer, whatever the
-process had done before, and no sampler state has to be stored.
+Each ask rebuilds the Optuna study from the history, with a sampler seeded by (campaign seed, study,
+arm, index). So asking again after a restart gives the same answer, and no sampler state is stored.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ if TYPE_CHECKING:
 
 
 class OneQuestion(InMemoryStorage):
-    """Trials that are read where they are, and room for one that is asked.
+    """An Optuna storage with trials that are not copied, and one trial that is asked.
 
-    `Study.add_trials` copies each in depth and checks it, which takes longer than the answer.
+    `Study.add_trials` deep-copies and checks each trial, which takes longer than the answer.
 
     Args:
-        shown: In the order of their numbers.
-        number: Of the trial that is asked, higher than all of these.
+        shown: Earlier trials, in the order of their numbers.
+        number: The number of the asked trial, higher than all of these.
     """
 
     def __init__(self, shown: Sequence[FrozenTrial], number: int) -> None:
@@ -85,14 +84,14 @@ class OneQuestion(InMemoryStorage):
         self._replace(system_attrs={**self._asked.system_attrs, key: value})
 
     def _replace(self, **changes: Any) -> None:
-        """What a sampler was given before stays as it was, as in Optuna's own storage."""
+        """Copy first: a sampler may hold the old trial, as with Optuna's own storage."""
         self._asked = copy.copy(self._asked)
         for name, value in changes.items():
             setattr(self._asked, name, value)
 
 
 BEST, LATEST = 25, 75
-"""Trials that a sampler is shown of an arm that has more than both together."""
+"""The trials that a sampler sees of an arm with more trials than both together."""
 
 
 def propose(
@@ -105,12 +104,12 @@ def propose(
 ) -> dict[str, Any]:
     """The values of the arm's search dimensions for its trial number `index`.
 
-    `history` is what the sampler is shown of the arm's trials before it: `seen`.
+    `history` holds the earlier trials that the sampler sees (`seen`). `space` holds the ranges to
+    draw from; by default the plan's.
 
     Start-up trials are points of a scrambled Sobol sequence, which fill the ranges evenly. Every
-    arm starts from the same points in the hyperparameters it shares with the control. The study's
-    start points, from earlier runs, take the place of the first of them. `space` are the ranges to
-    draw from; by default the plan's.
+    arm starts from the same points in the hyperparameters that it shares with the control. The
+    study's start points, from earlier runs, replace the first of them.
     """
     ranges = arm.space if space is None else space
     distributions = {key: _distribution(key, of) for key, of in ranges.items()}
@@ -128,10 +127,10 @@ def propose(
 
 
 def seen(arm: ArmState) -> list[Trial]:
-    """What a sampler is shown of an arm's search trials: all, or of many the best and the latest.
+    """The search trials that a sampler sees of an arm: all, or of many the best and the latest.
 
-    Optuna's time for an answer grows with the trials it is shown (5 ms for 100, 44 ms for 1,000).
-    With the best 25 and the latest 75 its answers were about as good as with all of them; see
+    Optuna's time for an answer grows with the trials it sees (5 ms for 100, 44 ms for 1,000). With
+    the best 25 and the latest 75, its answers were about as good as with all. See
     benchmarks/README.md.
     """
     search = arm.trials["search"]
@@ -146,10 +145,10 @@ def seen(arm: ArmState) -> list[Trial]:
 def frozen_trial(
     trial: Trial, distributions: Mapping[str, BaseDistribution], chance: float = 0.0
 ) -> optuna.trial.FrozenTrial:
-    """A trial as Optuna knows it: stopped ones PRUNED, values at the epochs they belong to.
+    """A trial as Optuna knows it: stopped trials are PRUNED, values keep their epochs.
 
-    One that diverged is told as stopped with the value of guessing, `chance` in percent. As a
-    failure the sampler would pass it over, and propose what diverges again.
+    A diverged trial counts as stopped with the value of guessing, `chance` in percent. The sampler
+    would ignore a failure, and propose diverging values again.
     """
     from optuna.trial import FrozenTrial, TrialState
 
@@ -180,7 +179,7 @@ def frozen_trial(
 
 
 def _inside(value: Any, distribution: BaseDistribution) -> Any:
-    """The value, or the end of the range nearest to it: ranges change while an arm searches."""
+    """The value, clipped to the range: ranges change while an arm searches."""
     low, high = getattr(distribution, "low", None), getattr(distribution, "high", None)
     return value if low is None or high is None else min(max(value, low), high)
 
@@ -199,7 +198,7 @@ def _study(
     seed = derive_seed(plan.seed, study_id, "" if startup else arm.name, index)
     chance = plan.study(study_id).guessing(plan.metric)
     optuna.logging.set_verbosity(logging.ERROR)
-    shown = () if startup else history  # random points ask for no history
+    shown = () if startup else history  # random points need no history
     return optuna.create_study(
         direction="maximize",
         sampler=_sampler("random" if startup else plan.sampler, seed),
@@ -213,7 +212,7 @@ def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
     from pcsearch.search.sampling.tpe_options import tpe_options
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # experimental features, and options that are to go
+        warnings.simplefilter("ignore")  # experimental features, and deprecated options
         if name == "gp":
             return samplers.GPSampler(seed=seed, n_startup_trials=1, deterministic_objective=False)
         if name == "tpe":
@@ -240,12 +239,12 @@ def _distribution(key: str, space: Space) -> BaseDistribution:
 
 
 def grid_point(arm: ArmPlan, index: int) -> dict[str, Any]:
-    """Point `index` of the stated grid, in order; an arm with fewer points goes round again."""
+    """Point `index` of the stated grid, in order. After its last point, an arm starts over."""
     axes = [
         space.choices if space.kind == "choices" else (space.value,) for space in arm.space.values()
     ]
     point = []
-    for axis in reversed([axis or () for axis in axes]):  # the last one turns fastest
+    for axis in reversed([axis or () for axis in axes]):  # the last axis changes fastest
         index, place = divmod(index, len(axis))
         point.append(axis[place])
     return dict(zip(arm.space, reversed(point), strict=True))
@@ -256,8 +255,8 @@ def _qmc_point(
 ) -> dict[str, Any]:
     """Point `index` of one scrambled Sobol sequence that all arms of a study share.
 
-    Every arm samples the shared dimensions and one more (its own, or one that is thrown away), so
-    that the shared coordinates are the same in each.
+    Every arm samples the shared dimensions and one more: its own, or one that is discarded. So the
+    shared coordinates are the same in each.
     """
     import optuna
     from optuna.distributions import FloatDistribution
@@ -268,7 +267,7 @@ def _qmc_point(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sampler = optuna.samplers.QMCSampler(seed=seed, scramble=True)
-    # Optuna counts the points that it gave in a study, and ours is a new one at each ask
+    # Optuna counts points per study, but each ask has a new study
     sampler._find_sample_id = lambda study, search_space: index  # type: ignore[method-assign]
     optuna.logging.set_verbosity(logging.ERROR)
     study = optuna.create_study(sampler=sampler)

@@ -1,9 +1,9 @@
-"""`search.prior`: start points of a search from what earlier runs chose.
+"""`search.prior`: start points of a search, from the choices of earlier runs.
 
-Each study takes them from the earlier study of its dataset, backbone, number of classes, losses and
-metric. They are the arms' choices, then finalists by the mean of their repeats: configurations
-alone, found with validation images, and nothing that test images measured. They become plain data
-of the plan. So a campaign that is resumed does not read the earlier runs again.
+Each study takes them from the earlier study with the same dataset, backbone, number of classes,
+losses and metric. First come the arms' choices, then finalists by the mean of their repeats. A
+start point is a configuration alone, found with validation images; test images have no part in it.
+The plan holds the start points. So a resumed campaign does not read the earlier runs again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import Config
 
 _MOST_A_RUN = 3
-"""Start points that one run gives to a study, at most."""
+"""The most start points that one run gives to a study."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class _Found:
 def check_fit(
     recipe: Recipe, num_classes: Mapping[str, int], earlier: Sequence[EarlierRun]
 ) -> None:
-    """See, before images are decoded, that every earlier run has a study that fits the recipe.
+    """Check, before images are decoded, that every earlier run has a study that fits the recipe.
 
     Raises:
-        UserError: for every run without one, with all that differs.
+        UserError: a run has no such study. The message lists every such run, and all differences.
     """
     if not earlier:
         return
@@ -68,15 +68,16 @@ def check_fit(
 def with_start_points(
     plan: Plan, earlier: Sequence[EarlierRun], held_out: Collection[str] = ()
 ) -> tuple[Plan, tuple[str, ...]]:
-    """The plan with its start points, and sentences on where they come from.
+    """The plan with its start points, and sentences on their origin.
 
     Args:
         plan: Its ranges are measured; points are moved into them.
-        earlier: The earlier runs, in the order in which the recipe names them.
+        earlier: The earlier runs, in the recipe's order.
         held_out: Datasets whose test images were held out of the user's own images.
 
     Raises:
-        UserError: for every run without a study that fits, with all that differs.
+        UserError: a run has no study that fits. The message lists every such run, and all
+            differences.
     """
     _check_all(plan, earlier, held_out)
     studies = tuple(_with_points(plan, study, earlier, held_out) for study in plan.studies)
@@ -95,17 +96,17 @@ def with_known_points(plan: Plan, begun: Plan) -> Plan:
 
 
 def prior_sentences(study: StudyPlan) -> Iterator[str]:
-    """A line for each start point: its values, and which run and trial they come from."""
+    """A line for each start point: its values, and the run and trial that they come from."""
     for number, point in enumerate(study.start_points):
         values, source = ", ".join(_described(point)), f"{point.run}, {point.trial}"
         yield (
             f"{study.id}: search trial {number} of each arm has {values} (from {source}; "
-            "what lay outside this recipe's ranges is moved to their end)"
+            "values outside this recipe's ranges are moved to their end)"
         )
 
 
 def _described(point: StartPoint) -> Iterator[str]:
-    """Each dimension with its value, and the arms that have it where not all have the same."""
+    """Each dimension with its value, and with its arms if their values differ."""
     keys = dict.fromkeys(key for values in point.values.values() for key in values)
     for key in keys:
         arms: dict[Number, list[str]] = {}
@@ -123,7 +124,7 @@ def _check_all(plan: Plan, earlier: Sequence[EarlierRun], held_out: Collection[s
         misfits = {s.id: list(_misfits(plan, s, run.state, held_out)) for s in plan.studies}
         if all(misfits.values()):
             lines = "\n".join(f"  {study}: {', '.join(why)}" for study, why in misfits.items())
-            problems.append(f"search.prior: {run.address} has no start points for this:\n{lines}")
+            problems.append(f"search.prior: {run.address} has no study that fits:\n{lines}")
     if problems:
         raise UserError(
             "\n".join(problems) + "\nleave it out, or name a run of the same dataset, backbone, "
@@ -132,7 +133,7 @@ def _check_all(plan: Plan, earlier: Sequence[EarlierRun], held_out: Collection[s
 
 
 def _remarks(plan: Plan, run: EarlierRun, held_out: Collection[str]) -> Iterator[str]:
-    """What a person should know of an earlier run whose points are used."""
+    """Remarks for the user on an earlier run whose points are used."""
     for study in plan.studies:
         if misfits := list(_misfits(plan, study, run.state, held_out)):
             yield f"{study.id}: no start points from {run.address}: {', '.join(misfits)}"
@@ -145,15 +146,15 @@ def _remarks(plan: Plan, run: EarlierRun, held_out: Collection[str]) -> Iterator
             )
     if run.state.plan.seed == plan.seed:
         yield (
-            f"search.seed is {plan.seed} as in {run.address}: finalists and confirm would repeat "
-            "its trainings where configurations are the same; another search.seed makes them fresh"
+            f"search.seed is {plan.seed} as in {run.address}: where configurations are the same, "
+            "finalists and confirm repeat its trainings. Set another search.seed for new ones"
         )
 
 
 def _misfits(
     plan: Plan, study: StudyPlan, state: CampaignState, held_out: Collection[str]
 ) -> Iterator[str]:
-    """All that keeps a study from starting where an earlier run's study ended."""
+    """All reasons why an earlier run gives a study no start points."""
     earlier = state.plan
     datasets = dict.fromkeys(one.dataset for one in earlier.studies)
     backbones = dict.fromkeys(one.backbone for one in earlier.studies)
@@ -168,8 +169,8 @@ def _misfits(
             yield f"its number of classes is {of.num_classes}, not {study.num_classes}"
         if study.dataset in held_out and of.split_hash != study.split_hash:
             yield (
-                "its images were divided another way, so images that chose its configurations "
-                "may be test images now (a test part of your own would stay apart)"
+                "its images were split another way: images that chose its configurations may be "
+                "test images now (give a test part of your own)"
             )
     here = next((one for one in earlier.studies if one.id == study.id), None)
     if here is None:
@@ -183,13 +184,13 @@ def _misfits(
     yield from (f"its loss is {what}" for what in other)
     arms = _shared(study, state)
     if not arms:
-        yield f"it searched with {', '.join(variants)} only, of which none is searched now"
+        yield f"it searched {', '.join(variants)} only, and this recipe searches none of them"
     elif not any(_of_arm(state, here, arm) for arm in arms):
-        yield "no search trial of it was trained to the end"
+        yield "none of its search trials was trained to the end"
 
 
 def _shared(study: StudyPlan, state: CampaignState) -> list[ArmPlan]:
-    """The arms, of an earlier run's study of this name, that are searched in both."""
+    """The arms that both this study and the earlier run's study of this name search."""
     names = {arm.name for arm in study.arms if arm.borrows is None}
     earlier = state.plan.study(study.id).arms
     return [arm for arm in earlier if arm.borrows is None and arm.name in names]
@@ -198,7 +199,7 @@ def _shared(study: StudyPlan, state: CampaignState) -> list[ArmPlan]:
 def _with_points(
     plan: Plan, study: StudyPlan, earlier: Sequence[EarlierRun], held_out: Collection[str]
 ) -> StudyPlan:
-    """The study with as many start points as half of an arm's trials, every run's best first."""
+    """The study with its start points: at most half of an arm's trials, each run's best first."""
     of_runs = [
         [_point(study, run, found) for found in _of_run(study, run.state)]
         for run in earlier
@@ -214,9 +215,9 @@ def _with_points(
 
 
 def _key(study: StudyPlan, point: StartPoint) -> str:
-    """What makes two points one: the shared hyperparameters, or all where none is searched.
+    """Points with equal keys are the same: shared hyperparameters, or all if none is searched.
 
-    A second one would only train the control's trial again.
+    A second one would only repeat the control's trial.
     """
     shared = {
         arm: {key: value for key, value in values.items() if key in SHARED}
@@ -226,7 +227,7 @@ def _key(study: StudyPlan, point: StartPoint) -> str:
 
 
 def _of_run(study: StudyPlan, state: CampaignState) -> list[_Found]:
-    """The configurations that an earlier run gives, the best first: choices, then the rest."""
+    """An earlier run's configurations, best first: choices, then the rest."""
     here = state.plan.study(study.id)
     scored = [one for arm in _shared(study, state) for one in _of_arm(state, here, arm)]
     scored.sort(key=lambda one: (not one[0], -one[1]))
@@ -240,10 +241,10 @@ def _of_run(study: StudyPlan, state: CampaignState) -> list[_Found]:
 def _of_arm(
     state: CampaignState, study: StudyPlan, arm: ArmPlan
 ) -> list[tuple[bool, float, _Found]]:
-    """Whether it was chosen, the score in percent, and the configuration, of an arm's best.
+    """(chosen, score in percent, configuration) of each of an arm's best configurations.
 
-    Where nothing is chosen or retrained yet, as in a run that was cut off, search trials that were
-    fully trained stand in: a start point need not be right.
+    If nothing is chosen or retrained yet, as in an interrupted run, fully trained search trials
+    stand in: a start point need not be right.
     """
     done = state.arms[study.id, arm.name]
     found = [
@@ -261,7 +262,7 @@ def _of_arm(
 
 
 def _point(study: StudyPlan, run: EarlierRun, found: _Found) -> StartPoint:
-    """The start point of a configuration: a value of each dimension of each arm that searches."""
+    """A configuration's start point: a value for each dimension of each searching arm."""
     values = {
         arm.name: {
             key: space.nearest(_value(arm, key, run.state, study, found))
@@ -274,9 +275,9 @@ def _point(study: StudyPlan, run: EarlierRun, found: _Found) -> StartPoint:
 
 
 def _value(arm: ArmPlan, key: str, state: CampaignState, study: StudyPlan, found: _Found) -> Number:
-    """The configuration's value; of an arm's own parameter, the same arm's in the earlier run.
+    """The configuration's value. An arm's own parameter comes from the same arm in the earlier run.
 
-    The middle of its range stands in where that run did not search the arm.
+    If that run did not search the arm, the middle of the range stands in.
     """
     config: Config | None = found.config
     if key == arm.parameter and arm.name != found.arm:

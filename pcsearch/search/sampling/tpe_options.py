@@ -1,7 +1,7 @@
-"""Every option that decides what Optuna's TPE samples, by value.
+"""Fixed values for every option that decides what Optuna's TPE samples.
 
-A default that another Optuna changes would otherwise change what a resumed campaign asks for, and
-what one recipe means. The values are those of Optuna 5.0, which are TPE's own as published.
+Another Optuna version may change a default. That would change what a resumed campaign asks for, and
+what a recipe means. The values are those of Optuna 5.0, which are TPE's as published.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _FULL_WEIGHTS = 25
-"""The latest trials, all of which weigh 1; older ones weigh less, the older the less."""
+"""The number of latest trials, which all weigh 1. Older trials weigh less with age."""
 
 
 def _good_trials(finished: int) -> int:
@@ -23,7 +23,7 @@ def _good_trials(finished: int) -> int:
 
 
 def trial_weights(trials: int) -> np.ndarray:
-    """Weights [trials] of trials in the order in which they were asked: a ramp, then ones."""
+    """Weights [trials], in the order of asking: a ramp, then ones."""
     import numpy as np
 
     if trials <= _FULL_WEIGHTS:
@@ -33,9 +33,9 @@ def trial_weights(trials: int) -> np.ndarray:
 
 
 def tpe_options() -> dict[str, Any]:
-    """The arguments of `TPESampler` but its seed. Optuna has none for the prior, which it uses."""
+    """The arguments of `TPESampler` except its seed. Optuna always uses the prior."""
     return {
-        "n_startup_trials": 1,  # random trials are asked of the random sampler
+        "n_startup_trials": 1,  # the random sampler draws random trials
         "n_ei_candidates": 24,
         "multivariate": True,
         "group": False,  # every trial of an arm has all its dimensions
@@ -49,5 +49,5 @@ def tpe_options() -> dict[str, Any]:
 
 
 def sampler_version(sampler: str) -> str | None:
-    """The library that proposes a recipe's trials, with its version; a grid needs none."""
+    """The library that proposes a recipe's trials, with its version; None for a grid."""
     return None if sampler == "grid" else f"optuna {metadata.version('optuna')}"

@@ -1,12 +1,12 @@
-"""The gain of an arm over the control, and how sure it is.
+"""The gain of an arm over the control, with its interval.
 
-The interval covers three things that could have been otherwise, as independent parts:
+The interval covers three independent sources of chance:
 
 - *seeds*: each arm's configuration was trained with a few seeds, the same in both arms;
 - *search*: the repeats of the finalists could have chosen another configuration;
 - *images*: the test images could have been others of the same kind.
 
-Its level is what is left of 5 %: looking at the test images more than once spends it (`alpha_of`).
+All looks at the test images together share an error rate of 5 % (`alpha_of`).
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 _ERROR_RATE = 0.05
-"""How often "helps" or "hurts" may be said where arms do not differ, however often one looks."""
+"""How often "helps" or "hurts" may be said of equal arms, over all looks."""
 
 _PLANNED_SHARE = 0.8
-"""The part of it that the planned looks at the test images share; later ones get of the rest."""
+"""The part of it that the planned looks at the test images share; later looks share the rest."""
 
 ROUNDING = 1e-9
-"""Points of accuracy: differences that spread less than this are equal."""
+"""Differences whose spread is below this, in points of accuracy, are equal."""
 
 _DRAWS, _CHOICES = 256, 64
-"""Of the finalists' true values, and of the choices that each could have led to."""
+"""Draws of the finalists' true values, and of the choices from each."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,12 @@ class Parts:
 class Typical:
     """Scatter to plan with, in points.
 
-    `pair` is the SD of a difference over seeds, `choice` what the choice adds with one repeat of
-    the finalists (its square falls with their number), `image` the SD of a test image's mean
-    difference. Roughly those of ten bird classes with a small network.
+    - `pair`: the SD of a difference over seeds.
+    - `choice`: the SD that the choice adds with one repeat of the finalists. Its square falls with
+      the number of repeats.
+    - `image`: the SD of a test image's mean difference.
+
+    The values are roughly those of ten bird classes with a small network.
     """
 
     pair: float = 1.8
@@ -67,13 +70,13 @@ class Gain:
     """A mean difference in points of accuracy, its interval, and the two-sided p-value.
 
     Attributes:
-        mean: Mean over the common seeds of arm − control.
-        low, high: Ends of the interval; None where fewer than two seeds are common.
-        p_value: Of no difference; None without an interval.
+        mean: Mean of arm − control over the common seeds.
+        low, high: Ends of the interval; None for fewer than two common seeds.
+        p_value: For the hypothesis of no difference; None without an interval.
         level: Coverage of the interval, such as 0.96.
-        parts: The standard errors that it is made of.
-        better: Share of all pairs (one training of each arm, any seeds) in which the arm is better,
-            equal ones counted half: P(A > B) of Bouthillier et al., MLSys 2021.
+        parts: The standard errors behind the interval.
+        better: Share of all pairs (one training of each arm, any seeds) in which the arm is better.
+            Equal pairs count half: P(A > B) of Bouthillier et al., MLSys 2021.
     """
 
     mean: float
@@ -95,23 +98,23 @@ class Gain:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """One confirm training: its test accuracy in percent, its hits as the journal holds them."""
+    """One confirm training: its test accuracy in percent, and its hits as in the journal."""
 
     value: float
     hits: str | None = None
 
 
 def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
-    """The mean and the sample standard deviation (n − 1 in the denominator; None of one value)."""
+    """The mean and the sample standard deviation (n − 1 in the denominator; None for one value)."""
     return fmean(values), stdev(values) if len(values) > 1 else None
 
 
 def alpha_of(spent: Sequence[float], planned: int) -> float:
-    """The error rate of the next look at the test images, after looks that had `spent` theirs.
+    """The error rate of the next look at the test images, after looks that `spent` their rates.
 
-    The planned looks share 4 of the 5 %. Every later one, by a widened run, gets half of what is
-    left. So all looks together say "helps" or "hurts" of an arm that makes no difference in at most
-    5 % of campaigns, by Bonferroni's inequality, whenever one stops.
+    The planned looks share 4 of the 5 %. Each later look, in a widened run, gets half of the rest.
+    So at most 5 % of campaigns say "helps" or "hurts" of an arm without an effect, whenever one
+    stops looking (Bonferroni's inequality).
     """
     used = sum(spent)
     share = _ERROR_RATE * _PLANNED_SHARE / planned
@@ -130,17 +133,17 @@ def measured_gain(
 ) -> Gain | None:
     """The gain of `treated` over `control`, both by seed; None without a common seed.
 
-    Differences are paired by seed, so what both arms owe to a seed cancels. The variance of their
+    Differences are paired by seed, so a seed's effect on both arms cancels. The variance of their
     mean is the sum of its parts. Its degrees of freedom follow Welch and Satterthwaite.
 
     Args:
         treated: Confirm trainings of the arm.
-        control: Those of the control.
-        finalists: [m, R] scores of each arm's m candidates on R fresh repeats; empty where there
-            were none.
-        test_images: How many there are.
+        control: Confirm trainings of the control.
+        finalists: [m, R] scores of each arm's m candidates on R fresh repeats; empty without
+            finalists.
+        test_images: Number of test images.
         alpha: The interval covers 1 − alpha.
-        weights: [I] of each test image in an arm's value, 1 on average; None: all the same.
+        weights: [I] weight of each test image in an arm's value, 1 on average; None for equal ones.
     """
     common = [seed for seed in treated if seed in control]
     if not common:
@@ -157,7 +160,7 @@ def measured_gain(
     seeds, images = deviation**2 / count, None
     if table is not None:
         images, floor = _image_variance(table)
-        seeds = max(seeds, floor)  # equal means of a few seeds are an accident, not certainty
+        seeds = max(seeds, floor)  # equal means of a few seeds are chance, not certainty
     search = choice_variance(finalists)
     parts = Parts(*(None if v is None else math.sqrt(v) for v in (seeds, search, images)))
     if deviation < ROUNDING and not images and not search and seeds < ROUNDING**2:
@@ -177,15 +180,16 @@ def choice_variance(finalists: Sequence[FloatArray]) -> float | None:
     """Variance of a gain because the repeats could have chosen other configurations.
 
     For each arm, the candidates' true values given their scores (empirical Bayes, normal) are drawn
-    many times; each time the choices that other repeats would have led to, and how much the true
-    value of the chosen one varies over them. Candidates that are clearly worse are never chosen and
-    add nothing; neither do equally good ones. The draws are the same in every call.
+    many times. For each draw, other repeats are drawn, and the choices that follow from them. The
+    result is the variance of the chosen candidate's true value over these choices. Clearly worse
+    candidates are never chosen and add nothing. Equally good ones add nothing either. The draws are
+    the same in every call.
 
     Args:
         finalists: [m, R] scores of each arm, in points.
 
     Returns:
-        The sum over arms; None where the scatter of an arm's repeats is unknown, for want of two.
+        The sum over arms; None if an arm has fewer than two repeats, so its scatter is unknown.
     """
     if not finalists or any(scores.shape[1] < 2 for scores in finalists):
         return None
@@ -199,7 +203,7 @@ def choice_variance(finalists: Sequence[FloatArray]) -> float | None:
 
 
 def pack_classes(labels: npt.NDArray[np.integer]) -> str:
-    """[I] labels as text for a journal: base64 of little-endian 16-bit numbers."""
+    """[I] labels as text for a journal: little-endian 16-bit numbers in base64."""
     return base64.b64encode(np.asarray(labels).astype("<u2").tobytes()).decode()
 
 
@@ -219,7 +223,7 @@ def unpack_weights(classes: str | None, images: int) -> FloatArray | None:
 
 
 def _effective(weights: FloatArray | None, images: int) -> float:
-    """How many equally weighted images would give as many degrees of freedom, 2 at least."""
+    """The number of equally weighted images with as many degrees of freedom, at least 2."""
     if weights is None:
         return images
     squares = weights**2
@@ -233,10 +237,10 @@ def detectable_gain(
     power: float = 0.8,
     alpha: float = _ERROR_RATE * _PLANNED_SHARE,
 ) -> float:
-    """About the smallest gain, in points, that the planned trainings tell.
+    """The approximate smallest gain, in points, that the planned trainings can show.
 
-    "Tell" means an interval without zero in the share `power` of campaigns, where trainings scatter
-    as in `TYPICAL`.
+    To show a gain means an interval without zero in the share `power` of campaigns. Trainings are
+    assumed to scatter as in `TYPICAL`.
 
     Args:
         seeds: Confirm seeds, 2 or more.
@@ -261,7 +265,7 @@ def detectable_gain(
 def _interval(
     mean: float, error: float, freedom: float, alpha: float
 ) -> tuple[float, float, float]:
-    # scipy.special starts in a third of the time of scipy.stats and holds the same distribution.
+    # scipy.special has the same distribution as scipy.stats and imports in a third of the time.
     from scipy.special import stdtr, stdtrit
 
     reach = float(stdtrit(freedom, 1 - alpha / 2)) * error
@@ -281,7 +285,7 @@ def _hit_differences(
     seeds: Sequence[int],
     images: int,
 ) -> FloatArray | None:
-    """[seeds, images] of +100, 0 or −100; None where hits were not kept, or for one image."""
+    """[seeds, images] of +100, 0 or −100; None without hits, or for fewer than two images."""
     if images < 2:
         return None
     rows = []
@@ -304,10 +308,10 @@ def _unpacked(hits: str | None, images: int) -> FloatArray | None:
 
 
 def _image_variance(table: FloatArray) -> tuple[float, float]:
-    """What the choice of images adds to the variance of the mean, and the least that seeds add.
+    """The variance of the mean due to the choice of images, and the least variance due to seeds.
 
-    Two-way analysis of variance of [S, I] differences, seeds crossed with images, one value a cell:
-    (MS_images − MS_error) / (S·I), and MS_error / (S·I).
+    Two-way analysis of variance of [S, I] differences, seeds crossed with images, one value per
+    cell: (MS_images − MS_error) / (S·I), and MS_error / (S·I).
     """
     seeds, images = table.shape
     by_image = table.mean(axis=0)
@@ -318,14 +322,14 @@ def _image_variance(table: FloatArray) -> tuple[float, float]:
 
 
 def _residuals(table: FloatArray) -> FloatArray:
-    """What neither rows nor columns explain."""
+    """The part that neither rows nor columns explain."""
     rows, columns = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)
     residuals: FloatArray = table - rows - columns + table.mean()
     return residuals
 
 
 def _variance_of_choice(scores: FloatArray, error: float, generator: np.random.Generator) -> float:
-    """The same for one arm: E over true values of the variance of the chosen one's."""
+    """`choice_variance` for one arm: the variance, in the mean over draws of true values."""
     candidates, repeats = scores.shape
     noise = error / repeats
     means = scores.mean(axis=1)

@@ -1,4 +1,4 @@
-"""What a plan cannot show: too few seeds or images, or weights that know the test images."""
+"""The limits of a plan: too few seeds or images, or weights that know the test images."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pcsearch.search.verdicts.verdict import FEWEST_TEST_IMAGES
 
 
 def overlap(study: StudyPlan) -> tuple[str, ...]:
-    """A sentence where published weights meet images of the set that they were trained on.
+    """A sentence if published weights were trained on images of the same set.
 
-    Of a state dict of the user's own nothing is known, so nothing is said.
+    Nothing is known of a user's own state dict, so there is no sentence on it.
     """
     from pcsearch.data.catalog import DATASETS
 
@@ -23,24 +23,24 @@ def overlap(study: StudyPlan) -> tuple[str, ...]:
     known = entry.in_imagenet[0].upper() + entry.in_imagenet[1:]
     return (
         f"{known}. ImageNet weights may have been trained on images that validate or test here, "
-        "so accuracies may be too high. Weights of other images, or none, are free of that.",
+        "so accuracies may be too high. Weights of other images, or none, avoid this.",
     )
 
 
 _FEW_TEST_IMAGES = 200
-"""Below this, the choice of test images matters more than the training seeds do."""
+"""Below this, the choice of test images matters more than the training seeds."""
 
 FEW_VALIDATION_IMAGES = 50
 """Below this, one image is more than two points, and most configurations are ties."""
 
 
 def limits(plan: Plan) -> tuple[str, ...]:
-    """Sentences to read before a campaign starts, on its seeds first."""
+    """Sentences to read before a campaign starts; those on seeds come first."""
     return (*_seeds(plan), *_no_verdict(plan), *_images(plan), *_gains(plan))
 
 
 def few_test_images(images: ImageCounts) -> tuple[str, ...]:
-    """A sentence where the test images are few; nothing where none are asked for."""
+    """A sentence if there are few test images; nothing for none."""
     if not 0 < images.test < _FEW_TEST_IMAGES:
         return ()
     are = "is only 1 test image" if images.test == 1 else f"are only {images.test} test images"
@@ -66,21 +66,21 @@ def _seeds(plan: Plan) -> Iterator[str]:
 
 
 def smallest_gain(plan: Plan, study: StudyPlan) -> float | None:
-    """About the gain in points that a study tells; None where there will be no verdict."""
+    """The approximate smallest gain, in points, that a study can show; None without a verdict."""
     seeds, arms = plan.looks[-1], len(study.arms)
     if seeds < 2 or arms < 2 or _why_no_verdict(plan, study) is not None:
         return None
-    alpha = alpha_of((), len(plan.looks)) / (arms - 1)  # looks and arms share it
+    alpha = alpha_of((), len(plan.looks)) / (arms - 1)  # looks and arms share the error rate
     return detectable_gain(seeds, plan.finalist_repeats, study.images.test, alpha=alpha)
 
 
 def _gains(plan: Plan) -> Iterator[str]:
-    """How small a gain the planned seeds and the test images tell, and what one point takes."""
+    """The smallest gain that the planned seeds and test images show, and what one point takes."""
     for study in plan.studies:
         least = smallest_gain(plan, study)
         if least is not None:
             yield (
-                f"{study.id}: {plan.looks[-1]} seeds and {study.images.test:,} test images tell a "
+                f"{study.id}: {plan.looks[-1]} seeds and {study.images.test:,} test images show a "
                 f"gain of about {least:.1f} points in 8 of 10 campaigns{_sharing(plan)}, if seeds "
                 f"scatter as on ten bird classes (SD of a difference {TYPICAL.pair:g} points). "
                 f"{_for_one_point(study.images.test)}"
@@ -98,13 +98,13 @@ def _for_one_point(test_images: int) -> str:
     for times in (1, 2, 4, 8, 16, 32):
         if detectable_gain(5 * times, 4 * times, test_images) <= 1:
             return f"One point takes about confirm.seeds={5 * times} finalists.repeats={4 * times}."
-    return "One point takes more test images, whatever the number of seeds."
+    return "One point takes more test images; more seeds do not help."
 
 
 def _no_verdict(plan: Plan) -> Iterator[str]:
-    """What is known to withhold every verdict, once for all studies that it concerns."""
+    """Each known reason to withhold verdicts, once, with the studies that it concerns."""
     if plan.looks[-1] < 2:
-        return  # said of the seeds
+        return  # `_seeds` says so
     reasons = [(study.id, _why_no_verdict(plan, study)) for study in plan.studies]
     for reason in dict.fromkeys(reason for _, reason in reasons if reason is not None):
         of = [study for study, why in reasons if why == reason]
@@ -113,7 +113,7 @@ def _no_verdict(plan: Plan) -> Iterator[str]:
 
 
 def _why_no_verdict(plan: Plan, study: StudyPlan) -> str | None:
-    """Why the study's verdicts will be withheld, with what to do; None where they need not be."""
+    """Why the study's verdicts will be withheld, and what to do; None if they will not be."""
     control = next((arm for arm in study.arms if arm.name == CONTROL), None)
     if control is None:
         return "there is no control to compare with. Give search.control=matched for one."
@@ -126,11 +126,11 @@ def _why_no_verdict(plan: Plan, study: StudyPlan) -> str | None:
         )
     if not (plan.finalist_configs and plan.finalist_repeats > 1):
         return (
-            "how much the search's luck weighs is not measured. Give finalists.configs=2 "
+            "the luck of the search is not measured. Give finalists.configs=2 "
             "finalists.repeats=4 for one."
         )
     if study.images.test < FEWEST_TEST_IMAGES:
-        return f"there are only {study.images.test} test images; it takes {FEWEST_TEST_IMAGES}."
+        return f"there are only {study.images.test} test images; {FEWEST_TEST_IMAGES} are needed."
     return None
 
 

@@ -1,8 +1,11 @@
 """The verdict on an arm: helps, no clear difference, hurts, or withheld with the reason.
 
-It comes from the gain's interval, and is withheld where that would blame or praise a regulariser
-for something else: an arm that learned nothing, a control that was not tuned, a search whose luck
-is unknown, a range that ends where the losing arm is best.
+It comes from the gain's interval. It is withheld where the interval would blame or praise a
+regulariser for something else:
+
+- an arm learned nothing, or the control was not tuned;
+- the luck of the search is unknown;
+- a range ends where the worse arm is best.
 """
 
 from __future__ import annotations
@@ -30,26 +33,26 @@ from pcsearch.search.verdicts.gain import (
 _Word = Literal["helps", "no clear difference", "hurts", "withheld"]
 
 FEWEST_TEST_IMAGES = 20
-"""Below this, how much test images scatter is not known well enough for any verdict."""
+"""Below this, the scatter of test images is not known well enough for any verdict."""
 
 _FEWEST_STRENGTHS = 3
-"""Search trials of an arm with a parameter of its own; with fewer, it is not blamed."""
+"""An arm with a parameter of its own is not blamed after fewer search trials."""
 
 _GUESSING = 1.2
-"""Times the accuracy of guessing one of the classes, up to which an arm has learned nothing, unless
-it is more than chance explains."""
+"""Up to this multiple of the accuracy of guessing, an arm has learned nothing, unless chance does
+not explain its accuracy."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a campaign says of an arm, with the reason where it is withheld."""
+    """What a campaign says of an arm, and why if it is withheld."""
 
     word: _Word
     reason: str | None = None
 
 
 def look_at(state: CampaignState, study: StudyPlan) -> dict[str, Any]:
-    """The event of a look at the study's test accuracies: what was seen, at which error rate."""
+    """The event of a look at the study's test accuracies: gains, verdicts and error rate."""
     alpha = _next_alpha(state, study)
     seen = {}
     for arm in study.arms:
@@ -69,7 +72,7 @@ def look_at(state: CampaignState, study: StudyPlan) -> dict[str, Any]:
 
 
 def _is_decided(gain: Mapping[str, Any]) -> bool:
-    """Whether more seeds would not change a look's verdict; without scatter they would."""
+    """Whether a look's verdict ends the study. Without scatter, more seeds are needed."""
     return gain["word"] != "no clear difference" and gain["low"] is not None
 
 
@@ -78,7 +81,7 @@ def gain_of(
 ) -> Gain | None:
     """The arm's gain over the control so far; None without a control or a common seed.
 
-    `alpha` is the look's error rate; by default that of the latest look, or of the first to come.
+    `alpha` is the look's error rate; by default that of the latest look, or of the next one.
     """
     if arm == CONTROL or (study.id, CONTROL) not in state.arms:
         return None
@@ -112,7 +115,7 @@ def confirmed(state: CampaignState, study: StudyPlan, arm: str) -> dict[int, Con
 
 
 def verdict_on(state: CampaignState, study: StudyPlan, arm: str, gain: Gain | None) -> Verdict:
-    """The verdict on an arm whose gain is `gain_of`."""
+    """The verdict on an arm with the gain from `gain_of`."""
     reason = next(_reasons(state, study, arm, gain), None)
     if reason is not None or gain is None or gain.low is None or gain.high is None:
         return Verdict("withheld", reason or "no seed was measured in both arms")
@@ -133,7 +136,7 @@ def learned_nothing(state: CampaignState, study: StudyPlan, arm: str) -> bool:
 
 
 def _reasons(state: CampaignState, study: StudyPlan, arm: str, gain: Gain | None) -> Iterator[str]:
-    """Why there is no verdict, the gravest reason first."""
+    """Why there is no verdict, most serious reason first."""
     control = study.arm(CONTROL) if (study.id, CONTROL) in state.arms else None
     if control is None:
         yield "there is no control"
@@ -159,33 +162,33 @@ def _reasons(state: CampaignState, study: StudyPlan, arm: str, gain: Gain | None
         elif pairs == 1:
             yield "one pair of trainings gives no interval (confirm.seeds)"
         else:
-            yield f"all {pairs} pairs of trainings differ by the same, which gives no interval"
+            yield f"all {pairs} pairs of trainings differ equally, which gives no interval"
     if study.images.test < FEWEST_TEST_IMAGES:
         yield f"there are only {study.images.test} test images"
     if control.borrows is not None:
         yield "the control was not tuned for itself (search.control: single)"
     elif gain is not None and gain.parts.search is None:
         yield (
-            "how much the search's luck weighs was not measured (it takes finalists.configs of 1 "
-            "or more and finalists.repeats of 2 or more)"
+            "the luck of the search was not measured (set finalists.configs to 1 or more and "
+            "finalists.repeats to 2 or more)"
         )
 
 
 def _open_end(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> str | None:
-    """Why the worse arm may be better than shown: its choice lies at an end of a range."""
+    """Why the worse arm may be better than shown: its choice is at an end of a range."""
     choice = state.arms[study.id, arm.name].choice
     for key, end in (choice.edges if choice else {}).items():
         if key in arm.space and not nothing_beyond(key, end, arm.space[key]):
             label = ARMS[arm.name].label if arm.name in ARMS else arm.name
             return (
-                f"{label} is worse, but its best {key} lies at the {end} end of its range: beyond "
-                "it, it may do better"
+                f"{label} is worse, but its best {key} is at the {end} end of its range: beyond "
+                "that end, it may do better"
             )
     return None
 
 
 def _few_strengths(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> str | None:
-    """Why the worse arm may be better than shown: hardly any value of its own was tried."""
+    """Why the worse arm may be better than shown: too few values of its own were tried."""
     space = arm.space.get(arm.parameter or "")
     tried = state.arms[study.id, arm.name].trained
     if space is None or space.kind == "fixed" or tried >= _FEWEST_STRENGTHS:
@@ -193,12 +196,12 @@ def _few_strengths(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> str 
     label = ARMS[arm.name].label if arm.name in ARMS else arm.name
     return (
         f"{label} is worse, but its search tried only {tried} of its own settings, too few to have "
-        f"found the best {arm.parameter} (search.trials; it takes {_FEWEST_STRENGTHS})"
+        f"found the best {arm.parameter} (raise search.trials to at least {_FEWEST_STRENGTHS})"
     )
 
 
 def _scores(state: CampaignState, study: StudyPlan, arm: str) -> FloatArray:
-    """[m, R] scores of the candidates that were fully retrained R times; empty without any."""
+    """[m, R] scores of the candidates that were fully retrained R times; empty if none was."""
     plan = study.arm(arm)
     if plan.borrows is not None:
         return np.empty((0, 0))

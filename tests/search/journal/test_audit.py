@@ -165,14 +165,14 @@ def test_a_value_against_its_own_metrics() -> None:
     assert line.endswith(f"but its val_top1 is {value}")
     both = told(number, value=value + 1, metrics__val_top1=value + 1)
     assert both == [f"line {number + 1} of the journal ({trial}): epoch 1 has the value "
-                    f"{value + 1}, no share of 20 images"]  # fmt: skip
+                    f"{value + 1}, which is no whole number of 20 images"]  # fmt: skip
 
 
 def test_a_test_accuracy_against_the_images_that_were_named_right() -> None:
     number = next(n for n, event in enumerate(EVENTS) if event.get("hits"))
     test = EVENTS[number]["test"]
     assert "but its hits are" in told(number, test__top1=share(test["top1"] + 20, 300))[0]
-    assert "not a bit for each of 300" in told(number, hits=EVENTS[number]["hits"][:-4])[0]
+    assert "not one bit for each of 300" in told(number, hits=EVENTS[number]["hits"][:-4])[0]
     last = max(n for n, event in enumerate(EVENTS) if event.get("hits"))
     assert "it has no hits" in told(last, hits=None)[0]
     assert "it has no test" in told(last, test=None)[0]
@@ -183,7 +183,7 @@ def test_a_decision_that_was_turned(decision: str) -> None:
     other = "prune" if decision == "continue" else "continue"
     rung = {"epoch": 1} if decision == "continue" else {}
     number = first("epoch", decision=decision, **rung)
-    assert f"it was told to {other}, not to {decision}" in told(number, decision=other)[0]
+    assert f" is {other}, but must be {decision}" in told(number, decision=other)[0]
 
 
 def test_configurations_against_the_plan() -> None:
@@ -192,14 +192,14 @@ def test_configurations_against_the_plan() -> None:
     seed, fraction = spec["config"]["seed"], spec["config"]["lambda_over_n"]
     cases: dict[str, tuple[dict[str, Any], str]] = {
         "lr": ({"spec__config__lr": 3.0}, "its lr is 3.0, but the plan's is between 0.01 and 0.3"),
-        "seed": ({"spec__config__seed": seed + 1}, "which the campaign's seed 0 does not lead to"),
+        "seed": ({"spec__config__seed": seed + 1}, "does not follow from the campaign's seed 0"),
         "lambda": (
             {"spec__config__lambda": 7.0},
             f"its lambda is 7.0, but must be {fraction * 10}",
         ),
         "fixed": ({"spec__config__batch_size": 64}, "its batch_size is 64, but the plan fixes 32"),
         "split": ({"spec__config__split": 3}, "its split is 3"),
-        "more": ({"spec__config__momentum": 0.5}, "its momentum is more than what the plan states"),
+        "more": ({"spec__config__momentum": 0.5}, "its momentum is not in the plan"),
         "variant": ({"spec__variant": "jeffreys"}, "its variant is jeffreys"),
     }
     for changes, said in cases.values():
@@ -211,7 +211,7 @@ def test_configurations_against_the_plan() -> None:
 
 
 def test_a_seed_of_the_plan() -> None:
-    assert "not those that its seed 7 leads to" in told(0, plan__seed=7)[0]
+    assert "confirm_seeds do not follow from its seed 7" in told(0, plan__seed=7)[0]
 
 
 def test_a_choice_and_a_look() -> None:
@@ -287,7 +287,7 @@ def test_a_journal_that_calls_itself_older_than_its_seals_says_so(tmp_path: Path
     events[0]["plan"]["schema_version"] = 1
     write_events(tmp_path / "journal.jsonl", events)
     (found,) = RunFolder(tmp_path).state().mismatches
-    assert (found.line, found.what) == (1, "it has a seal, which journals of format 1 have not")
+    assert (found.line, found.what) == (1, "it has a seal, but journals of format 1 have none")
 
 
 def test_rules_that_cannot_be_applied_are_no_crash_and_no_end_of_time() -> None:

@@ -206,7 +206,7 @@ NORM = (control_arm(variant="norm"), pc_arm(variant="norm"))
             {"metric": "mean_class_top1"},
             ["its dataset is", "its backbone is", "its metric is"],
         ),
-        (study_plan(arms=(entropic_arm(),)), {}, ["searched with entropic only"]),
+        (study_plan(arms=(entropic_arm(),)), {}, ["searched entropic only"]),
         (study_plan(arms=(borrowing_control(), entropic_arm())), {}, ["entropic"]),
     ],
 )
@@ -221,7 +221,7 @@ def test_a_run_of_something_else_is_refused_with_all_that_differs(
     with pytest.raises(UserError) as caught:
         points(plan_of(), earlier(before, **changes))
     message = str(caught.value)
-    assert message.startswith("search.prior: runs/first has no start points for this:\n")
+    assert message.startswith("search.prior: runs/first has no study that fits:\n")
     for words in told:
         assert words in message
 
@@ -229,7 +229,7 @@ def test_a_run_of_something_else_is_refused_with_all_that_differs(
 def test_a_run_that_trained_nothing_to_the_end_is_refused() -> None:
     campaign = Campaign(campaign_plan(), MemoryJournal(), Clock())
     drive(campaign, most_epochs=2)
-    with pytest.raises(UserError, match="no search trial of it was trained to the end"):
+    with pytest.raises(UserError, match="none of its search trials was trained to the end"):
         points(plan_of(), EarlierRun("runs/early", campaign.state))
 
 
@@ -299,10 +299,10 @@ GOOD: Values = {"control": {"lr": 0.1}, "pc": {"lr": 0.1, "lambda_over_n": 0.1}}
         ({}, 7, "start_points is 7, but must be between 0 and 6"),
         ({"run": ""}, 1, "start point 0 does not say where it comes from"),
         ({"trial": "a\nb"}, 1, "start point 0 does not say where it comes from"),
-        ({"values": {"control": {"lr": 0.1}}}, 1, "has not the dimensions"),
-        ({"values": {**GOOD, "control": {"lr": 0.1, "x": 1}}}, 1, "has not the dimensions"),
-        ({"values": {**GOOD, "control": {"lr": 0.5}}}, 1, "leaves the ranges"),
-        ({"values": {**GOOD, "control": {"lr": math.inf}}}, 1, "leaves the ranges"),
+        ({"values": {"control": {"lr": 0.1}}}, 1, "does not have the dimensions"),
+        ({"values": {**GOOD, "control": {"lr": 0.1, "x": 1}}}, 1, "does not have the dimensions"),
+        ({"values": {**GOOD, "control": {"lr": 0.5}}}, 1, "is outside the ranges"),
+        ({"values": {**GOOD, "control": {"lr": math.inf}}}, 1, "is outside the ranges"),
     ],
 )
 def test_a_damaged_start_point_is_refused(

@@ -33,13 +33,13 @@ def planned(
 
 def test_with_seeds_and_images_enough_only_the_smallest_gain_is_said() -> None:
     (line,) = limits(planned())
-    assert line.startswith("digits/compact_cnn: 3 seeds and 200 test images tell a gain of about")
+    assert line.startswith("digits/compact_cnn: 3 seeds and 200 test images show a gain of about")
 
 
 @pytest.mark.parametrize("repeats", [0, 1])
 def test_without_repeats_of_finalists_no_verdict_is_announced(repeats: int) -> None:
     (line,) = limits(planned(repeats=repeats))
-    assert line.startswith("There will be no verdict: how much the search's luck weighs")
+    assert line.startswith("There will be no verdict: the luck of the search is not measured")
 
 
 def test_without_a_tuned_control_no_verdict_is_announced() -> None:
@@ -73,7 +73,7 @@ def test_one_seed_is_no_matter_where_nothing_is_compared() -> None:
 
 def test_few_images_are_said_with_what_one_is_worth() -> None:
     first, *others = limits(planned(val=4, test=2))
-    assert first == "There will be no verdict: there are only 2 test images; it takes 20."
+    assert first == "There will be no verdict: there are only 2 test images; 20 are needed."
     assert others == [
         "digits: There are only 2 test images: one is 50.0 points, and other images of the same "
         "classes may give another gain.",
