@@ -1,4 +1,4 @@
-"""pcsearch: fine-tune image backbones with Pairwise Confusion and search its weight λ honestly.
+"""pcsearch: fine-tune image backbones with Pairwise Confusion and search its weight λ.
 
     import pcsearch
     summary = pcsearch.tune("recipes/quickstart.yaml")
