@@ -33,10 +33,10 @@ _Out = Annotated[
 def report(run: Run = None, out: _Out = None, runs: Runs = RUNS) -> None:
     """Write a run's report, one HTML page, also while it runs.
 
-    It shows the summary and its notes, each study's arms, its trials by epoch and by λ, the confirm
-    trials seed by seed, and what is needed to repeat the run. The page needs no network and no
-    other file, so you can send it to others. It contains the recipe and the command line, including
-    their paths.
+    It shows the summary and its notes. For each study it shows the arms, the trials by epoch and by
+    λ, and the confirm trials seed by seed. It has what is needed to repeat the run: the recipe and
+    the command line, including their paths. The page needs no network and no other file, so you can
+    send it to others.
     """
     from pcsearch.io import replacing
     from pcsearch.reporting.html import html_report

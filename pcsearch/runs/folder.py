@@ -236,7 +236,7 @@ class RunFolder:
     def status(self, state: CampaignState | None = None, *, quick: bool = False) -> Status:
         """`running` only while a process holds the lock; otherwise it was interrupted.
 
-        `quick` avoids a slow check, so a process that vanished lately may still count as running.
+        `quick` avoids a slow check, so a process that vanished recently may still count as running.
         """
         told = (state or self.state()).status
         return "interrupted" if told == "running" and not self.is_locked() else told

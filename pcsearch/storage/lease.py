@@ -5,8 +5,8 @@ lock/00000001.beat   rewritten by the holder every few seconds
 
 Another process may take over only after it has seen no beat for the whole lease time by its own
 clock. The clocks of two machines are never compared. A holder that was cut off from the store for
-that long waits in `check` until the store has said whether it was replaced. If one continues all
-the same, the journal's numbers stop it.
+that long waits in `check` until the store has said whether it was replaced. If one continues
+anyway, the journal's numbers stop it.
 """
 
 from __future__ import annotations

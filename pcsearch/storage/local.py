@@ -17,7 +17,7 @@ from pcsearch.storage.base import Storage, StorageError, check_name, is_name
 
 
 class LocalStorage:
-    """Files below a folder, which the first of them creates.
+    """Files below a folder, which is created with the first of them.
 
     Names that begin with "." and symbolic links are ignored, so no write leaves the folder.
     """
@@ -117,7 +117,7 @@ class LocalStorage:
         except (OSError, RuntimeError):  # circular links
             real = False
         if not real:
-            raise UserError(f"{path} is reached through a symbolic link inside the run; remove it")
+            raise UserError(f"{path} is reached by a symbolic link inside the run; remove the link")
         return path
 
     def _existing(self, name: str) -> Path:

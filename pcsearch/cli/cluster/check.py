@@ -49,9 +49,9 @@ def check(
 ) -> None:
     """Show the problems of a cluster file, without starting anything.
 
-    Checks Ray's schema, values still to be filled in, whether a trial fits on a node and how many
-    run at once, open ports, the token, files to copy, shared storage, versions, credentials and
-    price. Uses no network.
+    Checks Ray's schema, values still to be filled in, room for trials and their number at once.
+    Also open ports, the token, files to copy, shared storage, versions, credentials and price. Uses
+    no network.
 
     Exit codes: 0 no problem, 2 a problem.
     """
