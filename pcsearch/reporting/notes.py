@@ -250,8 +250,8 @@ def _chosen_anew(study: StudySummary, plan: StudyPlan, state: CampaignState) -> 
             yield (
                 f"{fmt.label(arm.name)} was chosen again when the search was widened, after "
                 f"{trainings} of earlier choices had been tested; these are not in the table. Each "
-                "such choice is one more look at the test images: do not keep widening in search of "
-                "a gain."
+                "such choice is one more look at the test images: do not keep widening until a "
+                "gain appears."
             )
 
 
