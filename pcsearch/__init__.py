@@ -1,4 +1,4 @@
-"""pcsearch: fine-tune image backbones with Pairwise Confusion and search its weight λ honestly.
+"""pcsearch: fine-tune image backbones with Pairwise Confusion and search its weight λ.
 
     import pcsearch
     summary = pcsearch.tune("recipes/quickstart.yaml")
@@ -29,7 +29,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Looked up on demand: `import pcsearch.losses` must not bring Ray or Optuna with it.
+    # Imported on demand: `import pcsearch.losses` must not import Ray or Optuna.
     if name not in _MODULES:
         raise AttributeError(f"module 'pcsearch' has no attribute '{name}'")
     return getattr(import_module(_MODULES[name]), name)

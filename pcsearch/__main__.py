@@ -1,4 +1,4 @@
-"""`pcsearch` begins here, and `python -m pcsearch`."""
+"""Entry point of `pcsearch` and of `python -m pcsearch`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Whose code a recipe may run: a module that the user has allowed, outside the recipe.
+"""Which code a recipe may run: only modules that the user has allowed outside the recipe.
 
-A recipe or a run may come from anybody, and `module:function` with options of its choice is code.
-So nothing is imported until its module is allowed: by `--allow-code MODULE`, by the environment
-variable PCSEARCH_ALLOW_CODE, or, for a run that began here, by the consent that it began with.
+A recipe or a run may come from anybody, and `module:function` with its options is code. So a module
+is imported only after it is allowed: by `--allow-code MODULE`, by the environment variable
+PCSEARCH_ALLOW_CODE, or, for a run started on this machine, by the consent recorded at its start.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pcsearch.errors import UserError
 from pcsearch.io import read_regular, replacing
 
 VARIABLE = "PCSEARCH_ALLOW_CODE"
-"""Modules, separated by commas; holds for whatever the process and its children run."""
+"""Modules, separated by commas; applies to the process and its children."""
 
 INSTALLED = "installed:"
-"""Before the name of a package from site-packages: a name alone never means one of those."""
+"""Prefix of a package from site-packages: a bare name never means one of those."""
 
 REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _CONSENT = re.compile(rf"({INSTALLED})?[^\W\d]\w*")
@@ -45,7 +45,7 @@ class OwnModule:
     Attributes:
         name: As Python imports it.
         file: The real path of its file, or of its folder.
-        installed: Whether it is in site-packages, where nobody's own code is.
+        installed: Whether it is in site-packages, so not the user's own code.
     """
 
     name: str
@@ -54,7 +54,7 @@ class OwnModule:
 
     @property
     def consent(self) -> str:
-        """What allows it."""
+        """The name that allows it."""
         return f"{INSTALLED}{self.name}" if self.installed else self.name
 
 
@@ -89,10 +89,10 @@ def allowed() -> tuple[str, ...]:
 
 
 def check_allowed(reference: str) -> OwnModule:
-    """The module of `module:function`, if it may be imported; nothing is imported here.
+    """The module of `module:function`, if it may be imported; imports nothing.
 
     Raises:
-        UserError: ill-formed, not found, not allowed, inside a run, or of Python, PyTorch or
+        UserError: ill-formed, not found, not allowed, inside a run, or part of Python, PyTorch or
             pcsearch itself.
     """
     if not REFERENCE.fullmatch(reference):
@@ -103,28 +103,28 @@ def check_allowed(reference: str) -> OwnModule:
     for folder in module.file.parents:
         if any((folder / sign).exists() for sign in _RUN_SIGNS):
             raise UserError(
-                f'backbone "{reference}": {module.file} lies in a run, {folder}, whose files are '
-                "never run; keep the module elsewhere"
+                f'backbone "{reference}": {module.file} is inside the run {folder}, whose files '
+                "are never executed; move the module elsewhere"
             )
     if module.consent not in allowed():
         raise UserError(
-            f'backbone "{reference}" is code, from {module.file}, and nobody has allowed it here. '
-            f"Look at it; if you trust it and the recipe, add --allow-code {module.consent}"
+            f'backbone "{reference}" is code, from {module.file}, and is not allowed here. '
+            f"Read it; if you trust it and the recipe, add --allow-code {module.consent}"
         )
     return module
 
 
 def own_modules(backbones: Iterable[str]) -> list[OwnModule]:
-    """The modules that backbones name, all of them allowed.
+    """The modules that backbones name, after checking that all are allowed.
 
     Raises:
-        UserError: as `check_allowed`, of the first that is not.
+        UserError: as `check_allowed`, for the first that is not.
     """
     return [check_allowed(name) for name in backbones if is_reference(name)]
 
 
 def check_outside(run: Path, backbones: Iterable[str]) -> None:
-    """Refuse modules that lie in the run that names them.
+    """Refuse modules inside the run that names them.
 
     Raises:
         UserError: one does.
@@ -133,8 +133,8 @@ def check_outside(run: Path, backbones: Iterable[str]) -> None:
         module = _found(reference.partition(":")[0].partition(".")[0])
         if module is not None and module.file.is_relative_to(run.resolve()):
             raise UserError(
-                f'backbone "{reference}": {module.file} lies in the run itself, whose files are '
-                "never run; keep the module elsewhere"
+                f'backbone "{reference}": {module.file} is inside the run itself, whose files '
+                "are never executed; move the module elsewhere"
             )
 
 
@@ -145,7 +145,7 @@ def code_of(backbones: Iterable[str]) -> dict[str, str]:
 
 
 def code_hash(name: str) -> str:
-    """SHA-256 of the Python files and extension modules of a top-level module, "" without one.
+    """SHA-256 of the Python files and extension modules of a top-level module, "" if missing.
 
     Two processes with the same hash would import the same code.
     """
@@ -163,11 +163,11 @@ def code_hash(name: str) -> str:
 
 
 def remember(run: Path, options: Mapping[str, object]) -> None:
-    """Record that a run of this machine may import what it began with.
+    """Record that a run on this machine may import the modules it starts with.
 
     Args:
         run: Its folder.
-        options: Backbone → its options; others than `module:function` are left out.
+        options: Backbone → its options; only `module:function` backbones count.
     """
     modules = own_modules(options)
     if not modules:
@@ -181,9 +181,9 @@ def remember(run: Path, options: Mapping[str, object]) -> None:
 
 
 def recall(run: Path, options: Mapping[str, object]) -> None:
-    """Allow what a run began with on this machine: the same calls, of the same files.
+    """Allow the modules that a run started with on this machine: same calls, same files.
 
-    A stranger's run that takes the folder's place has other calls, or does what was allowed.
+    A stranger's run in the folder's place either has other calls, or calls only what was allowed.
     """
     here = str(run.resolve()), _calls(options)
     for begun, calls, consent, file in _record():
@@ -195,10 +195,10 @@ def recall(run: Path, options: Mapping[str, object]) -> None:
 
 @contextmanager
 def importable(module: OwnModule) -> Iterator[None]:
-    """What a module's import needs: its source, not what lies compiled beside it.
+    """Import a module from its source, not from compiled files beside it.
 
-    The working directory is searched last, as what is installed is never replaced; and only for a
-    module of the user's own: an installed one finds what it needs where it is.
+    The working directory is searched last, so it never replaces an installed module. It is searched
+    only for the user's own modules; an installed one finds its imports where it is.
     """
     before, sys.pycache_prefix = sys.pycache_prefix, str(_record_file().with_name("compiled"))
     try:
@@ -223,20 +223,20 @@ def _located(reference: str) -> OwnModule:
     name = reference.partition(":")[0].partition(".")[0]
     if name in _NEVER:
         raise UserError(
-            f'backbone "{reference}" is of {name} itself; name a function of a module of your '
-            "own that returns the network"
+            f'backbone "{reference}" is part of {name} itself; name a function that returns the '
+            "network, in a module of your own"
         )
     module = _found(name)
     if module is None:
         raise UserError(
-            f'backbone "{reference}": there is no module {name} in the working directory, '
-            f"{Path.cwd()}, on PYTHONPATH or installed, as source"
+            f'backbone "{reference}": there is no module {name} with source files in the working '
+            f"directory {Path.cwd()}, on PYTHONPATH or installed"
         )
     return module
 
 
 def _found(name: str) -> OwnModule | None:
-    """A top-level module's place; finding one imports nothing."""
+    """Find a top-level module without importing it."""
     spec: ModuleSpec | None
     with _working_directory():
         try:
@@ -253,7 +253,7 @@ def _found(name: str) -> OwnModule | None:
     else:
         return None
     is_source = stated.is_dir() or (stated.is_file() and stated.suffix in _CODE)
-    if not is_source:  # in a zip, or compiled: nobody could look at it
+    if not is_source:  # in a zip, or compiled: nobody could read it
         return None
     installed = {"site-packages", "dist-packages"} & {*stated.parts, *stated.resolve().parts}
     return OwnModule(name, stated.resolve(), bool(installed))
@@ -265,13 +265,13 @@ def _record_file() -> Path:
 
 
 def _calls(options: Mapping[str, object]) -> str:
-    """A hash of the functions that would be called, and of their options."""
+    """A hash of the functions to be called and of their options."""
     calls = {name: given for name, given in options.items() if is_reference(name)}
     return hashlib.sha256(json.dumps(calls, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _record() -> list[tuple[str, str, str, str]]:
-    """Run, calls, consent and module's file of each; a record that cannot be read holds none."""
+    """Run, calls, consent and module file of each entry; empty if it cannot be read."""
     try:
         entries = json.loads(read_regular(_record_file(), _RECORD_BYTES))
         return [(str(run), str(calls), str(of), str(file)) for run, calls, of, file in entries]

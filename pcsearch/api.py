@@ -1,4 +1,4 @@
-"""The main job as Python functions: from a recipe to its summary, and on with what was stopped."""
+"""The main commands as Python functions: tune, plan, probe, resume."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def tune(
         recipe: A file, the name of a shipped recipe, a mapping with the same keys, or a `Recipe`.
         overrides: KEY=VALUE changes of the recipe, as on the command line.
         images: Folder of your own images, one sub-folder a class; sets `data.images`.
-        runs: Where the run folder is made: a folder, or `s3://bucket/prefix`.
-        name: The run's name; by default the recipe's name and the time.
+        runs: Where to create the run folder: a folder, or `s3://bucket/prefix`.
+        name: Name of the run; by default the recipe's name and the time.
         address: A running Ray cluster to use; by default Ray is started on this machine.
-        allow_code: Modules that backbones written as `module:function` may be imported from, for
-            the rest of this process.
-        observer: Told how the campaign goes.
+        allow_code: Modules from which `module:function` backbones may be imported, for the rest of
+            this process.
+        observer: Receives the campaign's progress.
 
     Raises:
         UserError: a mistake in the recipe, the images or the options; nothing was started.
@@ -69,8 +69,8 @@ def plan_all(
 ) -> list[Plan]:
     """The plans of recipes, without starting a campaign.
 
-    Images are decoded into the cache. A `search.lr: auto` is measured, for which ImageNet weights
-    are fetched where they are not there yet. `runs` is where a `search.prior` is looked for.
+    Images are decoded into the cache. `search.lr: auto` is measured; missing ImageNet weights are
+    downloaded for it. `runs` is where a `search.prior` is looked up.
     """
     allow(allow_code)
     recipes, earlier = all_earlier_runs(load_recipes(sources, overrides, images), runs)
@@ -102,22 +102,22 @@ def probe(
 ) -> tuple[LambdaCurve, ...]:
     """Predict validation accuracy over λ/N from frozen features: a curve for each study.
 
-    Features of the training images are taken once from the recipe's backbone. Linear heads are
-    trained on them with the recipe's loss, pairing and batch size, and validated on the recipe's
-    split and further ones. Neither Ray nor a run folder is needed; test images are not decoded.
+    The recipe's backbone computes the features of the training images once. Linear heads train on
+    them with the recipe's loss, pairing and batch size. The recipe's split and further splits
+    validate them. Neither Ray nor a run folder is needed; test images are not decoded.
 
     Args:
         recipe: A file, the name of a shipped recipe, a mapping with the same keys, or a `Recipe`.
         overrides: KEY=VALUE changes of the recipe, as on the command line.
         images: Folder of your own images, one sub-folder a class; sets `data.images`.
-        lambda_over_n: The values of λ/N, 0 is added; by default 0 and 12 from 0.005 to 0.5.
-        repeats: Splits and seeds, at least 2; 8 by default.
+        lambda_over_n: Values of λ/N; 0 is added. By default 0 and 12 values from 0.005 to 0.5.
+        repeats: Number of splits and seeds, at least 2; 8 by default.
         allow_code: As for `tune`.
-        progress: Told of images (and repeats) done, and how many there are.
+        progress: Called with what is counted (images or repeats), the number done and the total.
 
     Raises:
         UserError: a mistake in the recipe, the images or the arguments, or a network whose last
-            layer does not get features.
+            layer takes no feature vectors.
     """
     from pcsearch.execution.preflight.lambda_probe import FRACTIONS, REPEATS, probe_recipe
 
@@ -137,7 +137,7 @@ def resume(
     allow_code: Sequence[str] = (),
     observer: Observer | None = None,
 ) -> Outcome:
-    """Go on with a campaign that was stopped, or that ended and is to become wider.
+    """Continue a campaign that was stopped, or widen one that ended.
 
     Args:
         run: Its folder or address, or its name under `runs`; None takes the latest.
@@ -145,12 +145,12 @@ def resume(
             or backbones, another time budget, other resources.
         runs: The folder, or the `s3://bucket/prefix`, that holds the run folders.
         address: A running Ray cluster to use; by default Ray is started on this machine.
-        allow_code: As for `tune`; a run that began on this machine keeps what it began with.
-        observer: Told how the campaign goes.
+        allow_code: As for `tune`; a run started on this machine keeps the modules allowed then.
+        observer: Receives the campaign's progress.
 
     Raises:
         UserError: no such run; another process is running it; a change that the campaign cannot
-            take; images that differ from those it began with. Nothing was started.
+            take; images that differ from those at its start. Nothing was started.
     """
     from pcsearch.execution.resume import resume_run
 

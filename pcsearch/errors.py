@@ -1,4 +1,4 @@
-"""The errors that reach a person, each one message that says what, where and what to do."""
+"""The errors shown to the user: each message says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ class PcsearchError(Exception):
 class UserError(PcsearchError):
     """The user's mistake (a recipe, a path, an option): shown without a traceback, exit code 2.
 
-    The message says what is wrong, where, and what to do next; several problems found together
-    are given one a line.
+    The message says what is wrong, where, and what to do next. Several problems are one a line.
     """
 
 
 class TrialError(PcsearchError):
     """One training failed for a stated reason (non-finite loss, unreadable image).
 
-    The campaign reports it, counts it and goes on.
+    The campaign reports it, counts it and continues.
     """
 
 
@@ -35,10 +34,10 @@ class DivergedError(TrialError):
 
 
 class NodeError(PcsearchError):
-    """What a node lacks that every trial needs there: the run's folder, the store, the images.
+    """A node lacks something that every trial needs: the run's folder, the store or the images.
 
-    The trial is begun again elsewhere. Where it stays so, the next one would fail there, too, so
-    the campaign ends; it is gone on with when that is mended.
+    The trial is restarted on another node. If the fault persists, the next trial would fail too,
+    so the campaign ends. It can be resumed once the fault is repaired.
     """
 
 

@@ -1,7 +1,7 @@
-"""Files that others may have filled, read safely, and files of ours, written whole or not at all.
+"""Safe reads of files that others may have filled, and atomic writes of our own.
 
-A pipe in place of a file would make its reader wait for ever, a link would lead a writer out of
-the folder, and a file of any size would fill the memory of who reads it whole.
+A pipe in place of a file would block its reader for ever. A link would lead a writer out of the
+folder. A file of unlimited size would fill the memory of a reader that reads it whole.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any, BinaryIO, TypeVar
 
 _Found = TypeVar("_Found")
 
-# the last two are names of POSIX only
+# the last two exist on POSIX only
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
 
 LARGEST_BYTES = 2**30
-"""Of an image, a table or another file that is read whole and may well be large."""
+"""Limit of a file that is read whole and may be large: an image, a table."""
 
 
 def expanded(path: str | Path) -> Path:
-    """The path with a user's folder for a `~` at its beginning, as it is where there is no such."""
+    """The path with a leading `~` expanded; unchanged where there is no such user."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 (Path's own raises a RuntimeError)
 
 
@@ -37,7 +37,7 @@ def open_regular(path: Path) -> BinaryIO:
         OSError: it cannot be read, or is a folder, a pipe, a socket or a device.
     """
     _check(path.stat().st_mode, path)  # some devices act when they are merely opened
-    # opened by its name, which an array that is mapped from it keeps
+    # opened by name, because an array mapped from the file keeps that name
     file = io.BufferedReader(_Ready(os.fspath(path), opener=_without_waiting))
     try:
         _check(os.fstat(file.fileno()).st_mode, path)
@@ -48,7 +48,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 class _Ready(io.FileIO):
-    """A file that is read without waiting; a few of the kernel's have nothing to read at times."""
+    """A file read without blocking; some kernel files have nothing to read at times."""
 
     def readinto(self, buffer: Any) -> int:
         found: int | None = super().readinto(buffer)
@@ -92,7 +92,7 @@ def read_regular(path: Path, at_most_bytes: int = LARGEST_BYTES) -> bytes:
     with open_regular(path) as file:
         stated = os.fstat(file.fileno()).st_size
         content = b"" if stated > at_most_bytes else file.read(stated + 1)
-        if len(content) > stated:  # it grows, or is one of the kernel's, which state nothing
+        if len(content) > stated:  # it grows, or is a kernel file, which states no size
             while len(content) <= at_most_bytes and (more := file.read(len(content) + 2**16)):
                 content += more
     if max(stated, len(content)) > at_most_bytes:
@@ -107,16 +107,16 @@ def read_text(
 
     Raises:
         OSError: as for `read_regular`.
-        UnicodeDecodeError: it is no such text.
+        UnicodeDecodeError: it is not text in this encoding.
     """
     content = io.BytesIO(read_regular(path, at_most_bytes))
     return io.TextIOWrapper(content, encoding, errors).read()
 
 
 def own_text(path: Path, at_most_bytes: int) -> str | None:
-    """A file's content as text, whatever its bytes.
+    """A file's content as text; bytes that are not UTF-8 are replaced.
 
-    None if it cannot be read, is larger, or is a link: what that leads to lies somewhere else.
+    None if it cannot be read, is larger, or is a link, whose target is somewhere else.
     """
     try:
         if path.is_symlink():
@@ -127,10 +127,10 @@ def own_text(path: Path, at_most_bytes: int) -> str | None:
 
 
 def open_to_append(path: Path) -> int:
-    """A descriptor to read and to append to a regular file, which is made if it is missing.
+    """A descriptor to read and append to a regular file, which is created if missing.
 
     Raises:
-        OSError: it cannot be written, or is a link or no regular file.
+        OSError: it cannot be written, is a link, or is not a regular file.
     """
     if path.is_symlink() or path.exists():
         _check(path.lstat().st_mode, path)
@@ -144,30 +144,30 @@ def open_to_append(path: Path) -> int:
 
 
 def create_anew(path: Path) -> BinaryIO:
-    """Open a new, empty file for writing; a file or a link that has the name is removed first.
+    """Open a new, empty file for writing; removes a file or link of that name first.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     path.unlink(missing_ok=True)
     return path.open("xb")
 
 
 def own_folder(path: Path) -> Path:
-    """A folder to write in that is itself a folder, made if it is missing.
+    """A folder to write in, not a link; created if missing.
 
     Raises:
-        OSError: it is a link or a file, or cannot be made.
+        OSError: it is a link or a file, or cannot be created.
     """
     if path.is_symlink():
-        raise OSError(errno.ELOOP, "is a link, which is not written through", str(path))
+        raise OSError(errno.ELOOP, "is a link; pcsearch does not write through links", str(path))
     path.mkdir(exist_ok=True)
     return path
 
 
 def _check(mode: int, path: Path) -> None:
     if stat.S_ISLNK(mode):
-        raise OSError(errno.ELOOP, "is a link, which is not written through", str(path))
+        raise OSError(errno.ELOOP, "is a link; pcsearch does not write through links", str(path))
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
@@ -176,18 +176,20 @@ def _check(mode: int, path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; when the block succeeds, it is fsynced and renamed to `path`.
+    """Yield a path to write to. If the block succeeds, the file is fsynced and renamed to `path`.
 
-    The parent folder is created. On any error what was written is removed and `path` is as before.
+    The parent folder is created. On an error the new file is removed and `path` stays unchanged.
 
     Raises:
         OSError: it cannot be written, or the parent folder is a link, which could lead elsewhere.
     """
     if path.parent.is_symlink():
-        raise OSError(errno.ELOOP, "is a link, which is not written through", str(path.parent))
+        raise OSError(
+            errno.ELOOP, "is a link; pcsearch does not write through links", str(path.parent)
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     written = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    written.unlink(missing_ok=True)  # a link that somebody left there would be followed
+    written.unlink(missing_ok=True)  # writing would follow a link left there
     try:
         yield written
         _fsync(written)
@@ -195,7 +197,7 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException as error:
         with suppress(OSError):
             written.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # as of a full disk
+        if isinstance(error, OSError) and error.filename is None:  # a full disk
             error.filename = str(path)
         raise
     with suppress(OSError):  # some file systems cannot sync a folder; the rename itself stands
@@ -203,8 +205,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_half_written(*folders: Path) -> None:
-    """Remove what killed processes have left in folders that nobody writes to any more, but maybe a
-    report, which is then to be asked for again."""
+    """Remove the half-written files of killed processes.
+
+    Nobody may write to these folders meanwhile. A report that is being written there is lost, and
+    its command must be repeated.
+    """
     for folder in folders:
         for left in folder.glob(".*.tmp"):
             with suppress(OSError):

@@ -1,8 +1,8 @@
-"""Pickles of strangers, looked at before anything reads them.
+"""Checks pickles from strangers before anything reads them.
 
 Readers that build no objects (`weights_only=True`, CIFAR's) still crash on a pickle that nests ten
-thousand tuples, or fill the memory for nine bytes. Here its instructions are followed without doing
-them: how deep values nest, how many there are, and how far its memo reaches.
+thousand tuples, and nine bytes can fill the memory. This module follows the instructions without
+executing them. It checks how deep values nest, how many there are, and how far the memo reaches.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _DEEPEST = 100
 _LEGACY_PICKLES = 5
 """What torch.save wrote before 2020: magic number, protocol, system, content, keys."""
 
-_BUILT_WITH_A_SIZE = "bytearray"  # which `weights_only` allows
+_BUILT_WITH_A_SIZE = "bytearray"  # `weights_only` allows it
 
 
 def check_torch_file(file: BinaryIO) -> None:
-    """Check what torch.load would unpickle of a file; its position is the start again afterwards.
+    """Check the pickles that torch.load would read from a file, then rewind it.
 
-    torch.save compresses nothing, so parts that unpack to more than the file holds are a trap.
+    torch.save compresses nothing, so parts that unpack to more than the file's size are a trap.
 
     Raises:
         ValueError: it nests too deeply, is too long, or is larger than its file; with the reason.
@@ -39,7 +39,7 @@ def check_torch_file(file: BinaryIO) -> None:
         with zipfile.ZipFile(file) as archive:
             parts = archive.infolist()
             if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
-                raise ValueError("it is compressed, which PyTorch's files are not")
+                raise ValueError("it is compressed; PyTorch's files are not")
             if sum(part.file_size for part in parts) > size:
                 raise ValueError("its parts are longer than the file")
             for part in parts:
@@ -56,7 +56,7 @@ def check_pickle(file: object) -> None:
     """Follow one pickle from a file's position to its end.
 
     Raises:
-        ValueError: it cannot be followed, or is beyond the limits above.
+        ValueError: it cannot be followed, or exceeds the limits above.
     """
     try:
         _follow(file)
@@ -87,7 +87,7 @@ def _follow(file: object) -> None:
         if number > _MOST_INSTRUCTIONS:
             raise ValueError(f"it has more than {_MOST_INSTRUCTIONS:,} instructions")
         if name == "GLOBAL" and str(argument).rpartition(" ")[2] == _BUILT_WITH_A_SIZE:
-            raise ValueError("it makes room for bytes that it does not hold")
+            raise ValueError("it allocates memory for bytes that it does not hold")
         match name:
             case "MARK":
                 stack.append(None)

@@ -1,4 +1,4 @@
-"""The command line: every command in one place, and how mistakes are told."""
+"""The command line: registers every command and reports errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EXIT_MISTAKE, EXIT_LOST = 2, 3
 
 
 class Commands(TyperGroup):
-    """All commands; what a mistaken one is told repeats its words, which may be a file's name."""
+    """All commands. Usage errors repeat arguments, so their messages are made printable."""
 
     def invoke(self, ctx: Any) -> Any:
         with _printable_mistakes():
@@ -90,8 +90,8 @@ def root(
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Fine-tune image backbones with Pairwise Confusion, search its weight λ honestly, and see
-    whether it helped."""
+    """Fine-tune image backbones with Pairwise Confusion, search its weight λ, and see whether it
+    helped."""
     ctrl_c.usual()
 
 
@@ -110,21 +110,21 @@ app.add_typer(recipes.app, name="recipes")
 
 
 def main() -> None:
-    """Run the command line; never returns. A user's mistake is one message and exit code 2."""
+    """Run the command line; never returns. A user error is one message and exit code 2."""
     guard_streams()
     try:
         app()
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(EXIT_MISTAKE)
-    except PcsearchError as error:  # a store that went away, or another who goes on with the run
+    except PcsearchError as error:  # a lost store, or another process continues the run
         sys.stderr.write(f"error: {error}\n")
         sys.exit(EXIT_LOST)
     except OSError as error:
-        if error.filename is not None:  # a file or a folder of the user's
+        if error.filename is not None:  # a user's file or folder
             sys.stderr.write(f"error: {error.filename}: {error.strerror}\n")
             sys.exit(EXIT_MISTAKE)
         if error.errno not in (errno.ENOSPC, errno.EPIPE):
             raise
         sys.stderr.write(f"error: the output could not be written: {error.strerror}\n")
-        os._exit(1)  # at a usual exit, Python would try to write the rest once more
+        os._exit(1)  # a normal exit would try to write the rest again

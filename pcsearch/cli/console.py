@@ -1,4 +1,4 @@
-"""Where output goes: a console for people, bare JSON for scripts, and the end of a campaign."""
+"""Output: a console for people, bare JSON for scripts, and the end of a campaign."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def print_summary(console: Console, summary: Summary) -> None:
-    """The table of studies and the notes on it."""
+    """Print the table of studies and its notes."""
     from pcsearch.reporting.tables import summary_table
 
     console.print(summary_table(summary, console.width))
@@ -37,20 +37,20 @@ def print_summary(console: Console, summary: Summary) -> None:
 
 
 PIPED_COLUMNS = 120
-"""Width of tables in a file or a pipe, where no terminal sets one; COLUMNS changes it."""
+"""Width of tables in a file or a pipe; COLUMNS changes it."""
 
 
 class PrintableStream:
-    """A standard stream to which nothing is written that commands a terminal.
+    """A standard stream that escapes everything that could control a terminal.
 
-    Rich's consoles have to, so they write to the stream below, which they find by the attribute
-    that Rich's own proxies have. The console of here makes texts printable itself; those that print
-    help and mistakes in a command get printable texts (`app.main`).
+    Rich's consoles must control it. So they write to the stream below, which they find by the
+    attribute of Rich's own proxies. `PrintableConsole` makes texts printable itself; consoles for
+    help and usage errors get printable texts (`app.Commands`).
     """
 
     def __init__(self, stream: TextIO) -> None:
         self.rich_proxied_file = stream
-        self.encoding = "utf-8"  # Typer would write past a stream of ASCII, to the bytes below
+        self.encoding = "utf-8"  # with ASCII, Typer would bypass this stream and write bytes
 
     def write(self, text: str) -> int:
         self.rich_proxied_file.write(printable_lines(text))
@@ -65,16 +65,16 @@ class PrintableStream:
 
 
 def guard_streams() -> None:
-    """From now on, whatever this process prints is printable."""
+    """From now on, all output of this process is printable."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without λ is no reason to fail
+            stream.reconfigure(errors="replace")  # a terminal without λ must not fail
             setattr(sys, name, PrintableStream(stream))
 
 
 class PrintableConsole(Console):
-    """A console that takes texts for nothing but texts: no markup, and only what can be seen."""
+    """A console for plain texts: no markup, and only printable characters."""
 
     def __init__(self, file: TextIO, width: int | None = None) -> None:
         super().__init__(file=file, width=width, highlight=False, markup=False, emoji=False)
@@ -82,7 +82,7 @@ class PrintableConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        # before lines are filled, so that columns stay in line
+        # before lines are filled, so that columns stay aligned
         if isinstance(renderable, str):
             renderable = printable_lines(renderable)
         elif isinstance(renderable, Text):
@@ -94,7 +94,7 @@ class PrintableConsole(Console):
 
 
 def _printable(text: Text) -> Text:
-    """The same text if it is printable, else a copy that is, its styles kept."""
+    """The same text if it is printable, else a printable copy with its styles."""
     if printable_lines(text.plain) == text.plain:
         return text
     shown = text.blank_copy()
@@ -106,7 +106,7 @@ def _printable(text: Text) -> Text:
 
 
 class _Above(FileProxy):
-    """A stream of which each line appears above what a console redraws, as text and no colours."""
+    """A stream whose lines appear above a redrawn region, as text without colours."""
 
     def write(self, text: str) -> int:
         return super().write(printable_lines(text))
@@ -114,9 +114,9 @@ class _Above(FileProxy):
 
 @contextlib.contextmanager
 def printed_above(terminal: Console) -> Iterator[None]:
-    """What is printed in the block does not tear the region that `terminal` redraws.
+    """Print above the region that `terminal` redraws, so that output does not tear it.
 
-    Rich's own redirection obeys the colours of what is printed.
+    Rich's own redirection would interpret the output's escape sequences.
     """
     before = sys.stdout, sys.stderr
     if terminal.is_terminal:
@@ -128,7 +128,7 @@ def printed_above(terminal: Console) -> Iterator[None]:
 
 
 def console(stream: TextIO | None = None) -> Console:
-    """The console on a stream, by default standard output; NO_COLOR and TERM are respected."""
+    """A console on a stream, by default standard output; respects NO_COLOR and TERM."""
     stream = stream or sys.stdout
     piped = not stream.isatty() and "COLUMNS" not in os.environ
     return PrintableConsole(stream, PIPED_COLUMNS if piped else None)
@@ -137,8 +137,8 @@ def console(stream: TextIO | None = None) -> Console:
 def observer(
     *, plain: bool = False, events: bool = False, stream: TextIO | None = None
 ) -> LiveView | PlainLines | EventLines:
-    """A live view where the terminal can redraw, else plain lines; or a program's events."""
-    # here, because they bring the recipe's models along, which most commands do without
+    """A live view if the terminal can redraw, else plain lines; or events for programs."""
+    # imported here: they import the recipe's models, which most commands do not need
     from pcsearch.cli.views.live import LiveView
     from pcsearch.cli.views.plain import PlainLines
 
@@ -163,7 +163,7 @@ _EXIT_CODES = {"interrupted": EXIT_INTERRUPTED, "failed": _EXIT_FAILED}
 
 
 class EndedCampaign(Protocol):
-    """One campaign's end, here or on a cluster."""
+    """A campaign that has ended, here or on a cluster."""
 
     @property
     def state(self) -> CampaignState: ...
@@ -176,11 +176,11 @@ class EndedCampaign(Protocol):
 
 
 class Watch:
-    """The view of campaigns that run one after another, and the exit code that follows from them.
+    """The view of campaigns that run one after another, and their exit code.
 
     Args:
-        plain: Plain lines in place of the live view.
-        events: A program's lines in place of view and table.
+        plain: Plain lines instead of the live view.
+        events: JSON lines for programs instead of view and table.
     """
 
     def __init__(self, *, plain: bool, events: bool = False) -> None:
@@ -195,11 +195,11 @@ class Watch:
         self.observer.close()
 
     def ended(self, outcome: EndedCampaign) -> None:
-        """Print what came of a campaign, and how to resume it if it was interrupted."""
+        """Print a campaign's results, and how to resume it if it was interrupted."""
         status = outcome.summary.status
         if self._prints:
             print_summary(console(), outcome.summary)
             if status == "interrupted":
-                typer.echo(f"interrupted; go on with: {outcome.resume_command}")
+                typer.echo(f"interrupted; resume with: {outcome.resume_command}")
         if status in _EXIT_CODES:
             self.exit_code = _EXIT_CODES[status]

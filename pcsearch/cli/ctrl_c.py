@@ -1,4 +1,4 @@
-"""Ctrl-C at the command line: heard from a command's first moment to its last, and told."""
+"""Ctrl-C at the command line: handled and reported from the first to the last moment."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from collections.abc import Iterator
 from types import FrameType
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
-GO_ON = "interrupted; `pcsearch resume` goes on with what has begun"
-_NOTHING_BEGAN = "interrupted before anything began; the same command starts it again"
+GO_ON = "interrupted; `pcsearch resume` continues a campaign that has started"
+_NOTHING_BEGAN = "interrupted before anything started; the same command starts it again"
 
 
 class CtrlC:
-    """A handler of SIGINT that says in any case what to do next, and ends with exit code 130.
+    """A handler of SIGINT that always says what to do next, and ends with exit code 130.
 
-    Python's own handler raises wherever the program happens to be: in the middle of an import, or
-    of the words about the Ctrl-C before.
+    Python's own handler may raise anywhere: during an import, or during the message about an
+    earlier Ctrl-C.
 
     Args:
-        words: What is told.
-        clean_up: Whether the first Ctrl-C raises KeyboardInterrupt. Else, as after the second one,
-            the process ends at once.
+        words: The message.
+        clean_up: Whether the first Ctrl-C raises KeyboardInterrupt. Otherwise, and on the second
+            one, the process ends at once.
     """
 
     raises_keyboard_interrupt = True
@@ -41,7 +41,7 @@ class CtrlC:
         raise KeyboardInterrupt
 
     def tell(self) -> None:
-        """Say it once, past buffers whose lock the interrupted code may hold."""
+        """Write the message once, unbuffered: interrupted code may hold a buffer's lock."""
         self._at_once = True
         if self._told:
             return
@@ -56,7 +56,7 @@ def nothing_to_clean_up() -> None:
 
 
 def usual() -> None:
-    """From now on, Ctrl-C raises KeyboardInterrupt; the handler of a program around it stays."""
+    """From now on, Ctrl-C raises KeyboardInterrupt; a foreign handler stays."""
     if isinstance(signal.getsignal(signal.SIGINT), CtrlC):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -65,7 +65,7 @@ def usual() -> None:
 def told_as(words: str) -> Iterator[None]:
     """Ctrl-C in the block raises KeyboardInterrupt, which becomes `words` and exit code 130.
 
-    A second one ends the process at once, as one after the block does.
+    A second Ctrl-C, or one after the block, ends the process at once.
     """
     handler = CtrlC(words, clean_up=True)
     _hear(handler)
@@ -77,5 +77,5 @@ def told_as(words: str) -> Iterator[None]:
 
 
 def _hear(handler: CtrlC) -> None:
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell has it in the background
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # shells ignore it in background jobs
         signal.signal(signal.SIGINT, handler)

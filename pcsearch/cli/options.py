@@ -12,8 +12,8 @@ Recipes = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="RECIPE... [KEY=VALUE]...",
-        help="Recipe files, or names that [bold]pcsearch recipes ls[/] lists; and overrides of "
-        "their keys, such as search.trials=20.",
+        help="Recipe files, or names from [bold]pcsearch recipes ls[/]; and overrides of their "
+        "keys, such as search.trials=20.",
         show_default=False,
     ),
 ]
@@ -22,8 +22,8 @@ Images = Annotated[
     typer.Option(
         "--images",
         metavar="DIR",
-        help="A folder of your own images, one sub-folder a class; without a recipe, the shipped "
-        "recipe my-images is used.",
+        help="Folder of your own images, one sub-folder a class; without a recipe, it uses the "
+        "shipped recipe my-images.",
     ),
 ]
 Runs = Annotated[
@@ -31,32 +31,32 @@ Runs = Annotated[
     typer.Option(
         "--runs",
         metavar="DIR",
-        help="The folder that holds the run folders, or s3://BUCKET/PREFIX.",
+        help="Folder of the run folders, or s3://BUCKET/PREFIX.",
     ),
 ]
 Run = Annotated[
     str | None,
     typer.Argument(
         metavar="[RUN]",
-        help="A run's folder or s3:// address, or its name under --runs; the latest run when left "
-        "out.",
+        help="Folder or s3:// address of a run, or its name under --runs; by default the latest "
+        "run.",
         show_default=False,
     ),
 ]
-Plain = Annotated[bool, typer.Option("--plain", help="Plain lines in place of the live view.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Print plain lines instead of the live view.")]
 Events = Annotated[
     bool,
     typer.Option(
         "--events",
-        help="One JSON object a line for each step, epoch and decision, for programs that follow; "
-        "in place of view and table.",
+        help="Print one JSON object a line for each step, epoch and decision, for programs; "
+        "replaces view and table.",
     ),
 ]
 Address = Annotated[
     str | None,
     typer.Option(
-        help="HOST:PORT of the head of a running Ray cluster, or auto for the one that this "
-        "machine belongs to; by default, this machine alone."
+        help="HOST:PORT of the head of a running Ray cluster, or auto for the cluster of this "
+        "machine; by default, this machine alone."
     ),
 ]
 AllowCode = Annotated[
@@ -64,8 +64,8 @@ AllowCode = Annotated[
     typer.Option(
         "--allow-code",
         metavar="MODULE",
-        help="Let the recipe import MODULE for its networks written module:function. It is code: "
-        "look at it first. [bold]installed:NAME[/] allows a package from site-packages. The "
+        help="Module that the recipe may import for its networks written module:function. It is "
+        "code: read it first. [bold]installed:NAME[/] allows a package from site-packages. The "
         "variable PCSEARCH_ALLOW_CODE does the same.",
         show_default=False,
     ),
@@ -76,7 +76,7 @@ RUNS = "runs"
 
 
 def examples(*lines: str) -> str:
-    """An epilog that shows each example on a line of its own."""
+    """An epilog with each example on its own line."""
     from rich.markup import escape
 
     return "\n".join(["[bold]Examples[/]", *(f"  {escape(line)}" for line in lines)])
@@ -85,7 +85,7 @@ def examples(*lines: str) -> str:
 def register(
     app: typer.Typer, name: str, command: Callable[..., None], epilog: str | None = None
 ) -> None:
-    """Add a command; the paragraphs of its docstring are wrapped to the terminal."""
+    """Add a command; the terminal wraps the paragraphs of its docstring."""
     paragraphs = (command.__doc__ or "").split("\n\n")
     text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     app.command(name, help=text, epilog=epilog)(command)

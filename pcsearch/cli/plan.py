@@ -1,4 +1,4 @@
-"""`pcsearch plan`: what a recipe amounts to, without starting anything."""
+"""`pcsearch plan`: the size and cost of a recipe, without starting anything."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ def plan(
         float | None,
         typer.Option(
             metavar="S",
-            help="Seconds of one training epoch of a search trial, for the hours.",
+            help="Seconds per training epoch of a search trial; needed for hours.",
         ),
     ] = None,
     price_per_hour: Annotated[
         float | None,
         typer.Option(
             metavar="P",
-            help="Price of an hour of what one trial occupies (a GPU, say), for the cost.",
+            help="Hourly price of one trial's resources, such as a GPU; needed for the cost.",
         ),
     ] = None,
     width: Annotated[
-        int, typer.Option(metavar="W", min=1, help="Trials at once, for the hours.")
+        int, typer.Option(metavar="W", min=1, help="Number of trials at once; used for hours.")
     ] = 1,
     runs: Runs = RUNS,
     allow_code: AllowCode = None,
     as_json: Json = False,
 ) -> None:
-    """Say what recipes amount to, without starting anything.
+    """Show what recipes will do and cost, without starting anything.
 
-    Studies, trials, the ladder of early stopping, images, epochs at most and expected; and rough
-    hours and cost when told seconds an epoch and a price. Images are decoded into the cache, where
-    the run finds them again. Where search.lr is auto, the range of learning rates is measured.
-    Start points of a search.prior are shown with the run that they come from.
+    Shows studies, trials, rungs of early stopping, images, and epochs, expected and at most. With
+    seconds per epoch and a price, also rough hours and cost. Images are decoded into the cache,
+    where the run finds them. If search.lr is auto, the range of learning rates is measured. Start
+    points of a search.prior are shown with their runs.
     """
     from pcsearch import api
     from pcsearch.cli.console import console, observer, write_json

@@ -21,8 +21,8 @@ Recipe = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="RECIPE [KEY=VALUE]...",
-        help="A recipe file, or a name that [bold]pcsearch recipes ls[/] lists; and overrides of "
-        "its keys, such as data.root=DIR.",
+        help="Recipe file, or name from [bold]pcsearch recipes ls[/]; and overrides of its keys, "
+        "such as data.root=DIR.",
         show_default=False,
     ),
 ]
@@ -34,7 +34,7 @@ def probe(
     repeats: Annotated[
         int,
         typer.Option(
-            metavar="K", min=2, max=1000, help="Splits and seeds that each value is tried with."
+            metavar="K", min=2, max=1000, help="Number of splits and seeds for each value."
         ),
     ] = RepeatsOption,
     allow_code: AllowCode = None,
@@ -42,12 +42,12 @@ def probe(
 ) -> None:
     """Predict accuracy over λ/N from frozen features, before a training.
 
-    Features of the training images are taken once from the recipe's backbone. Linear heads are
-    trained on them with the recipe's loss for λ = 0 and 12 values of λ/N from 0.005 to 0.5, and
-    validated on the recipe's split and further ones. It takes about a minute for 1,500 small
-    images on one CPU core, writes no run and never measures test images.
+    The recipe's backbone computes the features of the training images once. Linear heads train on
+    them with the recipe's loss, for λ = 0 and 12 values of λ/N from 0.005 to 0.5. The recipe's
+    split and further splits validate them. It takes about a minute for 1,500 small images on one
+    CPU core, writes no run and never measures test images.
 
-    It is a prediction, not a verdict: in a training the body changes too.
+    It is a prediction, not a verdict: training also changes the body.
     """
     from pcsearch import api
     from pcsearch.cli.console import console, write_json
@@ -58,7 +58,7 @@ def probe(
     recipes = load_recipes(recipe or [], images=images)
     if len(recipes) > 1:
         raise UserError(
-            f"one recipe at a time: {len(recipes)} are given, {recipes[0].name} the first"
+            f"probe takes one recipe, but {len(recipes)} are given, {recipes[0].name} first"
         )
     with show_progress(sys.stderr, "interrupted; nothing is kept") as progress:
         curves = api.probe(

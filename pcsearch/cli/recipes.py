@@ -20,15 +20,15 @@ app = typer.Typer(
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, as in search.trials=20."),
+    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as search.trials=20."),
 ]
 
 
 @app.command("ls")
 def list_recipes(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list.")] = False,
 ) -> None:
-    """List the recipes that come with pcsearch.
+    """List the shipped recipes.
 
     Example: pcsearch recipes ls
     """
@@ -57,9 +57,11 @@ def list_recipes(
 
 @app.command("show")
 def show_recipe(
-    name: Annotated[str, typer.Argument(help="A recipe's name or file.")],
+    name: Annotated[str, typer.Argument(help="Name or file of a recipe.")],
     overrides: Overrides = None,
-    raw: Annotated[bool, typer.Option("--raw", help="The file as it is, comments too.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Print the file unchanged, with comments.")
+    ] = False,
 ) -> None:
     """Print a recipe with every key and default filled in, as YAML.
 
@@ -72,7 +74,7 @@ def show_recipe(
 
     if raw:
         if overrides:
-            raise UserError("--raw shows the file as it is: leave the overrides out, or --raw")
+            raise UserError("--raw shows the unchanged file: remove the overrides or --raw")
         try:
             typer.echo(
                 read_text(find_recipe(name), "utf-8-sig", at_most_bytes=BYTES_LIMIT), nl=False
@@ -85,9 +87,9 @@ def show_recipe(
 
 @app.command("copy")
 def copy_recipe(
-    name: Annotated[str, typer.Argument(help="The name of a recipe that comes with pcsearch.")],
+    name: Annotated[str, typer.Argument(help="Name of a shipped recipe.")],
     destination: Annotated[
-        Path, typer.Argument(metavar="DEST", help="The new file, or a folder for it.")
+        Path, typer.Argument(metavar="DEST", help="New file, or a folder for it.")
     ],
 ) -> None:
     """Copy a recipe to a file of your own; an existing file is never overwritten.
@@ -104,14 +106,14 @@ def copy_recipe(
     try:
         _copy(shipped[name].read_bytes(), target)
     except FileExistsError:
-        raise UserError(f"{target}: exists already; choose another name or remove it") from None
+        raise UserError(f"{target}: already exists; choose another name or remove it") from None
     except OSError as error:
         raise UserError(f"{target}: cannot be written: {error.strerror}") from None
     typer.echo(f"{target}: edit it, then run: pcsearch tune {target}")
 
 
 def _copy(content: bytes, target: Path) -> None:
-    """Write a new file; one that is half written would stand in the way of the next try."""
+    """Write a new file. A half-written one is removed, or it would block the next try."""
     file = target.open("xb")
     try:
         with file:
@@ -130,12 +132,12 @@ def validate_recipes(
         ),
     ],
     images: Annotated[
-        Path | None, typer.Option("--images", help="The folder of the dataset images.")
+        Path | None, typer.Option("--images", help="Folder of the dataset images.")
     ] = None,
 ) -> None:
     """Check recipes; print all problems, one a line, and exit with 2 if there are any.
 
-    Nothing that a recipe names is run, so networks of your own (module:function) are not tried.
+    No code that a recipe names is run, so your own networks (module:function) are not checked.
 
     Example: pcsearch recipes validate my.yaml quickstart search.trials=20
     """
@@ -146,7 +148,7 @@ def validate_recipes(
 
     sources, overrides = split_arguments(arguments)
     if not sources:
-        raise UserError("no recipe is given: name a file or one that pcsearch recipes ls lists")
+        raise UserError("no recipe is given: name a file or a recipe from pcsearch recipes ls")
     problems: list[str] = []
     for source in sources:
         try:
@@ -158,7 +160,7 @@ def validate_recipes(
         else:
             typer.echo(f"{source}: ok ({_summary(recipe)})")
             for name in own:
-                typer.echo(f"{source}: {name} is code and was not looked into; plan does")
+                typer.echo(f"{source}: {name} is code and was not checked; pcsearch plan checks it")
     if problems:
         raise UserError("\n".join(dict.fromkeys(problems)))
 
@@ -167,7 +169,7 @@ def _summary(recipe: Recipe) -> str:
     studies = len(recipe.datasets) * len(recipe.backbones)
     text = f"{recipe.name}: {studies} {'study' if studies == 1 else 'studies'}"
     if "images" in recipe.datasets and recipe.data.images is None:
-        text += ", to be run with --images FOLDER"
+        text += ", needs --images FOLDER"
     if "manifest" in recipe.datasets and recipe.data.manifest is None:
-        text += ", to be run with data.manifest=FILE"
+        text += ", needs data.manifest=FILE"
     return text

@@ -23,8 +23,8 @@ _Out = Annotated[
         "--out",
         metavar="FILE",
         dir_okay=False,
-        help="Where to write it, - for standard output; by default report.html in the run's "
-        "folder, and RUN-report.html here for a run in a store.",
+        help="File to write, - for standard output; by default report.html in the run folder, "
+        "or RUN-report.html here for a run in an object store.",
         show_default=False,
     ),
 ]
@@ -33,10 +33,10 @@ _Out = Annotated[
 def report(run: Run = None, out: _Out = None, runs: Runs = RUNS) -> None:
     """Write a run's report, one HTML page, also while it runs.
 
-    What the summary and its notes say, each study's arms, its trials by epoch and by λ, the confirm
-    trials seed by seed, and what is needed to repeat it. The page needs no network and no other
-    file, so it can be sent to others as it is;
-    it holds the recipe and the command line, with the paths in them.
+    It shows the summary and its notes. For each study it shows the arms, the trials by epoch and by
+    λ, and the confirm trials seed by seed. It has what is needed to repeat the run: the recipe and
+    the command line, including their paths. The page needs no network and no other file, so you can
+    send it to others.
     """
     from pcsearch.io import replacing
     from pcsearch.reporting.html import html_report
@@ -45,7 +45,7 @@ def report(run: Run = None, out: _Out = None, runs: Runs = RUNS) -> None:
     folder = find_run(run, runs)
     state = folder.state()
     if folder.url is not None and state.status == "running":
-        typer.echo("seeing whether a process still runs it: up to 30 s", err=True)
+        typer.echo("checking whether a process still runs it: up to 30 s", err=True)
     status = folder.status(state)
     page = html_report(folder, state, status).encode("utf-8", "replace")
     if out == Path("-"):
@@ -55,9 +55,9 @@ def report(run: Run = None, out: _Out = None, runs: Runs = RUNS) -> None:
     path = out or (Path(f"{folder.name}-report.html") if remote else folder.path / "report.html")
     if out is not None and not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}")
-    named = path if out is None else out.resolve()  # a link that a person names is followed
+    named = path if out is None else out.resolve()  # follow a link that the user names
     try:
-        if named.exists() and not named.is_file():  # a pipe or a device is not to be replaced
+        if named.exists() and not named.is_file():  # do not replace a pipe or a device
             named.write_bytes(page)
         else:
             with replacing(named) as temporary:
@@ -65,6 +65,6 @@ def report(run: Run = None, out: _Out = None, runs: Runs = RUNS) -> None:
                 if out is not None and named.is_file():
                     shutil.copymode(named, temporary)
     except OSError as error:
-        elsewhere = "; give another place with --out FILE" if out is None else ""
+        elsewhere = "; choose another file with --out FILE" if out is None else ""
         raise UserError(f"{path} cannot be written: {error.strerror}{elsewhere}") from error
     typer.echo(f"{path}: written ({status})", err=not named.is_file())

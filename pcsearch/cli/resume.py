@@ -1,4 +1,4 @@
-"""`pcsearch resume`: go on with a campaign, as it was or wider."""
+"""`pcsearch resume`: continue a campaign, unchanged or wider."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def resume(
         list[str] | None,
         typer.Argument(
             metavar="[RUN] [KEY=VALUE]...",
-            help="A run's folder or s3:// address, or its name under --runs; the latest run when "
-            "left out. And changes that make it wider, such as search.trials=40.",
+            help="Folder or s3:// address of a run, or its name under --runs; by default the "
+            "latest run. And changes that make it wider, such as search.trials=40.",
             show_default=False,
         ),
     ] = None,
@@ -33,15 +33,15 @@ def resume(
     address: Address = None,
     allow_code: AllowCode = None,
 ) -> None:
-    """Go on with a run that was stopped, killed or lost its machine; or widen one that ended.
+    """Continue a run that was stopped, was killed or lost its machine; or widen one that ended.
 
-    It goes on from its journal: what was decided and measured stays, trials that were running are
-    begun again from their checkpoints. With one trial at a time, on a CPU, the results are those
-    of a run that was never stopped.
+    Decisions and measurements in the journal stay. Trials that were running restart from their
+    checkpoints. With one trial at a time, on a CPU, the results are those of a run that was never
+    stopped.
 
     A run may become wider: more search.trials, confirm.seeds, datasets or backbones, another
-    budget.hours or budget.cost, other resources. What would make its trials incomparable is
-    refused. Seeds that are added after a look at the test images make the next look stricter.
+    budget.hours or budget.cost, other resources. Changes that would make its trials incomparable
+    are refused. Seeds added after a look at the test images make the next look stricter.
 
     Exit codes are those of pcsearch tune; a run with nothing left to do prints its table.
     """
@@ -53,7 +53,7 @@ def resume(
 
     names, overrides = split_arguments(arguments or [])
     if len(names) > 1:
-        raise UserError(f"resume goes on with one run, but {len(names)} are named: {names}")
+        raise UserError(f"resume takes one run, but {len(names)} are named: {names}")
     run = names[0] if names else None
     with ctrl_c.told_as(ctrl_c.GO_ON), Watch(plain=plain, events=events) as watch:
         outcome = api.resume(

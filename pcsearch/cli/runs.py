@@ -1,4 +1,4 @@
-"""`pcsearch runs`: what has been run."""
+"""`pcsearch runs`: list runs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from pcsearch.reporting.models import Summary
     from pcsearch.runs.folder import RunFolder
 
-app = typer.Typer(no_args_is_help=True, help="What has been run.")
+app = typer.Typer(no_args_is_help=True, help="List runs.")
 
 
 @app.command("ls", epilog=examples("pcsearch runs ls", "pcsearch runs ls --runs /data/runs"))
 def list_command(runs: Runs = RUNS, as_json: Json = False) -> None:
-    """List runs, those last worked on first: status, time since they were begun, studies and the
+    """List runs, most recently active first: status, time since their start, studies and the
     largest gain."""
     from pcsearch.cli.console import console, write_json
     from pcsearch.runs.find import list_runs
@@ -101,7 +101,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 def _mismatches(row: dict[str, Any]) -> str:
     count = row["mismatches"]
     places = "1 place" if count == 1 else f"{count} places"
-    return f"journal disagrees in {places}: " if count else ""
+    return f"journal contradicts itself in {places}: " if count else ""
 
 
 def _gain_text(gain: dict[str, Any] | None) -> str:

@@ -1,4 +1,4 @@
-"""`pcsearch simulate`: what a recipe would do on a cluster, before anybody pays for it."""
+"""`pcsearch simulate`: what a recipe would do on a cluster, before you pay for it."""
 
 from __future__ import annotations
 
@@ -17,55 +17,53 @@ EPILOG = examples(
 )
 
 
-_Nodes = Annotated[int, typer.Option(metavar="K", min=1, max=100_000, help="Nodes at most.")]
+_Nodes = Annotated[
+    int, typer.Option(metavar="K", min=1, max=100_000, help="Largest number of nodes.")
+]
 _GpusPerNode = Annotated[
-    int, typer.Option(metavar="G", min=0, max=1000, help="GPUs of a node; 0 trains on CPUs.")
+    int, typer.Option(metavar="G", min=0, max=1000, help="GPUs per node; 0 trains on CPUs.")
 ]
 _CpusPerNode = Annotated[
     int | None,
-    typer.Option(
-        metavar="C", min=1, max=10_000, help="CPUs of a node; by default 8 for each GPU, or 8."
-    ),
+    typer.Option(metavar="C", min=1, max=10_000, help="CPUs per node; by default 8 per GPU, or 8."),
 ]
 _Curves = Annotated[
     str | None,
     typer.Option(
         metavar="RUN",
-        help="Learn as the trials of this run did, and as fast: its folder or address, or its "
-        "name under --runs. By default, by made-up curves.",
+        help="Run whose trials give the learning curves and the speed: its folder or address, or "
+        "its name under --runs. By default, curves are synthetic.",
     ),
 ]
 _ImagesPerSecond = Annotated[
     float | None,
     typer.Option(
         metavar="R",
-        help="Images that one trial trains on in a second, where no run says it; 500 by "
-        "default, which is a guess.",
+        help="Training images per second of one trial, if no run gives them; by default 500, "
+        "which is a guess.",
     ),
 ]
 _StartSeconds = Annotated[
-    float, typer.Option(metavar="S", min=0, help="Until a node that is asked for is there.")
+    float, typer.Option(metavar="S", min=0, help="Node boot time in seconds.")
 ]
 _IdleMinutes = Annotated[
-    float, typer.Option(metavar="M", min=0, help="Idle nodes go after this time.")
+    float, typer.Option(metavar="M", min=0, help="Idle time in minutes before a node ends.")
 ]
-_Always = Annotated[
-    int, typer.Option(metavar="N", min=0, help="Nodes that are there all the time.")
-]
+_Always = Annotated[int, typer.Option(metavar="N", min=0, help="Number of nodes that never end.")]
 _LossesPerHour = Annotated[
-    float, typer.Option(metavar="L", min=0, help="Losses of a spot node an hour, in the mean.")
+    float, typer.Option(metavar="L", min=0, help="Mean losses per hour of a spot node.")
 ]
 _Price = Annotated[
     float | None,
     typer.Option(
         metavar="P",
-        help="Of a node-hour, for the cost and for a budget.cost; in place of "
+        help="Price of a node-hour, for the cost and for budget.cost; replaces "
         "budget.price_per_node_hour.",
     ),
 ]
-_Seed = Annotated[int, typer.Option(min=0, help="Of the made-up curves, and of the losses.")]
+_Seed = Annotated[int, typer.Option(min=0, help="Random seed for curves and node losses.")]
 _Trials = Annotated[
-    bool, typer.Option("--trials", help="List every trial: when it ran, and where.")
+    bool, typer.Option("--trials", help="List every trial, with its times and node.")
 ]
 
 
@@ -87,13 +85,13 @@ def simulate(
     runs: Runs = RUNS,
     as_json: Json = False,
 ) -> None:
-    """Run a campaign on a virtual clock: how long, how many GPU-hours, at what cost.
+    """Run a campaign on a virtual clock and show its time, GPU-hours and cost.
 
-    The decisions are those of a real campaign, made by the same code, on nodes that start when
-    trials wait, go when they are idle, and may be lost. Nothing is trained and nothing is started:
-    ten thousand trials take seconds.
+    The code of a real campaign makes the decisions. Nodes start when trials wait, end when they are
+    idle, and may be lost. Nothing is trained and nothing is started: ten thousand trials take
+    seconds.
 
-    What it says of time is as good as what it is told: give --curves of a short real run.
+    The times are as good as their input: give --curves of a short real run.
     """
     from pcsearch.cli.console import console, observer, write_json
     from pcsearch.cli.views.simulate import simulation_view

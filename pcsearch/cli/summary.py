@@ -22,11 +22,11 @@ def summary(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     folder = find_run(run, runs)
     state = folder.state()
     if folder.url is not None and state.status == "running":
-        typer.echo("seeing whether a process still runs it: up to 30 s", err=True)
+        typer.echo("checking whether a process still runs it: up to 30 s", err=True)
     result = summarise(state, folder.status(state))
     if as_json:
         write_json(result.to_json(), indent=2)
     else:
         print_summary(console(), result)
         if result.status == "interrupted":
-            typer.echo(f"go on with: {resume_command(folder.address)}")
+            typer.echo(f"resume with: {resume_command(folder.address)}")

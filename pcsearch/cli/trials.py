@@ -15,9 +15,9 @@ EPILOG = examples(
 def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     """List a run's trials, their configurations and results.
 
-    A confirm trial is "set aside" once a wider search has chosen another configuration.
+    A confirm trial is "superseded" once a wider search has chosen another configuration.
 
-    With --json one object a line: the trial, its study, phase and arm, its state, configuration,
+    --json prints one object a line: the trial, its study, phase and arm, its state, configuration,
     validation top-1 by epoch, seconds and error.
     """
     from pcsearch.cli.console import console, write_json
@@ -42,6 +42,6 @@ def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
         typer.echo(line)
     if state.running and folder.status(state, quick=True) != "running":
         typer.echo(
-            "The run was interrupted. To begin its running trials again from their checkpoints: "
+            "The run was interrupted. To restart its running trials from their checkpoints: "
             f"{resume_command(folder.address)}"
         )

@@ -1,4 +1,4 @@
-"""`pcsearch tune`: run recipes and print what came out."""
+"""`pcsearch tune`: run recipes and print the results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def tune(
     runs: Runs = RUNS,
     name: Annotated[
         str | None,
-        typer.Option(help="The run's name; by default the recipe's name and the time."),
+        typer.Option(help="Name of the run; by default the recipe's name and the time."),
     ] = None,
     plain: Plain = False,
     events: Events = False,
@@ -43,11 +43,12 @@ def tune(
 ) -> None:
     """Search λ, confirm it with fresh seeds, print the table.
 
-    Several recipes run one after another; all are checked before the first one starts. Ctrl-C ends
-    a campaign cleanly within seconds; pcsearch resume goes on with it, also after a crash. Exit
-    codes: 0 done, 1 finished with failed studies, 2 a mistake in the input or a full disk, 3 Ray or
-    the store was lost, 130 interrupted, 143 asked to end by SIGTERM. Whatever ended a campaign
-    that had begun, resume goes on with it.
+    Several recipes run one after another; all are checked before the first starts. Ctrl-C ends a
+    campaign cleanly within seconds. pcsearch resume continues a started campaign, however it ended,
+    also after a crash.
+
+    Exit codes: 0 done, 1 finished with failed studies, 2 a mistake in the input or a full disk, 3
+    Ray or the store was lost, 130 interrupted, 143 ended by SIGTERM.
     """
     ctrl_c.nothing_to_clean_up()
     from pcsearch.allowed_code import allow

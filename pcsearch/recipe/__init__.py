@@ -1,4 +1,4 @@
-"""Recipes: YAML and `key=value` overrides in, a validated `Recipe` or every mistake out."""
+"""Recipes: from YAML and `key=value` overrides to a validated `Recipe`, or to all mistakes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold between the keys of a recipe, beyond the type of each."""
+"""Rules between the keys of a recipe, beyond the type of each key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pcsearch.recipe.tree import Tree
 
 @dataclass(frozen=True)
 class RecipeFinding:
-    """A mistake at `path`; it says nothing when one of `needs` was itself mistaken."""
+    """A mistake at `path`; dropped if one of the keys in `needs` is itself mistaken."""
 
     path: KeyPath
     message: str
@@ -29,7 +29,7 @@ Check = Callable[[Recipe], Iterator[RecipeFinding]]
 
 
 def _check_stages(recipe: Recipe) -> Iterator[RecipeFinding]:
-    """No trial is judged, and no training ends, within its head-only stage or its warm-up."""
+    """Trials are judged, and trainings end, only after the head-only stage and the warm-up."""
     grace, most = recipe.asha.grace_epochs, recipe.asha.max_epochs
     if grace > most:
         message = f"is {grace}, but must be at most asha.max_epochs ({most})"
@@ -46,7 +46,7 @@ def _check_stages(recipe: Recipe) -> Iterator[RecipeFinding]:
 
 
 def _check_training(recipe: Recipe) -> Iterator[RecipeFinding]:
-    """Finalists are trained at least once, and Nesterov's momentum is one of SGD's."""
+    """Finalists train at least once; Nesterov momentum needs SGD."""
     if recipe.finalists.configs > 0 and recipe.finalists.repeats == 0:
         message = f"is 0, but must be at least 1 for {recipe.finalists.configs} finalists an arm"
         yield RecipeFinding(
@@ -65,9 +65,9 @@ def _check_training(recipe: Recipe) -> Iterator[RecipeFinding]:
 
 
 def _opening(recipe: Recipe, backbone: str) -> tuple[tuple[KeyPath, float], ...]:
-    """Epochs before a training of the backbone runs in full, each with the key that states them.
+    """Epochs before the backbone trains in full, each with the key that states them.
 
-    The warm-up begins after the longest classifier-only stage that the search may choose.
+    The warm-up begins after the longest head-only stage that the search may choose.
     """
     key, epochs = largest_of(recipe, backbone, "head_only_epochs")
     warmup = trained_at(recipe, backbone, "warmup_epochs")
@@ -76,7 +76,7 @@ def _opening(recipe: Recipe, backbone: str) -> tuple[tuple[KeyPath, float], ...]
 
 
 def _settings(recipe: Recipe) -> Iterator[tuple[KeyPath, dict[str, object]]]:
-    """The `train` settings in force, each with the place that states them."""
+    """The `train` settings in force, each with the path that states them."""
     yield ("train",), recipe.train.for_backbone("")
     for name in recipe.train.per_backbone:
         yield ("train", "per_backbone", name), recipe.train_for(name)
@@ -154,7 +154,7 @@ def _check_trials(recipe: Recipe) -> Iterator[RecipeFinding]:
 
 
 def _check_prior(recipe: Recipe) -> Iterator[RecipeFinding]:
-    """Start points of earlier runs need a sampler that takes them, and trials besides them."""
+    """Start points of earlier runs need a sampler that takes them, and further trials."""
     path: KeyPath = ("search", "prior")
     if not recipe.search.prior:
         return
@@ -192,7 +192,7 @@ def _ranges(recipe: Recipe, backbone: str) -> Iterator[str]:
 
 
 _OWN_DATA = ("images", "manifest")
-"""Datasets of the user's own, each with a key of its name under `data` that says where it is."""
+"""Datasets of the user's own; the key of the same name under `data` says where each is."""
 
 
 def _dataset_ids() -> tuple[str, ...]:
@@ -203,7 +203,7 @@ def _dataset_ids() -> tuple[str, ...]:
 
 
 def _check_datasets(recipe: Recipe) -> Iterator[RecipeFinding]:
-    """Every dataset is known; `data.images` and `data.manifest` go with theirs."""
+    """Every dataset is known; `data.images` and `data.manifest` need their datasets."""
     known = _dataset_ids()
     for index, dataset in enumerate(recipe.datasets):
         if dataset not in known:
@@ -215,13 +215,13 @@ def _check_datasets(recipe: Recipe) -> Iterator[RecipeFinding]:
             message = f"is given, but datasets does not name {own}: add it, as in datasets=[{own}]"
             yield RecipeFinding(("data", own), message, (("datasets",),))
     for name in recipe.image.per_dataset:
-        if name not in known:  # one that exists, but is not in use, may come from what is extended
+        if name not in known:  # a known one that is not in use may come from the extended recipe
             message = f"unknown dataset {show(name)}{suggest(name, known)}"
             yield RecipeFinding(("image", "per_dataset", name), message)
 
 
 def _check_levels(recipe: Recipe) -> Iterator[RecipeFinding]:
-    """Every chosen level is one of its dataset's."""
+    """Every chosen level exists in its dataset."""
     from pcsearch.data.catalog import DATASETS
 
     for name, level in recipe.data.levels.items():
@@ -230,7 +230,7 @@ def _check_levels(recipe: Recipe) -> Iterator[RecipeFinding]:
             message = f"unknown dataset {show(name)}{suggest(name, tuple(DATASETS))}"
             yield RecipeFinding(("data", "levels", name), message)
         elif not entry.levels:
-            message = f"is given, but {name} has no class hierarchy: take it out"
+            message = f"is given, but {name} has no class hierarchy: remove it"
             yield RecipeFinding(("data", "levels", name), message)
         elif level not in entry.levels:
             message = f"is {show(level)}, but must be one of {', '.join(entry.levels)}"
@@ -248,7 +248,7 @@ def check_images_given(recipe: Recipe) -> Iterator[RecipeFinding]:
 
 
 def _check_backbones(recipe: Recipe) -> Iterator[RecipeFinding]:
-    """Backbones are well-formed names, and what is said of one is said of a listed one."""
+    """Backbone names are well-formed; settings per backbone name listed backbones."""
     for index, name in enumerate(recipe.backbones):
         if not BACKBONE.fullmatch(name):
             message = f"{show(name)} must be the name of a backbone or module:function"
@@ -269,7 +269,7 @@ def _check_backbones(recipe: Recipe) -> Iterator[RecipeFinding]:
 
 
 def check_weights(recipe: Recipe) -> Iterator[RecipeFinding]:
-    """A word close to `imagenet` or `none` is a slip, not a path."""
+    """A word close to `imagenet` or `none` is a typo, not a path."""
     single = isinstance(recipe.weights, str)
     named = {"": recipe.weights} if isinstance(recipe.weights, str) else recipe.weights
     for name, weights in named.items():
@@ -277,11 +277,11 @@ def check_weights(recipe: Recipe) -> Iterator[RecipeFinding]:
         slip = "" if is_path else did_you_mean(weights, ("imagenet", "none"))
         if slip and weights not in ("imagenet", "none") and not expanded(weights).exists():
             path: KeyPath = ("weights",) if single else ("weights", name)
-            yield RecipeFinding(path, f"is {show(weights)}, which is no file{slip}")
+            yield RecipeFinding(path, f"is {show(weights)}, which is not a file{slip}")
 
 
 def check_overlap(recipe: Recipe) -> Iterator[RecipeFinding]:
-    """ImageNet's images do not judge networks that were trained on them, unless that is meant."""
+    """ImageNet images do not validate networks trained on them, unless the recipe allows it."""
     from pcsearch.data.catalog import DATASETS
 
     if recipe.data.allow_pretraining_overlap:
@@ -322,12 +322,12 @@ def _check_sizes(recipe: Recipe) -> Iterator[RecipeFinding]:
 def _check_budget(recipe: Recipe) -> Iterator[RecipeFinding]:
     """A cost needs a price."""
     if recipe.budget.cost is not None and recipe.budget.price_per_node_hour is None:
-        message = "is given, but not what a node costs: give budget.price_per_node_hour, too"
+        message = "is given without the price of a node: give budget.price_per_node_hour too"
         yield RecipeFinding(("budget", "cost"), message)
 
 
 def _check_confirm(recipe: Recipe) -> Iterator[RecipeFinding]:
-    """Seeds that are added until a verdict is clear begin with enough to see them scatter."""
+    """`until: decided` starts with enough seeds to estimate their scatter."""
     seeds, most = recipe.confirm.seeds, recipe.confirm.max_seeds
     if recipe.confirm.until != "decided":
         return
@@ -365,11 +365,11 @@ def _stranger(path: KeyPath, name: str, known: tuple[str, ...], where: str) -> R
 
 
 def without_effect(recipe: Recipe, tree: Tree, files: Sequence[str]) -> list[Problem]:
-    """Problems of the `train` keys that a `search` key sets in every trial.
+    """Problems of `train` keys without effect, because a `search` key sets them in every trial.
 
-    Told are keys of an override, and those of a file that extends the one with the `search` key:
-    their author did not see it. A single file may state both. `files` are the sources of the
-    recipe's files, the nearest first.
+    Reported are keys of an override, and keys of a file that extends the file with the `search`
+    key, whose author may not have seen it. A single file may state both. `files` are the sources of
+    the recipe's files, nearest first.
     """
     problems = []
     for path, setters in _trained(recipe):
@@ -387,7 +387,7 @@ def without_effect(recipe: Recipe, tree: Tree, files: Sequence[str]) -> list[Pro
 
 
 def _trained(recipe: Recipe) -> Iterator[tuple[KeyPath, list[KeyPath | None]]]:
-    """Keys under `train`, each with what sets the same value in the trials that it is meant for."""
+    """Keys under `train`, each with the keys that set the same value in its trials."""
     for name in SHARED:
         setters = {backbone: searched_at(recipe, backbone, name) for backbone in recipe.backbones}
         own = recipe.train.per_backbone
@@ -399,5 +399,5 @@ def _trained(recipe: Recipe) -> Iterator[tuple[KeyPath, list[KeyPath | None]]]:
 
 
 def _distance(where: Where, files: Sequence[str]) -> int:
-    """0 for what was given beside the files, else the number of files that come before."""
+    """0 for a value from outside the files, else the position of its file, from 1."""
     return 1 + files.index(where.source) if where.source in files else 0

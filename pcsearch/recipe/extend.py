@@ -1,4 +1,4 @@
-"""What of a recipe may change when its campaign is resumed: it may become wider, not other."""
+"""Which changes of a recipe a resumed campaign takes: it may only become wider."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pcsearch.recipe.search_space import Number
 def searched_at(recipe: Recipe, backbone: str, name: str) -> KeyPath | None:
     """The key under `search` that sets `name` in every trial of a backbone, None if `train` does.
 
-    `name` is one of `space.SHARED`. The order is that of precedence.
+    `name` is one of `search_space.SHARED`. Keys are tried in order of precedence.
     """
     search = recipe.search
     if search.grid and name in search.grid:
@@ -54,10 +54,9 @@ FREE = frozenset(
         "budget.price_per_node_hour",
     }
 )
-"""Keys that say where things lie, how long to go on, or that a warning was read: nothing that was
-measured depends on them.
+"""Keys on which no measurement depends: where files are, how long to run, what was acknowledged.
 
-That images which lie elsewhere now are the same is checked by what they hold.
+The content of images that have moved is checked to be the same.
 """
 
 _FREE_SECTIONS = ("resources.",)
@@ -67,30 +66,30 @@ _OF_ITEMS = (
     "search.per_backbone", "search.startup_trials", "data.levels",
 )  # fmt: skip
 _REASONS = {
-    "image": "images prepared otherwise are other images",
-    "data": "other images, classes or splits make trials that do not compare",
-    "search": "arms, ranges and samplers say what the trials so far mean",
-    "asha": "the ladder that stopped the trials so far would be another",
-    "finalists": "the choices so far were made by it",
-    "confirm": "the seeds confirmed so far were trained so",
-    "train": "trials trained otherwise do not compare",
+    "image": "another preparation makes other images",
+    "data": "trials on other images, classes or splits are not comparable",
+    "search": "the trials so far depend on their arms, ranges and sampler",
+    "asha": "it would change the rungs at which trials were stopped so far",
+    "finalists": "the choices so far depend on it",
+    "confirm": "the confirmed seeds so far were trained with it",
+    "train": "trials with other training settings are not comparable",
     "metric": "the trials so far were judged by it",
     "name": "it names the run",
 }
 
 
 def check_extension(before: Recipe, after: Recipe) -> None:
-    """Whether a campaign of the recipe `before` can be gone on with as `after`.
+    """Check that a campaign of the recipe `before` can be resumed as `after`.
 
     Raises:
-        UserError: for every change that it cannot take, with the reason.
+        UserError: lists every change that it cannot take, with the reason.
     """
     problems = [*_lost(before, after), *_smaller(before, after), *_other(before, after)]
     if problems:
         what = "this change" if len(problems) == 1 else "these changes"
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise UserError(
-            f"a campaign that has begun cannot take {what}:\n{lines}\n"
+            f"a started campaign cannot take {what}:\n{lines}\n"
             "start a new run for that: pcsearch tune, with another --name"
         )
 
@@ -100,14 +99,14 @@ def _lost(before: Recipe, after: Recipe) -> Iterator[str]:
         missing = [item for item in getattr(before, key) if item not in getattr(after, key)]
         if missing:
             names = ", ".join(missing)
-            yield f"{key}: {names} would be left out; it may only have more than it has"
+            yield f"{key}: {names} would be removed; you can only add to it"
 
 
 def _smaller(before: Recipe, after: Recipe) -> Iterator[str]:
     old, new = _flat(before.to_mapping()), _flat(after.to_mapping())
     for key in _GROWING:
         if new[key] < old[key]:
-            yield f"{key}: is {old[key]} and cannot become {new[key]}; it may only grow"
+            yield f"{key}: is {old[key]} and cannot become {new[key]}; it can only grow"
 
 
 def _other(before: Recipe, after: Recipe) -> Iterator[str]:
@@ -121,9 +120,9 @@ def _other(before: Recipe, after: Recipe) -> Iterator[str]:
         if old.get(key) != new.get(key):
             section = key.partition(".")[0]
             told.add(section)
-            reason = _REASONS.get(section, "what was measured depends on it")
+            reason = _REASONS.get(section, "the measurements so far depend on it")
             yield f"{key}: is {show(old.get(key))}, not {show(new.get(key))}: {reason}"
-    # of settings a dataset or a backbone, those of the ones that are new are free
+    # settings of new datasets and new backbones are free
     for key, reason in (*_of_datasets(before, after), *_of_backbones(before, after)):
         if key.partition(".")[0] not in told:
             yield f"{key}: {reason}"
@@ -142,9 +141,9 @@ def _of_backbones(before: Recipe, after: Recipe) -> Iterator[tuple[str, str]]:
         if backbone not in after.backbones:
             continue
         if before.weights_for(backbone) != after.weights_for(backbone):
-            yield "weights", f"{backbone} began with others ({before.weights_for(backbone)})"
+            yield "weights", f"{backbone} started with others ({before.weights_for(backbone)})"
         if before.options_for(backbone) != after.options_for(backbone):
-            yield f"backbone_options.{backbone}", "it would be another network"
+            yield f"backbone_options.{backbone}", "it would change the network"
         if before.train_for(backbone) != after.train_for(backbone):
             yield f"train.per_backbone.{backbone}", _REASONS["train"]
         arms = ["control", *(arm for arm in before.search.arms if arm in after.search.arms)]

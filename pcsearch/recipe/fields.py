@@ -1,4 +1,4 @@
-"""The kinds of value that a recipe's keys take: bounds, texts and lists, as annotated types."""
+"""Annotated types of the values of a recipe's keys: bounded numbers, texts, lists."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BACKBONE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 class Section(BaseModel):
-    """A part of a recipe: frozen, and no key that it does not know."""
+    """A part of a recipe: frozen; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -45,7 +45,7 @@ def _number(value: object) -> object:
 
 
 def _text(value: object) -> object:
-    """Text may look like a whole number (`name: 2024`)."""
+    """Accept text that looks like a whole number (`name: 2024`)."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -72,8 +72,8 @@ def _at_least_one(value: object) -> object:
 def _folder_name(value: object) -> object:
     if not isinstance(value, str) or not NAME.fullmatch(value):
         raise ValueError(
-            f"is {show(value)}, but must be made of letters, digits, '.', '_' and '-', the first "
-            "a letter or a digit (it names a folder)"
+            f"is {show(value)}, but must consist of letters, digits, '.', '_' and '-' and begin "
+            "with a letter or a digit (it names a folder)"
         )
     if len(value) > NAME_LENGTH:
         raise ValueError(
@@ -92,16 +92,16 @@ def _path(value: object) -> object:
 
 
 def expanded(text: str) -> Path:
-    """The path of a text that may begin with `~`, the user's own folder."""
+    """The path of a text, with a leading `~` replaced by the user's home folder."""
     return Path(text).expanduser() if text.startswith(("~/", "~\\")) or text == "~" else Path(text)
 
 
 def _empty(value: object) -> object:
-    """A section whose keys are all commented out."""
+    """Accept a section whose keys are all commented out."""
     return {} if value is None else value
 
 
-# Every number has an upper bound far beyond what is of use, so that no recipe fills the memory.
+# Every number has an upper bound far beyond useful values, so that no recipe fills the memory.
 Whole = Annotated[int, BeforeValidator(_number), Field(ge=0, le=LARGEST_WHOLE)]
 Count = Annotated[int, BeforeValidator(_number), Field(ge=1, le=LARGEST_WHOLE)]
 Epochs = Annotated[Count, Field(le=MOST_EPOCHS)]
@@ -122,12 +122,12 @@ OrEmpty = BeforeValidator(_empty)
 
 
 def searched(name: str) -> BeforeValidator:
-    """Validator of the space of dimension `name`."""
+    """Validator for the space of the dimension `name`."""
     dimension = DIMENSIONS[name]
     return BeforeValidator(lambda value: parse_space(value, dimension))
 
 
 def searched_or_null(name: str) -> BeforeValidator:
-    """The same, where null means that the dimension is not searched."""
+    """Like `searched`; null means that the dimension is not searched."""
     dimension = DIMENSIONS[name]
     return BeforeValidator(lambda value: None if value is None else parse_space(value, dimension))

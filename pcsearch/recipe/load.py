@@ -1,4 +1,4 @@
-"""Loading: files, shipped names and overrides in, validated recipes out."""
+"""Loads recipes: from files, shipped names and overrides to validated recipes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def description(file: Path) -> str:
 
 
 def with_absolute_paths(recipe: Recipe) -> Recipe:
-    """The recipe as any process may read it, wherever that process was started."""
+    """The recipe with absolute paths, for processes with another current folder."""
 
     def absolute(path: str) -> str:
         return str(Path(path).expanduser().absolute())
@@ -68,10 +68,10 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
 _SUFFIXES = (".yaml", ".yml")
 _LONGEST_CHAIN = 20
 RESOLVED_LIMIT = 10 * yaml_core.BYTES_LIMIT
-"""Characters of a recipe with every key, its characters escaped."""
+"""Most characters of a recipe with every key, escapes included."""
 
 _OWN_IMAGES = "my-images"
-"""The shipped recipe for a folder of images and nothing else."""
+"""The shipped recipe for a folder of images."""
 
 
 def load_recipes(
@@ -79,9 +79,11 @@ def load_recipes(
 ) -> list[Recipe]:
     """The recipes of several sources, each with all the overrides.
 
-    `sources` are files or shipped names; overrides may stand among them. `images` is the folder
-    of the dataset `images`; with no source it brings the shipped recipe for one's own images.
-    Raises UserError with every problem of every recipe, one a line.
+    `sources` are files or shipped names; overrides may be among them. `images` is the folder of
+    the dataset `images`; without a source it selects the shipped recipe `my-images`.
+
+    Raises:
+        UserError: lists every problem of every recipe, one a line.
     """
     names, more = split_arguments(sources)
     if not names and images is not None:
@@ -112,7 +114,7 @@ def load_recipe(
 ) -> Recipe:
     """The recipe of a file, a shipped name or plain data, with the overrides.
 
-    `images_needed=False` admits a recipe whose image folder is yet to be given.
+    `images_needed=False` accepts a recipe without its image folder.
     """
     if isinstance(source, Mapping):
         tree, files = _extended(from_plain(source, Where("recipe")), Path(), ())
@@ -144,10 +146,12 @@ def load_recipe(
 
 
 def parse_recipe(text: str) -> Recipe:
-    """The recipe that `Recipe.dump_yaml` wrote, on this machine or another one.
+    """The recipe that `Recipe.dump_yaml` wrote, on this or another machine.
 
-    Whether its files exist here is not asked, nor whether it is advisable. Raises RecipeError for
-    what it did not write.
+    Its files need not exist here, and `check_overlap` is skipped.
+
+    Raises:
+        RecipeError: the text is no such recipe.
     """
     if len(text) > RESOLVED_LIMIT:
         message = f"has {len(text)} characters, too many for a recipe"
@@ -160,18 +164,18 @@ def read_resolved(file: Path) -> Recipe:
     """The recipe in a file that `Recipe.dump_yaml` wrote.
 
     Raises:
-        UserError: it cannot be read, is no regular file, or is not what was written.
+        UserError: it cannot be read, is not a regular file, or is no such recipe.
     """
     try:
         return parse_recipe(read_regular(file, RESOLVED_LIMIT).decode())
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UserError(f"{file}: is not UTF-8 text, so it is no recipe") from None
+        raise UserError(f"{file}: is not UTF-8 text, so it is not a recipe") from None
 
 
 def find_recipe(source: str) -> Path:
-    """The file that `source` names: a path, or a shipped recipe's name."""
+    """The file that `source` names: a path, or the name of a shipped recipe."""
     shipped = shipped_recipes()
     path = Path(source)
     try:
@@ -181,7 +185,7 @@ def find_recipe(source: str) -> Path:
             return shipped[source]
         exists, folder = path.exists(), path.is_dir()
     except (OSError, ValueError):
-        raise UserError(f"no recipe {show(source)}: it is no file name") from None
+        raise UserError(f"no recipe {show(source)}: it is not a valid file name") from None
     named = printable(source)
     if folder:
         inside = sorted(file.name for s in _SUFFIXES for file in path.glob(f"*{s}"))
@@ -198,9 +202,9 @@ def find_recipe(source: str) -> Path:
 
 
 def _read(file: Path, chain: tuple[Path, ...]) -> tuple[Tree, tuple[str, ...]]:
-    """The tree of a file with all that it extends, and the sources of both, the nearest first.
+    """The tree of a file with all that it extends, and the sources of both, nearest first.
 
-    `chain` are the files that led to it.
+    `chain` holds the files that led to it.
     """
     where = Where(shown_source(file), 1)
     try:
@@ -212,7 +216,7 @@ def _read(file: Path, chain: tuple[Path, ...]) -> tuple[Tree, tuple[str, ...]]:
             )
         text = read_regular(file, yaml_core.BYTES_LIMIT).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UserError(f"{where.source}: is not UTF-8 text, so it is no recipe") from None
+        raise UserError(f"{where.source}: is not UTF-8 text, so it is not a recipe") from None
     except OSError as error:
         raise UserError(f"{where.source}: cannot be read: {error.strerror}") from None
     try:
@@ -230,16 +234,16 @@ def _read(file: Path, chain: tuple[Path, ...]) -> tuple[Tree, tuple[str, ...]]:
 
 
 def _no_recipe(where: Where) -> RecipeError:
-    """What is said of a file that the user did not name: where it is none, but nothing it holds."""
+    """The error for a file that the user did not name; it shows no content of that file."""
     message = (
-        "is no recipe that another one can extend, or has a mistake here; pcsearch recipes "
-        f"validate {where.source} says which"
+        "is not a recipe that another one can extend, or has a mistake here; run pcsearch "
+        f"recipes validate {where.source} to see it"
     )
     return RecipeError([Problem(where, "", message)])
 
 
 def _extended(tree: Tree, folder: Path, chain: tuple[Path, ...]) -> tuple[Tree, tuple[str, ...]]:
-    """The tree laid over the recipe that its `extends` names, which is not passed on."""
+    """The tree on top of the recipe that its `extends` names, without that key."""
     own = (tree.where.source,)
     if not isinstance(tree.value, dict):
         message = f"is {show(tree.plain())}, but a recipe is a mapping of keys"
@@ -261,7 +265,7 @@ def _base_file(named: Tree, folder: Path, chain: tuple[Path, ...]) -> Path:
     if not isinstance(named.value, str) or not named.value:
         raise refuse(f"is {show(named.plain())}, but must be a recipe's path or name")
     if len(chain) > _LONGEST_CHAIN:
-        raise refuse(f"is the end of a chain of {_LONGEST_CHAIN} files: a recipe extends no more")
+        raise refuse(f"is one too many: a chain of recipes has at most {_LONGEST_CHAIN} files")
     try:
         beside = folder / expanded(named.value)
         file = beside if beside.is_file() else shipped_recipes().get(named.value)
@@ -272,12 +276,12 @@ def _base_file(named: Tree, folder: Path, chain: tuple[Path, ...]) -> Path:
         raise refuse(f"is {show(named.value)}, but there is no such file or shipped recipe{near}")
     if file.resolve() in chain:
         circle = " → ".join(path.name for path in (*chain, file))
-        raise refuse(f"is {show(named.value)}, which goes round in a circle: {circle}")
+        raise refuse(f"is {show(named.value)}, which extends itself in a circle: {circle}")
     return file
 
 
 def shown_source(file: Path) -> str:
-    """A path as a message writes it: relative to the current folder when it lies below it."""
+    """A path for messages: relative to the current folder if it is inside."""
     try:
         return printable(str(file.relative_to(Path.cwd())))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Overrides: `search.lr=0.1` on the command line, laid over a recipe."""
+"""Overrides: `search.lr=0.1` on the command line changes a recipe."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OVERRIDE = "override "
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Sources and overrides, told apart: an override is `key=value` and no existing path."""
+    """Split arguments into sources and overrides: `key=value` that is no existing path."""
     sources: list[str] = []
     overrides: list[str] = []
     for argument in arguments:
@@ -31,7 +31,11 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def apply_overrides(tree: Tree, overrides: Sequence[str]) -> Tree:
-    """The tree with every override laid over it, in order; RecipeError with all their problems."""
+    """The tree with every override applied, in order.
+
+    Raises:
+        RecipeError: lists all their problems.
+    """
     problems: list[Problem] = []
     for text in overrides:
         try:
@@ -45,7 +49,7 @@ def apply_overrides(tree: Tree, overrides: Sequence[str]) -> Tree:
 
 
 def _parse_override(text: str) -> tuple[KeyPath, Tree]:
-    """The key's path and its value, read as YAML; the first `=` separates them."""
+    """The key's path and its value, read as YAML; the first `=` separates the two."""
     where = _where(text)
     key, equals, written = text.partition("=")
     key = key.strip()
@@ -57,7 +61,7 @@ def _parse_override(text: str) -> tuple[KeyPath, Tree]:
         message = f"has a key of {len(path)} parts, which is nested too deep for a recipe"
         raise RecipeError([Problem(where, "", message)])
     if path == ("extends",):
-        message = "extends can only stand in a recipe file"
+        message = "extends is allowed only in a recipe file"
         raise RecipeError([Problem(where, "", message)])
     if not written.strip():
         message = "has no value (write null for none)"
@@ -69,7 +73,7 @@ def _value(written: str, where: Where) -> Tree:
     try:
         node = yaml_core.compose(written)
         if isinstance(node, yaml.ScalarNode) and node.style is None and node.value != written:
-            return Tree(written, where)  # " #" begins no comment on a command line
+            return Tree(written, where)  # " #" starts no comment on a command line
         return from_yaml(written, where) or Tree(None, where)
     except (RecipeError, yaml.YAMLError, yaml_core.LimitError):
         message = "the value cannot be read as YAML; put text with special characters in quotes"
@@ -77,7 +81,7 @@ def _value(written: str, where: Where) -> Tree:
 
 
 def _put(tree: Tree, path: KeyPath, value: Tree, above: KeyPath) -> Tree:
-    """`value` at `path` below `tree`, which lies at `above`."""
+    """Put `value` at `path` below `tree`, whose own path is `above`."""
     if not path:
         return merge(tree, value, above)
     children = tree.value
@@ -87,7 +91,7 @@ def _put(tree: Tree, path: KeyPath, value: Tree, above: KeyPath) -> Tree:
         children = {}
     if not isinstance(children, dict):
         whole, part = dotted(above), dotted((*above, *path))
-        message = f"cannot be set, because {whole} is {show(tree.plain())}: give {whole} whole"
+        message = f"cannot be set, because {whole} is {show(tree.plain())}: set all of {whole}"
         raise RecipeError([Problem(value.where, part, message)])
     key = str(path[0])
     child = children.get(key, Tree({} if path[1:] else None, value.where))

@@ -1,4 +1,4 @@
-"""Problems of a recipe: all of them collected, one line each, told as a single error."""
+"""Problems of a recipe: collected, one line each, raised as a single error."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _text(value: object, depth: int) -> str:
 
 
 MOST_PROBLEMS = 100
-"""Problems that are told of one recipe; a list of thousands helps nobody."""
+"""Most problems shown for one recipe; a list of thousands helps nobody."""
 
 KeyPath = tuple[str | int, ...]
 """A place in a recipe: ("search", "lr"), ("datasets", 1)."""
@@ -61,7 +61,7 @@ class Where:
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake. `message` goes on from the key (`is 3, but must be ...`), or stands alone."""
+    """One mistake. `message` continues after the key (`is 3, but must be ...`) or stands alone."""
 
     where: Where
     key: str
@@ -93,11 +93,11 @@ def dotted(path: KeyPath) -> str:
 
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
-    """Files first, by name and line; in the order found where they tie."""
+    """Files first, by name and line; ties keep their order."""
     return sorted(problems, key=lambda p: (p.where.line is None, p.where.source, p.where.line or 0))
 
 
 def suggest(word: str, choices: tuple[str, ...]) -> str:
-    """A near miss, or the list of what is known when it is short."""
+    """A near miss, else the list of known names if it is short."""
     near = did_you_mean(word, choices)
     return near or (f" (known: {', '.join(choices)})" if len(choices) <= 12 else "")

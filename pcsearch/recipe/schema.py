@@ -43,23 +43,23 @@ def _validation_only(value: object) -> object:
     if value == "test":
         raise ValueError(
             'is "test", but must be "validation": the test images are measured once, after λ is '
-            "chosen, or their accuracy would be flattered by the choice"
+            "chosen; choosing by them would inflate their accuracy"
         )
     return value
 
 
 def _runs(value: object) -> object:
-    """Names, folders or addresses of runs; whether they are there is asked before a start."""
+    """Names, folders or addresses of runs; that they exist is checked before a start."""
     runs = [value] if isinstance(value, str) else value
     if isinstance(runs, list | tuple):
         for run in runs:
             if isinstance(run, str) and (not run.isprintable() or len(run) > _LONGEST_RUN):
-                raise ValueError(f"holds {show(run)}, which names no run")
+                raise ValueError(f"holds {show(run)}, which is not the name of a run")
     return value
 
 
 def _grid(value: object) -> object:
-    """Values of each key, checked as that key's; unknown keys are left to the cross-checks."""
+    """Values of each key, checked like that key; `checks.py` reports unknown keys."""
     if value is None:
         return None
     if not isinstance(value, dict) or not value:
@@ -77,7 +77,7 @@ def _grid(value: object) -> object:
 
 
 class SpaceValues(Section):
-    """The search dimensions. A shared one that is null is not searched: `train` says its value."""
+    """The search dimensions. A shared one that is null is not searched: `train` sets its value."""
 
     lr: Annotated[Space | None, searched_or_null("lr")] = DEFAULT_LR
     weight_decay: Annotated[Space | None, searched_or_null("weight_decay")] = None
@@ -116,7 +116,7 @@ class SearchSection(SpaceValues):
     def space_for(self, backbone: str, arm: str | Arm) -> dict[str, Space]:
         """The dimensions of an arm: the shared ones in their order, then its own.
 
-        The arm's own dimension goes by the name of its parameter (`lambda_over_n`, `lambda`,
+        The arm's own dimension has the name of its parameter (`lambda_over_n`, `lambda`,
         `label_smoothing`). Keys of a grid become choices.
         """
         arm = ARMS[arm] if isinstance(arm, str) else arm
@@ -137,7 +137,7 @@ class SearchSection(SpaceValues):
 
 
 NO_IMAGENET = ("compact_cnn",)
-"""Backbones that nobody has trained on ImageNet."""
+"""Backbones without ImageNet weights."""
 
 
 def _weights(value: object) -> object:
@@ -184,7 +184,7 @@ class Recipe(Section):
         data.setdefault("asha", {})  # so that the message names the key that is missing
         train, search = data.get("train"), data.get("search", {})
         if isinstance(train, dict) and "lr" in train and isinstance(search, dict):
-            # a stated learning rate is meant: it is searched only where `search` says so
+            # a learning rate under `train` is intended: search it only if `search` states it
             data["search"] = {"lr": None} | search
         return data
 

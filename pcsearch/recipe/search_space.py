@@ -14,14 +14,14 @@ _AUTO = "auto"
 LARGEST, LARGEST_WHOLE = 1e6, 10**6
 MOST_EPOCHS = 10_000
 MOST_IMAGES = 100_000
-"""In a batch."""
+"""Largest batch."""
 
 
 @dataclass(frozen=True)
 class Space:
     """The values of one dimension: a fixed one, a range (linear or logarithmic), or choices.
 
-    `auto` is a range that is measured before a campaign starts; no plan that is run has one.
+    `auto` is a range that is measured before a campaign starts; a plan that runs has none.
     """
 
     kind: Literal["fixed", "range", "choices", "auto"]
@@ -62,7 +62,7 @@ class Space:
         return self.high if self.high is not None else (self.value or 0)
 
     def nearest(self, value: Number) -> Number:
-        """The value of this space that is nearest to the one given (of choices, by their ratio)."""
+        """The nearest value of this space to the given one; choices are compared by ratio."""
         if self.kind == "fixed":
             return self.value or 0
         if self.choices is None:
@@ -76,7 +76,7 @@ class Space:
         return asdict(self) | {"choices": list(self.choices) if self.choices else None}
 
     def to_yaml(self) -> Any:
-        """The way a recipe writes it."""
+        """As a recipe writes it."""
         if self.choices is not None:
             return {"choices": list(self.choices)}
         if self.kind == "range":
@@ -104,7 +104,7 @@ class Dimension:
         return f"{kind}, {bound}" + ("" if self.below is None else f" and below {self.below}")
 
     def number(self, value: object, where: str = "") -> Number:
-        """The value as a number of this dimension; ValueError that says what is allowed."""
+        """The value as a number of this dimension; ValueError says what is allowed."""
         number = to_number(value)
         if number is not None and number > self.maximum:
             raise ValueError(f"{where}is {show(value)}, but must be at most {self.maximum:,.0f}")
@@ -147,7 +147,11 @@ _FORMS = "a number, [low, high], {low: , high: , log: true} or {choices: [...]}"
 
 
 def parse_space(value: object, dimension: Dimension) -> Space:
-    """The space that a recipe wrote; ValueError with the rest of the sentence "`key` ..."."""
+    """The space that a recipe states.
+
+    Raises:
+        ValueError: its message continues a sentence that begins with the key.
+    """
     if isinstance(value, Space):
         return value
     if value == _AUTO and dimension.measurable:
@@ -222,10 +226,10 @@ Parameter = Literal["lambda_over_n", "lambda", "label_smoothing"]
 
 @dataclass(frozen=True)
 class Arm:
-    """A regulariser: the loss variant it needs (None: that of `train.variant`), and what it tunes.
+    """A regulariser, its loss variant (None: that of `train.variant`) and its own parameter.
 
-    `parameter` is the dimension of its own: λ as a fraction of the number of classes, λ itself,
-    or the amount of label smoothing; the control has none. `label` is its name in prose.
+    `parameter` is its own dimension: λ as a fraction of the number of classes, λ itself, or the
+    amount of label smoothing. The control has none. `label` is its name in prose.
     """
 
     name: str

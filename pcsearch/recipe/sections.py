@@ -1,4 +1,4 @@
-"""The sections of a recipe but for `search`: data, image, train, asha, budget and others."""
+"""The sections of a recipe except `search`: data, image, train, asha, budget and others."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TrainExceptions(TrainValues, SparseSection):
 
 
 class TrainSection(TrainValues):
-    """Settings of every training, and the exceptions of single backbones."""
+    """Settings of every training, with exceptions for single backbones."""
 
     per_backbone: Annotated[dict[str, TrainExceptions], OrEmpty] = Field(default_factory=dict)
 
@@ -95,7 +95,7 @@ MOST_AT_ONCE, MOST_OF_A_TRIAL = 10_000, 1000
 
 
 def _fieldguide(name: str) -> Any:
-    """A field whose default is that of the drawing's own options, read when it is needed."""
+    """A field with the default of `FieldguideOptions`, imported only when needed."""
 
     def default() -> object:
         from pcsearch.data.fieldguide.options import FieldguideOptions
@@ -106,7 +106,7 @@ def _fieldguide(name: str) -> Any:
 
 
 class FieldguideSection(Section):
-    """The embedded procedural dataset: how many species and images, and how much alike."""
+    """The drawn dataset: number of species and images, and their similarity."""
 
     species: Annotated[Count, Field(ge=2, le=1000)] = _fieldguide("species")
     images_per_species: Annotated[Count, Field(ge=3, le=1000)] = _fieldguide("images_per_species")
@@ -138,7 +138,7 @@ def _classes(value: object) -> object:
 
 
 class DataSection(Section):
-    """Where the images are, which classes, and how they are split."""
+    """Where the images are, which classes are used, and how they are split."""
 
     root: FilePath = Path("data")
     images: FilePath | None = None
@@ -189,8 +189,8 @@ class ImageSize(SparseSection):
 class ImageSection(Section):
     """Images become squares of `resize` pixels, are cropped to `crop` and normalised.
 
-    `aspect: warp` squeezes them into the square; `keep` scales the shorter side and cuts the rest
-    of the longer one off.
+    `aspect: warp` squeezes them into the square; `keep` scales the shorter side and crops the
+    longer one.
     """
 
     resize: Side = 256
@@ -222,9 +222,10 @@ class FinalistsSection(Section):
 
 
 class ConfirmSection(Section):
-    """The chosen configuration of each arm, with `seeds` fresh seeds; epochs None: asha.max_epochs.
+    """Trainings of each arm's chosen configuration with `seeds` fresh seeds.
 
-    `until: decided` adds seeds, doubling them up to `max_seeds`, while no verdict is clear.
+    `epochs` None means asha.max_epochs. `until: decided` doubles the seeds, up to `max_seeds`,
+    while no verdict is clear.
     """
 
     seeds: Annotated[Whole, Field(le=_MOST_SEEDS)] = 5
@@ -234,7 +235,7 @@ class ConfirmSection(Section):
 
     @property
     def most_seeds(self) -> int:
-        """Confirm seeds at most."""
+        """Most confirm seeds."""
         return max(self.seeds, self.max_seeds) if self.until == "decided" else self.seeds
 
 
@@ -269,8 +270,8 @@ _Gpus = Annotated[NonNegative, Field(le=MOST_OF_A_TRIAL)]
 class ResourcesSection(Section):
     """What one trial takes, and how many run at once.
 
-    `gpus_per_trial: auto` is one GPU where there are any, else none. `residency` says where the
-    decoded images lie while a GPU trains.
+    `gpus_per_trial: auto` is one GPU if there are any, else none. `residency` says where the
+    decoded images are kept while a GPU trains.
     """
 
     cpus_per_trial: Annotated[Positive, Field(le=MOST_OF_A_TRIAL)] = 1.0
@@ -282,8 +283,8 @@ class ResourcesSection(Section):
 class BudgetSection(Section):
     """The search stops early enough that finalists and confirm still fit.
 
-    `hours` are of the clock; `cost` is what the nodes cost that trials run on, each at
-    `price_per_node_hour`, in whatever currency that is.
+    `hours` is wall-clock time. `cost` is the price of the nodes that run trials, each at
+    `price_per_node_hour`, in the same currency.
     """
 
     hours: Annotated[Positive, Field(le=100_000)] | None = None

@@ -1,4 +1,4 @@
-"""A recipe as written: plain values, each with the place it came from."""
+"""A recipe as written: plain values, each with its place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pcsearch.recipe.problems import KeyPath, Problem, RecipeError, Where, dotte
 from pcsearch.recipe.search_space import DIMENSIONS
 
 _CHARACTERS_LIMIT = yaml_core.BYTES_LIMIT + 100_000
-"""Of all values together, each as often as aliases repeat it; and room for the defaults."""
+"""Limit of all values together, with each repetition by aliases and room for the defaults."""
 
 _Scalar = str | int | float | bool | None
 
@@ -34,7 +34,7 @@ class Tree:
         return self.value
 
     def place(self, path: KeyPath) -> Where:
-        """Where `path` was written, or else the nearest place above it."""
+        """Where `path` was written, else the nearest place above it."""
         tree = self
         for part in path:
             below = tree._below(part)
@@ -59,14 +59,14 @@ class Tree:
 
 
 def is_space(path: KeyPath) -> bool:
-    """Whether a mapping at `path` is a search dimension, which is replaced whole."""
+    """Whether a mapping at `path` is a search dimension, which is replaced as a whole."""
     if path[:1] != ("search",) or path[-1] not in DIMENSIONS:
         return False
     return len(path) == 2 or (len(path) == 4 and path[1] == "per_backbone")
 
 
 def merge(base: Tree, over: Tree, path: KeyPath = ()) -> Tree:
-    """`over` on top of `base`: mappings deeply, anything else (and a search space) whole."""
+    """`over` on top of `base`: mappings merge deeply; other values and spaces are replaced."""
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
         return over
     if path and is_space(path):
@@ -78,9 +78,12 @@ def merge(base: Tree, over: Tree, path: KeyPath = ()) -> Tree:
 
 
 def from_yaml(text: str, where: Where) -> Tree | None:
-    """The tree of a document, None when it is empty; RecipeError with every problem found.
+    """The tree of a document; None if it is empty.
 
-    Lines are told within `where.source` when it has a line, else not at all (an override).
+    Problems have line numbers if `where` has one; an override has none.
+
+    Raises:
+        RecipeError: lists every problem found.
     """
     try:
         node = yaml_core.compose(text)
@@ -104,7 +107,7 @@ def from_yaml(text: str, where: Where) -> Tree | None:
 
 
 def from_plain(value: object, where: Where, path: KeyPath = ()) -> Tree:
-    """The tree of plain Python data; RecipeError for anything that YAML could not hold."""
+    """The tree of plain Python data; RecipeError for data that YAML cannot hold."""
     if isinstance(value, Path):
         value = str(value)
     if value is None or isinstance(value, str | int | float | bool):
@@ -149,7 +152,7 @@ class _Builder:
             except ValueError as error:
                 message = str(error)
                 if not message.startswith("has "):
-                    message = f"is {show(node.value)}, which is no value of {node.tag}"
+                    message = f"is {show(node.value)}, which is not a value of {node.tag}"
         else:
             message = f"has the tag {node.tag}, which recipes do not allow"
         self.problems.append(Problem(where, dotted(path), message))

@@ -1,7 +1,7 @@
-"""From a tree to a recipe, or to everything that is wrong with it.
+"""Turns a tree into a recipe, or reports everything that is wrong with it.
 
-A key that fails its own check is taken out (or filled in, when it must be there) and the rest is
-checked on, so that one run tells all mistakes; checks between keys keep quiet about such a key.
+A key that fails its own check is removed (a required one gets a placeholder), and the rest is
+checked. So one run reports all mistakes. Checks between keys ignore such a key.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def _walk(model: type[BaseModel], path: tuple[str, ...]) -> dict[tuple[str, ...]
 
 
 KEYS = _walk(Recipe, ())
-"""Mapping's path → the keys it takes."""
+"""Path of a mapping → the keys it takes."""
 
 
 def _unknown_key(path: KeyPath) -> str:
-    """What to say of a key that the recipe does not know, with the nearest one it does."""
+    """The message for an unknown key, with the nearest known one."""
     parent, word = path[:-1], str(path[-1])
     siblings = next((KEYS[known] for known in KEYS if _matches(known, parent)), ())
     hint = did_you_mean(word, siblings) or _elsewhere(word)
@@ -65,7 +65,7 @@ def _matches(known: tuple[str, ...], path: KeyPath) -> bool:
 
 
 def _elsewhere(word: str) -> str:
-    """The full name of a key that lies in another section, exact names before near ones."""
+    """The full name of a key of another section; exact names come before near ones."""
     homes: dict[str, list[str]] = {}
     for path, names in KEYS.items():
         if "*" not in path:
@@ -86,7 +86,7 @@ _STAND_INS: dict[KeyPath, Any] = {
     ("asha",): {"max_epochs": MOST_EPOCHS},
     ("asha", "max_epochs"): MOST_EPOCHS,
 }
-"""What a required key is taken to be while the other keys are checked."""
+"""Placeholders of required keys while the other keys are checked."""
 
 _EXAMPLES = {"datasets": "[digits]", "backbones": "[resnet50]", "asha.max_epochs": "9"}
 
@@ -114,7 +114,11 @@ ROUNDS = 8
 
 
 def validate(tree: Tree, skip: tuple[Check, ...] = ()) -> Recipe:
-    """The recipe of a tree; RecipeError with all its problems. `skip` leaves checks out."""
+    """The recipe of a tree, without the checks in `skip`.
+
+    Raises:
+        RecipeError: lists all problems.
+    """
     data = tree.plain()
     if not isinstance(data, dict):
         message = f"is {show(data)}, but a recipe is a mapping of keys"
@@ -142,7 +146,7 @@ def validate(tree: Tree, skip: tuple[Check, ...] = ()) -> Recipe:
 
 
 def _written(tree: Tree, path: KeyPath) -> KeyPath:
-    """The path without what pydantic adds below a value: which of several kinds it tried."""
+    """The path without the parts that pydantic adds below a value (the type it tried)."""
     for depth in range(len(path)):
         above = tree.at(path[:depth])
         if above is not None and not isinstance(above.value, dict | list):
@@ -151,7 +155,7 @@ def _written(tree: Tree, path: KeyPath) -> KeyPath:
 
 
 def explain(details: ErrorDetails) -> str:
-    """One of pydantic's errors in the words of a recipe."""
+    """Word one of pydantic's errors in terms of the recipe."""
     kind, value = details["type"], show(details["input"])
     context = details.get("ctx", {})
     if kind == "extra_forbidden":
@@ -193,7 +197,7 @@ def _touches(path: KeyPath, healed: set[KeyPath]) -> bool:
 
 
 def _heal(data: dict[str, Any], path: KeyPath) -> KeyPath:
-    """Take the mistaken key out of `data`, or stand something in for it; what was changed."""
+    """Remove the mistaken key from `data` or put a placeholder; returns the changed path."""
     keys = [str(part) for part in path]
     parent: Any = data
     for depth, key in enumerate(keys):

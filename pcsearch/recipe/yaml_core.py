@@ -31,7 +31,7 @@ _RESOLVERS = (
 
 
 class LimitError(Exception):
-    """A document nested too deep or holding too much; `line` is 1-based."""
+    """A document nested too deep or with too many values; `line` is 1-based."""
 
     def __init__(self, message: str, line: int) -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class LimitError(Exception):
 
 
 class LimitedLoader(yaml.SafeLoader):
-    """Composes no more nodes, nested no deeper, than a file that a person writes has."""
+    """Composes nodes up to limits of number and depth that no hand-written file reaches."""
 
     what = "a recipe"
     depth_limit, nodes_limit = DEPTH_LIMIT, NODES_LIMIT
@@ -62,9 +62,12 @@ class LimitedLoader(yaml.SafeLoader):
         return node
 
     def check_aliases(self, root: yaml.Node) -> None:
-        """LimitError where aliases repeat each other, or what they stand in.
+        """Refuse aliases that repeat each other or contain themselves.
 
-        Such a document is small, but not what is made of it.
+        Such a document is small, but expands to a huge one.
+
+        Raises:
+            LimitError: the expanded document has too many values or is too deep.
         """
         pending, left = [(root, 1)], self.nodes_limit
         while pending:
@@ -80,7 +83,7 @@ class LimitedLoader(yaml.SafeLoader):
 
 
 class CoreLoader(LimitedLoader):
-    """Composes nodes; its scalars are resolved by the core schema."""
+    """Composes nodes; the core schema resolves its scalars."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
@@ -106,7 +109,12 @@ for _name, _pattern, _first in _RESOLVERS:
 
 
 def compose(text: str) -> yaml.Node | None:
-    """The root node; None for an empty document. Raises yaml.YAMLError or LimitError."""
+    """The root node; None for an empty document.
+
+    Raises:
+        yaml.YAMLError: it is not YAML.
+        LimitError: it is too deep or has too many values.
+    """
     loader = CoreLoader(text)
     try:
         return loader.get_single_node()
@@ -115,7 +123,7 @@ def compose(text: str) -> yaml.Node | None:
 
 
 def scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
-    """The value of a scalar node; ValueError for a tag that is none of the core schema's."""
+    """The value of a scalar node; ValueError for a tag outside the core schema."""
     tag, text = node.tag.removeprefix(TAG), node.value
     if tag == "null":
         return None

@@ -1,1 +1,1 @@
-"""What a campaign found: statistics, typed summaries, tables, published numbers to compare with."""
+"""Results of a campaign: typed summaries, tables, figures, notes, published numbers."""

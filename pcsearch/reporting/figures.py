@@ -1,7 +1,7 @@
-"""Figures of one study, as SVG text that stands by itself.
+"""Figures of one study as self-contained SVG text.
 
-What is drawn is what decided: search trials by epoch with the rungs that stopped them, each
-regulariser's strength against validation, and the confirm trials paired by seed.
+They show what decided: search trials by epoch with the rungs that stopped them, each regulariser's
+strength against validation, and the confirm trials paired by seed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _BySeed = Mapping[int, float]
 
 DRAWN_AT_MOST = 200
-"""Trials of an arm: more lines tell nothing more, and take megabytes."""
+"""Most trials drawn per arm: more lines add megabytes, but no information."""
 
 _PAPER_RANGE = (0.05, 0.15)
 """λ/N within which the paper finds the best λ (section 5.1, "Choice of Hyperparameter λ")."""
@@ -64,7 +64,7 @@ _PANEL_INCHES = (4.4, 2.9)
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure, and a sentence on what it shows."""
+    """A figure and a sentence about it."""
 
     svg: str
     caption: str
@@ -87,21 +87,21 @@ def search_plot(state: CampaignState, study: StudyPlan) -> Plot | None:
             _strength(panel, state, study, arm, drawn)
         svg = _svg(figure)
     caption = (
-        "Search trials of each arm: validation by epoch (dotted: the rungs at which trials are "
-        "compared; what ends before the last epoch was stopped there or still runs), and the last "
-        "value by the regulariser's strength (filled: fully trained; hollow: stopped early, at "
-        "fewer epochs, so lower for that alone)."
+        "Search trials of each arm. Left: validation by epoch; dotted lines are the rungs at which "
+        "trials are compared. A line that ends before the last epoch was stopped or still runs. "
+        "Other panels: the last value by the regulariser's strength. Filled: fully trained. "
+        "Hollow: stopped early, so lower for having fewer epochs."
     )
     if state.plan.finalist_repeats and state.plan.finalist_configs:
-        caption += " A choice is made by the mean over finalists, which are not drawn."
+        caption += " The mean over finalists, which are not drawn, makes the choice."
     most = max(len(state.arms[study.id, arm.name].trials["search"]) for arm in study.arms)
     if most > DRAWN_AT_MOST:
-        caption += f" Of each arm, the {DRAWN_AT_MOST} trials that were trained longest."
+        caption += f" Only the {DRAWN_AT_MOST} longest trained trials of each arm are drawn."
     return Plot(svg, caption)
 
 
 def confirm_plots(study: StudySummary) -> list[Plot]:
-    """Each arm against the control on the test images, seed by seed, as far as there are pairs."""
+    """Each arm against the control on the test images, for each seed that both have."""
     control = study.arms.get(CONTROL)
     if control is None or control.test_top1 is None:
         return []
@@ -212,7 +212,7 @@ def _gains(panel: Axes, differences: Sequence[float], gain: Gain) -> None:
 
 
 def _most_telling(arm: ArmState) -> list[Trial]:
-    """Search trials with a value, the longest trained first; those that saw whole batches."""
+    """Comparable search trials with a value, the longest trained first."""
     known = [
         trial for trial in arm.trials["search"] if trial.comparable and trial.last_value is not None
     ]
@@ -237,10 +237,10 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def _matplotlib() -> ModuleType:
-    """Matplotlib, imported without a look at the current folder.
+    """Import matplotlib from an empty current folder.
 
-    Its first import reads a matplotlibrc there, which may be a stranger's; some versions evaluate
-    what one says.
+    Its first import reads a matplotlibrc in the current folder. That may be a stranger's, and some
+    versions evaluate its content.
     """
     if "matplotlib" not in sys.modules:
         here = os.open(".", os.O_RDONLY)
@@ -256,7 +256,7 @@ def _matplotlib() -> ModuleType:
 
 @contextlib.contextmanager
 def _style(figure: str) -> Iterator[None]:
-    """Nothing of what a person has set for other figures; ids that no other figure of a page has.
+    """Ignore the user's settings, and give ids that are unique on the page.
 
     The same figure has the same ids, and so the same bytes.
     """
@@ -268,7 +268,7 @@ def _style(figure: str) -> Iterator[None]:
 
 
 def _svg(figure: Figure) -> str:
-    """The figure's `<svg>` element, without what an XML file has before it."""
+    """The figure's `<svg>` element, without the XML header."""
     file = io.StringIO()
     nobody = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(file, format="svg", metadata=nobody, transparent=True)

@@ -1,4 +1,4 @@
-"""Numbers as people read them: two decimals in percent, times in two units, never cut short."""
+"""Formats numbers for people: percent with two decimals, times in two units."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pcsearch.search.verdicts.gain import Gain
 
 
 def natural_width(table: Table) -> int:
-    """Columns of a terminal in which nothing of it is folded."""
+    """Columns of a terminal that the table needs without folding."""
     console = Console(width=10_000, markup=False, emoji=False)
     return Measurement.get(console, console.options, table).maximum
 
@@ -31,20 +31,20 @@ def percent(value: float | None) -> str:
 
 
 def scores(value: Scores | None) -> str:
-    """`81.20 ± 0.31`, or the one value there is."""
+    """`81.20 ± 0.31`, or a single value alone."""
     if value is None:
         return ABSENT
     return percent(value.mean) if value.std is None else f"{value.mean:.2f} ± {value.std:.2f}"
 
 
 def points(value: float, decimals: int = 2) -> str:
-    """A difference with its sign; what rounds to nothing has none."""
+    """A difference with its sign; one that rounds to zero has none."""
     text = f"{value:+.{decimals}f}"
     return text if float(text) else text[1:]
 
 
 def interval(gain: Gain | None) -> str:
-    """`[+0.40, +2.06]`, empty where there is none."""
+    """`[+0.40, +2.06]`, empty without an interval."""
     if gain is None or gain.low is None or gain.high is None:
         return ""
     return f"[{points(gain.low)}, {points(gain.high)}]"
@@ -56,7 +56,7 @@ def gain_text(gain: Gain | None) -> str:
 
 
 def level(gain: Gain) -> str:
-    """`96 %`: what the interval covers."""
+    """`96 %`: the level of the interval."""
     return f"{100 * gain.level:.4g} %"
 
 
@@ -65,19 +65,19 @@ def p_value(value: float) -> str:
 
 
 def first_line(error: str | None) -> str:
-    """What an error says, without a traceback's or a report's further lines, safe to print."""
+    """The first line of an error, safe to print."""
     return printable((error or "").strip().partition("\n")[0]) or "no reason given"
 
 
 def significant(value: float) -> str:
-    """Three digits that mean something: `19.3`, `2.10`, `0.0964`."""
+    """Three significant digits: `19.3`, `2.10`, `0.0964`."""
     if value == 0 or abs(value) >= 1000:
         return f"{value:.0f}"
     return f"{value:#.3g}".rstrip(".")
 
 
 def regulariser_text(arm: ArmSummary) -> str:
-    """λ, or the amount of smoothing of an arm that tunes that."""
+    """λ, or the amount of label smoothing of an arm that tunes it."""
     value = arm.config.get("label_smoothing") if arm.lambda_ is None else arm.lambda_
     return ABSENT if value is None else significant(value)
 
@@ -98,7 +98,7 @@ def duration(seconds: float) -> str:
 
 
 def headline(study: StudySummary) -> str | None:
-    """The arm that the table is about: PC where it competes, else the first that does."""
+    """The arm that the table shows: PC if it competes, else the first that does."""
     competing = [name for name in study.arms if name != "control"]
     return "pc" if "pc" in competing else next(iter(competing), None)
 

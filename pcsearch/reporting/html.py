@@ -1,7 +1,7 @@
-"""A run as one HTML page that needs nothing else: no script, no network, no file beside it.
+"""A run as one self-contained HTML page: no script, no network, no other file.
 
-Like the summary it is made from the journal, so it can be made at any time of a run's life. All
-text is escaped: a run folder may come from anybody.
+Like the summary, it is made from the journal, so it works at any time of a run. All text is
+escaped, because a run folder may come from anybody.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pcsearch.search.state import CampaignState, Status
 from pcsearch.version import __version__
 
 _LISTED_AT_MOST = 1000
-"""Trials of a study in the page; `pcsearch trials` lists all of any number."""
+"""Most trials of a study on the page; `pcsearch trials` lists all."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class _Arm:
 
 @dataclass(frozen=True)
 class _Study:
-    """What the page says of a study."""
+    """The content of a study's section."""
 
     summary: StudySummary
     plan: StudyPlan
@@ -106,13 +106,13 @@ def _template() -> Template:
 
 
 def _shown(value: object) -> object:
-    """What the template writes; the page's own elements as they are."""
+    """Make text safe for the template; markup of our own is unchanged."""
     is_text = isinstance(value, str) and not isinstance(value, Markup)
     return printable_lines(str(value)) if is_text else value
 
 
 def _commands(line: str) -> Markup:
-    """What stands between backticks, as code."""
+    """Text between backticks becomes code."""
     line = printable_lines(line)
     parts = [escape(part) for part in line.split("`")]
     if len(parts) % 2 == 0:  # one is missing
@@ -168,7 +168,7 @@ def _trials(rows: Sequence[Row]) -> list[dict[str, str]]:
         {
             "arm": fmt.label(row["arm"]),
             "name": short_name(row),
-            "state": STATES[row["state"]] + (", set aside" if row["set_aside"] else ""),
+            "state": STATES[row["state"]] + (", superseded" if row["set_aside"] else ""),
             "epochs": str(len(row["epochs"])),
             "value": last_value_text(row),
             "test": test_value(row),
@@ -181,7 +181,7 @@ def _trials(rows: Sequence[Row]) -> list[dict[str, str]]:
 
 
 def _facts(plan: Plan) -> list[tuple[str, str]]:
-    """How it was searched, for whoever wants to judge or repeat it."""
+    """The settings of the search, for readers who judge or repeat it."""
     ladder = f"grace {plan.grace_epochs}, factor {plan.reduction_factor}"
     finalists = plan.finalist_configs and plan.finalist_repeats
     confirm = f"{len(plan.confirm_seeds)} seeds × {plan.confirm_epochs} epochs"
@@ -191,11 +191,11 @@ def _facts(plan: Plan) -> list[tuple[str, str]]:
         ("early stopping", f"ASHA up to {plan.max_epochs} epochs, {ladder}"),
         (
             "finalists",
-            f"every arm's best {plan.finalist_configs}, by every arm, {finalists} times each"
+            f"every arm retrains all arms' best {plan.finalist_configs}, {finalists} times each"
             if finalists
             else "none",
         ),
-        ("confirm", confirm if plan.confirm_seeds else "none: nothing was measured on test images"),
+        ("confirm", confirm if plan.confirm_seeds else "none: no test images were measured"),
     ]
     if plan.budget_seconds is not None:
         facts.append(("budget", fmt.duration(plan.budget_seconds)))

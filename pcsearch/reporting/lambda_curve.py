@@ -1,7 +1,7 @@
-"""Validation accuracy over λ/N, as linear heads on frozen features predict it.
+"""Validation accuracy over λ/N, predicted by linear heads on frozen features.
 
-The numbers behind `pcsearch probe`: means over repeats, differences that are paired, and which
-values of λ/N cannot be told apart from the best one.
+The numbers behind `pcsearch probe`: means over repeats, paired differences, and the values of λ/N
+that do not differ from the best one within error.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _BoolArray = npt.NDArray[np.bool_]
 _CONFIDENCE = 0.95
 
 CAVEAT = (
-    "This is a prediction from frozen features, not a verdict: a training changes the body too, "
+    "This is a prediction from frozen features, not a verdict: training also changes the body, "
     "and only pcsearch tune measures that."
 )
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean difference in percentage points and its 95 % interval (None where it has none)."""
+    """A mean difference in percentage points and its 95 % interval (None without one)."""
 
     mean: float
     low: float | None
@@ -37,7 +37,7 @@ class Difference:
 
     @property
     def may_be_zero(self) -> bool:
-        """Whether the interval holds 0; without an interval nothing is excluded."""
+        """Whether the interval contains 0; without an interval, it may be."""
         return self.low is None or self.high is None or self.low <= 0 <= self.high
 
 
@@ -71,7 +71,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class FeatureFacts:
-    """What the heads were trained on: see `pcsearch.training.frozen_features`."""
+    """The features that the heads train on; see `pcsearch.training.frozen_features`."""
 
     layer: str
     layer_type: str
@@ -94,14 +94,14 @@ class LambdaCurve:
         study: `dataset/backbone`.
         num_classes: N.
         fit_images, val_images: of the first split.
-        repeats: how often heads were trained, each time with another split and seed.
-        given_split: the dataset sets its validation images aside, so only seeds differ.
+        repeats: number of trainings of the heads, each with another split and seed.
+        given_split: the dataset has its own validation images, so only seeds differ.
         metric: `top1` or `mean_class_top1`.
         variant, pairing, batch_size, epochs: of the heads' training; see `HeadSettings`.
-        features: what the heads were trained on.
+        features: what the heads train on.
         points: the curve, by rising λ/N; the first has λ = 0.
-        notes: sentences that a reader should know.
-        feature_seconds, head_seconds: what the two parts took.
+        notes: sentences for the reader.
+        feature_seconds, head_seconds: time of the two parts.
     """
 
     study: str
@@ -123,12 +123,12 @@ class LambdaCurve:
 
     @property
     def best(self) -> CurvePoint:
-        """The value that looks best; of equal ones, the smallest."""
+        """The value that looks best; the smallest of equal ones."""
         return next(point for point in self.points if point.behind_best is None)
 
     @property
     def near_best(self) -> tuple[CurvePoint, ...]:
-        """The values that the best one does not differ from within error, itself among them."""
+        """The values that do not differ from the best one within error, including itself."""
         return tuple(point for point in self.points if point.near_best)
 
     def conclusion(self) -> str:
@@ -145,7 +145,7 @@ class LambdaCurve:
         if best.lambda_over_n == 0:
             end = " No λ > 0 looks better than plain cross-entropy."
         elif 0 in (point.lambda_over_n for point in others):
-            end = " Whether λ > 0 helps is left open."
+            end = " Whether λ > 0 helps stays open."
         else:
             end = ""
         return f"{text} (within error).{end}"
@@ -181,25 +181,25 @@ def curve_points(
     given_split: bool,
     val_per_fit: float,
 ) -> tuple[CurvePoint, ...]:
-    """The curve from what each head named right.
+    """The curve from the hits of each head.
 
-    The learning rate of a repeat is the one with the best mean in the *other* repeats: no
-    head is chosen by the images that it is then measured on. Validation images of other repeats
-    overlap with them, so a little of that optimism stays, for all λ alike.
+    The learning rate of a repeat is the one with the best mean in the *other* repeats. So no head
+    is chosen by the images that measure it. Validation images of repeats overlap, so a little
+    optimism remains, equally for all λ.
 
-    Repeats share training images, so their values are not independent. The errors take Nadeau and
+    Repeats share training images, so their values are not independent. The errors use Nadeau and
     Bengio's correction ("Inference for the Generalization Error", Machine Learning 52, 2003): a
     mean of J repeats has the variance (1/J + val/fit)·s². With a given split, repeats share all
-    images; there, the images are the sample, each one's hits averaged over the seeds.
+    images. Then the images are the sample, and each one's hits are averaged over the seeds.
 
     Args:
         fractions: the L values of λ/N, 0 first.
         num_classes: N.
         rates: the R learning rates.
         hits: of each of at least 2 repeats, bool [L, R, images].
-        weights: of each repeat, [images] with the mean 1: what an image counts in the metric.
+        weights: of each repeat, [images] with mean 1: the weight of an image in the metric.
         given_split: see `LambdaCurve`.
-        val_per_fit: validation images ÷ images trained on.
+        val_per_fit: validation images ÷ training images.
     """
     scores = np.stack([100 * (hit * w).mean(-1) for hit, w in zip(hits, weights, strict=True)])
     chosen = _best_elsewhere(scores)
@@ -231,7 +231,7 @@ def curve_points(
 
 
 def image_weights(labels: npt.NDArray[np.int64], metric: str) -> Float64Array:
-    """[images] what each one counts in the metric, 1 in the mean."""
+    """[images] the weight of each image in the metric; their mean is 1."""
     if metric == "top1":
         return np.ones(len(labels))
     counts = np.bincount(labels)
@@ -241,10 +241,10 @@ def image_weights(labels: npt.NDArray[np.int64], metric: str) -> Float64Array:
 def _best_elsewhere(scores: Float64Array) -> npt.NDArray[np.int64]:
     """[J, L]: for each repeat and λ, the rate of [J, L, R] with the best sum over the others.
 
-    Of equal ones it is the lowest.
+    Ties go to the lowest rate.
     """
     others = scores.sum(0, keepdims=True) - scores
-    # Rounded, so that sums in another order do not break ties.
+    # Rounded, so that the order of summation does not break ties.
     best: npt.NDArray[np.int64] = np.round(others, 6).argmax(-1)
     return best
 
@@ -254,7 +254,7 @@ def _standard_error(values: Float64Array, correlated: float) -> float:
 
 
 def _difference(values: Float64Array, correlated: float) -> Difference:
-    """The mean and its interval by t; none where all values are equal, unless all are 0."""
+    """The mean and its t interval; no interval if all values are equal and not 0."""
     mean = float(values.mean())
     error = _standard_error(values, correlated)
     if error < ROUNDING:

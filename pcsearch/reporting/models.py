@@ -1,4 +1,4 @@
-"""A campaign's summary as typed objects; `to_json` gives what `pcsearch summary --json` prints."""
+"""A campaign's summary as typed objects; `pcsearch summary --json` prints their `to_json`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pcsearch.search.verdicts.verdict import Verdict
 
 @dataclass(frozen=True)
 class Scores:
-    """One metric on the test images, in percent, over confirm seeds; `std` is None of one value."""
+    """One metric on the test images over confirm seeds, in percent; one value has no `std`."""
 
     mean: float
     std: float | None
@@ -37,14 +37,21 @@ class Scores:
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """What an arm chose and how well that does. None stands for what is not known (yet).
+    """An arm's choice and its results; None means unknown (yet).
 
-    `config` holds the hyperparameters of the choice without seed and split, and is empty before
-    there is a choice. `lambda_` is None for label smoothing, which has no λ. `val_top1` is the
-    score by which the choice was made, in percent, hence optimistic; None for a control that took
-    over another arm's choice. `gain` is against the control, in percentage points, and `verdict`
-    what it amounts to. `full_trainings` are the search trials that were trained to the end. `edges`
-    are the searched values of the choice that lie at an end of their range.
+    Attributes:
+        lambda_: λ; None for label smoothing, which has none.
+        lambda_over_n: λ divided by the number of classes.
+        config: Hyperparameters of the choice without seed and split; empty before the choice.
+        variant: The loss variant.
+        val_top1: The score that made the choice, in percent, hence optimistic. None for a control
+            that uses another arm's choice.
+        test_top1: Scores of the confirm trials.
+        epochs_run: Epochs of all its trials.
+        full_trainings: Search trials that were trained to the end.
+        edges: Searched values of the choice at an end of their range.
+        gain: Against the control, in percentage points.
+        verdict: The verdict on that gain.
     """
 
     lambda_: float | None
@@ -79,7 +86,7 @@ class ArmSummary:
 class TrialCounts:
     """Trials of all phases: `total` were started; those in no other count still run.
 
-    `diverged` had a loss that is not finite; `failed` ended for another reason.
+    `diverged` trials had a loss that is not finite; `failed` ones ended for another reason.
     """
 
     total: int
@@ -91,7 +98,7 @@ class TrialCounts:
 
 @dataclass(frozen=True)
 class EpochCounts:
-    """Epochs of all phases: those run, and those of the plan if no trial were stopped early."""
+    """Epochs of all phases: those run, and those planned without early stopping."""
 
     run: int
     full_budget: int
@@ -110,7 +117,7 @@ class StudySummary:
     seconds: float
     split_hash: str
     looks: tuple[Look, ...]
-    """When the test accuracies of the arms were compared."""
+    """The comparisons of the arms' test accuracies."""
     published: Published | None
 
     @property
@@ -134,14 +141,14 @@ class StudySummary:
 
 @dataclass(frozen=True)
 class Interruptions:
-    """What stops and lost workers have cost a campaign.
+    """The cost of stops and lost workers.
 
     Attributes:
-        resumed: how often it was gone on with.
-        retried: how often a trial was begun again because its worker was lost.
-        repeated_epochs: epochs that were trained a second time, being after the last checkpoint.
-        repeated_seconds: what these took.
-        differing_epochs: how many of these did not measure the same again, bit for bit.
+        resumed: How often the campaign was resumed.
+        retried: How often a trial was restarted because its worker was lost.
+        repeated_epochs: Epochs after the last checkpoint that were trained again.
+        repeated_seconds: Their training time.
+        differing_epochs: How many of them measured different values, compared bit for bit.
     """
 
     resumed: int = 0
@@ -160,11 +167,11 @@ class Summary:
     studies: tuple[StudySummary, ...]
     interruptions: Interruptions = Interruptions()
     notes: tuple[str, ...] = ()
-    """What a reader must know to judge the numbers, in sentences."""
+    """Sentences that a reader needs to judge the numbers."""
     mismatches: tuple[Mismatch, ...] = ()
-    """Lines of the journal that do not agree with the rest of it."""
+    """Lines of the journal that contradict the rest."""
     unsealed_lines: int = 0
-    """How many of its first lines carry no seal."""
+    """Number of leading journal lines without a seal."""
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -1,6 +1,6 @@
-"""What a reader must know to judge a summary's numbers, in sentences.
+"""Notes that a reader needs to judge a summary's numbers.
 
-Each function looks at one thing that can mislead and says it, or says nothing.
+Each function checks one thing that can mislead, and yields sentences about it, or none.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pcsearch.search.verdicts.limits import few_test_images, overlap
 from pcsearch.search.verdicts.verdict import learned_nothing
 
 _LISTED = 10
-"""Places in a journal that a note names; `summary --json` has all."""
+"""Most places in a journal that notes name; `summary --json` has all."""
 
 _StudyNotes = Callable[[StudySummary, StudyPlan, CampaignState], Iterator[str]]
 
 
 def notes(summary: Summary, state: CampaignState) -> list[str]:
-    """Sentences to print under the summary table, the gravest first."""
+    """Sentences to print under the summary table, most serious first."""
     several = len(summary.studies) > 1
     lines = [*journal_notes(state), *_campaign(summary, state)]
     for images_of in _ABOUT_DATASETS:
@@ -38,14 +38,14 @@ def notes(summary: Summary, state: CampaignState) -> list[str]:
     words = [a.verdict.word for s in summary.studies for a in s.arms.values() if a.verdict]
     if len(summary.studies) > 1 and ("helps" in words or "hurts" in words):
         lines.append(
-            f"Each of the {len(summary.studies)} studies errs by itself: where arms do not differ, "
-            'up to one verdict in 20 says "helps" or "hurts" by chance.'
+            f"Each of the {len(summary.studies)} studies has its own error rate: if arms do not "
+            'differ, up to one verdict in 20 says "helps" or "hurts" by chance.'
         )
     return lines
 
 
 def journal_notes(state: CampaignState) -> Iterator[str]:
-    """What in the journal does not agree, the first lines of it, and what carries no seal."""
+    """The first contradictions in the journal, and its lines without a seal."""
     found = state.mismatches
     if found:
         times = "in 1 place" if len(found) == 1 else f"in {len(found)} places"
@@ -58,8 +58,8 @@ def journal_notes(state: CampaignState) -> Iterator[str]:
         if state.unsealed < state.events:
             part += "line is" if state.unsealed == 1 else f"{state.unsealed} lines are"
         yield (
-            f"{part} unsealed, as earlier versions wrote it: what was changed by hand shows only "
-            "where numbers contradict each other."
+            f"{part} unsealed, as written by earlier versions: a change by hand shows only if "
+            "numbers contradict each other."
         )
 
 
@@ -67,7 +67,7 @@ def _campaign(summary: Summary, state: CampaignState) -> Iterator[str]:
     if summary.status == "running":
         yield "The campaign is still running: choices and numbers may change."
     if summary.status == "interrupted":
-        yield "The campaign was interrupted: what the table shows is partial."
+        yield "The campaign was interrupted: the table is partial."
     yield from _interruptions(summary.interruptions, running=summary.status == "running")
     if state.plan.metric != "top1":
         yield 'Accuracies are mean per-class top-1 (metric: mean_class_top1), not plain "top-1".'
@@ -80,7 +80,7 @@ def _campaign(summary: Summary, state: CampaignState) -> Iterator[str]:
         )
     if not state.plan.confirm_seeds:
         yield (
-            "Nothing was measured on test images (confirm.seeds: 0): validation numbers chose the "
+            "No test images were measured (confirm.seeds: 0): validation numbers chose the "
             "configurations, so they do not show what PC gains."
         )
 
@@ -90,7 +90,7 @@ def _interruptions(lost: Interruptions, *, running: bool) -> Iterator[str]:
     if lost.resumed:
         happened.append(f"was resumed {fmt.times(lost.resumed)}")
     if lost.retried:
-        happened.append(f"began a trial again {fmt.times(lost.retried)} after losing its worker")
+        happened.append(f"restarted a trial {fmt.times(lost.retried)} after losing its worker")
     if not happened:
         return
     line = f"The campaign {' and '.join(happened)}"
@@ -98,7 +98,9 @@ def _interruptions(lost: Interruptions, *, running: bool) -> Iterator[str]:
         epochs = "1 epoch" if lost.repeated_epochs == 1 else f"{lost.repeated_epochs} epochs"
         line += f": {epochs} ({fmt.duration(lost.repeated_seconds)}) had to be trained again"
         if lost.differing_epochs:
-            line += f", and {lost.differing_epochs} of them did not measure the same, bit for bit"
+            line += (
+                f", and {lost.differing_epochs} of them measured other values, compared bit for bit"
+            )
     else:
         line += ": no epoch had to be trained again"
     yield f"{line}{' so far' if running else ''}."
@@ -117,7 +119,7 @@ def _images(plan: StudyPlan, state: CampaignState) -> Iterator[str]:
 
 
 def _pretraining(plan: StudyPlan, state: CampaignState) -> Iterator[str]:
-    """Once a dataset, whichever of its backbones began with such weights."""
+    """One note per dataset, whichever of its backbones had such weights."""
     studies = [study for study in state.plan.studies if study.dataset == plan.dataset]
     yield from dict.fromkeys(line for study in studies for line in overlap(study))
 
@@ -150,9 +152,9 @@ def _divided(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iter
     if divided:
         trials = "1 trial" if len(divided) == 1 else f"{len(divided)} trials"
         yield (
-            f"{trials} ran out of memory and went on in smaller batches (the first, "
-            f"{divided[0].spec.trial}): these do not compare and were neither chosen nor averaged. "
-            "Lower train.batch_size or image.crop."
+            f"{trials} ran out of memory and continued in smaller batches (the first, "
+            f"{divided[0].spec.trial}): these are not comparable and were neither chosen nor "
+            "averaged. Lower train.batch_size or image.crop."
         )
 
 
@@ -186,13 +188,13 @@ def _seeds_so_far(study: StudySummary, plan: StudyPlan, state: CampaignState) ->
     if any(ended.values()) and min(ended.values()) < planned:
         each = ", ".join(f"{fmt.label(name)} {done}" for name, done in ended.items())
         yield (
-            f"Confirm seeds so far, of {planned}: {each}. A gain is over those that both of its "
-            "arms have."
+            f"Confirm seeds so far, of {planned}: {each}. A gain uses the seeds that both arms "
+            "have."
         )
 
 
 def _guessing(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
-    """An arm whose trainings have all ended at chance says nothing of its regulariser."""
+    """An arm whose trainings all ended at chance says nothing about its regulariser."""
     for name in study.arms:
         if learned_nothing(state, plan, name):
             yield (
@@ -214,7 +216,7 @@ def _diverged(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Ite
 
 
 def _full_trainings(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
-    """How many configurations an arm's choice was really made among."""
+    """The number of fully trained configurations behind an arm's choice."""
     searching = [arm for arm in plan.arms if arm.trials]
     counts = [
         f"{study.arms[arm.name].full_trainings} of "
@@ -227,29 +229,29 @@ def _full_trainings(study: StudySummary, plan: StudyPlan, state: CampaignState) 
 
 
 def _looks(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
-    """Looking more than once spends the error rate; a reader must know that it was done."""
+    """Every look uses up error rate, so a reader must know how many there were."""
     looks = [look for look in state.looks[plan.id] if look.could_decide]
     if len(looks) > 1:
         seeds = ", ".join(str(look.seeds) for look in looks)
         level = f"{100 * (1 - looks[-1].alpha):.4g} %"
         yield (
             f"The arms' test accuracies were compared {fmt.times(len(looks))} (after {seeds} "
-            f"seeds). The latest interval has a level of {level}, so that all of them together are "
-            "held to an error rate of 5 %."
+            f"seeds). The latest interval has a level of {level}, so that all looks together have "
+            "an error rate of 5 %."
         )
 
 
 def _chosen_anew(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
-    """Widening after a look at the test images makes a choice among test results possible."""
+    """Widening after a look at the test images allows a choice among test results."""
     for arm in plan.arms:
         earlier = len(state.arms[plan.id, arm.name].earlier)
         if earlier:
             trainings = "1 confirm training" if earlier == 1 else f"{earlier} confirm trainings"
             yield (
-                f"{fmt.label(arm.name)} was chosen anew when the search was widened, after "
-                f"{trainings} of earlier choices had been tested; these are not in the table. Test "
-                "images are looked at once more with every such choice: do not widen until a gain "
-                "pleases."
+                f"{fmt.label(arm.name)} was chosen again when the search was widened, after "
+                f"{trainings} of earlier choices had been tested; these are not in the table. Each "
+                "such choice is one more look at the test images: do not keep widening until a "
+                "gain appears."
             )
 
 
@@ -260,7 +262,7 @@ def _borrowed(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Ite
             yield (
                 f"The {fmt.label(arm.name)} is an ablation, not a tuned baseline "
                 f"(search.control: single): it repeats {lender}'s chosen configuration with λ = 0, "
-                "so gains may overstate what is added to a baseline that was tuned for itself."
+                "so gains may overstate the gain over a tuned baseline."
             )
 
 
@@ -272,7 +274,7 @@ def _verdicts(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Ite
 
 
 def _sentence(arm: ArmSummary) -> str:
-    """The verdict in words, with what its interval is made of."""
+    """The verdict in words, with the parts of its interval."""
     gain, verdict = arm.gain, arm.verdict
     if gain is None or verdict is None:
         return "no verdict yet."

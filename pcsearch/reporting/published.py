@@ -1,4 +1,4 @@
-"""The numbers of the paper, as data, to set a campaign's own beside them."""
+"""The paper's numbers as data, for comparison with a campaign's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict
 
 
 class Published(TypedDict):
-    """A published pair of results, and the table that it stands in."""
+    """A published pair of results and the table it is from."""
 
     baseline: float
     pc: float
@@ -17,10 +17,10 @@ class Published(TypedDict):
 
 
 def published(dataset: str, backbone: str, num_classes: int) -> Published | None:
-    """The paper's top-1 accuracies in percent (Tables 2 and 3), or None where it has none.
+    """The paper's top-1 accuracies in percent (Tables 2 and 3); None if it has none.
 
-    None, too, when `num_classes` is not the dataset's full number of classes: an accuracy on some
-    classes does not compare with one on all.
+    Also None if `num_classes` is not the dataset's full number of classes, because accuracies on
+    different classes are not comparable.
     """
     return _entry("top1_percent", dataset, backbone, num_classes)
 

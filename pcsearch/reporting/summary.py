@@ -1,4 +1,4 @@
-"""From a campaign's state to its summary and its list of trials."""
+"""Builds a campaign's summary and its list of trials from its state."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ __all__ = [
 
 
 def summarise(state: CampaignState, status: str | None = None) -> Summary:
-    """What is known of a campaign, at its end or while it runs.
+    """The summary of a campaign, at its end or while it runs.
 
     Args:
         state: The campaign's state.
-        status: running, complete, interrupted or failed; None takes the state's own, which cannot
-            know that a driver died.
+        status: running, complete, interrupted or failed. None takes the state's own, which does
+            not reveal a dead driver.
     """
     studies = tuple(_study(state, study) for study in state.plan.studies)
     trials = state.trials.values()
@@ -66,7 +66,7 @@ def summarise(state: CampaignState, status: str | None = None) -> Summary:
 
 
 def trial_rows(state: CampaignState) -> list[dict[str, Any]]:
-    """One JSON object a trial, in the order in which they were asked."""
+    """One JSON object per trial, in the order of their start."""
     aside = {trial.spec.trial for arm in state.arms.values() for trial in arm.earlier}
     found: dict[str | None, list[dict[str, Any]]] = {}
     for one in state.mismatches:
@@ -95,7 +95,7 @@ def trial_rows(state: CampaignState) -> list[dict[str, Any]]:
 
 
 def full_budget(plan: Plan, study: StudyPlan) -> int:
-    """Epochs that all planned trials of a study take when none is stopped early."""
+    """Epochs of all planned trials of a study if none is stopped early."""
     epochs = 0
     for arm in study.arms:
         retrained = plan.most_finalists(study) if arm.trials else 0
@@ -151,7 +151,7 @@ def _arm(state: CampaignState, study: StudyPlan, plan: ArmPlan) -> ArmSummary:
 
 
 def _verdict(state: CampaignState, study: StudyPlan, arm: str, gain: Gain | None) -> Verdict | None:
-    """None before there is anything to judge."""
+    """The verdict; None before there is anything to judge."""
     ended = state.status in ("complete", "failed") and state.plan.confirm_seeds
     if arm == CONTROL or (gain is None and not ended) or (study.id, CONTROL) not in state.arms:
         return None
@@ -159,7 +159,7 @@ def _verdict(state: CampaignState, study: StudyPlan, arm: str, gain: Gain | None
 
 
 def _scores(state: CampaignState, study: StudyPlan, arm: str) -> Scores | None:
-    """The plan's metric of the fully trained confirm trials, in the plan's order of seeds."""
+    """The plan's metric in the fully trained confirm trials, in the plan's order of seeds."""
     measured = confirmed(state, study, arm)
     if not measured:
         return None

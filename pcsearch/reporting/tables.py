@@ -1,7 +1,7 @@
-"""Tables for terminals: rich renderables that fit the width they are given and cut nothing off.
+"""Tables for terminals: rich renderables that fit a width without cutting anything off.
 
-The summary table has several layouts, from one line a study to a block a study; the first that
-fits is taken.
+The summary table has several layouts, from one line to a block per study; the first that fits is
+used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pcsearch.reporting.trials_table import trials_table
 
 @dataclass(frozen=True)
 class Cells:
-    """One study's pieces, as text; `style` colours its gain where there is a clear verdict."""
+    """One study's cells as text; `style` colours its gain if the verdict is clear."""
 
     dataset: str
     backbone: str
@@ -48,7 +48,7 @@ class Cells:
 
 
 def cells(study: StudySummary) -> Cells:
-    """The pieces of a study's row."""
+    """The cells of a study's row."""
     name = fmt.headline(study)
     arm = study.arms[name] if name else None
     control = study.arms.get("control")
@@ -79,7 +79,7 @@ def cells(study: StudySummary) -> Cells:
 
 
 def _rate(arm: ArmSummary | None) -> str:
-    """The learning rate of an arm's choice, marked where it lies at an end of its range."""
+    """The learning rate of an arm's choice, marked if it is at an end of its range."""
     if arm is None or "lr" not in arm.config:
         return fmt.ABSENT
     end = {"low": "↓", "high": "↑"}.get(arm.edges.get("lr", ""), "")
@@ -94,7 +94,7 @@ __all__ = ["accuracies", "notes", "summary_table", "trials_table"]
 
 @dataclass(frozen=True)
 class Column:
-    """A heading and what stands under it; both may have several lines."""
+    """A heading and the text of its cells; both may have several lines."""
 
     heading: str
     text: Callable[[Cells], str]
@@ -103,7 +103,7 @@ class Column:
 
 
 def summary_table(summary: Summary, width: int) -> RenderableType:
-    """The summary with one row a study, in at most `width` columns of a terminal."""
+    """The summary with one row per study, in at most `width` terminal columns."""
     studies = [cells(study) for study in summary.studies]
     treated = fmt.label(fmt.campaign_headline(summary))
     title = Text(f"{summary.campaign} · {summary.status}", style="bold")
@@ -193,7 +193,7 @@ def _four_lines(treated: str) -> list[Column]:
 
 
 def _halved(verdict: str) -> str:
-    """`no clear difference` in two lines, as it is wider than any interval."""
+    """`no clear difference` in two lines, because it is wider than any interval."""
     return verdict.replace(" difference", "\ndifference")
 
 
@@ -236,7 +236,7 @@ def _block(study: Cells, treated: str) -> RenderableType:
 
 
 def accuracies(summary: Summary, treated: str) -> str:
-    """What the accuracies and the gain are, and what they are not."""
+    """An explanation of the accuracies and the gain."""
     seeds = [
         len(arm.test_top1.seeds)
         for study in summary.studies
@@ -261,7 +261,7 @@ def accuracies(summary: Summary, treated: str) -> str:
 
 
 def _covered(summary: Summary) -> str:
-    """What the intervals were made of in every study."""
+    """The sources of error that the intervals cover in every study."""
     gains = [arm.gain for study in summary.studies for arm in study.arms.values() if arm.gain]
     covered = ["training seeds"]
     if all(gain.parts.search is not None for gain in gains):
@@ -272,7 +272,7 @@ def _covered(summary: Summary) -> str:
 
 
 def _level(summary: Summary) -> str:
-    """`96 %`; the levels of several studies where they differ."""
+    """`96 %`; several levels if studies differ."""
     gains = [arm.gain for study in summary.studies for arm in study.arms.values() if arm.gain]
     levels = dict.fromkeys(f"{100 * gain.level:.4g}" for gain in gains)
     return f"{', '.join(levels) or '96'} %"

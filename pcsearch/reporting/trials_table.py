@@ -1,4 +1,4 @@
-"""The trials of a campaign as tables, one a study."""
+"""The trials of a campaign as tables, one per study."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NOT_SHOWN = ("lambda", "lambda_over_n", "seed", "split")
 
 
 def short_name(row: Row) -> str:
-    """The trial's name without its study and arm, which a table states apart."""
+    """The trial's name without its study and arm, which a table shows separately."""
     return str(row["trial"]).removeprefix(f"{row['study']}/{row['arm']}/")
 
 
@@ -55,7 +55,7 @@ def hyperparameters(row: Row, shown: Sequence[str]) -> str:
 
 
 def differing(rows: Sequence[Row]) -> list[str]:
-    """The hyperparameters, other than λ, that are not the same in all of these trials."""
+    """The hyperparameters other than λ that differ between these trials."""
     keys = dict.fromkeys(key for row in rows for key in row["config"] if key not in _NOT_SHOWN)
     return [key for key in keys if len({row["config"].get(key) for row in rows}) > 1]
 
@@ -75,13 +75,13 @@ _STYLES = {
 
 
 def trials_table(rows: Sequence[Row], width: int) -> RenderableType:
-    """A table a study with a line a trial, from the rows of `trial_rows`.
+    """One table per study, with a line per trial.
 
-    Of the hyperparameters, λ is shown, and those that differ from trial to trial. Where a line
-    is too narrow for everything, a trial takes two.
+    It shows λ and the hyperparameters that differ between trials. On a narrow terminal, a trial
+    takes two lines.
 
     Args:
-        rows: What `trial_rows` tells of each trial.
+        rows: From `trial_rows`.
         width: Columns of the terminal.
     """
     if not rows:
@@ -149,9 +149,9 @@ def _table() -> Table:
 
 
 def _state(row: Row, between: str) -> Text:
-    """How it is with the trial; whether what it confirms was chosen by a narrower search only."""
+    """The trial's state; "superseded" if it confirms a choice made before the search widened."""
     state = Text(STATES[row["state"]], _STYLES[row["state"]])
-    return Text.assemble(state, between, ("set aside", "dim")) if row["set_aside"] else state
+    return Text.assemble(state, between, ("superseded", "dim")) if row["set_aside"] else state
 
 
 def _hyperparameters(row: Row, shown: Sequence[str]) -> Text:

@@ -15,37 +15,37 @@ from pcsearch.search.trial import Trial
 from pcsearch.search.verdicts.verdict import FEWEST_TEST_IMAGES
 
 _NEAR_PERFECT = 99.0
-"""Percent of the validation images, from which on a study can hardly show a gain."""
+"""Validation accuracy in percent, from which a study can hardly show a gain."""
 
 _FEW_WRONG = 3
-"""Validation images; where fewer are wrong, configurations cannot be told apart."""
+"""Validation images; if fewer are wrong, configurations are indistinguishable."""
 
 _MOSTLY_RIGHT = 80.0
-"""Percent; below, few wrong images are few images, and say nothing of the room."""
+"""Percent; below it, few wrong images only mean few images."""
 
 
 def ceiling(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
-    """A note where the control's best search trial that has ended leaves too little room."""
+    """A note if the control's best ended search trial leaves too little room for a gain."""
     if CONTROL not in study.arms:
         return
     ended = [trial for trial in state.arms[plan.id, CONTROL].trials["search"] if _measured(trial)]
     best = max((_value(trial) for trial in ended), default=0.0)
     images = plan.images.val
     if images < FEWEST_TEST_IMAGES:
-        return  # all right by chance
+        return  # all may be right by chance
     wrong = _wrong(best, images) if state.plan.metric == "top1" else None
     few = wrong is not None and wrong < _FEW_WRONG and best >= _MOSTLY_RIGHT
     if best < _NEAR_PERFECT and not few:
         return
     has = "" if wrong is None else f" ({wrong} of {images} images wrong)"
     yield (
-        f"The control's best validation accuracy is {best:.2f} %{has}. All that a regulariser "
-        f"could gain is {_room(best)}."
+        f"The control's best validation accuracy is {best:.2f} %{has}. A regulariser "
+        f"could gain at most {_room(best)}."
     )
 
 
 def first_near_perfect(event: Event, state: CampaignState) -> str | None:
-    """What to tell when a study's first search trial ends with next to nothing wrong."""
+    """A message when a study's first search trial ends with nearly no errors."""
     trial = state.trials.get(event.get("trial", ""))
     if trial is None or event["event"] != "epoch" or not _near_perfect(trial):
         return None
@@ -56,9 +56,9 @@ def first_near_perfect(event: Event, state: CampaignState) -> str | None:
     if any(_near_perfect(one) for one in others):
         return None
     return (
-        f"{trial.spec.trial} has {_value(trial):.2f} % of the validation images right: all that a "
-        f"regulariser could gain in this study is {_room(_value(trial))}; stop it (Ctrl-C) if that "
-        "is too little"
+        f"{trial.spec.trial} has {_value(trial):.2f} % of the validation images right: a "
+        f"regulariser could gain at most {_room(_value(trial))} in this study; stop it (Ctrl-C) if "
+        "that is too little"
     )
 
 
@@ -83,14 +83,14 @@ def _room(percent: float) -> str:
 
 
 _MOST_CLIPPED = 50.0
-"""Percent of an arm's updates; beyond, most of its steps are shorter than its recipe says."""
+"""Percent of an arm's updates; above it, most steps are shorter than the recipe says."""
 
 _MOST_APART = 20.0
-"""Percentage points between two arms; beyond, they do not step alike."""
+"""Percentage points between two arms; above it, their steps differ."""
 
 
 def clipping(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
-    """A note where the chosen configurations were trained with many clipped gradients."""
+    """A note if the chosen configurations trained with many clipped gradients."""
     found = {arm.name: _clipped_percent(state.arms[plan.id, arm.name]) for arm in plan.arms}
     shares = {name: share for name, share in found.items() if share is not None}
     if not shares:
@@ -104,14 +104,14 @@ def clipping(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iter
         "shorter than search.lr says."
     )
     if differ:
-        line += " The arms differ in this, so it may be part of what a gain shows."
-    yield f"{line} Raise train.clip_norm, or leave it out."
+        line += " The arms differ in this, so clipping may be part of a gain."
+    yield f"{line} Raise train.clip_norm, or remove it."
 
 
 def _clipped_percent(arm: ArmState) -> float | None:
-    """Of the updates of an arm's confirm trials that ran to their end; None where not counted.
+    """Percent of clipped updates in an arm's complete confirm trials; None if not counted.
 
-    A trial's epochs have the same number of updates, so the mean of their shares is the share.
+    All epochs of a trial have the same number of updates, so the mean of their shares is exact.
     """
     shares = [
         share
@@ -127,7 +127,7 @@ _OWN = ("lambda_over_n", "lambda", "label_smoothing")
 
 
 def shared_edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
-    """A sentence for each shared hyperparameter whose chosen value lies at an end of its range."""
+    """A sentence for each shared hyperparameter chosen at an end of its range."""
     for arm in plan.arms:
         choice = state.arms[plan.id, arm.name].choice
         for key, end in (choice.edges if choice else {}).items():
@@ -142,7 +142,7 @@ def shared_edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> 
                 advice = f"Add values to search.grid.{key} in a new run."
             yield (
                 f"{fmt.label(arm.name)}'s best {key}, {value}, is at the {end} end of its "
-                f"range: a better one may lie beyond it. {advice}"
+                f"range: a better value may be beyond it. {advice}"
             )
 
 
@@ -161,13 +161,13 @@ def beyond(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterat
                 ends = " to ".join(map(fmt.significant, (min(tried), max(tried))))
                 yield (
                     f"{fmt.label(arm.name)} tried {key} from {ends}, beyond the stated "
-                    f"{fmt.significant(low)} to {fmt.significant(high)}, as its own best or "
-                    "another arm's lay there (search.widen: auto)."
+                    f"{fmt.significant(low)} to {fmt.significant(high)}, because its own best or "
+                    "another arm's was there (search.widen: auto)."
                 )
 
 
 def edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
-    """A sentence for each arm whose chosen strength lies at an end of its range."""
+    """A sentence for each arm whose chosen strength is at an end of its range."""
     for arm in plan.arms:
         choice = state.arms[plan.id, arm.name].choice
         key = ARMS[arm.name].search_key if arm.name in ARMS else None
@@ -178,7 +178,7 @@ def edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterato
         value = float(choice.config[arm.parameter])
         search = state.arms[plan.id, arm.name].trials["search"]
         if len(search) < 2:
-            continue  # both ends at once
+            continue  # it would be at both ends
         whole = sum(trial.state == "COMPLETE" for trial in search)
         of = f"of {len(search)} values tried, {whole} fully trained"
         symbol = {"lambda_over_n": "λ/N", "lambda": "λ"}.get(arm.parameter, "smoothing")
@@ -191,17 +191,17 @@ def edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterato
 def _advice(arm: ArmPlan, key: str, edge: str) -> str:
     low, high = _ends(arm.space[arm.parameter or ""])
     if key.startswith("grid."):
-        return f"a better one may lie beyond it. Add values to search.{key} in a new run."
+        return f"a better value may be beyond it. Add values to search.{key} in a new run."
     if edge == "high":
         upper = min(2 * high, 0.9) if arm.parameter == "label_smoothing" else 2 * high
         return (
-            f"a better one may lie above. Widen search.{key} upwards in a new run, "
+            f"a better value may be above. Widen search.{key} upwards in a new run, "
             f"for example to [{low:.3g}, {upper:.3g}]."
         )
     if low == 0:
-        return "that is next to no regularisation, and nothing lies below."
+        return "that is nearly no regularisation, and there is nothing below."
     return (
-        f"a better one may lie below. Widen search.{key} downwards in a new run, "
+        f"a better value may be below. Widen search.{key} downwards in a new run, "
         f"for example to [{low / 2:.3g}, {high:.3g}]."
     )
 

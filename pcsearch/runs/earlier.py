@@ -1,4 +1,4 @@
-"""The runs that a recipe names under `search.prior`, found and read."""
+"""Finds and reads the runs that a recipe names under `search.prior`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pcsearch.search.sampling.start_points import EarlierRun, check_fit
 
 
 def with_earlier_runs(recipe: Recipe, runs: Runs) -> tuple[Recipe, tuple[EarlierRun, ...]]:
-    """The recipe with its earlier runs' addresses in place of their names, and these runs.
+    """The recipe with addresses instead of names of its earlier runs, and these runs.
 
     Args:
-        recipe: As it was written.
-        runs: Where a run lies that is named without its folder.
+        recipe: As written.
+        runs: Where to look for a run that is named without its folder.
 
     Raises:
-        UserError: for every run that is not there, has no whole event or is damaged.
+        UserError: lists every run that is missing, has no complete event or is damaged.
     """
     found: dict[str, EarlierRun] = {}
     problems: list[str] = []
@@ -35,7 +35,7 @@ def with_earlier_runs(recipe: Recipe, runs: Runs) -> tuple[Recipe, tuple[Earlier
         except UserError as error:
             problems.append(f"search.prior: {error}")
         except (OSError, ValueError):
-            problems.append(f"search.prior: {show(name)} cannot be read as a run's folder")
+            problems.append(f"search.prior: {show(name)} cannot be read as a run folder")
     if problems:
         raise UserError("\n".join(problems))
     search = recipe.search.model_copy(update={"prior": tuple(found)})
@@ -55,7 +55,7 @@ def check_earlier_runs(
     opened: Sequence[Mapping[str, Dataset]],
     earlier: Sequence[Sequence[EarlierRun]],
 ) -> None:
-    """See, before images are decoded, that the earlier runs fit their recipes; UserError if not."""
+    """Check, before images are decoded, that the earlier runs fit; UserError if not."""
     for recipe, datasets, priors in zip(recipes, opened, earlier, strict=True):
         check_fit(recipe, {name: one.num_classes for name, one in datasets.items()}, priors)
 

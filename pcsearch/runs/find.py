@@ -1,4 +1,4 @@
-"""Runs by name, in a folder or in an object store (`s3://bucket/prefix`)."""
+"""Finds, lists and creates runs in a folder or in an object store (`s3://bucket/prefix`)."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ __all__ = [
 ]
 
 Runs = str | Path
-"""Where runs lie. A `Path` is a folder; a text is one, or an address with "://" in it."""
+"""Where runs are stored: a folder, or as text also an address with "://" in it."""
 
 
 def is_remote(runs: Runs) -> bool:
-    """Whether runs there lie in no file system."""
+    """Whether runs are in an object store."""
     return isinstance(runs, str) and "://" in runs
 
 
 def check_place(runs: Runs) -> None:
-    """See early that a run can be kept there; UserError if not."""
+    """Check early that a run can be stored there; UserError if not."""
     if is_remote(runs):
         from pcsearch.runs import object_store as remote_runs
 
@@ -46,7 +46,7 @@ def check_place(runs: Runs) -> None:
 
 
 def is_taken(runs: Runs, name: str) -> bool:
-    """Whether something of that name is there."""
+    """Whether the name is taken."""
     if is_remote(runs):
         from pcsearch.runs import object_store as remote_runs
 
@@ -55,7 +55,7 @@ def is_taken(runs: Runs, name: str) -> bool:
 
 
 def free_names(runs: Runs, stems: Sequence[str]) -> list[str]:
-    """Names such as `quickstart-20261123-141500`, numbered where one would be taken twice."""
+    """Free names such as `quickstart-20261123-141500`; taken ones get a number."""
     names: list[str] = []
     for name in stems:
         stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -66,7 +66,7 @@ def free_names(runs: Runs, stems: Sequence[str]) -> list[str]:
 
 
 def check_free(runs: Runs, name: str) -> None:
-    """Say early that a run's name is taken, before anything is prepared."""
+    """Refuse a taken name early, before anything is prepared."""
     if is_remote(runs):
         from pcsearch.runs import object_store as remote_runs
 
@@ -78,7 +78,7 @@ def check_free(runs: Runs, name: str) -> None:
 def new_run(
     runs: Runs, name: str, recipe: str, environment: dict[str, Any]
 ) -> AbstractContextManager[RunFolder]:
-    """Make a run and hold its lock; see `store.new_run`."""
+    """Create a run and hold its lock; see `folder.new_run`."""
     if is_remote(runs):
         from pcsearch.runs import object_store as remote_runs
 
@@ -87,8 +87,8 @@ def new_run(
 
 
 def held(run: RunFolder) -> AbstractContextManager[RunFolder]:
-    """Hold a run's lock; yields the run to work with. UserError: another process runs it."""
-    if run.url is not None:  # only then is boto3 needed
+    """Hold a run's lock and yield the run to use; UserError if another process runs it."""
+    if run.url is not None:  # only these need boto3
         from pcsearch.runs import object_store as remote_runs
 
         if isinstance(run, remote_runs.RemoteRun):
@@ -97,7 +97,7 @@ def held(run: RunFolder) -> AbstractContextManager[RunFolder]:
 
 
 def list_runs(runs: Runs) -> list[RunFolder]:
-    """Every campaign there, the newest first."""
+    """Every campaign, newest first."""
     if is_remote(runs):
         from pcsearch.runs import object_store as remote_runs
 
@@ -106,9 +106,9 @@ def list_runs(runs: Runs) -> list[RunFolder]:
 
 
 def find_run(run: str | None, runs: Runs, *, begun: bool = True) -> RunFolder:
-    """A run by its folder, address or name; the newest one when none is named.
+    """A run by its folder, address or name; the newest if none is named.
 
-    `begun=False` also finds a named one whose driver died before its journal's first line.
+    `begun=False` also finds a named run whose driver died before the journal's first line.
     """
     if run is None and is_remote(runs):
         known = list_runs(runs)

@@ -1,13 +1,13 @@
-"""The run folder: everything a campaign leaves, and nothing that has to be unpickled.
+"""The run folder: everything a campaign leaves, without pickles.
 
 runs/NAME/
-  recipe.yaml         the recipe as it was resolved
+  recipe.yaml         the resolved recipe
   environment.json    versions, machine, command line
   journal.jsonl       every decision and every epoch, append-only
   summary.json        the final summary, once the campaign ended
-  report.html         the page of `pcsearch report`, if it was asked for
-  weights/            one safetensors file a choice: its PC arm, first confirm seed
-  data/               labels of the images, and which decoded ones they belong to
+  report.html         the page of `pcsearch report`, if requested
+  weights/            one safetensors file per choice: its PC arm, first confirm seed
+  data/               labels of the images, and which decoded images they belong to
   checkpoints/        of running trials
   driver.lock         held by the process that runs the campaign
   driver.json         host and pid of that process
@@ -50,27 +50,27 @@ from pcsearch.search.state import CampaignState, Status
 from pcsearch.search.trial import checkpoint_folder, stop_marker
 
 _DEFAULT_RUNS = Path("runs")
-"""Where commands keep and look for runs unless they are told otherwise."""
+"""Where commands keep and find runs by default."""
 
 
 def resume_command(run: Path | str, cluster: str | None = None) -> str:
-    """What to type to go on with a run, from the folder that one is in now.
+    """The command that resumes a run, typed in the current folder.
 
     Args:
         run: Its folder, or its URL.
-        cluster: The address of the Ray cluster that it is to go on on, if not on this machine.
+        cluster: The address of the Ray cluster to use; None is this machine.
     """
     on = f" --address {shlex.quote(cluster)}" if cluster else ""
     return f"pcsearch resume {shlex.quote(shown_address(run))}{on}"
 
 
 def shown_address(run: Path | str) -> str:
-    """How a run's folder is written for a person who is in the current folder."""
+    """A run's folder as shown to a user in the current folder."""
     return min(os.path.relpath(run), str(run), key=len) if isinstance(run, Path) else run
 
 
 def at(runs: Path | str) -> str:
-    """The option that names the folder of the runs, with a space before it; empty for the usual."""
+    """The option for the folder of the runs, after a space; empty for the default."""
     return "" if str(runs) == str(_DEFAULT_RUNS) else f" --runs {shlex.quote(str(runs))}"
 
 
@@ -78,31 +78,30 @@ _MINIMUM_FREE_BYTES = 100 * 2**20
 
 
 def check_space(runs: Path) -> None:
-    """A campaign that cannot write its journal should not begin; `runs` need not be there yet."""
+    """Refuse a campaign that cannot write its journal; `runs` need not exist yet."""
     existing = next(path for path in (runs, *runs.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise UserError(_not_writable(runs, f"{existing} is a file"))
     if not os.access(existing, os.W_OK):
-        raise UserError(_not_writable(runs, f"{existing} may not be written"))
+        raise UserError(_not_writable(runs, f"{existing} is not writable"))
     free = shutil.disk_usage(existing).free
     if free < _MINIMUM_FREE_BYTES:
         raise UserError(
-            f"the disk that holds {runs} has {free / 2**20:.0f} MiB left, but a campaign needs "
-            f"{_MINIMUM_FREE_BYTES / 2**20:.0f} MiB at least; free some, or choose another disk "
-            "with --runs"
+            f"the disk of {runs} has {free / 2**20:.0f} MiB left, but a campaign needs at least "
+            f"{_MINIMUM_FREE_BYTES / 2**20:.0f} MiB; free some, or choose another disk with --runs"
         )
 
 
 def _not_writable(runs: Path, reason: str | None) -> str:
-    """What to say when no run folder can be made there."""
-    return f"no run folder can be made in {runs} ({reason}); choose another folder with --runs"
+    """The message if no run folder can be created there."""
+    return f"cannot create a run folder in {runs} ({reason}); choose another folder with --runs"
 
 
 _REPORTED = ("pcsearch", "torch", "torchvision", "ray", "optuna", "numpy", "pillow")
 
 
 def environment(weights: Sequence[str]) -> dict[str, Any]:
-    """Versions, machine and where each network's weights came from, stored with every run."""
+    """Versions, machine and the source of each network's weights; stored with every run."""
     return {
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -121,7 +120,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-_LOCK_SECONDS = 1.0  # longer than a reader takes to try whether it is held
+_LOCK_SECONDS = 1.0  # longer than a reader needs to test the lock
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _WRITTEN_ONCE = "environment.json"
 READ_AT_MOST_BYTES = 1_000_000
@@ -139,12 +138,12 @@ class RunFolder:
 
     @property
     def address(self) -> Path | str:
-        """What a person names it by."""
+        """The address that a user types."""
         return self.path
 
     @property
     def url(self) -> str | None:
-        """Where it lies, if that is not in a file system."""
+        """Its address in an object store; None in a file system."""
         return None
 
     @property
@@ -165,7 +164,7 @@ class RunFolder:
 
     @property
     def has_begun(self) -> bool:
-        """Whether its journal holds a whole event: a driver may die before it writes one."""
+        """Whether its journal has a complete event; a driver may die before the first."""
         try:
             with open_regular(self.journal) as file:
                 return file.readline(LINE_BYTES + 1).endswith(b"\n")
@@ -177,18 +176,18 @@ class RunFolder:
         return self.journal.stat().st_mtime
 
     def created(self) -> float:
-        """When the run was made, Unix time in seconds."""
+        """When the run was created, Unix time in seconds."""
         try:
             return (self.path / _WRITTEN_ONCE).stat().st_mtime
-        except FileNotFoundError:  # somebody tidied up
+        except FileNotFoundError:  # somebody removed the file
             return self.modified()
 
     def open_journal(self, after: int) -> contextlib.AbstractContextManager[Journal]:
-        """The journal, to be written after the `after` events that were read from it."""
+        """The journal, for writing after the `after` events read from it."""
         return FileJournal(self.journal)
 
     def share_data(self) -> None:
-        """Make what lies in `data` visible to all workers."""
+        """Make the files in `data` visible to all workers."""
 
     def stop_marker(self) -> Marker:
         """See `Ending`."""
@@ -199,23 +198,23 @@ class RunFolder:
         shutil.rmtree(self.checkpoints / checkpoint_folder(trial), ignore_errors=True)
 
     def let_go(self) -> None:
-        """Give up the lock before this process ends itself; the system does so with a file's."""
+        """Release the lock before this process ends itself; the system releases a file lock."""
 
     def make_folders(self) -> None:
-        """Make what a new run has; what is there is left alone."""
+        """Create the folders of a run; existing ones stay."""
         for folder in (self.data, self.checkpoints, self.weights):
             own_folder(folder)
 
     def events(self, chain: Chain | None = None) -> Iterator[Event]:
-        """What its journal holds, also while it runs; `chain` follows its lines."""
+        """The journal's events, also while the run is active; `chain` follows its lines."""
         if not self.journal.is_file():
             raise UserError(f"{self.path} has no journal.jsonl: nothing was started there")
         return read_events(self.journal, chain)
 
     def state(self) -> CampaignState:
-        """The campaign as its journal tells it, also while it runs.
+        """The campaign according to its journal, also while it runs.
 
-        What in the journal does not agree is in `CampaignState.mismatches`.
+        Contradictions in the journal are in `CampaignState.mismatches`.
         """
         chain = Chain()
         try:
@@ -224,10 +223,10 @@ class RunFolder:
             raise UserError(f"{self.address}: the journal is damaged: {error!r}") from error
 
     def trusted_state(self) -> CampaignState:
-        """The same, to build on.
+        """The same, without contradictions.
 
         Raises:
-            UserError: the journal does not agree with itself; the first such line is named.
+            UserError: the journal contradicts itself; names the first such line.
         """
         state = self.state()
         if state.mismatches:
@@ -235,9 +234,9 @@ class RunFolder:
         return state
 
     def status(self, state: CampaignState | None = None, *, quick: bool = False) -> Status:
-        """`running` only while a process holds the lock; one that vanished was interrupted.
+        """`running` only while a process holds the lock; otherwise it was interrupted.
 
-        `quick` may take one that vanished a while ago for running, where the truth takes time.
+        `quick` avoids a slow check, so a process that vanished recently may still count as running.
         """
         told = (state or self.state()).status
         return "interrupted" if told == "running" and not self.is_locked() else told
@@ -248,9 +247,9 @@ class RunFolder:
             file = open_regular(self.path / "driver.lock")
         except FileNotFoundError:
             return False
-        except OSError:  # not for us to read
+        except OSError:  # no permission
             return True
-        with file:  # shared, for readers must not take each other for a driver, or write anything
+        with file:  # shared: readers must not write, nor take each other for a driver
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:
@@ -258,34 +257,34 @@ class RunFolder:
         return False
 
     def finish(self, summary: object, *, whole: bool) -> None:
-        """Write the final summary; a campaign that ran to its end needs no checkpoints."""
+        """Write the final summary; a completed (`whole`) campaign loses its checkpoints."""
         self.write_json("summary.json", summary)
         if whole:
-            if self.checkpoints.is_dir():  # rmtree waits for ever at a named pipe
+            if self.checkpoints.is_dir():  # rmtree would block for ever on a named pipe
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
             remove_half_written(self.path, self.data, self.weights)
 
     def read_text(self, name: str) -> str | None:
-        """A file of the run as text, None if there is none to be shown; see `own_text`."""
+        """A file of the run as text; None if it is missing or unsafe, see `own_text`."""
         return own_text(self.path / name, READ_AT_MOST_BYTES)
 
     def write_json(self, name: str, content: object) -> None:
-        """Write a file whole or not at all."""
+        """Write a file atomically."""
         self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False))
 
     def write_text(self, name: str, content: str) -> None:
-        """Write a file whole or not at all."""
+        """Write a file atomically."""
         with replacing(self.path / name) as temporary:
             temporary.write_text(content)
 
 
 @contextlib.contextmanager
 def new_run(runs: Path, name: str, recipe: str, environment: dict[str, Any]) -> Iterator[RunFolder]:
-    """Make a run folder and hold its lock.
+    """Create a run folder and hold its lock.
 
     Raises:
-        UserError: the name is taken or is no folder name, the disk is nearly full, or nothing can
-            be written there.
+        UserError: the name is taken or is not a folder name, the disk is nearly full, or the
+            folder is not writable.
     """
     folder = RunFolder(runs / check_run_name(name))
     check_space(runs)
@@ -299,22 +298,22 @@ def new_run(runs: Path, name: str, recipe: str, environment: dict[str, Any]) -> 
     with held(folder):
         folder.write_json(_WRITTEN_ONCE, environment)
         folder.make_folders()
-        folder.write_text("recipe.yaml", recipe)  # last: with it, the run can be gone on with
+        folder.write_text("recipe.yaml", recipe)  # last: with it, the run can be resumed
         yield folder
 
 
 @contextlib.contextmanager
 def held(folder: RunFolder) -> Iterator[RunFolder]:
-    """Hold a run's lock; the system lets go of it when the process dies, however that happens.
+    """Hold a run's lock; the system releases it when the process dies.
 
     Raises:
-        UserError: another process runs the campaign, or nothing can be written there.
+        UserError: another process runs the campaign, or the folder is not writable.
     """
     try:
         lock = FileLock(folder.path / "driver.lock", timeout=_LOCK_SECONDS)
         lock.acquire()
     except Timeout:
-        raise UserError(f"{_in_use(folder)}; wait for it, or end it there first") from None
+        raise UserError(f"{_in_use(folder)}; wait for it, or stop it there first") from None
     except OSError as error:
         raise UserError(f"{folder.path} cannot be locked ({error.strerror or error})") from error
     try:
@@ -328,24 +327,24 @@ def held(folder: RunFolder) -> Iterator[RunFolder]:
 
 
 def check_free(runs: Path, name: str) -> None:
-    """Say early that a run's name is taken, before anything is prepared."""
+    """Refuse a taken name early, before anything is prepared."""
     folder = RunFolder(runs / check_run_name(name))
     if folder.path.exists():
         raise UserError(_taken(folder))
 
 
 def check_run_name(name: str) -> str:
-    """The name of a run, which is the name of a folder."""
+    """Check the name of a run, which is the name of a folder."""
     if not _NAME.fullmatch(name):
         raise UserError(
-            f'the run name is "{name}", but must be letters, digits, ".", "_" and "-" only and '
+            f'the run name is "{name}", but must consist of letters, digits, ".", "_" and "-" and '
             "begin with a letter or digit"
         )
     return name
 
 
 def list_runs(runs: Path) -> list[RunFolder]:
-    """Every campaign under a folder, the newest first."""
+    """Every campaign under a folder, newest first."""
     if not runs.is_dir():
         return []
     folders = [RunFolder(path) for path in runs.iterdir() if (path / "journal.jsonl").is_file()]
@@ -353,9 +352,9 @@ def list_runs(runs: Path) -> list[RunFolder]:
 
 
 def find_run(run: str | None, runs: Path, *, begun: bool = True) -> RunFolder:
-    """A run by its folder or its name; the newest one when none is named.
+    """A run by its folder or its name; the newest if none is named.
 
-    `begun=False` also finds a named one whose driver died before its journal's first line.
+    `begun=False` also finds a named run whose driver died before the journal's first line.
     """
     known = list_runs(runs)
     if run is None:
@@ -373,16 +372,16 @@ def find_run(run: str | None, runs: Path, *, begun: bool = True) -> RunFolder:
     hint = did_you_mean(Path(run).name, names)
     where = f'there is no run "{run}" under {runs}'
     if len(Path(run).parts) > 1:
-        where = f"{run} is no run"
-    raise UserError(f"{where}{hint}; `pcsearch runs ls{at(runs)}` lists those there are")
+        where = f"{run} is not a run"
+    raise UserError(f"{where}{hint}; `pcsearch runs ls{at(runs)}` lists the existing runs")
 
 
 def _taken(folder: RunFolder) -> str:
     if folder.is_locked():
         return f"{_in_use(folder)}; choose another name with --name"
     begun = (folder.path / "recipe.yaml").is_file()
-    go_on = f" go on with it by `{resume_command(folder.path)}`, or" if begun else ""
-    taken = f"{folder.path} exists already and is never overwritten"
+    go_on = f" resume it with `{resume_command(folder.path)}`, or" if begun else ""
+    taken = f"{folder.path} already exists and is never overwritten"
     return f"{taken};{go_on} choose another name with --name"
 
 

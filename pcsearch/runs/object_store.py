@@ -1,9 +1,9 @@
-"""Runs in an object store: the same files under the same names, but for journal and lock.
+"""Runs in an object store: the same files and names as in a folder, except journal and lock.
 
     s3://bucket/prefix/NAME/journal/    the journal, see pcsearch.runs.segmented_journal
     s3://bucket/prefix/NAME/lock/       the lock, see pcsearch.storage.lease
 
-What is written as a file here, in a staging folder, is then copied there.
+Files are written to a local staging folder and then copied to the store.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Guarded:
         """Write one event.
 
         Raises:
-            TakenOverError: another process goes on with the campaign.
+            LeaseLostError: another process continues the campaign.
             StorageError: the storage did not answer.
         """
         self._lease.check()
@@ -53,17 +53,17 @@ class _Guarded:
 
 @contextlib.contextmanager
 def guarded_journal(storage: Storage, lease: Lease, after: int) -> Iterator[Journal]:
-    """The storage's journal after `after` events, compacted at the end if the campaign has ended.
+    """The storage's journal after `after` events; compacted at the end if the campaign ended.
 
     Raises:
-        TakenOverError: it holds another number of events.
+        LeaseLostError: it holds another number of events.
     """
     with SegmentJournal(storage, after) as journal:
         yield _Guarded(journal, lease)
 
 
 STOP_MARKER = "checkpoints/stopping"
-_FORGOTTEN_SECONDS = 1200.0  # S3 refuses who differs from its clock by 900 s
+_FORGOTTEN_SECONDS = 1200.0  # S3 refuses clients whose clock differs by 900 s
 _LOG = "driver.log"
 _LOG_BYTES = 2**20
 _LISTED_AT_ONCE = 16
@@ -72,7 +72,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RemoteRun(RunFolder):
-    """A run in a storage; `path` is the staging folder, there while the run is `held`."""
+    """A run in a storage; `path` is the staging folder, which exists while the run is `held`."""
 
     storage: Storage
     lease: Lease | None = None
@@ -96,7 +96,7 @@ class RemoteRun(RunFolder):
         yield from events
 
     def status(self, state: CampaignState | None = None, *, quick: bool = False) -> Status:
-        """As in a folder; that a process vanished takes half a minute to tell, unless `quick`."""
+        """As in a folder; detecting a vanished process takes half a minute, unless `quick`."""
         told = (state or self.state()).status
         if told != "running":
             return told
@@ -157,7 +157,7 @@ class RemoteRun(RunFolder):
         return renewed is not None and time.time() - renewed < _FORGOTTEN_SECONDS
 
     def _keep_log(self) -> None:
-        """Add what Ray said to what it said in earlier attempts."""
+        """Append Ray's output to that of earlier attempts."""
         with contextlib.suppress(OSError):
             told = read_regular(self.path / _LOG)
             if told:
@@ -168,7 +168,7 @@ class RemoteRun(RunFolder):
 
 
 class _StoredMarker:
-    """The mark of a clean stop; a signal's handler may set it, so that must not take time."""
+    """The mark of a clean stop. A signal handler may set it, so `touch` returns at once."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -195,27 +195,27 @@ class _StoredMarker:
 
 
 def check_place(runs: str) -> None:
-    """See that runs can be kept there."""
+    """Check that runs can be stored there."""
     check_storage(open_storage(runs))
 
 
 def is_taken(runs: str, name: str) -> bool:
-    """Whether there is a run of that name."""
+    """Whether a run has that name."""
     return open_storage(runs).below(check_run_name(name)).exists("recipe.yaml")
 
 
 def check_free(runs: str, name: str) -> None:
-    """Say early that a run's name is taken."""
+    """Refuse a taken name early."""
     if is_taken(runs, name):
         raise UserError(_taken(_run(open_storage(runs), name)))
 
 
 @contextlib.contextmanager
 def new_run(runs: str, name: str, recipe: str, environment: dict[str, Any]) -> Iterator[RemoteRun]:
-    """Make a run and hold its lease.
+    """Create a run and hold its lease.
 
     Raises:
-        UserError: the name is taken, by one made at the same moment maybe.
+        UserError: the name is taken, perhaps by a run created at the same moment.
     """
     run = _run(open_storage(runs), name)
     if not run.storage.create("recipe.yaml", recipe.encode()):
@@ -228,7 +228,7 @@ def new_run(runs: str, name: str, recipe: str, environment: dict[str, Any]) -> I
 
 @contextlib.contextmanager
 def held(run: RemoteRun) -> Iterator[RemoteRun]:
-    """Hold a run's lease, with a staging folder; a driver that died is watched for 30 s first.
+    """Hold a run's lease, with a staging folder; may first watch a dead driver for 30 s.
 
     Raises:
         UserError: another process runs the campaign.
@@ -244,7 +244,7 @@ def held(run: RemoteRun) -> Iterator[RemoteRun]:
 
 
 def list_runs(runs: str) -> list[RunFolder]:
-    """Every campaign there, the newest first."""
+    """Every campaign, newest first."""
     root = open_storage(runs)
     found = [_run(root, name) for name in root.folders()]
     with ThreadPoolExecutor(_LISTED_AT_ONCE) as pool:
@@ -254,10 +254,10 @@ def list_runs(runs: str) -> list[RunFolder]:
 
 
 def find_run(url: str, *, begun: bool = True) -> RemoteRun | None:
-    """The run at an address, if there is one; `begun=False` also takes one without a journal."""
+    """The run at an address, if any; `begun=False` also accepts one without a journal."""
     runs, _, name = url.rstrip("/").rpartition("/")
     if runs.endswith(":/"):
-        raise UserError(f"{url} names a bucket, and no run in it; write s3://bucket/prefix/NAME")
+        raise UserError(f"{url} names a bucket, but no run in it; write s3://bucket/prefix/NAME")
     run = _run(open_storage(runs), name)
     is_there = run.has_begun or (not begun and run.storage.exists("recipe.yaml"))
     return run if is_there else None
@@ -266,8 +266,8 @@ def find_run(url: str, *, begun: bool = True) -> RemoteRun | None:
 def no_such_run(run: str, runs: str) -> UserError:
     hint = did_you_mean(run, [other.name for other in list_runs(runs)])
     return UserError(
-        f'there is no run "{run}" under {runs}{hint}; `pcsearch runs ls --runs {runs}` lists those '
-        "there are"
+        f'there is no run "{run}" under {runs}{hint}; `pcsearch runs ls --runs {runs}` lists the '
+        "existing runs"
     )
 
 
@@ -276,12 +276,12 @@ def _run(root: Storage, name: str) -> RemoteRun:
 
 
 def _taken(run: RemoteRun) -> str:
-    taken = f"{run.url} exists already and is never overwritten"
+    taken = f"{run.url} already exists and is never overwritten"
     holder = newest_holder(run.storage)
     if holder is not None:
         taken += f" ({holder} ran it last)"
     go_on = resume_command(run.url)
-    return f"{taken}; go on with it by `{go_on}`, or choose another name with --name"
+    return f"{taken}; resume it with `{go_on}`, or choose another name with --name"
 
 
 def _in_background(what: str, action: Callable[[], None]) -> threading.Thread:

@@ -1,10 +1,10 @@
-"""The campaign's journal where nothing can be appended: numbered files that are never changed.
+"""The campaign's journal in a store without append: numbered files that never change.
 
-    journal/00000001.jsonl, journal/00000002.jsonl, ...      an event each
+    journal/00000001.jsonl, journal/00000002.jsonl, ...      one event each
     journal/compacted-00000001-00001000.jsonl                the same events in one file
 
-A number is taken by exclusive creation, so of two drivers only one goes on. The first one that
-another driver took stays after compaction, for a driver that wakes up late to run into.
+Exclusive creation takes a number, so only one of two drivers continues. The first file of each
+later driver survives compaction, so that a driver that wakes up late collides with it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NAME = re.compile(rf"{JOURNAL_FOLDER}/(?:(compacted)-([0-9]{{8}})-)?([0-9]{{8}}
 
 @dataclass(frozen=True)
 class Segment:
-    """A file with the numbers from `first` to `last`."""
+    """A file with the events from `first` to `last`."""
 
     first: int
     last: int
@@ -45,14 +45,14 @@ class Segment:
 
 
 def present(storage: Storage) -> list[Segment]:
-    """All segments that are there, those that others replace included."""
+    """All segments, including those that others replace."""
     matches = filter(None, map(_NAME.fullmatch, storage.list(JOURNAL_FOLDER)))
     segments = [Segment(int(one[2] or one[3]), int(one[3]), one[1] is not None) for one in matches]
     return [one for one in segments if 1 <= one.first <= one.last]
 
 
 def chain(storage: Storage) -> list[Segment]:
-    """The segments that make up the journal, in order: the widest one wherever there are several.
+    """The segments that make up the journal, in order; where several overlap, the widest.
 
     Raises:
         UserError: one is missing.
@@ -74,7 +74,7 @@ def _read_all(storage: Storage, segments: Sequence[Segment]) -> dict[Segment, by
     """The contents, in the order of `segments`.
 
     Raises:
-        FileNotFoundError: one was removed meanwhile.
+        FileNotFoundError: another process removed one meanwhile.
     """
     names = [segment.name for segment in segments]
     with ThreadPoolExecutor(_READERS) as pool:
@@ -84,9 +84,9 @@ def _read_all(storage: Storage, segments: Sequence[Segment]) -> dict[Segment, by
 def parse(
     storage: Storage, segment: Segment, content: bytes, chain: Chain | None = None
 ) -> list[tuple[str, Event]]:
-    """The events of a segment, a line each, with that line's place.
+    """The events of a segment, one a line, each with its place (file and line).
 
-    `chain` follows the lines, see `Chain`; of one segment alone no seal can be judged.
+    `chain` follows the lines, see `Chain`. One segment alone cannot verify a seal.
 
     Raises:
         UserError: it is damaged; the message names the file and the line.
@@ -94,7 +94,7 @@ def parse(
     *lines, rest = content.split(b"\n")
     path = f"{storage.url}/{segment.name}"
     if not lines or rest:
-        raise UserError(f"{path}:{len(lines) + 1}: the file is cut short; the journal is damaged")
+        raise UserError(f"{path}:{len(lines) + 1}: the file is truncated; the journal is damaged")
     places = [f"{path}:{number}" for number in range(1, len(lines) + 1)]
     chain = chain or Chain()
     return [(where, _event(line, where, chain)) for where, line in zip(places, lines, strict=True)]
@@ -113,16 +113,16 @@ def _event(line: bytes, where: str, chain: Chain) -> Event:
 
 
 def _head_of(storage: Storage, segments: Sequence[Segment]) -> str:
-    """What the seal of the line after these segments is over; "" after none.
+    """The chain's head after these segments, which the next line's seal covers; "" after none.
 
     Raises:
         UserError: one is damaged.
-        FileNotFoundError: one was removed meanwhile.
+        FileNotFoundError: another process removed one meanwhile.
     """
     chain = Chain()
     for one in segments[-1:]:
         parse(storage, one, storage.read(one.name), chain)
-    if chain.lines and chain.sealed_from is None:  # then the seal is over all that is there
+    if chain.lines and chain.sealed_from is None:  # then the seal covers all segments
         chain = Chain()
         for one, content in _read_all(storage, segments).items():
             parse(storage, one, content, chain)
@@ -130,19 +130,19 @@ def _head_of(storage: Storage, segments: Sequence[Segment]) -> str:
 
 
 _COMPACT_ABOVE = 1000
-"""Files of one event beyond which opening a journal compacts them first."""
+"""With more files of one event than this, opening a journal compacts them first."""
 
 _log = logging.getLogger(__name__)
 
 
 def read_segments(storage: Storage, seals: Chain | None = None) -> list[Event]:
-    """A journal's events in order, also while it is written; none where there is no journal.
+    """A journal's events in order, also while it is written; empty without a journal.
 
-    `seals` takes note of lines whose seal does not fit, see `read_events`.
+    `seals` records lines whose seal does not fit, see `read_events`.
 
     Raises:
-        UserError: a segment is missing or damaged, or holds an event that no campaign writes, or
-            not there; file and line are named.
+        UserError: a segment is missing or damaged, or holds an event that no campaign writes at
+            that place; names file and line.
     """
     history, events = History(), []
     for where, event in stored_events(storage, seals):
@@ -159,7 +159,7 @@ def read_segments(storage: Storage, seals: Chain | None = None) -> list[Event]:
 
 
 def stored_events(storage: Storage, seals: Chain | None = None) -> list[tuple[str, Event]]:
-    """What the segments hold, in order, each with its file and line; of any kind and content.
+    """The events of the segments in order, each with its file and line; not validated.
 
     Raises:
         UserError: a segment is missing or damaged.
@@ -167,25 +167,24 @@ def stored_events(storage: Storage, seals: Chain | None = None) -> list[tuple[st
     for _ in range(3):
         try:
             contents = _read_all(storage, chain(storage))
-        except FileNotFoundError:  # compacted between the list and the reading
+        except FileNotFoundError:  # compacted between listing and reading
             continue
         seals = seals or Chain()
         return [line for one in contents for line in parse(storage, one, contents[one], seals)]
-    raise UserError(f"{storage.url}/{JOURNAL_FOLDER}: segments vanish while they are read")
+    raise UserError(f"{storage.url}/{JOURNAL_FOLDER}: segments disappear while they are read")
 
 
 class SegmentJournal:
     """A `Journal` in a storage; `append` returns when the event is durable.
 
     Args:
-        after: how many events the caller has read, to go on from; None takes all there are. What
-            an earlier driver wrote at the last moment, while it was cut off, would else be passed
-            over unseen.
-        compact_above: so many files of one event are left as they are.
+        after: Number of events that the caller has read; None accepts any number. It reveals events
+            that a cut-off earlier driver wrote at the last moment.
+        compact_above: Most files of one event that are not compacted.
 
     Raises:
-        UserError: the journal that is there already lacks a segment.
-        TakenOverError: it does not hold `after` events.
+        UserError: the existing journal lacks a segment.
+        LeaseLostError: it does not hold `after` events.
     """
 
     def __init__(
@@ -197,8 +196,8 @@ class SegmentJournal:
         if after not in (None, there):
             raise LeaseLostError(
                 f"another process has written to {storage.url}/{JOURNAL_FOLDER} meanwhile "
-                f"({there} events, where {after} were read); if it has ended, the same command "
-                "goes on"
+                f"({there} events instead of {after}); if that process has ended, repeat this "
+                "command"
             )
         if sum(not segment.is_compacted for segment in segments) > compact_above:
             compact(storage)
@@ -207,10 +206,10 @@ class SegmentJournal:
             self._head = _head_of(storage, segments)
         except FileNotFoundError as error:
             raise PcsearchError(
-                f"{storage.url}/{JOURNAL_FOLDER} is compacted by another process"
+                f"another process is compacting {storage.url}/{JOURNAL_FOLDER}"
             ) from error
         self._next = there + 1
-        self._begun = (0, b"", "")  # what was written last, or nearly: number, content, seal
+        self._begun = (0, b"", "")  # the last write, perhaps cut off: number, content, seal
         self._failed: PcsearchError | None = None
         self._ended = False
 
@@ -218,14 +217,14 @@ class SegmentJournal:
         """Write one event.
 
         Raises:
-            TakenOverError: another driver has written in between; nothing may be done any more.
-            PcsearchError: the storage failed, so that whether the event was written is unknown;
-                every further call says the same.
+            LeaseLostError: another driver has written in between; this one must stop.
+            PcsearchError: the storage failed, so the event may or may not be written. Every
+                further call raises the same error.
         """
         if self._failed is not None:
             raise self._failed
         try:
-            if self._begun[0] == self._next:  # the last call was cut off, by Ctrl-C maybe
+            if self._begun[0] == self._next:  # the last call was cut off, perhaps by Ctrl-C
                 self._write(*self._begun[1:])
             self._write(*sealed(event, self._head))
         except PcsearchError as error:
@@ -234,7 +233,7 @@ class SegmentJournal:
         self._ended = event.get("event") == "ended"
 
     def close(self) -> None:
-        """Compact the journal of a campaign that has ended; it can be read without that, too."""
+        """Compact the journal of a campaign that has ended; readers do not need this."""
         if self._ended and self._failed is None:
             try:
                 compact(self._storage)
@@ -258,21 +257,22 @@ class SegmentJournal:
         name = Segment(number, number).name
         again = self._begun == (number, data, head)
         self._begun = (number, data, head)
-        # Another driver begins by an event that names it, so what is equal is our own.
+        # Another driver begins with an event that names it, so equal content is our own.
         if not self._storage.create(name, data) and not (
             again and self._storage.read(name) == data
         ):
             raise LeaseLostError(
-                f"another process goes on with this campaign: it has written {self._storage.url}/"
+                f"another process continues this campaign: it has written {self._storage.url}/"
                 f"{name}; this one stops"
             )
         self._next, self._head = number + 1, head
 
 
 def compact(storage: Storage) -> None:
-    """Put all events into one file, then remove those that it replaces.
+    """Write all events to one file, then remove the files that it replaces.
 
-    A crash in between leaves files that readers pass over and the next compaction removes.
+    After a crash in between, readers ignore the remaining files, and the next compaction removes
+    them.
 
     Raises:
         UserError: a segment is missing or damaged.
@@ -287,7 +287,7 @@ def compact(storage: Storage) -> None:
         contents = _read_all(storage, there)
     except FileNotFoundError as error:
         raise PcsearchError(
-            f"{storage.url}/{JOURNAL_FOLDER} is compacted by another process"
+            f"another process is compacting {storage.url}/{JOURNAL_FOLDER}"
         ) from error
     if whole not in segments:
         for segment in segments:
@@ -305,9 +305,9 @@ def compact(storage: Storage) -> None:
 
 
 def _is_fence(storage: Storage, segment: Segment, content: bytes, last: int) -> bool:
-    """Whether a segment stops a driver which does not know yet that it was replaced.
+    """Whether a segment stops a driver that does not know yet that it was replaced.
 
-    Such a driver goes on at the number at which its successor began, by a `resumed` event.
+    Such a driver continues at the number where its successor began, with a `resumed` event.
     """
     if segment.is_compacted:
         return False

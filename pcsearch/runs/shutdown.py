@@ -1,4 +1,4 @@
-"""A campaign that ends before it is done: Ctrl-C, or a journal that can no longer be written."""
+"""Early end of a campaign: by Ctrl-C, or because the journal cannot be written."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from types import FrameType
 from typing import Protocol
 
 GRACE_SECONDS = 5.0
-"""After the first Ctrl-C, how long running trials have to end their epoch and write it down."""
+"""Time for running trials to end their epoch and checkpoint after the first Ctrl-C."""
 
 
 class Marker(Protocol):
-    """What tells workers that the campaign stops and means to go on later: a file, or like one."""
+    """Tells workers that the campaign stops and may be resumed: a file, or similar."""
 
     def touch(self) -> None: ...
 
@@ -23,15 +23,15 @@ class Marker(Protocol):
 
 
 class Ending:
-    """Whether the campaign is to end, how soon, and why.
+    """Whether the campaign ends, how soon, and why.
 
-    The first Ctrl-C asks for a clean end: nothing new is started, and each running trial may end
-    its epoch and write a checkpoint, within seconds. The second one raises KeyboardInterrupt. An
-    error in the driver, caught by `guard`, ends it without grace.
+    The first Ctrl-C requests a clean end: nothing new starts, and each running trial has some
+    seconds to end its epoch and write a checkpoint. The second raises KeyboardInterrupt. An error
+    in the driver, caught by `guard`, ends the campaign without grace.
 
     Args:
-        marker: What tells workers to write a checkpoint at the end of every epoch.
-        grace_seconds: How long the clean end may take.
+        marker: Tells workers to write a checkpoint after every epoch.
+        grace_seconds: Longest time of the clean end.
     """
 
     def __init__(self, marker: Marker, grace_seconds: float = GRACE_SECONDS) -> None:
@@ -43,17 +43,17 @@ class Ending:
 
     @property
     def requested(self) -> bool:
-        """Whether nothing new is to be started, and lost workers do not matter any more."""
+        """Whether an end is requested: start nothing new, and ignore lost workers."""
         return self._asked.is_set()
 
     @property
     def timed_out(self) -> bool:
-        """Whether what still runs has had its time."""
+        """Whether the time of running trials is over."""
         return self.requested and (self.error is not None or time.monotonic() >= self._until)
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[None]:
-        """Keep the first error in what the driver decides, for the end; Ray Tune would wrap it."""
+        """Keep the driver's first error for the end; Ray Tune would wrap it."""
         try:
             yield
         except Exception as error:
@@ -63,7 +63,7 @@ class Ending:
 
     @contextlib.contextmanager
     def on_ctrl_c(self) -> Iterator[None]:
-        """Listen to Ctrl-C (in the main thread; elsewhere it is not ours); clear the marker."""
+        """Handle Ctrl-C (only the main thread can); clear the marker."""
         with contextlib.suppress(OSError):
             self._marker.unlink(missing_ok=True)
         if threading.current_thread() is not threading.main_thread():
@@ -72,7 +72,7 @@ class Ending:
         previous = signal.signal(signal.SIGINT, self._handle)
         try:
             raised = getattr(previous, "raised", None)
-            if callable(previous) and raised is not None:  # some library has swallowed that
+            if callable(previous) and raised is not None:  # a library has swallowed it
                 previous(raised, None)
             yield
         finally:
@@ -85,7 +85,6 @@ class Ending:
             raise KeyboardInterrupt
         self._until = time.monotonic() + self._grace
         self._asked.set()
-        with contextlib.suppress(
-            OSError
-        ):  # then what was trained since the last checkpoint is lost
+        # without the marker, epochs since the last checkpoint are lost
+        with contextlib.suppress(OSError):
             self._marker.touch()

@@ -1,4 +1,4 @@
-"""Named files that are there whole or not at all."""
+"""The interface of a storage: named files, each written atomically."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Protocol
 
 from pcsearch.errors import PcsearchError, UserError
 
-_MOST_BYTES_A_PART = 200  # a file name has 255 at most, and temporary ones are longer
-_MOST_BYTES = 800  # a key in S3 has 1,024, and a prefix stands before it
+_MOST_BYTES_A_PART = 200  # file names have at most 255, and temporary names are longer
+_MOST_BYTES = 800  # a key in S3 has at most 1,024, prefix included
 _UNPRINTED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 class StorageError(PcsearchError):
-    """A store failed, or did not answer for minutes; what it holds is whole."""
+    """A store failed, or did not answer for minutes; its files are intact."""
 
 
 class LeaseLostError(StorageError):
-    """Another process goes on with this campaign; this one must stop."""
+    """Another process continues this campaign; this one must stop."""
 
 
 class Storage(Protocol):
     """Files by name, such as `checkpoints/x/a0000-e00001.pt`; names are relative to a root.
 
-    Every operation raises `UserError` for a bad name and for what no waiting mends (no such bucket,
-    access denied), and `StorageError` where the store failed (a full disk, no answer for minutes).
-    A name is given to a file or to a folder, never to both. Safe to use from several threads.
+    Every operation raises `UserError` for a bad name and for errors that waiting cannot solve (no
+    such bucket, access denied). It raises `StorageError` if the store fails (a full disk, no answer
+    for minutes). A name belongs to a file or to a folder, never to both. Safe for several threads.
     """
 
     @property
@@ -36,9 +36,9 @@ class Storage(Protocol):
         ...
 
     def set_deadline(self, seconds: float) -> None:
-        """From `seconds` from now on, wait for no answer any more that others waited for in vain.
+        """After `seconds`, operations no longer wait for a store that does not answer.
 
-        An operation then raises `StorageError` at once. May be called by a signal's handler.
+        They then raise `StorageError` at once. A signal handler may call this.
         """
         ...
 
@@ -51,7 +51,7 @@ class Storage(Protocol):
         ...
 
     def download(self, name: str, path: Path) -> None:
-        """Copy a file to a local path, whole or not at all; its folder is made.
+        """Copy a file to a local path, atomically; its folder is created.
 
         Raises:
             FileNotFoundError: there is none.
@@ -59,7 +59,7 @@ class Storage(Protocol):
         ...
 
     def write(self, name: str, data: bytes) -> None:
-        """Make or replace a file; readers see the old content or the new one. Durable."""
+        """Create or replace a file; readers see the old or the new content. Durable."""
         ...
 
     def upload(self, name: str, path: Path) -> None:
@@ -67,19 +67,19 @@ class Storage(Protocol):
         ...
 
     def create(self, name: str, data: bytes) -> bool:
-        """Make a file if there is none of that name: of many who try, one succeeds. Durable.
+        """Create a file if the name is free; of several callers, one succeeds. Durable.
 
         Returns:
-            Whether this call made it.
+            Whether this call created it.
         """
         ...
 
     def list(self, folder: str = "") -> Sequence[str]:
-        """The names of all files in a folder and in those below it, sorted by code point."""
+        """The names of all files in a folder and its subfolders, sorted by code point."""
         ...
 
     def folders(self) -> Sequence[str]:
-        """The names of the folders that lie directly below the root, sorted."""
+        """The names of the folders directly below the root, sorted."""
         ...
 
     def below(self, folder: str) -> Storage:
@@ -87,12 +87,14 @@ class Storage(Protocol):
         ...
 
     def modified(self, folder: str) -> float | None:
-        """When the newest file below a folder was written, Unix time in seconds, by the store's
-        clock; None without any."""
+        """When the newest file below a folder was written; None without files.
+
+        Unix time in seconds, by the store's clock.
+        """
         ...
 
     def remove(self, *names: str) -> None:
-        """Remove files; one that is not there is no error."""
+        """Remove files; a missing one is no error."""
         ...
 
     def remove_all(self, folder: str) -> None:
@@ -100,32 +102,32 @@ class Storage(Protocol):
         ...
 
     def exists(self, name: str) -> bool:
-        """Whether there is a file of that name."""
+        """Whether a file has that name."""
         ...
 
 
 def check_name(name: str) -> str:
-    """The name, if it can neither leave the root nor trick a terminal.
+    """Check that a name can neither leave the root nor trick a terminal, and return it.
 
     Raises:
-        UserError: it is empty, absolute or too long, or has a part that is empty or begins with
-            "." (as ".." does), a backslash, a colon or a character that is not printed.
+        UserError: it is empty, absolute or too long; or it has an empty part, a part that begins
+            with "." (such as ".."), a backslash, a colon or a nonprintable character.
     """
     problem = _problem(name)
     if problem:
-        raise UserError(f"{name!a} cannot be a stored file's name: {problem}")
+        raise UserError(f"{name!a} cannot be the name of a stored file: {problem}")
     return name
 
 
 def is_name(name: str) -> bool:
-    """Whether `check_name` lets a name through."""
+    """Whether `check_name` accepts a name."""
     return _problem(name) is None
 
 
 def _problem(name: str) -> str | None:
     parts = name.split("/")
     if any(unicodedata.category(letter) in _UNPRINTED for letter in name):
-        return "it has a character that is not printed"
+        return "it has a nonprintable character"
     if "\\" in name or ":" in name:
         return 'it has a "\\" or a ":"'
     if not all(parts):

@@ -1,12 +1,12 @@
-"""A lock where a store knows no processes: a lease that its holder keeps renewing.
+"""A lock for stores that know no processes: a lease that its holder renews.
 
-lock/00000001        JSON: who took the lease; made by exclusive creation
-lock/00000001.beat   rewritten by it every few seconds
+lock/00000001        JSON: who took the lease; exclusively created
+lock/00000001.beat   rewritten by the holder every few seconds
 
-Another process may take over only after it has watched the holder's beat stand still for the whole
-lease time by its own clock: the clocks of two machines are never compared. A holder that was cut
-off from the store for so long lets nothing take effect (`check` waits) until the store has told it
-whether it was replaced. Should one go on all the same, the journal's numbers stop it.
+Another process may take over only after it has seen no beat for the whole lease time by its own
+clock. The clocks of two machines are never compared. A holder that was cut off from the store for
+that long waits in `check` until the store has said whether it was replaced. If one continues
+anyway, the journal's numbers stop it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from pcsearch.storage.base import LeaseLostError, Storage, StorageError
 
 LOCK_FOLDER = "lock"
 _LEASE_SECONDS = 30.0
-"""How long a holder has to stand still before another may take over."""
+"""Time without a beat after which another process may take over."""
 
 _BEATS = 6
-"""In a lease time."""
+"""Beats per lease time."""
 
 _LONGEST_SECONDS = 600.0
 _NAME = re.compile(rf"{LOCK_FOLDER}/([0-9]{{8}})(\.beat)?")
@@ -40,13 +40,13 @@ _NAME = re.compile(rf"{LOCK_FOLDER}/([0-9]{{8}})(\.beat)?")
 
 @dataclass(frozen=True)
 class Holder:
-    """What a lock says.
+    """The content of a lock.
 
     Attributes:
-        number: of the lock; a later holder has a larger one.
-        identity: differs in all holders.
-        started: when it took the lease, as its clock has it.
-        expires_in_seconds: after its last beat.
+        number: Number of the lock; later holders have larger ones.
+        identity: Unique to each holder.
+        started: When it took the lease, by its own clock.
+        expires_in_seconds: Lease time, counted from its last beat.
     """
 
     number: int
@@ -69,7 +69,7 @@ def _beat_name(number: int) -> str:
 
 
 def clock() -> float:
-    """Seconds that also pass while the machine sleeps, where the system can tell."""
+    """Monotonic seconds, including time asleep where the system counts it."""
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boottime is None else time.clock_gettime(boottime)
 
@@ -91,20 +91,20 @@ def _remove_older(storage: Storage, number: int) -> None:
 
 
 def newest_holder(storage: Storage) -> Holder | None:
-    """Who took the lease last and has not given it back; it need not be alive."""
+    """Who took the lease last and has not released it; may be dead."""
     while number := _newest_number(storage):
         try:
             return _decoded(storage.read(_lock_name(number)), number)
-        except FileNotFoundError:  # given back in between
+        except FileNotFoundError:  # released in between
             continue
     return None
 
 
 def seen_alive(storage: Storage, seconds: float = _LEASE_SECONDS) -> Holder | None:
-    """Watch the lease: its holder, as soon as it was seen to beat or to change; None without one.
+    """Watch the lease; returns its holder once it beats or changes, None without one.
 
-    Returns None, too, when the holder stood still for the lease time by this machine's clock.
-    That takes up to `seconds` or what the lock says, whichever is longer.
+    Also returns None if the holder does not beat for the lease time by this machine's clock. That
+    takes `seconds` or the time in the lock, whichever is longer.
     """
     holder = newest_holder(storage)
     if holder is None or is_stale(storage, holder, seconds):
@@ -113,9 +113,9 @@ def seen_alive(storage: Storage, seconds: float = _LEASE_SECONDS) -> Holder | No
 
 
 def is_stale(storage: Storage, holder: Holder, seconds: float) -> bool:
-    """Watch a holder until it is seen to beat (False), is replaced or gone (False), or was still.
+    """Watch a holder: False once it beats, is replaced or is gone; True after the lease time.
 
-    A time in which the storage did not answer is not counted: the holder could not beat either.
+    Time in which the storage does not answer is not counted: the holder cannot beat either.
     """
     needed = max(seconds, holder.expires_in_seconds)
     pause = needed / (2 * _BEATS)
@@ -139,7 +139,7 @@ def _beat(storage: Storage, holder: Holder) -> bytes:
 
 
 def _decoded(data: bytes, number: int) -> Holder:
-    """A lock's content, which anybody may have written: what makes no sense is left out."""
+    """A lock's content. Anybody may have written it, so invalid values are replaced."""
     try:
         told = json.loads(data)
     except (ValueError, RecursionError):
@@ -167,10 +167,10 @@ _log = logging.getLogger(__name__)
 
 
 def acquire(storage: Storage, seconds: float = _LEASE_SECONDS) -> Lease:
-    """Take the lease, which may first need a holder that died to be watched for the lease time.
+    """Take the lease; may first watch a dead holder for the lease time.
 
     Args:
-        seconds: the lease time.
+        seconds: The lease time.
 
     Raises:
         UserError: another process holds it and is alive; the message names it.
@@ -179,7 +179,7 @@ def acquire(storage: Storage, seconds: float = _LEASE_SECONDS) -> Lease:
         holder = newest_holder(storage)
         if holder is not None:
             _log.warning(
-                "%s was in use by %s; watching for %.0f s whether it still is",
+                "%s was in use by %s; checking for up to %.0f s whether it still is",
                 storage.url,
                 holder,
                 max(seconds, holder.expires_in_seconds),
@@ -190,17 +190,17 @@ def acquire(storage: Storage, seconds: float = _LEASE_SECONDS) -> Lease:
                         f"{storage.url} is in use: {holder} runs it now (since {holder.started}); "
                         "stop it first, or choose another run"
                     )
-                continue  # it was given back, or another took it
+                continue  # it was released, or another process took it
         me = _me(holder.number + 1 if holder else 1, seconds)
         if not storage.create(_lock_name(me.number), encoded(me)):
             continue
         if _newest_number(storage) == me.number:
             return Lease(storage, me)
-        storage.remove(_lock_name(me.number))  # others took and left it since it was looked at
+        storage.remove(_lock_name(me.number))  # others have taken and released it since
 
 
 class Lease:
-    """A held lease; made by `acquire`. A thread renews it until `release`."""
+    """A held lease, from `acquire`. A thread renews it until `release`."""
 
     def __init__(self, storage: Storage, me: Holder) -> None:
         self.holder = me
@@ -219,16 +219,16 @@ class Lease:
 
     @property
     def lost(self) -> bool:
-        """Whether it is known that another holds it, or that the storage is not to be reached."""
+        """Whether another process is known to hold it, or the storage is unreachable."""
         return self._error is not None
 
     def check(self) -> None:
-        """Return while the lease is held; call it before what only one driver may do.
+        """Return while the lease is held; call it before actions of the only driver.
 
-        After a time without contact it asks the storage, and waits as long as that is patient.
+        After a time without contact it asks the storage, and waits as long as the storage retries.
 
         Raises:
-            TakenOverError: another process took over.
+            LeaseLostError: another process took over.
             StorageError: the storage did not answer.
         """
         if self._error is None and self._is_stale():
@@ -237,7 +237,7 @@ class Lease:
             raise self._error
 
     def release(self) -> None:
-        """Give the lease back at once; does nothing if it is lost or was given back."""
+        """Release the lease at once; does nothing if it is lost or already released."""
         if self._released.is_set():
             return
         self._released.set()
@@ -270,7 +270,7 @@ class Lease:
         return clock() - self._renewed > self.holder.expires_in_seconds
 
     def _renew(self, *, only_stale: bool = False) -> None:
-        """See that nobody took over, and say that this process is alive; errors are kept."""
+        """Check that nobody took over, then beat; errors are kept for `check`."""
         with self._renewing:
             if self._error is not None or (only_stale and not self._is_stale()):
                 return
@@ -292,7 +292,9 @@ class Lease:
         url = self._storage.url
         if _newest_number(self._storage) > number:
             other = newest_holder(self._storage)
-            raise LeaseLostError(f"{other or 'another process'} has taken over {url}; this stops")
+            raise LeaseLostError(
+                f"{other or 'another process'} has taken over {url}; this process stops"
+            )
         try:
             ours = self._storage.read(_lock_name(number)) == self._lock
         except FileNotFoundError:

@@ -17,10 +17,9 @@ from pcsearch.storage.base import Storage, StorageError, check_name, is_name
 
 
 class LocalStorage:
-    """Files below a folder, which is made with the first of them.
+    """Files below a folder, which is created with the first of them.
 
-    Files and folders that begin with "." and symbolic links are not part of it: what is written
-    never leaves the folder.
+    Names that begin with "." and symbolic links are ignored, so no write leaves the folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -31,7 +30,7 @@ class LocalStorage:
         return str(self._root)
 
     def set_deadline(self, seconds: float) -> None:
-        """A file system answers, or says why not."""
+        """Does nothing: a file system answers or fails at once."""
 
     def read(self, name: str) -> bytes:
         with self._explained(name):
@@ -59,7 +58,7 @@ class LocalStorage:
                 try:
                     os.link(temporary, path)
                 except FileExistsError:
-                    # over a network, the answer to a link that was made may have been lost
+                    # over a network, the answer to a successful link may have been lost
                     return path.samefile(temporary)
             _sync(path.parent)
         return True
@@ -115,7 +114,7 @@ class LocalStorage:
         path = self._root / check_name(name)
         try:
             real = path.resolve() == self._root.resolve() / name
-        except (OSError, RuntimeError):  # links in a ring
+        except (OSError, RuntimeError):  # circular links
             real = False
         if not real:
             raise UserError(f"{path} is reached by a symbolic link inside the run; remove the link")
@@ -123,7 +122,7 @@ class LocalStorage:
 
     def _existing(self, name: str) -> Path:
         path = self._path(name)
-        if not path.is_file():  # a folder, a pipe or a device is no stored file either
+        if not path.is_file():  # nor is a folder, a pipe or a device a stored file
             raise FileNotFoundError(f"there is no file {path}")
         return path
 
@@ -148,7 +147,7 @@ class LocalStorage:
 
 @contextmanager
 def _written_beside(path: Path, content: BinaryIO) -> Iterator[Path]:
-    """A temporary file beside `path` with the content, on the disk; removed at the end."""
+    """A synced temporary file beside `path` with the content; removed at the end."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
@@ -162,7 +161,7 @@ def _written_beside(path: Path, content: BinaryIO) -> Iterator[Path]:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder and the ones above it, each of them on the disk before it is used."""
+    """Create a folder and its parents, each synced before it is used."""
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Opening a storage by its address, and seeing early whether it will do."""
+"""Opens a storage by its address, and checks early whether it is usable."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
 def is_store_url(url: str) -> bool:
-    """Whether an address is not one of this machine's file systems."""
+    """Whether an address is outside this machine's file systems."""
     return _ADDRESS.fullmatch(url) is not None
 
 
 def open_storage(url: str, patience: Patience = DEFAULT_PATIENCE) -> Storage:
-    """The files under a folder's path or under `s3://bucket/prefix`; nothing is asked yet.
+    """The files under a folder's path or under `s3://bucket/prefix`; makes no request yet.
 
     Args:
-        url: the root.
-        patience: with a server that does not answer.
+        url: The root.
+        patience: How long to retry a server that does not answer.
 
     Raises:
         UserError: another scheme, no bucket, a bad prefix, or boto3 is missing.
@@ -49,12 +49,12 @@ def open_storage(url: str, patience: Patience = DEFAULT_PATIENCE) -> Storage:
 
 
 def check_storage(storage: Storage) -> None:
-    """Write, read and remove a small file, and see that an exclusive creation is one.
+    """Write, read and remove a small file, and check that exclusive creation works.
 
-    Some stores overlook the condition and overwrite; two drivers could then write one journal.
+    Some stores ignore the condition and overwrite. Two drivers could then write one journal.
 
     Raises:
-        UserError: it may not be used, or does not honour exclusive creation.
+        UserError: access is denied, or the store does not honour exclusive creation.
         StorageError: it does not answer.
     """
     name, content = f"probe/{secrets.token_hex(8)}", b"pcsearch"
@@ -68,6 +68,6 @@ def check_storage(storage: Storage) -> None:
         storage.remove(name)
     if not made or again or found != content:
         raise UserError(
-            f"{storage.url} overwrites a file that was to be made only if absent; pcsearch needs "
+            f"{storage.url} overwrites a file that it should create only if absent; pcsearch needs "
             "a store that honours conditional writes (If-None-Match), as Amazon S3 does"
         )

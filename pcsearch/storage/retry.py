@@ -1,4 +1,4 @@
-"""Asking again while a server is away."""
+"""Retries while a server does not answer."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to go on asking a server that fails in a way that may pass.
+    """How long to retry after transient failures.
 
     Attributes:
-        total_seconds: from the first failure of an operation to giving it up.
-        unmet_seconds: the same while the server has never answered: an address may be mistyped.
-        first_wait_seconds: the first pause; each further one is twice as long.
-        longest_wait_seconds: no pause is longer.
+        total_seconds: From the first failure of an operation to giving up.
+        unmet_seconds: The same for a server that has never answered, as its address may be wrong.
+        first_wait_seconds: The first pause; each further one is twice as long.
+        longest_wait_seconds: The longest pause.
     """
 
     total_seconds: float = 300.0
@@ -36,15 +36,15 @@ DEFAULT_PATIENCE = Patience()
 
 
 class PassingError(Exception):
-    """A failure that may pass, in words for people."""
+    """A transient failure, with a readable message."""
 
 
 class Retry:
-    """Runs operations again and again, as patience allows.
+    """Repeats failing operations as long as patience allows.
 
     Args:
-        server: what is asked, for messages.
-        remedy: what a person can do about a server that stays away.
+        server: Name of the server for messages.
+        remedy: What the user can do if the server stays unreachable.
     """
 
     def __init__(self, server: str, remedy: str, patience: Patience) -> None:
@@ -56,17 +56,17 @@ class Retry:
         self._until: float | None = None
 
     def set_deadline(self, seconds: float) -> None:
-        """From `seconds` from now on, do not ask a server again that does not answer."""
-        self._until = time.monotonic() + seconds  # nothing that a signal's handler must not do
+        """After `seconds`, stop retrying a server that does not answer."""
+        self._until = time.monotonic() + seconds  # safe in a signal handler
 
     def run(self, operation: Callable[[], Answer]) -> Answer:
         """The operation's result.
 
         Raises:
-            StorageError: it failed by `PassingError` for as long as patience allows.
+            StorageError: it raised `PassingError` for as long as patience allows.
         """
         if self._away.is_set() and self._is_late(0.0):
-            raise StorageError(f"{self._server} is not to be reached. {self._remedy}")
+            raise StorageError(f"{self._server} is unreachable. {self._remedy}")
         wait, failing_since = self._patience.first_wait_seconds, None
         while True:
             try:
@@ -76,7 +76,7 @@ class Retry:
                 failing_since = now if failing_since is None else failing_since
                 self._bear(error, now - failing_since + wait, self._is_late(wait))
             except Exception:
-                self._met.set()  # an answer, if not the one that was hoped for
+                self._met.set()  # an error is an answer, too
                 raise
             else:
                 self._answered()
@@ -85,24 +85,22 @@ class Retry:
             wait = min(2 * wait, self._patience.longest_wait_seconds)
 
     def _is_late(self, seconds: float) -> bool:
-        """Whether somebody is in a hurry who would have to wait for longer than said."""
+        """Whether a wait of `seconds` would exceed the deadline."""
         return self._until is not None and time.monotonic() + seconds > self._until
 
     def _bear(self, error: PassingError, seconds: float, late: bool) -> None:
-        """Return if the operation may be tried once more, `seconds` after it first failed."""
+        """Return if the operation may be retried, `seconds` after it first failed."""
         patience = self._patience
         allowed = patience.total_seconds if self._met.is_set() else patience.unmet_seconds
         if late or seconds > allowed:
             self._away.set()
             tried = "" if late else f" (tried for {_duration(allowed)})"
             raise StorageError(
-                f"{self._server} is not to be reached: {error}{tried}. {self._remedy}"
+                f"{self._server} is unreachable: {error}{tried}. {self._remedy}"
             ) from error
         if not self._away.is_set():
             self._away.set()
-            _log.warning(
-                "%s: %s; trying again for up to %s", self._server, error, _duration(allowed)
-            )
+            _log.warning("%s: %s; retrying for up to %s", self._server, error, _duration(allowed))
 
     def _answered(self) -> None:
         self._met.set()

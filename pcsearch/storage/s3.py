@@ -1,7 +1,7 @@
-"""A bucket of Amazon S3, or of a store that speaks its language, as a storage.
+"""A bucket of Amazon S3 or of an S3-compatible store as a storage.
 
-The endpoint, the region and the credentials are those that boto3 finds (`AWS_ENDPOINT_URL`,
-`AWS_PROFILE`, the environment, a role).
+boto3 finds the endpoint, the region and the credentials (`AWS_ENDPOINT_URL`, `AWS_PROFILE`, the
+environment, a role).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PASSING_CODES = {
 _PASSING_STATUS = (408, 429, 500, 502, 503, 504)
 _MISSING_CODES = {"NoSuchKey", "404", "NotFound"}
 _REMEDIES = {
-    "NoSuchBucket": "there is no such bucket; make it first, or check the name and the endpoint",
+    "NoSuchBucket": "there is no such bucket; create it first, or check the name and the endpoint",
     "AccessDenied": "access is denied; these credentials need s3:ListBucket on the bucket and "
     "s3:GetObject, s3:PutObject and s3:DeleteObject on its objects",
     "InvalidAccessKeyId": "the access key is unknown there; check AWS_ACCESS_KEY_ID or the profile",
@@ -40,18 +40,18 @@ _REMEDIES = {
     "profile",
     "ExpiredToken": "the credentials have expired; obtain new ones",
     "RequestTimeTooSkewed": "this machine's clock is wrong; set it",
-    "NotImplemented": "this store lacks something that pcsearch needs, conditional writes maybe",
+    "NotImplemented": "this store lacks a feature that pcsearch needs, perhaps conditional writes",
 }
 
 
 @contextmanager
 def translated(url: str, name: str = "") -> Iterator[None]:
-    """Turn boto3's errors into this package's; `name` is the file that was asked for.
+    """Translate boto3's errors into this package's; `name` is the requested file.
 
     Raises:
-        PassingError: asking again may help.
-        FileNotFoundError: the file is not there.
-        UserError: nothing helps but a person.
+        PassingError: a retry may help.
+        FileNotFoundError: the file does not exist.
+        UserError: the user must act.
     """
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
@@ -69,13 +69,13 @@ def translated(url: str, name: str = "") -> Iterator[None]:
 
 
 def http_status(error: Any) -> int:
-    """The HTTP status of a botocore ClientError; 0 where it tells none."""
+    """The HTTP status of a botocore ClientError; 0 if it has none."""
     found = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return found if isinstance(found, int) else 0
 
 
 def _removal_error(errors: list[dict[str, str]]) -> Exception:
-    """The error that the answer to a removal of many objects tells inside."""
+    """The error inside the answer to a removal of many objects."""
     from botocore.exceptions import ClientError
 
     passing = [one for one in errors if one.get("Code") in _PASSING_CODES]
@@ -84,7 +84,7 @@ def _removal_error(errors: list[dict[str, str]]) -> Exception:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The error inside those that the transfers of files wrap around it."""
+    """The original error, without the wrapper of a file transfer."""
     from boto3.exceptions import RetriesExceededError, S3UploadFailedError
 
     if isinstance(error, RetriesExceededError):
@@ -103,7 +103,7 @@ def _of_answer(error: Any, url: str, name: str) -> Exception:
         return PassingError(f"{code}: {message}")
     if name and code in _MISSING_CODES:
         return FileNotFoundError(f"there is no file {url}/{name}")
-    if code == "403":  # an answer without a body has no other code
+    if code == "403":  # an answer without a body has only this code
         code = "AccessDenied"
     remedy = _REMEDIES.get(code, f"the server answers {code}, {message or 'without a reason'}")
     return UserError(f"{url}: {remedy} ({error.operation_name}, {code})")
@@ -143,10 +143,10 @@ def _said(error: BaseException) -> str:
 
 
 _CONNECTIONS = 16
-"""At the same time."""
+"""Connections at the same time."""
 
 _MAKER = "pcsearch-maker"
-_AT_ONCE = 1000  # removals a request, and names a page: the service's limits
+_AT_ONCE = 1000  # removals per request and names per page: the service's limits
 StorageAnswer = TypeVar("StorageAnswer")
 
 
@@ -154,10 +154,10 @@ class S3Storage:
     """Objects whose keys begin with a prefix.
 
     Args:
-        prefix: without slashes at its ends; may be empty.
-        patience: with a server that does not answer.
-        page: names a request of a list.
-        client: of boto3, to be shared; None makes one.
+        prefix: Without slashes at its ends; may be empty.
+        patience: How long to retry a server that does not answer.
+        page: Names per request of a list.
+        client: A boto3 client to share; None creates one.
     """
 
     def __init__(
@@ -175,8 +175,7 @@ class S3Storage:
         self._patience = patience
         self._client = _client() if client is None else client
         remedy = (
-            "Nothing that was stored is lost: look at the network and at "
-            f"{self._client.meta.endpoint_url}"
+            f"Stored files are not lost. Check the network and {self._client.meta.endpoint_url}"
         )
         self._persistent = Retry(self.url, remedy, patience)
 
@@ -206,7 +205,7 @@ class S3Storage:
         try:
             self._ask(get, name)
         except FileNotFoundError:
-            self.exists(name)  # its answer tells a missing bucket from a missing file
+            self.exists(name)  # its answer distinguishes a missing bucket from a missing file
             raise
 
     def write(self, name: str, data: bytes) -> None:
@@ -247,7 +246,7 @@ class S3Storage:
             return [one["Key"] for page in found for one in page.get("Contents", [])]
 
         names = (key.removeprefix(self._prefix) for key in self._ask(ask))
-        return sorted(filter(is_name, names))  # what others keep there is not ours
+        return sorted(filter(is_name, names))  # ignore files of others
 
     def folders(self) -> Sequence[str]:
         pages = self._client.get_paginator("list_objects_v2")
@@ -294,7 +293,7 @@ class S3Storage:
         where = self._where(name)
 
         def ask() -> bool:
-            # not `head_object`: without a body, its answer would not tell a missing bucket
+            # not `head_object`: its answer has no body, so it would not reveal a missing bucket
             found = self._client.list_objects_v2(
                 Bucket=self._bucket, Prefix=where["Key"], MaxKeys=1
             )
@@ -313,7 +312,7 @@ class S3Storage:
         return self._persistent.run(translating)
 
     def _made_by(self, maker: str, where: dict[str, str]) -> bool:
-        """Whether an object that is there already is ours: our first answer may have been lost."""
+        """Whether an existing object is ours: the answer to our creation may have been lost."""
         from botocore.exceptions import ClientError
 
         try:
@@ -349,7 +348,7 @@ def _client() -> Any:
         retries={"mode": "standard", "total_max_attempts": 3},
     )
     try:
-        # a session of its own: the default one may not be used from several threads
+        # a session of its own, because the default one is not thread-safe
         return boto3.session.Session().client("s3", config=config)
     except (BotoCoreError, ValueError) as error:
         raise UserError(f"boto3 cannot be used: {error}") from error

@@ -1,4 +1,4 @@
-"""Folders of this process alone, which outlive it only until the next process needs one."""
+"""Scratch folders of one process. The next process removes those of killed ones."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 SCRATCH = "scratch"
-"""Below the cache folder: what processes keep that work on a run which lies elsewhere."""
+"""Below the cache folder: staging files of processes whose run is in an object store."""
 
 _LOCK = ".lock"
 
 
 @contextmanager
 def scratch_folder(parent: Path, prefix: str = "scratch-") -> Iterator[Path]:
-    """A new folder under `parent`, removed at the end.
+    """A new folder under `parent`, removed at the end and locked while the process lives.
 
-    It is locked as long as the process lives. What killed processes of this user left there under
-    names that begin with `prefix` is removed, too.
+    Folders of killed processes of this user are removed too, if their names begin with `prefix`.
     """
     parent.mkdir(parents=True, exist_ok=True)
     _sweep(parent, prefix)
@@ -37,7 +36,7 @@ def scratch_folder(parent: Path, prefix: str = "scratch-") -> Iterator[Path]:
 def _locked_folder(parent: Path, prefix: str, held: ExitStack) -> Path:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        with suppress(Timeout, OSError):  # another process may have swept it up meanwhile
+        with suppress(Timeout, OSError):  # another process may have removed it meanwhile
             lock = FileLock(folder / _LOCK, timeout=0)
             lock.acquire()
             if (folder / _LOCK).exists():
@@ -49,7 +48,7 @@ def _locked_folder(parent: Path, prefix: str, held: ExitStack) -> Path:
 def _sweep(parent: Path, prefix: str) -> None:
     for folder in parent.glob(f"{prefix}*"):
         with suppress(Timeout, OSError):
-            # the temporary folder of a machine is everybody's: nothing of others is opened
+            # a machine's temporary folder is shared, so open nothing of other users
             ours = folder.lstat().st_uid == os.getuid() and not folder.is_symlink()
             if ours and (folder / _LOCK).exists():
                 with FileLock(folder / _LOCK, timeout=0):

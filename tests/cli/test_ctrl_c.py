@@ -76,7 +76,7 @@ def test_while_modules_are_imported_it_ends_at_once(tmp_path: Path) -> None:
     process = start("time.sleep(30)", "60", "0.1", cwd=tmp_path)
     _out, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert err == "interrupted before anything began; the same command starts it again\n"
+    assert err == "interrupted before anything started; the same command starts it again\n"
 
 
 CLEANING = """

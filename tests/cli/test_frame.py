@@ -64,7 +64,7 @@ def test_trials_without_a_node_are_not_running() -> None:
     assert len(state.running) == 4
     lines = lines_of(snapshot(state, 12, 4, waiting=3), 80, 23)
     assert "1 running)" in lines[2]
-    assert lines[-1] == "3 trials wait for a node that has room"
+    assert lines[-1] == "3 trials wait for a node with room"
     assert "wait" not in "\n".join(lines_of(snapshot(state, 12, 4), 80, 23))
     all_of_them = lines_of(snapshot(state, 12, 4, waiting=9), 80, 23)
     assert "0 running)" in all_of_them[2], "one that has just ended does not wait any more"

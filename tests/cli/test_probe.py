@@ -48,7 +48,7 @@ def test_from_recipe_to_table(tmp_path: Path) -> None:
     [
         (("no-such-recipe",), "no-such-recipe"),
         ((), "no recipe is given"),
-        (("quickstart", "cub200"), "one recipe at a time"),
+        (("quickstart", "cub200"), "probe takes one recipe"),
         (("quickstart", "asha.max_epoch=3"), "max_epoch"),
         (("quickstart", "image.crop=9", "backbones=[resnet18]", "image.resize=9",
           "weights=no-such-file.pth"), "no-such-file.pth"),
@@ -108,7 +108,7 @@ def test_the_view_fits_and_draws_the_differences(columns: int) -> None:
     assert max(map(cell_len, lines)) <= columns
     words = " ".join(text.split())
     for part in (
-        "1,200 images trained on and 300 validated on, 50 classes",
+        "1,200 training and 300 validation images, 50 classes",
         "the input of classifier.1 (Conv2d), averaged over positions, 512 numbers an image",
         "λ/N = 0.05 looks best (53.0 %), but these do not differ from it: 0 (within error).",
         "-9.0 [-11.0, -7.0]",

@@ -117,7 +117,7 @@ def test_trials_of_a_dead_run_say_that_it_is_dead(command: Command) -> None:
     write_run("dead", plan(), until=5)
     _, out, _ = command("trials", "dead")
     assert "running" in out
-    assert out.endswith("again from their checkpoints: pcsearch resume runs/dead\n")
+    assert out.endswith("trials from their checkpoints: pcsearch resume runs/dead\n")
     write_run("whole", plan(), status="complete")
     assert "interrupted" not in command("trials", "whole")[1]
 
@@ -161,7 +161,7 @@ def test_report_shows_nothing_that_a_link_leads_to(command: Command) -> None:
     assert command("report")[0] == 0
     page = Path("runs/first/report.html").read_text()
     assert "canary" not in page
-    assert "recipe.yaml is not in the run" in page
+    assert "recipe.yaml is missing from the run" in page
 
 
 def test_report_where_a_person_points_it(command: Command, tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_a_journal_that_was_edited_is_shown_with_what_does_not_agree(command: Co
     assert {"line": line} == {"line": rows[0]["mismatches"][0]["line"]}
     assert "DOES NOT AGREE" in err
     assert "DOES NOT AGREE" in command("trials", "first")[1]
-    assert "journal disagrees in" in " ".join(command("runs", "ls")[1].split())
+    assert "journal contradicts itself in" in " ".join(command("runs", "ls")[1].split())
     (listed,) = json.loads(command("runs", "ls", "--json")[1])
     assert listed["mismatches"] == len(content["mismatches"])
     assert command("report", "first")[0] == 0

@@ -60,7 +60,7 @@ def test_a_budget_in_money_goes_by_the_price_that_is_given() -> None:
 
 
 def test_every_trial_can_be_listed() -> None:
-    told = "--trials lists which trials ran"
+    told = "--trials lists all trials"
     assert told in run()
     listed = run("--trials")
     assert "digits/compact_cnn/pc/confirm-001" in listed
@@ -68,7 +68,7 @@ def test_every_trial_can_be_listed() -> None:
 
 
 def test_without_a_price_it_says_what_the_cost_needs() -> None:
-    needs = "give --price, of a node-hour"
+    needs = "give --price of a node-hour"
     assert needs in run()
     for price in ("--price=1.5", "budget.price_per_node_hour=1.5"):
         assert needs not in run(price)

@@ -167,7 +167,7 @@ def test_following_may_end_and_the_campaign_goes_on(site: Site) -> None:
     follower.send_signal(signal.SIGINT)
     out, err = follower.communicate(timeout=60)
     assert follower.returncode == 130, out + err
-    assert "the campaign goes on" in out
+    assert "the campaign continues" in out
     job = site.campaigns()["long"]
     assert job["status"] == "RUNNING"
     assert job["progress"]["run"] == str(site.runs / "long")
@@ -179,14 +179,14 @@ def test_following_may_end_and_the_campaign_goes_on(site: Site) -> None:
     assert code == 0, err
     assert out.splitlines()[0] == f"{job['id']} was stopped"
     go_on = f"submit {site.dashboard} --resume {site.runs / 'long'}"
-    assert out.splitlines()[1] == f"go on with: pcsearch cluster {go_on}"
+    assert out.splitlines()[1] == f"resume with: pcsearch cluster {go_on}"
     assert json.loads(journal.read_text().splitlines()[-1])["status"] == "interrupted"
     assert site.run("stop", job["id"])[0] == 2
 
     wider = ["confirm.seeds=3", "--runs", str(site.runs), "--module", "sleepy.py"]
     code, out, err = site.run("submit", "--resume", "long", *wider)
     assert code == 0, out + err
-    assert "resumed, 2 trials begun again" in out
+    assert "resumed, 2 trials restarted" in out
     assert "confirm 2: complete" in out
     assert json.loads((site.runs / "long" / "summary.json").read_text())["status"] == "complete"
 
@@ -240,7 +240,7 @@ def test_a_campaign_whose_process_is_killed_is_told_and_how_to_go_on(site: Site)
     os.kill(driver, signal.SIGKILL)
     out, err = follower.communicate(timeout=60)
     assert follower.returncode == 128 + signal.SIGKILL, out + err
-    assert "was ended by SIGKILL" in err
+    assert "SIGKILL ended the campaign's process" in err
     assert f"submit {site.dashboard} --resume killed --runs {site.runs}" in err
 
 

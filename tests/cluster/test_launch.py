@@ -107,7 +107,7 @@ def test_a_cluster_from_up_to_down(machine: SshMachine, tmp_path: Path) -> None:
 
     unasked = laptop.run("up")
     assert unasked.returncode == 2
-    assert "there is nobody to ask; give --yes" in unasked.stderr
+    assert "cannot ask without a terminal; give --yes" in unasked.stderr
     up = laptop.run("up", "--yes")
     assert up.returncode == 0, up.stdout + up.stderr
     assert "is up. Next: pcsearch cluster submit" in up.stdout

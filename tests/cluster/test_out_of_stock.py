@@ -38,6 +38,6 @@ def test_why_no_node_comes_is_said_while_trials_wait(tmp_path: Path) -> None:
     told = out.read_text()
     sentence = f"no machine of type worker could be started: {REASON}. Trials wait until one starts"
     assert told.count(sentence) == 1
-    assert "go on with: pcsearch resume" in told
+    assert "resume with: pcsearch resume" in told
     kinds = [event["event"] for event in read_journal(tmp_path / "run" / "journal.jsonl")]
     assert kinds == ["campaign", "asked", "asked", "ended"]

@@ -90,7 +90,7 @@ def test_a_campaign_that_was_gone_on_with_brings_its_past() -> None:
     (end,), lines, _ = followed(told(going_on))
     assert len(end.state.trials) == len(state.trials)
     assert end.summary.to_json() == summarise(state).to_json()
-    assert any("resumed, 1 trial begun again" in line for line in lines)
+    assert any("resumed, 1 trial restarted" in line for line in lines)
     assert end.resume_command == (
         "pcsearch cluster submit 'my clusters/a.yaml' --resume s3://b/runs/demo"
     )

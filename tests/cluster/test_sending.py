@@ -48,7 +48,7 @@ def test_networks_of_ones_own_are_sent_along(
     monkeypatch.chdir(here)
     recipes = load_recipes(["quickstart", "backbones=[one:small, nets.deep.wide:net, resnet18]"])
     monkeypatch.setenv(VARIABLE, "one")
-    with pytest.raises(UserError, match=r"nobody has allowed it here.*--allow-code nets"):
+    with pytest.raises(UserError, match=r"is not allowed here.*--allow-code nets"):
         new_campaign(recipes, sent, runs=S3, name=None)
     monkeypatch.setenv(VARIABLE, "one,nets")
     package = new_campaign(recipes, sent, runs=S3, name=None)

@@ -277,7 +277,7 @@ def test_a_run_name_that_is_taken(pcsearch: CommandLine, run: str) -> None:
     if run == "taken":
         (folder / "journal.jsonl").write_text('{"event":"campaign"}\n')
     message = refused(pcsearch, "quickstart", "datasets=[digits]", "--name", run)
-    assert f"runs/{run} exists already" in message
+    assert f"runs/{run} already exists" in message
     assert "--name" in message
 
 
@@ -341,5 +341,5 @@ def test_a_second_process_on_a_run(interrupted: Interrupted) -> None:
 def test_a_finished_run_is_never_overwritten(finished: Finished) -> None:
     before = {path: path.read_bytes() for path in finished.folder.rglob("*") if path.is_file()}
     again = finished.pcsearch.run("tune", "quickstart", "--name", "done")
-    assert "exists already" in message_of(again)
+    assert "already exists" in message_of(again)
     assert {path: path.read_bytes() for path in before} == before

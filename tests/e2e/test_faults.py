@@ -180,7 +180,7 @@ def test_ctrl_c_ends_the_campaign_cleanly(interrupted: Interrupted) -> None:
     assert result.code == 130, result
     assert result.seconds < 10
     assert "Traceback" not in result.out + result.err
-    assert "interrupted; go on with: pcsearch resume runs/busy" in result.out
+    assert "interrupted; resume with: pcsearch resume runs/busy" in result.out
     assert interrupted.left_over == []
 
 

@@ -73,11 +73,11 @@ def test_a_network_of_ones_own_needs_consent_once(pcsearch: CommandLine) -> None
     for command in ("plan", "tune", "probe"):
         refused = pcsearch.run(command, "quickstart", *own)
         assert refused.code == 2
-        assert "nobody has allowed it here" in refused.err
+        assert "is not allowed here" in refused.err
         assert "add --allow-code own_nets" in refused.err
     checked = pcsearch.run("recipes", "validate", "quickstart", *own)
     assert checked.code == 0
-    assert "own_nets:net is code and was not looked into" in checked.out
+    assert "own_nets:net is code and was not checked" in checked.out
     assert not mark.exists()
     assert not (pcsearch.folder / "runs").exists()
 
@@ -92,7 +92,7 @@ def test_a_network_of_ones_own_needs_consent_once(pcsearch: CommandLine) -> None
     shutil.copytree(pcsearch.folder / "runs" / "own", pcsearch.folder / "runs" / "theirs")
     theirs = pcsearch.run("resume", "theirs", "confirm.seeds=3")
     assert theirs.code == 2
-    assert "nobody has allowed it here" in theirs.err
+    assert "is not allowed here" in theirs.err
     for command in ("summary", "trials", "report"):
         assert pcsearch.run(command, "theirs").code == 0
     assert not mark.exists()

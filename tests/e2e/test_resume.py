@@ -83,7 +83,7 @@ def test_ctrl_c_loses_at_most_the_running_epoch_and_says_how_to_go_on(
     result = ended(process, timeout=30)
     assert result.code == 130, result
     assert result.seconds < 10
-    assert "go on with: pcsearch resume runs/run" in result.out
+    assert "resume with: pcsearch resume runs/run" in result.out
     assert not (pcsearch.folder / "runs/run/checkpoints/stopping").exists()
     before = len(epoch_events(pcsearch.events("run")))
     result = resume(pcsearch, "runs/run")

@@ -83,7 +83,7 @@ def test_a_run_in_a_bucket_is_the_run_in_a_folder(
     wait_for(lambda: epoch_events(events(run)), process)
     taken = pcsearch.run(*TUNE, "--runs", runs)
     assert taken.code == 2
-    assert f"{run.url} exists already" in taken.err
+    assert f"{run.url} already exists" in taken.err
     second = pcsearch.run("resume", run.url)
     assert second.code == 2
     assert f"process {process.pid} on " in second.err
@@ -116,7 +116,7 @@ def test_a_killed_driver_and_a_stopped_one_are_gone_on_with(
     process.send_signal(signal.SIGINT)
     result = ended(process, timeout=60)
     assert result.code == 130, result
-    assert f"go on with: pcsearch resume {run.url}" in result.out
+    assert f"resume with: pcsearch resume {run.url}" in result.out
     assert not run.exists("checkpoints/stopping")
     repeated = pcsearch.summary(run.url)["interruptions"]["repeated_epochs"]
     result = pcsearch.run("resume", "--runs", runs, "--plain")
@@ -145,7 +145,7 @@ def test_a_driver_that_wakes_up_after_another_took_over_stops(
     asleep.send_signal(signal.SIGCONT)
     stopped = ended(asleep, timeout=60)
     assert stopped.code == 3, stopped
-    assert "another process goes on with this campaign" in stopped.err or "lock" in stopped.err
+    assert "another process continues this campaign" in stopped.err or "lock" in stopped.err
     assert "Traceback" not in stopped.out + stopped.err
     result = ended(process)
     assert result.code == 0, result

@@ -62,7 +62,7 @@ def test_functions_of_python_and_pytorch_are_never_called(own: str, reference: s
     """`torch.load` takes any keyword, and unpickles; a recipe may come from anywhere."""
     top = reference.partition(":")[0].partition(".")[0]
     allow([top, f"installed:{top}"])
-    with pytest.raises(UserError, match=f'"{reference}" is of {top} itself; name a function'):
+    with pytest.raises(UserError, match=f'"{reference}" is part of {top} itself; name a function'):
         check_backbone(reference)
 
 

@@ -53,7 +53,7 @@ def test_copy_never_overwrites(tmp_path: Path) -> None:
     assert target.read_bytes() == shipped_recipes()["quickstart"].read_bytes()
     target.write_text("mine")
     assert refused("copy", "cub200", str(target)).endswith(
-        "my.yaml: exists already; choose another name or remove it"
+        "my.yaml: already exists; choose another name or remove it"
     )
     assert target.read_text() == "mine"
     assert run("copy", "cub200", str(tmp_path)).exit_code == 0

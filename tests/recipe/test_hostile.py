@@ -25,7 +25,7 @@ def test_a_long_chain_of_extends(tmp_path: Path) -> None:
     for number in range(600):
         write(tmp_path, f"extends: c{number + 1}.yaml\n", f"c{number}.yaml")
     write(tmp_path, MINIMAL, "c600.yaml")
-    assert "is the end of a chain of 20 files" in refusal(tmp_path / "c0.yaml")
+    assert "a chain of recipes has at most 20 files" in refusal(tmp_path / "c0.yaml")
     assert load_recipe(tmp_path / "c585.yaml").asha.max_epochs == 9
 
 
@@ -93,7 +93,7 @@ def test_a_long_text_that_aliases_repeat(tmp_path: Path) -> None:
 
 
 def test_weights_of_a_user_who_is_not_there() -> None:
-    assert 'weights is "~imagenet", which is no file' in refusal("cub200", "weights=~imagenet")
+    assert 'weights is "~imagenet", which is not a file' in refusal("cub200", "weights=~imagenet")
 
 
 def test_what_a_run_folder_holds_in_place_of_its_recipe() -> None:

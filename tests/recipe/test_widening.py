@@ -47,9 +47,9 @@ def test_a_new_backbone_brings_its_own_settings() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("search.trials=1", "search.trials: is 10 and cannot become 1; it may only grow"),
-        ("datasets=[digits]", "datasets: fieldguide would be left out"),
-        ("image.crop=20", "image.crop: is 32, not 20: images prepared otherwise"),
+        ("search.trials=1", "search.trials: is 10 and cannot become 1; it can only grow"),
+        ("datasets=[digits]", "datasets: fieldguide would be removed"),
+        ("image.crop=20", "image.crop: is 32, not 20: another preparation"),
         ("image.per_dataset={digits: {crop: 20}}", "image.per_dataset.digits"),
         ("data.split_seed=1", "data.split_seed: is 0, not 1: other images"),
         ("data.val_fraction=0.3", "data.val_fraction"),

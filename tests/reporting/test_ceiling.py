@@ -38,11 +38,11 @@ def said(val: int, curve: Curve, **changes: Any) -> list[str]:
         (
             1000,
             99.0,
-            "99.00 % (10 of 1000 images wrong). All that a regulariser could gain is 1.00",
+            "99.00 % (10 of 1000 images wrong). A regulariser could gain at most 1.00",
         ),
-        (200, 99.5, "99.50 % (1 of 200 images wrong). All that a regulariser could gain is 0.50"),
-        (20, 90.0, "90.00 % (2 of 20 images wrong). All that a regulariser could gain is 10.00"),
-        (20, 100.0, "100.00 % (0 of 20 images wrong). All that a regulariser could gain is 0.00"),
+        (200, 99.5, "99.50 % (1 of 200 images wrong). A regulariser could gain at most 0.50"),
+        (20, 90.0, "90.00 % (2 of 20 images wrong). A regulariser could gain at most 10.00"),
+        (20, 100.0, "100.00 % (0 of 20 images wrong). A regulariser could gain at most 0.00"),
     ],
 )
 def test_too_little_room_is_said(val: int, control: float, has: str) -> None:
@@ -58,7 +58,7 @@ def test_enough_room_is_not(val: int, control: float) -> None:
 def test_a_mean_over_classes_does_not_say_how_many_images_are_wrong() -> None:
     assert said(20, flat(90.0), metric="mean_class_top1") == []
     (line,) = said(20, flat(99.2), metric="mean_class_top1")
-    assert "is 99.20 %. All that" in line
+    assert "is 99.20 %. A regulariser" in line
 
 
 def test_without_a_searched_control_nothing_is_known() -> None:
@@ -74,7 +74,7 @@ def test_before_a_trial_has_ended_nothing_is_known() -> None:
 
 def test_it_is_said_while_the_campaign_runs() -> None:
     state = simulate(campaign_plan(), curve=flat(99.5), most_epochs=40)
-    assert any("could gain is 0.50 points" in line for line in notes(summarise(state), state))
+    assert any("could gain at most 0.50 points" in line for line in notes(summarise(state), state))
 
 
 class Noting(Silent):
@@ -103,9 +103,9 @@ def test_the_first_search_trial_at_the_ceiling_is_told_once_a_study(tmp_path: Pa
     plan = make_plan(studies=(study_plan("digits"), study_plan("fieldguide")))
     lines = watched(plan, lambda spec, epoch: 99.0 if spec.study[0] == "d" else 98.9, tmp_path)
     assert lines == [
-        "digits/compact_cnn/control/search-000 has 99.00 % of the validation images right: all "
-        "that a regulariser could gain in this study is 1.00 points; stop it (Ctrl-C) if that is "
-        "too little"
+        "digits/compact_cnn/control/search-000 has 99.00 % of the validation images right: a "
+        "regulariser could gain at most 1.00 points in this study; stop it (Ctrl-C) if that is too "
+        "little"
     ]
     both = watched(plan, lambda spec, epoch: 99.6, tmp_path / "both")
     assert [line.partition("/")[0] for line in both] == ["digits", "fieldguide"]

@@ -120,7 +120,7 @@ FAR, NEAR = Difference(-9, -12, -6), Difference(-1, -3, 1)
         (
             (point(0, 50, NEAR), point(0.05, 45, FAR), point(0.1, 51, None)),
             "λ/N = 0.1 looks best (51.0 %), but these do not differ from it: 0 (within error). "
-            "Whether λ > 0 helps is left open.",
+            "Whether λ > 0 helps stays open.",
         ),
         (
             (point(0, 50, FAR), point(0.05, 58, NEAR), point(0.1, 59, None)),

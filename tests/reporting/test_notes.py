@@ -136,7 +136,7 @@ def test_lambda_at_the_low_edge_of_choices() -> None:
 def test_nothing_lies_below_zero() -> None:
     arm = fixed_choices(pc_arm(trials=9), lambda_over_n=(0.0, 5.0))
     line = only(written(campaign_plan(study_plan(arms=(control_arm(), arm)))), "low end")
-    assert "next to no regularisation" in line
+    assert "nearly no regularisation" in line
     assert "Widen" not in line
 
 
@@ -215,7 +215,7 @@ def test_fewer_seeds_than_planned(failing: range, words: str) -> None:
 def test_seeds_are_counted_until_all_are_there() -> None:
     whole = sum(len(trial.epochs) for trial in simulate(campaign_plan()).trials.values())
     line = only(written(campaign_plan(), "interrupted", most_epochs=whole - 10), "so far")
-    assert line.startswith("Confirm seeds so far, of 5: control 5, PC 3. A gain is over those")
+    assert line.startswith("Confirm seeds so far, of 5: control 5, PC 3. A gain uses the seeds")
 
 
 def test_a_search_closed_by_its_budget() -> None:
@@ -295,7 +295,7 @@ def test_clipped_steps_are_said_where_they_are_many() -> None:
     line = only(with_clipped({"control": (55.0, 60.0, 35.0), "pc": (60.0, 61.0, 59.0)}), "clipped")
     assert line == (
         "Confirm updates whose gradient was clipped (train.clip_norm): control 50 %, PC 60 %. "
-        "Such a step is shorter than search.lr says. Raise train.clip_norm, or leave it out."
+        "Such a step is shorter than search.lr says. Raise train.clip_norm, or remove it."
     )
 
 

@@ -137,8 +137,8 @@ def test_at_any_time(tmp_path: Path, reports: int, status: str) -> None:
     state = simulate(plan, most_epochs=reports) if reports else CampaignState(plan)
     page = written(state, tmp_path, status)
     assert status in page.text
-    assert ("write it again" in page.text) == (status == "running")
-    assert ("go on with: pcsearch resume" in page.text) == (status == "interrupted")
+    assert ("repeat the command" in page.text) == (status == "running")
+    assert ("resume with: pcsearch resume" in page.text) == (status == "interrupted")
     assert ("No trial has a value yet" in page.text) == (reports == 0)
 
 
@@ -172,8 +172,8 @@ def test_a_large_search_is_drawn_in_part(monkeypatch: pytest.MonkeyPatch) -> Non
     assert whole is not None
     assert part is not None
     assert len(part.svg) < len(whole.svg)
-    assert "the 5 trials that were trained longest" in part.caption
-    assert "trained longest" not in whole.caption
+    assert "the 5 longest trained trials" in part.caption
+    assert "longest trained" not in whole.caption
 
 
 def test_pairs_are_drawn_once_there_are_some() -> None:

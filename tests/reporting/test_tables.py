@@ -171,7 +171,7 @@ def test_trials_say_what_was_set_aside_and_keep_lambda_in_one_piece(width: int) 
     state.arms["digits/compact_cnn", "pc"].reopen()
     rows = trial_rows(state)
     text = rendered(trials_table(rows, width), width)
-    assert text.count("set aside") == sum(row["set_aside"] for row in rows) == 5
+    assert text.count("superseded") == sum(row["set_aside"] for row in rows) == 5
     whole = re.findall(r"λ=\d\S* \(\d\S*·N\)", text)
     assert len(whole) == sum(bool(row["config"]["lambda"]) for row in rows)
 

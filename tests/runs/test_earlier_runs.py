@@ -77,8 +77,8 @@ def test_every_run_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert 'there is no run "frist"' in lines[0]
     assert 'did you mean "first"?' in lines[0]
     assert 'no run "empty"' in lines[1]
-    assert "nowhere is no run" in lines[2]
-    assert "cannot be read as a run's folder" in lines[3]
+    assert "nowhere is not a run" in lines[2]
+    assert "cannot be read as a run folder" in lines[3]
 
 
 def test_a_damaged_journal_is_refused_with_its_line(tmp_path: Path) -> None:

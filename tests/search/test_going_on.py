@@ -421,7 +421,7 @@ def test_more_trials_open_the_search_again_and_decide_anew() -> None:
     anew = sum(bool(campaign.state.arms[STUDY, name].earlier) for name in ("control", "pc"))
     assert anew
     told = notes(summarise(campaign.state), campaign.state)
-    assert sum("was chosen anew when the search was widened" in line for line in told) == anew
+    assert sum("was chosen again when the search was widened" in line for line in told) == anew
     seen = snapshot(campaign.state, 0.0, 1)
     assert seen.ended == seen.planned, "what was set aside was planned, too"
 

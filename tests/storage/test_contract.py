@@ -134,7 +134,7 @@ def test_no_operation_takes_a_bad_name(storage: Storage, tmp_path: Path) -> None
     ]
     for name in BAD_NAMES:
         for operation in operations:
-            with pytest.raises(UserError, match="cannot be a stored file's name"):
+            with pytest.raises(UserError, match="cannot be the name of a stored file"):
                 operation(name)
     assert storage.list() == ["kept"]
     assert local.read_bytes() == b"x"

@@ -286,10 +286,10 @@ def test_a_holder_that_stays_cut_off_must_stop(bucket: str, network: Network) ->
     lease = acquire(S3Storage(bucket, patience=patience), SECONDS)
     network.switch_off()
     wait_until_lost(lease)
-    with pytest.raises(PcsearchError, match="not to be reached"):
+    with pytest.raises(PcsearchError, match="is unreachable"):
         lease.check()
     network.switch_on()
-    with pytest.raises(PcsearchError, match="not to be reached"):  # and stays so
+    with pytest.raises(PcsearchError, match="is unreachable"):  # and stays so
         lease.check()
     lease.release()
     assert S3Storage(bucket, patience=PATIENCE).exists("lock/00000001")

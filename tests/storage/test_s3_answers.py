@@ -59,7 +59,7 @@ def test_a_creation_that_fails_is_not_asked_again(scripted: Scripted) -> None:
         (Answer(403, "SignatureDoesNotMatch"), "check AWS_SECRET_ACCESS_KEY"),
         (Answer(403, "RequestTimeTooSkewed"), "clock is wrong"),
         (Answer(400, "ExpiredToken"), "have expired"),
-        (Answer(501, "NotImplemented"), "conditional writes maybe"),
+        (Answer(501, "NotImplemented"), "perhaps conditional writes"),
         (Answer(404, "NoSuchBucket"), "there is no such bucket"),
         (Answer(400, "Odd"), "the server answers Odd, told so"),
     ],

@@ -1,1 +1,1 @@
-"""`pcsearch cluster`: clusters that Ray's launcher starts, and campaigns on them."""
+"""`pcsearch cluster`: start clusters with Ray's launcher and run campaigns on them."""

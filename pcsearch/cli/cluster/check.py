@@ -1,4 +1,4 @@
-"""`pcsearch cluster check`: what is wrong with a cluster file, before it costs."""
+"""`pcsearch cluster check`: problems of a cluster file, before it costs money."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ EPILOG = examples(
 
 def check(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A file for `ray up`, or a manifest for KubeRay.")
+        Path, typer.Argument(metavar="FILE", help="File for `ray up`, or manifest for KubeRay.")
     ],
     recipes: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="RECIPE... [KEY=VALUE]...",
-            help="Whose trials are to run there.",
+            help="Recipes to run there.",
             show_default=False,
         ),
     ] = None,
@@ -38,22 +38,22 @@ def check(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Where runs will be kept: s3://..., or a folder that all nodes share.",
+            help="Where to store runs: s3://..., or a folder that all nodes share.",
         ),
     ] = None,
     price: Annotated[
         list[str] | None,
-        typer.Option(metavar="TYPE=P", help="Price of an hour of a node type; once for each."),
+        typer.Option(metavar="TYPE=P", help="Hourly price of a node type; once per type."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what is wrong with a cluster file, without starting anything.
+    """Show the problems of a cluster file, without starting anything.
 
-    Looks at Ray's schema, what is still to be filled in, whether a trial fits on a node and how
-    many run at once, open ports, the token, files to be copied, shared storage, versions,
-    credentials and price. Asks nothing of the network.
+    Checks Ray's schema, values still to be filled in, room for trials and their number at once.
+    Also open ports, the token, files to copy, shared storage, versions, credentials and price. Uses
+    no network.
 
-    Exit codes: 0 nothing stands in the way, 2 something does.
+    Exit codes: 0 no problem, 2 a problem.
     """
     from pcsearch.cli.console import write_json
 
@@ -68,7 +68,7 @@ def check(
 def findings_of(
     file: Path, recipes: list[str] | None, runs: str | None, prices: list[str] | None
 ) -> list[Finding]:
-    """All that can be said of a file, for these recipes."""
+    """All findings on a file, for these recipes."""
     from pcsearch.cluster.files.check import check_cluster_file as look
     from pcsearch.cluster.files.file import load_cluster_file
     from pcsearch.recipe.load import load_recipes
@@ -80,7 +80,7 @@ def findings_of(
 
 
 def print_findings(findings: list[Finding]) -> None:
-    """One mark and one paragraph a finding."""
+    """Print one mark and one paragraph per finding."""
     from rich.table import Table
     from rich.text import Text
 
@@ -97,7 +97,7 @@ def print_findings(findings: list[Finding]) -> None:
 def refuse_problems(
     file: Path, findings: list[Finding], then: str = "; nothing was started"
 ) -> None:
-    """UserError if something stands in the way."""
+    """Raise UserError if there is a problem."""
     problems = sum(finding.level == "problem" for finding in findings)
     if problems:
         raise UserError(f"{file}: {problems} problem{'s' if problems > 1 else ''}{then}")

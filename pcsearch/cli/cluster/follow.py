@@ -1,4 +1,4 @@
-"""Following a campaign on a cluster: `attach`, `logs`, and what `submit` does after it."""
+"""Follow a campaign on a cluster: `attach`, `logs`, and the end of `submit`."""
 
 from __future__ import annotations
 
@@ -29,13 +29,12 @@ LOGS_EPILOG = examples(
 
 
 def attach(cluster: Cluster, job: JobArgument = None, plain: Plain = False) -> None:
-    """Follow a campaign on a cluster, with the same live view and table as here.
+    """Follow a campaign on a cluster, with the same live view and table as a local one.
 
-    Also one that has ended: then its table is printed. Ctrl-C stops the following, not the
-    campaign. A lost connection is tried again for two minutes.
+    For a campaign that has ended, it prints the table. Ctrl-C stops following, not the campaign. A
+    lost connection is retried for two minutes.
 
-    Exit codes: the campaign's, as of pcsearch tune; 130 after Ctrl-C, 3 when the connection is
-    lost.
+    Exit codes: the campaign's, as for pcsearch tune; 130 after Ctrl-C, 3 if the connection is lost.
     """
     from pcsearch.cluster.follow import Following
 
@@ -46,12 +45,12 @@ def logs(
     cluster: Cluster,
     job: JobArgument = None,
     raw: Annotated[
-        bool, typer.Option("--raw", help="As the job wrote it, a JSON object for each event.")
+        bool, typer.Option("--raw", help="Print the job's own output, a JSON object per event.")
     ] = False,
 ) -> None:
-    """Print what a campaign has said so far, a line for each trial that ended.
+    """Print a campaign's log so far, a line for each ended trial.
 
-    Errors and whatever else its process printed go to standard error.
+    Errors and other output of its process go to standard error.
     """
     from pcsearch.cli.views.plain import PlainLines
     from pcsearch.cluster.follow import follow
@@ -69,12 +68,12 @@ def logs(
 
 
 def watch(cluster: str, following: Following, *, plain: bool) -> typer.Exit:
-    """Follow until the campaign ends, or Ctrl-C; the exit with the campaign's code."""
+    """Follow until the campaign ends, or Ctrl-C; returns the exit with its code."""
     from pcsearch.cli.console import Watch
     from pcsearch.cluster.follow import follow
 
     with Watch(plain=plain) as view:
-        lines = following.lines(lambda: view.observer.noted("the connection broke; trying again"))
+        lines = following.lines(lambda: view.observer.noted("the connection is lost; retrying"))
         try:
             for followed in follow(lines, view.observer, _say, cluster):
                 view.ended(followed)
@@ -83,7 +82,7 @@ def watch(cluster: str, following: Following, *, plain: bool) -> typer.Exit:
             detached = True
     if detached:
         typer.echo(
-            f"no longer following; the campaign goes on. Follow it again with: "
+            f"no longer following; the campaign continues. Follow it again with: "
             f"{following.attach_command}\nStop it with: pcsearch cluster stop "
             f"{shlex.quote(cluster)} {following.job.id}"
         )
@@ -91,14 +90,14 @@ def watch(cluster: str, following: Following, *, plain: bool) -> typer.Exit:
     job = following.job
     if job.exit_code == _EXIT_NOT_FOUND:
         typer.echo(
-            "error: the head finds no `pcsearch`; its set-up commands must install it, and its "
+            "error: the head finds no `pcsearch`; its setup commands must install it, and its "
             "folder must be on the PATH of `ray start`",
             err=True,
         )
     if (killed := _killed_by(job.exit_code)) is not None:
         typer.echo(
-            f"error: the campaign's process on the head was ended by {killed.name}; what it had "
-            f"trained is kept. Go on with: {following.resume_command}",
+            f"error: {killed.name} ended the campaign's process on the head; finished work is "
+            f"kept. Resume with: {following.resume_command}",
             err=True,
         )
         return typer.Exit(128 + killed)
@@ -111,7 +110,7 @@ def watch(cluster: str, following: Following, *, plain: bool) -> typer.Exit:
 
 
 def _killed_by(exit_code: int | None) -> signal.Signals | None:
-    """The signal that ended a process before it could say anything, itself or below a shell."""
+    """The signal that suddenly ended a process, directly or below a shell."""
     number = abs(exit_code or 0) % 128
     sudden = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT)
     ended = exit_code is not None and (exit_code < 0 or exit_code > 128)

@@ -1,4 +1,4 @@
-"""`pcsearch cluster up`, `stop` and `down`: machines that cost, and campaigns on them."""
+"""`pcsearch cluster up`, `stop` and `down`: start and end machines and campaigns."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def up(
         list[str] | None,
         typer.Argument(
             metavar="RECIPE... [KEY=VALUE]...",
-            help="Whose trials are to run there; looked at by the check.",
+            help="Recipes to run there; used by the check.",
             show_default=False,
         ),
     ] = None,
@@ -43,27 +43,27 @@ def up(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Where runs will be kept: s3://..., or a folder that all nodes share; for the "
+            help="Where to store runs: s3://..., or a folder that all nodes share; used by the "
             "check.",
         ),
     ] = None,
     price: Annotated[
         list[str] | None,
-        typer.Option(metavar="TYPE=P", help="Price of an hour of a node type; once for each."),
+        typer.Option(metavar="TYPE=P", help="Hourly price of a node type; once per type."),
     ] = None,
     yes: Yes = False,
     force: Annotated[
         bool,
         typer.Option(
             "--force",
-            help="Also where a campaign runs, which is interrupted, or where none can be seen.",
+            help="Start also if a campaign runs, which interrupts it, or if that is unknown.",
         ),
     ] = False,
 ) -> None:
-    """Check a cluster's file, ask, and start its head; workers come when trials wait.
+    """Check a cluster file, ask, and start the head; workers start when trials wait.
 
-    What pcsearch cluster check finds is printed first, and a problem ends it there. For a cluster
-    that is up, its file's changes are applied, which starts Ray anew. Needs rsync and ssh.
+    The findings of pcsearch cluster check come first, and a problem ends the command. If the
+    cluster is up, the changes of its file are applied, which restarts Ray. Needs rsync and ssh.
     """
     from pcsearch.cluster import launcher as launch
 
@@ -72,22 +72,22 @@ def up(
     print_findings(findings)
     refuse_problems(path, findings)
     if launch.is_up(path) and not force:
-        again = "starts Ray anew there, which also mends a head whose Ray is gone"
+        again = "restarts Ray there, which also repairs a head without Ray"
         running = _running(file, f"pcsearch cluster up {shlex.quote(file)} --force {again}")
-        _refuse_while_running(file, running, "starting Ray anew")
+        _refuse_while_running(file, running, "restarting Ray")
     _ask(f"Start the machines of {file}?", yes)
     launch.start(path)
     typer.echo(
         f"{file} is up. Next: pcsearch cluster submit {shlex.quote(file)} RECIPE --runs URL\n"
-        f"Its head costs until: pcsearch cluster down {shlex.quote(file)}"
+        f"Its head costs money until: pcsearch cluster down {shlex.quote(file)}"
     )
 
 
 def stop(cluster: Cluster, job: JobArgument = None) -> None:
     """Stop a campaign as Ctrl-C does: nothing new starts, trials have 5 s to end their epoch.
 
-    A longer epoch is trained again from the last checkpoint when the campaign goes on.
-    pcsearch cluster submit CLUSTER --resume RUN goes on with it.
+    A longer epoch is trained again from the last checkpoint when the campaign resumes. Resume it
+    with pcsearch cluster submit CLUSTER --resume RUN.
     """
     from pcsearch.cluster import launcher as launch
     from pcsearch.cluster.follow import follow
@@ -98,12 +98,12 @@ def stop(cluster: Cluster, job: JobArgument = None) -> None:
     with dashboard_of(cluster) as address:
         found = Jobs(address).find_submitted(job)
         if not found.runs:
-            raise UserError(f"{found.id} does not run: it {_past(found)}")
+            raise UserError(f"{found.id} is not running: it {_past(found)}")
         _stopped(launch.stop_campaign(Jobs(address), found))
         text = Jobs(address).log(found.id)
     for end in follow(text.split("\n"), Silent(), lambda line: None, cluster):
         if end.summary.status == "interrupted":
-            typer.echo(f"go on with: {end.resume_command}")
+            typer.echo(f"resume with: {end.resume_command}")
 
 
 def down(
@@ -113,24 +113,24 @@ def down(
         bool,
         typer.Option(
             "--force",
-            help="Also while a campaign runs, which is stopped first, or where none can be seen.",
+            help="End also if a campaign runs, which is stopped first, or if that is unknown.",
         ),
     ] = False,
 ) -> None:
-    """End every machine of a cluster; what lies on S3 or a shared file system remains."""
+    """End every machine of a cluster; files on S3 or a shared file system remain."""
     from pcsearch.cluster import launcher as launch
 
     path = launch.check_is_file(file, "down")
     all_the_same = f"pcsearch cluster down {shlex.quote(file)} --force ends all machines"
-    running = _running(file, None if force else f"{all_the_same} all the same")
+    running = _running(file, None if force else f"{all_the_same} anyway")
     if not force:
         _refuse_while_running(file, running, "ending its machines")
     _ask(f"End every machine of {file}?", yes)
     if running:
         try:
             launch.stop_campaigns(file, _stopped)
-        except UserError as error:  # machines that cost are not kept for it
-            typer.echo(f"{error}\nits machines are ended all the same", err=True)
+        except UserError as error:  # do not keep paying for machines because of it
+            typer.echo(f"{error}\nits machines are ended anyway", err=True)
         for job in [job for job in running if job.process is not None]:
             typer.echo(f"{_named(job)} was not submitted: it ends with its machine", err=True)
     launch.end(path)
@@ -138,7 +138,7 @@ def down(
 
 
 def _running(file: str, all_the_same: str | None) -> list[jobs.Job]:
-    """The campaigns that run; where that cannot be seen, what to do, or none if that is None."""
+    """The running campaigns. If they are unknown: none if `all_the_same` is None, else an error."""
     from pcsearch.cluster import launcher as launch
 
     try:
@@ -146,9 +146,7 @@ def _running(file: str, all_the_same: str | None) -> list[jobs.Job]:
     except UserError as error:
         if all_the_same is None:
             return []
-        raise UserError(
-            f"{error}\nwhether a campaign runs cannot be seen; {all_the_same}"
-        ) from error
+        raise UserError(f"{error}\nwhether a campaign runs is unknown; {all_the_same}") from error
 
 
 def _refuse_while_running(file: str, running: list[jobs.Job], what: str) -> None:
@@ -165,7 +163,7 @@ def _refuse_while_running(file: str, running: list[jobs.Job], what: str) -> None
 
 
 def _named(job: jobs.Job) -> str:
-    """Its id; of a campaign that was not submitted also where it runs."""
+    """A job's id; also its process if it was not submitted."""
     return job.id if job.process is None else f"{job.id} ({job.process})"
 
 
@@ -181,5 +179,5 @@ def _ask(question: str, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise UserError("there is nobody to ask; give --yes")
+        raise UserError("cannot ask without a terminal; give --yes")
     typer.confirm(question, abort=True)

@@ -10,16 +10,16 @@ Cluster = Annotated[
     str,
     typer.Argument(
         metavar="CLUSTER",
-        help="The cluster's file, as for `ray up`; or its dashboard's address, such as "
+        help="Cluster file, as for `ray up`; or the address of its dashboard, such as "
         "http://127.0.0.1:8265.",
     ),
 ]
-File = Annotated[str, typer.Argument(metavar="FILE", help="The cluster's file, as for `ray up`.")]
+File = Annotated[str, typer.Argument(metavar="FILE", help="Cluster file, as for `ray up`.")]
 JobArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="[JOB]",
-        help="As cluster status lists it; by default the latest that runs.",
+        help="Job id from cluster status; by default the latest running job.",
         show_default=False,
     ),
 ]

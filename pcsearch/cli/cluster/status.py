@@ -1,4 +1,4 @@
-"""`pcsearch cluster status`: what runs on a cluster."""
+"""`pcsearch cluster status`: machines and campaigns of a cluster."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ EPILOG = examples(
 
 
 def status(cluster: Cluster, as_json: Json = False) -> None:
-    """List a cluster's machines and its campaigns since its head started, the latest first.
+    """List a cluster's machines, and its campaigns since its head started, latest first.
 
-    Of the machines: how many there are, of which size, and what trials have there. Of each
-    campaign: its job's id, how it stands, how long it took, its recipes and where its runs are; of
-    one that runs, how many trials of those planned have ended (early stopping ends many soon). One
-    that joined by --address is listed, too, with its process, which tells there how it goes.
+    For machines: their number, their size, and the resources for trials. For campaigns: job id,
+    status, time, recipes and place of the runs. For a running campaign, also how many of the
+    planned trials have ended (early stopping ends many soon). A campaign that joined with --address
+    is listed with its process, which shows its progress there.
     """
     from pcsearch.cli.console import console, write_json
     from pcsearch.cluster.jobs import Jobs
@@ -55,13 +55,13 @@ def status(cluster: Cluster, as_json: Json = False) -> None:
     typer.echo(_machines(nodes))
     if campaigns:
         wide = console()
-        wide.width = 1000  # what a terminal breaks is copied whole, what Rich folds is not
+        wide.width = 1000  # lines wrapped by the terminal copy whole, lines folded by Rich do not
         wide.print(_table(campaigns, far, time.time()))
         for job in campaigns:
             if job.process is not None and job.runs:
                 typer.echo(f"{job.id} was not submitted; it is {job.process}")
     else:
-        typer.echo("no campaign was submitted yet; pcsearch cluster submit does it")
+        typer.echo("no campaign was submitted yet; submit one with pcsearch cluster submit")
 
 
 def _machines(nodes: list[HeadNode]) -> str:
@@ -86,12 +86,12 @@ def _amount(many: float, what: str) -> str:
 
 
 def _how_far(log: str, cluster: str) -> dict[str, Any] | None:
-    """Of a campaign that runs: its run, and the trials that have ended and that run; or None."""
+    """Run and trial counts of a running campaign; None if its log does not give them."""
     from pcsearch.cli.views.progress import snapshot
     from pcsearch.cluster.follow import Latest, follow
 
     latest = Latest()
-    with contextlib.suppress(UserError):  # of another version, which this one cannot read
+    with contextlib.suppress(UserError):  # a log of another version may be unreadable
         for _ in follow(log.split("\n"), latest, lambda line: None, cluster):
             pass
     if latest.state is None:

@@ -27,7 +27,7 @@ _Recipes = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="RECIPE... [KEY=VALUE]...",
-        help="As for pcsearch tune; their files are sent, paths in them are the cluster's.",
+        help="Recipes as for pcsearch tune; their files are sent. Paths are those of the cluster.",
         show_default=False,
     ),
 ]
@@ -35,31 +35,30 @@ _Runs = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        help="Where the runs are kept: s3://BUCKET/PREFIX, or a folder that all nodes share.",
+        help="Where to store the runs: s3://BUCKET/PREFIX, or a folder that all nodes share.",
     ),
 ]
 _Name = Annotated[
     str | None,
-    typer.Option(help="The run's name; by default the recipe's name and the time."),
+    typer.Option(help="Name of the run; by default the recipe's name and the time."),
 ]
 _Resume = Annotated[
     str | None,
     typer.Option(
         metavar="RUN",
-        help="Go on with this run in place of a new one: its address, its folder there, or its "
-        "name under --runs. KEY=VALUE then make it wider.",
+        help="Run to continue instead of a new one: its address, its folder there, or its name "
+        "under --runs. KEY=VALUE then make it wider.",
     ),
 ]
 _Module = Annotated[
     list[Path] | None,
     typer.Option(
         metavar="PATH",
-        help="With --resume: the file or package of a network of your own, to be sent along "
-        "and allowed there.",
+        help="With --resume: file or package of your own network, to send and allow there.",
     ),
 ]
 _Detach = Annotated[
-    bool, typer.Option("--detach", help="Do not follow: print the job's id and return.")
+    bool, typer.Option("--detach", help="Print the job's id and return, without following.")
 ]
 
 
@@ -77,14 +76,14 @@ def submit(
 ) -> None:
     """Send recipes to a cluster, start the campaign there and follow it.
 
-    It runs as a Ray job on the cluster's head and goes on when this machine sleeps or closes:
-    pcsearch cluster attach follows it again, from anywhere. Networks of your own (module:function)
-    are sent along once --allow-code names their module. Images, weights files and runs are the
-    cluster's: nothing else is sent, and no setting or credential of this machine. Of a cluster's
-    file, room for a trial, storage for the runs and the token are checked first.
+    It runs as a Ray job on the cluster's head and continues when this machine sleeps or is off.
+    pcsearch cluster attach follows it again, from anywhere. Your own networks (module:function) are
+    sent if --allow-code names their module. Images, weights files and runs are on the cluster:
+    nothing else is sent, and no setting or credential of this machine. A cluster file is first
+    checked for room for a trial, storage for the runs and the token.
 
-    Exit codes: the campaign's, as of pcsearch tune; 130 after Ctrl-C, which stops the following
-    and not the campaign.
+    Exit codes: the campaign's, as for pcsearch tune; 130 after Ctrl-C, which stops following, not
+    the campaign.
     """
     from pcsearch.allowed_code import allow
     from pcsearch.cluster import submit as sending
@@ -105,8 +104,8 @@ def submit(
             named, overrides = split_arguments(recipes or [])
             if named or name or images:
                 raise UserError(
-                    f"--resume {resume} has its recipe, its name and its images already; only "
-                    "KEY=VALUE changes may be given"
+                    f"--resume {resume} already has its recipe, its name and its images; give only "
+                    "KEY=VALUE changes"
                 )
             package = sending.further_campaign(
                 resume, overrides, folder, runs=runs, modules=module or []

@@ -1,4 +1,4 @@
-"""`pcsearch data`: which datasets there are, getting, checking and preparing them."""
+"""`pcsearch data`: list, get, check and prepare datasets."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pcsearch.errors import UserError
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="List, get, check and prepare datasets; look after the cache of decoded images.",
+    help="List, get, check and prepare datasets; manage the cache of decoded images.",
 )
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="A dataset's id, as data ls lists them.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Dataset id from data ls.")]
 
 
 def _list_datasets(root: Root = ROOT, as_json: Json = False) -> None:
     """List the datasets: classes, images, whether they are here, and their terms.
 
-    Only a dataset's folder is looked for; what is in it is checked by data info and data verify.
+    This only looks for a dataset's folder; data info and data verify check its content.
     """
     from pcsearch.cli.console import console, write_json
     from pcsearch.cli.views.datasets import datasets_table, entry_json
@@ -35,13 +35,13 @@ def _list_datasets(root: Root = ROOT, as_json: Json = False) -> None:
         write_json([entry_json(entry, place) for entry, place in rows], indent=2)
         return
     console().print(datasets_table(rows))
-    typer.echo("More of one: pcsearch data info ID   Download it: pcsearch data get ID")
+    typer.echo("Details: pcsearch data info ID   Download: pcsearch data get ID")
 
 
 def info(dataset: Id, root: Root = ROOT, as_json: Json = False) -> None:
-    """Say everything about a dataset: images, levels, sources, checksums, terms, citation.
+    """Show everything about a dataset: images, levels, sources, checksums, terms, citation.
 
-    It is opened where it is there, which lists its images without decoding them.
+    A dataset that is here is opened, which lists its images without decoding them.
     """
     from pcsearch.cli.console import console, write_json
     from pcsearch.cli.data.options import find_entry
@@ -69,21 +69,21 @@ def info(dataset: Id, root: Root = ROOT, as_json: Json = False) -> None:
 
 
 def get(
-    datasets: Annotated[
-        list[str], typer.Argument(metavar="ID", help="Datasets, as data ls lists them.")
-    ],
+    datasets: Annotated[list[str], typer.Argument(metavar="ID", help="Dataset ids from data ls.")],
     root: Root = ROOT,
     keep_archives: Annotated[
         bool,
-        typer.Option("--keep-archives", help="Keep downloaded archives; else they are removed."),
+        typer.Option(
+            "--keep-archives", help="Keep downloaded archives; by default they are removed."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Download datasets, check and unpack them.
 
-    What is there already is not fetched again, and neither is an archive that you fetched in
-    another way and put in the root. An interrupted download goes on where it ended: run the same
-    command again. Where an account or a form is needed, it says what to fetch and where to put it.
+    Existing files are not fetched again, nor are archives that you have put in the root yourself.
+    An interrupted download resumes where it ended: repeat the command. If an account or a form is
+    needed, the command says what to fetch and where to put it.
     """
     from rich.text import Text
 
@@ -101,7 +101,7 @@ def get(
     for entry in entries:
         try:
             with show_progress(
-                sys.stderr, "interrupted: the same command goes on from here"
+                sys.stderr, "interrupted: repeat the command to continue from here"
             ) as progress:
                 got = get_one(entry, root, progress, keep_archives=keep_archives)
         except UserError as error:

@@ -1,4 +1,4 @@
-"""`pcsearch data cache`: the decoded images that runs share."""
+"""`pcsearch data cache`: list and clear the decoded images that runs share."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _DAY_SECONDS = 86400
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="List and clear the cache of decoded images, which PCSEARCH_CACHE can move.",
+    help="List and clear the cache of decoded images; PCSEARCH_CACHE sets its folder.",
 )
 
 
 def _list_cache(as_json: Json = False) -> None:
-    """List the decoded images: of what, how many, how large, and when they were last used."""
+    """List the decoded images: source, number, size and last use."""
     from pcsearch.cli.console import console, write_json
     from pcsearch.data.cache import default_cache_folder, list_stores, size_limit_bytes
     from pcsearch.io import human_bytes
@@ -49,18 +49,18 @@ def clear(
     older_than: Annotated[
         float | None,
         typer.Option(
-            "--older-than", metavar="DAYS", min=0, help="Only what was not used for DAYS."
+            "--older-than", metavar="DAYS", min=0, help="Days without use; keeps images used since."
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be removed.")
+        bool, typer.Option("--dry-run", help="Show what would be removed, without removing it.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove decoded images; those that a process uses now are kept.
+    """Remove decoded images, except those that a process is using.
 
-    A run that needs them decodes them anew. On a terminal it asks before it removes anything.
+    A run that needs them decodes them again. On a terminal, the command asks first.
     """
     from pcsearch.cli.console import write_json
     from pcsearch.cli.views.text import count
@@ -74,7 +74,7 @@ def clear(
         what = f"{count(cleared.stores, 'store')} of decoded images ({human_bytes(cleared.bytes)})"
         if not yes:
             if not sys.stdin.isatty():
-                raise UserError(f"{what} in {folder} would be removed: say so by --yes")
+                raise UserError(f"{what} in {folder} would be removed: confirm with --yes")
             if not typer.confirm(f"Remove {what} from {folder}?", err=True):
                 typer.echo("nothing was removed", err=True)
                 return

@@ -1,4 +1,4 @@
-"""Arguments that several `pcsearch data` commands share, and what they mean."""
+"""Arguments that several `pcsearch data` commands share, and their dataset."""
 
 from __future__ import annotations
 
@@ -15,25 +15,23 @@ if TYPE_CHECKING:
 ROOT = Path("data")
 Root = Annotated[
     Path,
-    typer.Option(
-        "--root", metavar="DIR", file_okay=False, help="The folder that holds the datasets."
-    ),
+    typer.Option("--root", metavar="DIR", file_okay=False, help="Folder of the datasets."),
 ]
 OwnImages = Annotated[
     Path | None,
     typer.Option(
-        "--images", metavar="DIR", help="A folder of your own images, one sub-folder a class."
+        "--images", metavar="DIR", help="Folder of your own images, one sub-folder a class."
     ),
 ]
 Manifest = Annotated[
     Path | None,
-    typer.Option("--manifest", metavar="FILE", help="A CSV or Parquet file that lists images."),
+    typer.Option("--manifest", metavar="FILE", help="CSV or Parquet file that lists images."),
 ]
 Level = Annotated[
     str | None,
     typer.Option(
         "--level",
-        help="The level of the class hierarchy, as data info lists them; else the finest.",
+        help="Level of the class hierarchy, from data info; by default the finest.",
     ),
 ]
 Instance = Annotated[
@@ -42,13 +40,13 @@ Instance = Annotated[
         "--instance",
         metavar="N",
         min=0,
-        help="Which draw of imagenet_random's classes; default 0.",
+        help="Number of the random draw of imagenet_random's classes; default 0.",
     ),
 ]
 
 
 def find_entry(dataset: str) -> CatalogEntry:
-    """The catalogue's entry; UserError, with a near miss, for an unknown id."""
+    """The catalogue's entry; UserError with a near miss for an unknown id."""
     from pcsearch.data.catalog import DATASETS
     from pcsearch.errors import did_you_mean
 
@@ -69,7 +67,7 @@ def chosen_dataset(
     level: str | None = None,
     instance: int | None = None,
 ) -> tuple[CatalogEntry, DataOptions]:
-    """Which dataset is meant; --images and --manifest alone say that, too."""
+    """The dataset of a command; --images or --manifest alone also select one."""
     from pcsearch.data.dataset import DataOptions
 
     own = {"images": images, "manifest": manifest}
@@ -79,14 +77,14 @@ def chosen_dataset(
     if dataset is None:
         if not given:
             raise UserError(
-                "no dataset is given: name one that pcsearch data ls lists, or give --images DIR "
+                "no dataset is given: name one from pcsearch data ls, or give --images DIR "
                 "or --manifest FILE"
             )
         dataset = given[0]
     entry = find_entry(dataset)
     if not given and entry.id in own:
         kind = "DIR" if entry.id == "images" else "FILE"
-        raise UserError(f"dataset {entry.id}: say which by --{entry.id} {kind}")
+        raise UserError(f"dataset {entry.id} needs --{entry.id} {kind}")
     if given and given[0] != entry.id:
         raise UserError(f"--{given[0]} belongs to the dataset {given[0]}, not to {entry.id}")
     if level is not None and level not in entry.levels:

@@ -23,13 +23,13 @@ Arguments = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="ID|KEY=VALUE",
-        help="A dataset's id; with --recipe, overrides of the recipe's keys.",
+        help="Dataset id; with --recipe, overrides of the recipe's keys.",
         show_default=False,
     ),
 ]
 Recipe = Annotated[
     str | None,
-    typer.Option("--recipe", metavar="RECIPE", help="Decode just what this recipe needs."),
+    typer.Option("--recipe", metavar="RECIPE", help="Recipe whose images to decode."),
 ]
 Resize = Annotated[
     int | None,
@@ -39,13 +39,15 @@ Aspect = Annotated[
     Literal["warp", "keep"] | None,
     typer.Option(
         "--aspect",
-        help="Squeeze images into the square (warp, the default), or scale the shorter side "
-        "and cut the rest off (keep).",
+        help="How images become square: warp squeezes them (default), keep scales the shorter "
+        "side and crops the longer one.",
     ),
 ]
 OnBadImage = Annotated[
     Literal["fail", "skip"] | None,
-    typer.Option("--on-bad-image", help="Stop at unreadable images (the default), or skip."),
+    typer.Option(
+        "--on-bad-image", help="What to do with unreadable images: fail (default) or skip."
+    ),
 ]
 
 
@@ -64,8 +66,8 @@ def prepare(
 ) -> None:
     """Decode a dataset's images into the cache, where later runs find them.
 
-    A run does so by itself; this does it beforehand, on a machine without a GPU, say. Give the
-    size and aspect that the recipe will ask for, or the recipe.
+    A run decodes its images itself. This command does it beforehand, perhaps on a machine without
+    a GPU. Give the size and aspect of the recipe, or the recipe.
     """
     from pcsearch.cli.console import console, write_json
     from pcsearch.cli.data.options import chosen_dataset
@@ -88,7 +90,7 @@ def prepare(
         "--instance": instance,
     }
     _check(recipe, given, [name for name, value in options.items() if value is not None])
-    with show_progress(sys.stderr, "interrupted; nothing half decoded is left") as progress:
+    with show_progress(sys.stderr, "interrupted; no half-decoded images are left") as progress:
         if recipe is not None:
             rows = recipe_images(recipe, given, images, progress)
         else:
@@ -104,11 +106,11 @@ def prepare(
 
 
 def _check(recipe: str | None, arguments: list[str], options: list[str]) -> None:
-    """A recipe says all that the options say."""
+    """Refuse options beside a recipe, which states them itself."""
     if recipe is not None and options:
         raise UserError(
-            f"{', '.join(options)} cannot be given with --recipe: the recipe says it, or an "
-            "override of its keys, such as image.resize=448"
+            f"{', '.join(options)} cannot be given with --recipe: override the recipe's keys "
+            "instead, such as image.resize=448"
         )
     if recipe is None and any("=" in argument for argument in arguments):
         raise UserError("overrides (KEY=VALUE) need a recipe: give --recipe RECIPE")

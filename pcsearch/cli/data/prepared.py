@@ -1,4 +1,4 @@
-"""What `pcsearch data prepare` decodes, and how it says so."""
+"""Decodes images for `pcsearch data prepare`, and shows the result."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Prepared:
     """A part of a dataset in the cache.
 
     Attributes:
-        dataset: its id.
+        dataset: Its id.
         part: `training` or `test`.
-        images: how many were decoded.
-        skipped: the unreadable ones, each with the reason.
-        resize: their side in pixels.
-        bytes: what they take.
-        path: the file.
-        built: whether it was decoded now; otherwise it was there.
+        images: Number of decoded images.
+        skipped: Unreadable images, each with the reason.
+        resize: Side in pixels.
+        bytes: Size of the file.
+        path: The file.
+        built: Whether it was decoded now; otherwise it already existed.
     """
 
     dataset: str
@@ -48,7 +48,7 @@ class Prepared:
 
 
 class _Building:
-    """Passes progress on, and knows which parts had any: the others were there."""
+    """Forwards progress and records which parts had any: the others already existed."""
 
     def __init__(self, progress: ProgressDisplay) -> None:
         self._progress = progress
@@ -105,7 +105,7 @@ def dataset_images(
 def recipe_images(
     recipe: str, overrides: Sequence[str], images: Path | None, progress: ProgressDisplay
 ) -> list[Prepared]:
-    """Decode what a recipe needs, at its sizes."""
+    """Decode the images of a recipe, at its sizes."""
     from pcsearch.execution.preflight.datasets import open_datasets, prepare_datasets
     from pcsearch.recipe.load import load_recipe
 
@@ -150,7 +150,7 @@ def prepared_json(row: Prepared) -> dict[str, Any]:
 
 
 def prepared_view(rows: Sequence[Prepared]) -> RenderableType:
-    """A line a part, and where they are."""
+    """A line per part, and the folder."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("dataset", overflow="fold")
     table.add_column("part", no_wrap=True)
@@ -158,7 +158,7 @@ def prepared_view(rows: Sequence[Prepared]) -> RenderableType:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for row in rows:
-        state = "decoded now" if row.built else "was there"
+        state = "decoded now" if row.built else "already there"
         if row.skipped:
             state += f", {count(len(row.skipped), 'image')} skipped"
         numbers = (f"{row.images:,}", str(row.resize), human_bytes(row.bytes))

@@ -1,4 +1,4 @@
-"""Progress of downloads, of checks and of decoding: bars on a terminal, else plain lines."""
+"""Progress of downloads, checks and decoding: bars on a terminal, else plain lines."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ _DOWNLOADING = "downloading "
 
 
 class ProgressDisplay(Protocol):
-    """A `DownloadProgress` that can count other things than bytes, too."""
+    """A `DownloadProgress` that also counts other things than bytes."""
 
     def moved(
         self, step: FetchStep, file: str, done_bytes: int, total_bytes: int | None
     ) -> None: ...
 
     def counted(self, what: str, done: int, total: int) -> None:
-        """So many of `total` images (or whatever `what` names) are done."""
+        """Report that `done` of `total` items (of kind `what`, such as images) are done."""
 
     def noted(self, line: str) -> None: ...
 
 
 @contextlib.contextmanager
 def show_progress(stream: TextIO, interrupted: str = "interrupted") -> Iterator[ProgressDisplay]:
-    """Show progress on a stream until the end of the block, which takes bars away again.
+    """Show progress on a stream during the block; bars disappear at its end.
 
-    Ctrl-C in the block says `interrupted` there and ends the command with exit code 130.
+    Ctrl-C in the block prints `interrupted` and ends the command with exit code 130.
     """
     from pcsearch.cli.console import console
 
@@ -64,7 +64,7 @@ def _bars(terminal: Console) -> Iterator[Bars]:
     from pcsearch.cli.console import printed_above
 
     class HowFar(ProgressColumn):
-        """Words made when a frame is drawn, so that no report is too late to be shown."""
+        """Makes its words when a frame is drawn, so they are always current."""
 
         def render(self, task: Task) -> Text:
             words: Callable[[], str] = task.fields["words"]
@@ -83,7 +83,7 @@ def _bars(terminal: Console) -> Iterator[Bars]:
 
 
 class Pace:
-    """How fast something goes: since its first report, so that resumed bytes do not count."""
+    """Speed since the first report, so resumed bytes do not count."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, *, resumes: bool = False
@@ -101,12 +101,12 @@ class Pace:
 
     @property
     def resumed_bytes(self) -> int:
-        """What an earlier download had brought."""
+        """Bytes from an earlier download."""
         return (self._first or 0) if self._resumes else 0
 
     @property
     def per_second(self) -> float | None:
-        """None until a second has passed."""
+        """The speed; None in the first second."""
         seconds = self._clock() - self._began
         return (self.done - (self._first or 0)) / seconds if seconds >= 1 else None
 
@@ -117,7 +117,7 @@ class Pace:
 
 
 def how_far(pace: Pace, *, is_bytes: bool) -> str:
-    """`20.0 of 45.6 MB, 3.2 MB/s, ~0:10 left`, as much of it as is known."""
+    """`20.0 of 45.6 MB, 3.2 MB/s, ~0:10 left`, as far as known."""
     from pcsearch.io import human_bytes
 
     done, total = pace.done, pace.total
@@ -131,7 +131,7 @@ def how_far(pace: Pace, *, is_bytes: bool) -> str:
         parts = [f"{number if same else human_bytes(done)} of {whole}"]
     speed = pace.per_second
     if pace.resumed_bytes and speed is None:
-        parts.append(f"going on from {human_bytes(pace.resumed_bytes)}")
+        parts.append(f"resuming at {human_bytes(pace.resumed_bytes)}")
     if speed and is_bytes:
         parts.append(f"{human_bytes(int(speed))}/s")
     left = pace.seconds_left
@@ -141,7 +141,7 @@ def how_far(pace: Pace, *, is_bytes: bool) -> str:
 
 
 class Lines:
-    """A line when something begins, every half minute, and when it ends."""
+    """A line at the start, every half minute, and at the end."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream, self._clock = stream, clock
@@ -174,7 +174,7 @@ class Lines:
 
 
 class Bars:
-    """One bar, for what is being done now."""
+    """One bar for the current step."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars

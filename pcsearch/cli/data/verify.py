@@ -1,4 +1,4 @@
-"""`pcsearch data verify`: is a dataset fit for a run."""
+"""`pcsearch data verify`: check a dataset before a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def verify(
         str | None,
         typer.Argument(
             metavar="ID",
-            help="A dataset's id; not needed with --images or --manifest.",
+            help="Dataset id; not needed with --images or --manifest.",
             show_default=False,
         ),
     ] = None,
@@ -38,16 +38,16 @@ def verify(
         typer.Option(
             "--write-manifest",
             metavar="FILE",
-            help="Write a manifest in which near-duplicates form groups, which no split divides.",
+            help="Manifest to write; near-duplicates form groups there, which no split divides.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Read every image of a dataset and say what is wrong with it.
+    """Read every image of a dataset and show its problems.
 
-    Counts against the official ones, unreadable images, duplicates between training and test,
-    boxes outside their image, and more. Exit codes: 0 fine, 1 problems were found, 2 a mistake
-    in the input.
+    Checks the counts against the official ones, unreadable images, duplicates between training and
+    test, boxes outside their image, and more. Exit codes: 0 fine, 1 problems were found, 2 a
+    mistake in the input.
     """
     from pcsearch.cli.console import console, write_json
     from pcsearch.cli.data.options import chosen_dataset
@@ -68,13 +68,13 @@ def verify(
         write_json(report.to_json(), indent=2)
     else:
         console().print(report_view(report))
-    if write_manifest is not None:  # last, since it may fail, which the report is too good for
+    if write_manifest is not None:  # last: a failure must not hide the report
         lines = write(inspected, write_manifest)
         left_out = report.images - lines
         sys.stderr.write(
             f"{write_manifest}: written, {lines:,} images"
-            + (f" ({left_out:,} that cannot be read left out)" if left_out else "")
-            + "; copies of one picture have one group. Train on it with: pcsearch tune my-manifest "
+            + (f" (without {left_out:,} unreadable ones)" if left_out else "")
+            + "; copies of one picture share a group. Train on it with: pcsearch tune my-manifest "
             f"data.manifest={write_manifest}\n"
         )
     raise typer.Exit(0 if report.ok else _EXIT_PROBLEMS)

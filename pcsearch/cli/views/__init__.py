@@ -1,1 +1,1 @@
-"""What commands show: tables, the live view, plain lines; they format and decide nothing."""
+"""Output of commands: tables, the live view, plain lines. Views format; they decide nothing."""

@@ -1,4 +1,4 @@
-"""Datasets, for people and as JSON."""
+"""Shows datasets as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def here(entry: CatalogEntry, place: Presence) -> str:
 
 
 def datasets_table(rows: Sequence[tuple[CatalogEntry, Presence]]) -> Table:
-    """One line a dataset; the terms are cut where the terminal ends."""
+    """One line per dataset; the terms are cut at the terminal's width."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("id", no_wrap=True)
     for heading in ("classes", *_PARTS):
@@ -49,7 +49,7 @@ def datasets_table(rows: Sequence[tuple[CatalogEntry, Presence]]) -> Table:
 
 
 def _short(terms: str) -> Text:
-    """The terms up to the first semicolon, on one line, cut where the terminal ends."""
+    """The terms up to the first semicolon or colon, on one line."""
     return Text(terms.partition(";")[0].partition(":")[0], no_wrap=True, overflow="ellipsis")
 
 
@@ -89,7 +89,7 @@ def _archive_json(archive: Archive) -> dict[str, Any]:
 
 
 def entry_view(entry: CatalogEntry, place: Presence, state: str) -> RenderableType:
-    """Everything in the entry, a heading on the left."""
+    """Everything in the entry, with headings on the left."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
@@ -101,7 +101,7 @@ def entry_view(entry: CatalogEntry, place: Presence, state: str) -> RenderableTy
 
 def _lines(entry: CatalogEntry, place: Presence, state: str) -> Iterator[tuple[str, str]]:
     yield "about", entry.description
-    classes = "as your data have" if entry.classes is None else f"{entry.classes:,}"
+    classes = "those of your data" if entry.classes is None else f"{entry.classes:,}"
     if entry.samples_per_class is not None:
         classes += f"; {entry.samples_per_class:g} training images each in the paper's Table 1"
     yield "classes", classes
@@ -126,12 +126,12 @@ def _lines(entry: CatalogEntry, place: Presence, state: str) -> Iterator[tuple[s
     if place.part_bytes:
         yield (
             "download",
-            f"{human_bytes(place.part_bytes)} are there; data get goes on from there",
+            f"{human_bytes(place.part_bytes)} are there; data get resumes from there",
         )
 
 
 def _paper(entry: CatalogEntry) -> Iterator[tuple[str, str, float, float, str]]:
-    """Backbone, measure, baseline, with PC, and where it is printed."""
+    """Backbone, measure, baseline, value with PC, and source."""
     for measure, look_up in (("top-1", published), ("mean IoU", published_iou)):
         for backbone in published_backbones(entry.id):
             pair = look_up(entry.id, backbone, entry.classes or 0)
@@ -140,7 +140,7 @@ def _paper(entry: CatalogEntry) -> Iterator[tuple[str, str, float, float, str]]:
 
 
 def got_json(got: Got) -> dict[str, Any]:
-    """What `get` did."""
+    """The result of `get`."""
     return {
         "id": got.dataset,
         "state": got.state,
@@ -172,7 +172,7 @@ def got_lines(entry: CatalogEntry, got: Got) -> list[str]:
     images = ", ".join(f"{number:,} {part}" for part, number in got.images)
     where = f"{got.folder}: {got.classes:,} classes, {images}"
     if got.state == "here already":
-        return [f"{entry.id}: here already, in {where}"]
+        return [f"{entry.id}: already here, in {where}"]
     fetched = sum(archive.fetched_bytes for archive in got.archives)
     how = f"downloaded ({human_bytes(fetched)})" if fetched else "unpacked"
     lines = [f"{entry.id}: {how}, in {where}"]

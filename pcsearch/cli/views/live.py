@@ -1,4 +1,4 @@
-"""The live view: one region of the terminal that is redrawn while a campaign runs."""
+"""The live view: a region of the terminal, redrawn while a campaign runs."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _PHASES: tuple[Phase, ...] = ("search", "finalists", "confirm")
 _GAP = "  "
 _BAR, _SHORT_BAR, _BEST, _STRENGTH, _CURVE = 10, 6, 5, 10, 8
 _RUNNING_ROWS = 4
-"""Rows that running trials get at least, their heading included."""
+"""Fewest rows for running trials, including their heading."""
 
 
 def frame(now: Snapshot, run_folder: str, columns: int, rows: int) -> Group:
-    """The campaign now, in at most `rows` lines of at most `columns` cells."""
+    """The campaign now, in at most `rows` lines of `columns` cells."""
     top = _header(now, run_folder, columns)
     bottom = _notes(now, columns)
     space = rows - len(top) - len(bottom)
@@ -101,7 +101,7 @@ class _Columns:
 
 
 def _studies(now: Snapshot, columns: int, space: int) -> list[Text]:
-    """A row an arm where they fit, else a row a study, the busy studies first."""
+    """A row per arm if they fit, else a row per study, busy studies first."""
     detailed = 1 + sum(1 + len(study.arms) for study in now.studies) <= space
     names = [f"  {arm.name}" for study in now.studies for arm in study.arms]
     if not detailed:
@@ -181,7 +181,7 @@ def _layout(now: Snapshot, columns: int, label: int, detailed: bool) -> _Columns
     fixed = sum(widths.values()) + _BEST + _STRENGTH + len(_GAP) * (len(shown) + 3)
     curve = _CURVE + len(_GAP)
     if not detailed and columns - fixed - _SHORT_BAR - curve < label:
-        # Studies cut short look alike; their curves are seen when there are fewer.
+        # Truncated study names look alike, so the names get the space of the curves.
         curve = 0
     free = columns - fixed - curve
     bar_width = max(_SHORT_BAR, min(_BAR, free - label))
@@ -217,7 +217,7 @@ def _notes(now: Snapshot, columns: int) -> list[Text]:
     notes = []
     if now.waiting:
         wait = "1 trial waits" if now.waiting == 1 else f"{now.waiting} trials wait"
-        notes.append(Text(f"{wait} for a node that has room", "yellow"))
+        notes.append(Text(f"{wait} for a node with room", "yellow"))
     if now.search_closed is not None:
         notes.append(Text(f"search closed: {now.search_closed}", "yellow"))
     if now.last_failure is not None:
@@ -227,7 +227,7 @@ def _notes(now: Snapshot, columns: int) -> list[Text]:
 
 
 def _ends(left: Text, right: Text, columns: int) -> Text:
-    """Two texts at the ends of a line; the right one goes where both do not fit."""
+    """Two texts at the ends of a line; without room for both, only the left one."""
     free = columns - left.cell_len - right.cell_len
     return Text.assemble(left, " " * free, right) if free >= 2 else left
 
@@ -245,10 +245,10 @@ REPAINT_SECONDS = 0.25
 
 
 class LiveView:
-    """An `Observer` that draws into a terminal; `close` gives the terminal back.
+    """An `Observer` that draws into a terminal; `close` restores the terminal.
 
-    Nothing else may write to the terminal meanwhile; what is printed through `sys.stdout` or
-    `sys.stderr` appears above the region.
+    Nothing else may write to the terminal meanwhile; output to `sys.stdout` or `sys.stderr` appears
+    above the region.
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
@@ -271,11 +271,11 @@ class LiveView:
         self._paint(Group(line, waiting))
 
     def noted(self, line: str) -> None:
-        self.close()  # the line stays above the region that follows
+        self.close()  # the line stays above the next region
         self._console.print(Text(line))
 
     def history(self, events: Iterable[Event]) -> None:
-        """Nothing: the state that follows has it all."""
+        """Does nothing: the state that follows is complete."""
 
     def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
         self._run_folder = str(run_folder)
@@ -314,7 +314,7 @@ class LiveView:
         self._state, self._elapsed = None, 0.0
 
     def close(self) -> None:
-        """Take the region away and restore the terminal; safe to call at any time."""
+        """Remove the region and restore the terminal; safe to call at any time."""
         self._live = None
         self._held.close()
 
@@ -323,7 +323,7 @@ class LiveView:
 
     def _paint(self, content: RenderableType) -> None:
         if self._live is not None and self._console.size != self._size:
-            # The terminal has re-wrapped what it showed, so its lines cannot be overwritten.
+            # The terminal has re-wrapped its lines, so they cannot be overwritten.
             self.close()
             self._console.clear()
         self._size = self._console.size

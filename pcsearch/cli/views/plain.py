@@ -1,4 +1,4 @@
-"""Plain lines: what happens, one line each, for logs and terminals that cannot redraw."""
+"""Plain lines: one per event, for logs and terminals that cannot redraw."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PROGRESS_SECONDS = 30.0
 
 
 class PlainLines:
-    """An `Observer` that writes to a stream, each line with the campaign's age before it."""
+    """An `Observer` that writes lines to a stream, each after the campaign's age."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -41,7 +41,7 @@ class PlainLines:
         self._write(self._elapsed, line)
 
     def history(self, events: Iterable[Event]) -> None:
-        """Nothing: the state that follows has it all."""
+        """Does nothing: the state that follows is complete."""
 
     def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
         if not width:
@@ -57,7 +57,7 @@ class PlainLines:
             self._write(state.seconds, line)
         studies = state.plan.studies
         settled = {study.id for study in studies if study_progress(state, study).settled}
-        if event["event"] not in ("resumed", "extended"):  # those end no study
+        if event["event"] not in ("resumed", "extended"):  # these end no study
             for study in (study.id for study in studies if study.id in settled - self._settled):
                 self._write(state.seconds, f"{study}: done")
         self._settled = settled
@@ -76,7 +76,7 @@ class PlainLines:
             elapsed_seconds,
             f"progress: {now.ended} of {count(now.planned, 'trial')} ended, "
             f"{now.trained} running{waits}, {count(now.epochs, 'epoch')}, "
-            + ("time left not known yet" if left is None else f"~{short_duration(left)} left"),
+            + ("time left unknown" if left is None else f"~{short_duration(left)} left"),
         )
 
     def stopping(self, line: str = STOPPING) -> None:
@@ -104,9 +104,9 @@ def _lines(event: Event, state: CampaignState) -> list[str]:
         return [f"{what}: {first_line(event['error'])}"]
     if kind == "retried":
         trial = state.trials[event["trial"]]
-        return [f"{arm_label(trial)}: begun again: {first_line(event['reason'])}"]
+        return [f"{arm_label(trial)}: restarted: {first_line(event['reason'])}"]
     if kind == "resumed":
-        begun = f", {count(len(state.running), 'trial')} begun again" if state.running else ""
+        begun = f", {count(len(state.running), 'trial')} restarted" if state.running else ""
         return [f"resumed{begun}"]
     if kind == "extended":
         return ["the recipe was changed"]

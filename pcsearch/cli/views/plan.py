@@ -1,4 +1,4 @@
-"""A plan and its cost, for people and as JSON."""
+"""Shows a plan and its cost as text and as JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pcsearch.search.verdicts.limits import limits, overlap, smallest_gain
 
 @dataclass(frozen=True)
 class Rates:
-    """What turns epochs into hours and money."""
+    """Rates that convert epochs to hours and money."""
 
     seconds_per_epoch: float | None
     price_per_hour: float | None
@@ -37,9 +37,7 @@ class Rates:
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise UserError(f"{option} is {value:g}, but must be 0 or more")
         if price is not None and seconds is None:
-            raise UserError(
-                "--price-per-hour needs --seconds-per-epoch: without it there are no hours to pay"
-            )
+            raise UserError("--price-per-hour needs --seconds-per-epoch, to know the hours")
         return cls(seconds, price, width)
 
     def hours(self, work: Work) -> float | None:
@@ -61,7 +59,7 @@ class Rates:
 
 
 def plan_json(plan: Plan, rates: Rates) -> dict[str, Any]:
-    """Everything that the view says, as numbers."""
+    """The content of the view as numbers."""
     whole = estimate(plan)
     hours = {"expected": rates.hours(whole.expected), "at_most": rates.hours(whole.at_most)}
     cost = {"expected": rates.cost(whole.expected), "at_most": rates.cost(whole.at_most)}
@@ -102,7 +100,7 @@ def plan_json(plan: Plan, rates: Rates) -> dict[str, Any]:
 
 
 def _checkpoints_bytes(plan: Plan) -> int | None:
-    """The most that a running trial's checkpoints take on the disk; None if that is not known."""
+    """Most disk space of a running trial's checkpoints; None if unknown."""
     sizes = [study.checkpoint_bytes for study in plan.studies]
     known = [one for one in sizes if one is not None]
     return max(known) * FILES if len(known) == len(sizes) else None
@@ -162,7 +160,7 @@ def _trials(plan: Plan) -> Table:
 
 
 def _measured(plan: Plan) -> list[RenderableType]:
-    """The learning rates' ranges that were measured, by study and arm."""
+    """The measured ranges of learning rates, by study and arm."""
     lines = [
         line
         for study in plan.studies
@@ -174,7 +172,7 @@ def _measured(plan: Plan) -> list[RenderableType]:
 
 
 def _start_points(plan: Plan) -> list[RenderableType]:
-    """What the first search trials take from earlier runs, by study."""
+    """The start points from earlier runs, by study."""
     lines = [Text(line) for study in plan.studies for line in prior_sentences(study)]
     return [*lines, Text()] if lines else []
 
@@ -204,7 +202,7 @@ def _ladder_lines(plan: Plan) -> list[RenderableType]:
         return []
     trials = count(round(levels[0].trials), "search trial")
     head = (
-        f"Of {trials} an arm, expected to be trained for (rungs by a factor "
+        f"Of {trials} per arm, expected to train for (rungs by a factor "
         f"{plan.reduction_factor}, {plan.sampler} sampler):"
     )
     grid = Table.grid(padding=(0, 2))
@@ -233,8 +231,8 @@ def _totals(plan: Plan, rates: Rates) -> list[RenderableType]:
     largest = _checkpoints_bytes(plan)
     if largest is not None:
         lines.append(
-            f"Disk: checkpoints of at most {decimal(largest)} for each trial at once; they go as "
-            "trials end."
+            f"Disk: checkpoints of at most {decimal(largest)} per running trial; they are removed "
+            "when trials end."
         )
     if plan.budget_seconds is not None:
         lines.append(f"The search ends early enough to fit {plan.budget_seconds / 3600:g} hours.")

@@ -1,4 +1,4 @@
-"""A λ curve, for people: a table whose last column draws it."""
+"""Shows a λ curve as a table whose last column draws it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rich.text import Text
 from pcsearch.cli.views.text import NOTHING, count
 from pcsearch.reporting.lambda_curve import CAVEAT, CurvePoint, Difference, LambdaCurve
 
-_PADDING, _GAP = 2, 3  # behind a column; with the box's own space between two
+_PADDING, _GAP = 2, 3  # after a column; including the box's own space
 _NARROWEST, _WIDEST = 8, 45
-"""Cells that the drawing takes; where fewer are left, it is left out."""
+"""Width of the drawing in cells; with less room it is omitted."""
 
 
 def probe_view(curve: LambdaCurve, columns: int) -> RenderableType:
-    """What was tried, the table with the curve, and what follows from it."""
+    """The settings, the table with the curve, and the conclusion."""
     return Group(
         Text.assemble((curve.study, "bold"), f": {_what(curve)}"),
         Text(curve.features.sentence()),
@@ -29,8 +29,8 @@ def probe_view(curve: LambdaCurve, columns: int) -> RenderableType:
         Text(curve.conclusion(), "bold"),
         *(Text(line, "yellow") for line in curve.notes),
         Text(
-            "● does not differ from the best within error, ○ does. Intervals hold for each value "
-            "by itself; the best of many is flattered."
+            "● does not differ from the best within error, ○ does. Each interval is for one value "
+            "alone; the best of many is optimistic."
         ),
         Text(CAVEAT),
         Text(),
@@ -38,7 +38,7 @@ def probe_view(curve: LambdaCurve, columns: int) -> RenderableType:
 
 
 def _what(curve: LambdaCurve) -> str:
-    images = f"{curve.fit_images:,} images trained on and {curve.val_images:,} validated on"
+    images = f"{curve.fit_images:,} training and {curve.val_images:,} validation images"
     kind = "seed" if curve.given_split else "split"
     heads = f"linear heads, {count(curve.repeats, kind)}, {count(curve.epochs, 'epoch')}"
     seconds = curve.feature_seconds + curve.head_seconds
@@ -83,7 +83,7 @@ def _signed(points: float) -> str:
 
 
 class _Scale:
-    """Differences to λ = 0 as places in a row of `width` cells."""
+    """Maps differences to λ = 0 to cells of a row of `width` cells."""
 
     def __init__(self, curve: LambdaCurve, width: int) -> None:
         ends = [0.0, *(end for point in curve.points for end in _ends(point))]
@@ -95,7 +95,7 @@ class _Scale:
         return round((difference - self._low) * self._cells_per_point)
 
     def row(self, point: CurvePoint) -> Text:
-        """The interval as a line, the mean as a dot, λ = 0 as an upright line."""
+        """The interval as a line, the mean as a dot, λ = 0 as a vertical line."""
         cells = [" "] * self._width
         cells[self._cell(0.0)] = "│"
         ends = [self._cell(end) for end in _ends(point)]

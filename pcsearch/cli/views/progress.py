@@ -1,4 +1,4 @@
-"""What a view shows of a campaign, as plain numbers: `snapshot(state, ...)`."""
+"""The numbers that a view shows of a campaign: `snapshot(state, ...)`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DoneOfAll:
 
 @dataclass(frozen=True)
 class Best:
-    """An arm's best fully trained configuration so far, or the one that was chosen."""
+    """An arm's best fully trained configuration so far, or its choice."""
 
     value: float | None
     config: Config
@@ -61,7 +61,7 @@ class StudyProgress:
 
 @dataclass(frozen=True)
 class Running:
-    """A trial that is being trained; `value` in percent is None before it has validated."""
+    """A running trial; `value` in percent is None before its first validation."""
 
     label: str
     epoch: int
@@ -84,10 +84,10 @@ class Snapshot:
     failed: int
     studies: tuple[StudyProgress, ...]
     running: tuple[Running, ...]
-    """Those that wait for a node among them: which these are, the state does not tell."""
+    """Includes trials that wait for a node; the state does not say which."""
     waiting: int
     set_aside: int
-    """Confirm trials of choices that a wider search has made anew; they were planned, too."""
+    """Confirm trials of choices that a wider search replaced; they count as planned."""
     last_failure: str | None
     search_closed: str | None
 
@@ -97,7 +97,7 @@ class Snapshot:
 
     @property
     def trained(self) -> int:
-        """How many trials a node works at."""
+        """Number of trials that train on a node."""
         return len(self.running) - self.waiting
 
     @property
@@ -115,10 +115,10 @@ def snapshot(
     """The campaign now.
 
     Args:
-        state: What has happened.
-        elapsed_seconds: Since it began, or was gone on with.
-        width: The number of trials at once.
-        waiting: How many of them wait for a node.
+        state: The campaign's state.
+        elapsed_seconds: Since its start, or since it was resumed.
+        width: Number of trials at once.
+        waiting: Number of them that wait for a node.
     """
     trials = state.trials.values()
     states = [trial.state for trial in trials]
@@ -142,14 +142,14 @@ def snapshot(
 
 
 def study_progress(state: CampaignState, study: StudyPlan) -> StudyProgress:
-    """How far a study is."""
+    """The progress of a study."""
     arms = tuple(_arm(state, study, arm) for arm in study.arms)
     running = sum(trial.spec.study == study.id for trial in state.running.values())
     return StudyProgress(study.id, arms, running)
 
 
 def fraction_done(counts: list[DoneOfAll]) -> float:
-    """The share of the planned trials that is done, from 0 to 1."""
+    """The share of planned trials that is done, from 0 to 1."""
     planned = sum(count.planned for count in counts)
     return sum(count.done for count in counts) / planned if planned else 0.0
 
@@ -183,7 +183,7 @@ def _arm(state: CampaignState, study: StudyPlan, plan: ArmPlan) -> ArmProgress:
 
 
 def _planned(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict[Phase, int]:
-    """Trials of each phase that the arm will have had in the end."""
+    """The total number of trials of the arm, by phase."""
     done = state.arms[study.id, arm.name]
     asked = {phase: len(trials) for phase, trials in done.trials.items()}
     if done.given_up is not None:
@@ -199,11 +199,11 @@ def _planned(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict[Phase
 
 
 def _finalists(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> int:
-    """Known once every arm has searched; until then, as many as there may be."""
+    """The number of finalists; before every arm has searched, the largest possible."""
     if arm.borrows is not None:
         return 0
     if not searches_over(state, study):
-        asked = len(state.arms[study.id, arm.name].trials["finalists"])  # of a narrower search
+        asked = len(state.arms[study.id, arm.name].trials["finalists"])  # from a narrower search
         return asked + state.plan.most_finalists(study)
     return len(candidates(state, study, arm)) * state.plan.finalist_repeats
 

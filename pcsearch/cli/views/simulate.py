@@ -1,4 +1,4 @@
-"""A simulated campaign, for people."""
+"""Shows a simulated campaign."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CURVE = 50
 
 
 def simulation_view(simulated: Simulated, *, list_trials: bool = False) -> RenderableType:
-    """Time, machines, money, use over time, and what each arm ran."""
+    """Time, machines, cost, use over time, and the trials of each arm."""
     parts: list[RenderableType] = [_title(simulated), Text(), *_totals(simulated), Text()]
     parts += [*_use(simulated), Text(), _arms(simulated)]
     closed = simulated.state.search_closed
@@ -27,7 +27,7 @@ def simulation_view(simulated: Simulated, *, list_trials: bool = False) -> Rende
     if list_trials:
         parts += [Text(), _trials(simulated)]
     else:
-        parts.append(Text("--trials lists which trials ran, when and where.", "dim"))
+        parts.append(Text("--trials lists all trials with their times and nodes.", "dim"))
     return Group(*parts, Text())
 
 
@@ -52,11 +52,11 @@ def _totals(simulated: Simulated) -> list[Text]:
     ]
     if simulated.cluster.gpus_per_node:
         rows.append(("GPU-hours", f"{simulated.gpu_seconds / 3600:,.2f}"))
-    used = f"{100 * simulated.utilisation:.0f} % of the slots' time that is paid for"
+    used = f"{100 * simulated.utilisation:.0f} % of the slots' paid time"
     if simulated.lost_seconds:
         used += f" ({simulated.lost_seconds / 3600:,.2f} slot-hours of it lost with nodes)"
     rows.append(("used", used))
-    cost = "give --price, of a node-hour"
+    cost = "give --price of a node-hour"
     if simulated.cost is not None:
         cost = f"{simulated.cost:,.2f}{_tail(simulated.tail_cost or 0.0)}"
     rows.append(("cost", cost))
@@ -66,19 +66,19 @@ def _totals(simulated: Simulated) -> list[Text]:
 
 
 def _tail(amount: float) -> str:
-    """A part of an amount that is paid for machines which have nothing to do any more."""
+    """The part of an amount that pays for idle machines after the end."""
     said = f"{amount:,.2f}"
     return (
         ""
         if float(said.replace(",", "")) == 0
-        else f" ({said} of it after the end, until idle nodes go)"
+        else f" ({said} of it after the end, until idle nodes end)"
     )
 
 
 def _use(simulated: Simulated) -> list[Text]:
     parts = simulated.timeline.means(simulated.makespan_seconds, _CURVE)
     most = max(simulated.timeline.there, default=0)
-    # from nothing to the most there ever were, in both
+    # both scaled from 0 to the largest number of slots
     busy = sparkline([0.0, *(busy for busy, _ in parts), most], _CURVE + 2)[1:-1]
     there = sparkline([0.0, *(slots for _, slots in parts), most], _CURVE + 2)[1:-1]
     at_most = count(most, "slot")

@@ -20,7 +20,7 @@ def short_duration(seconds: float) -> str:
 
 
 def age(seconds: float) -> str:
-    """How long ago, in the largest unit that fits: `12 s`, `5 min`, `3 h`, `9 d`."""
+    """An age in the largest unit that fits: `12 s`, `5 min`, `3 h`, `9 d`."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{int(seconds // length)} {unit}"
@@ -28,12 +28,12 @@ def age(seconds: float) -> str:
 
 
 def short_percent(value: float | None) -> str:
-    """A percentage with one digit after the point, without its sign."""
+    """A percentage with one decimal, without the percent sign."""
     return NOTHING if value is None else f"{value:.1f}"
 
 
 def short_regulariser(config: dict[str, Any]) -> str:
-    """What the regulariser of a configuration is set to: `λ/N 0.081`; empty for λ = 0."""
+    """The regulariser's strength in a configuration: `λ/N 0.081`; empty for λ = 0."""
     if config.get("lambda"):
         return f"λ/N {config['lambda_over_n']:.3g}"
     if config.get("label_smoothing"):
@@ -48,7 +48,7 @@ def count(number: int, thing: str) -> str:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """A curve in block characters, its minimum lowest; longer ones are thinned to `width`."""
+    """A curve in block characters from its minimum; thinned to at most `width`."""
     if not values:
         return ""
     if len(values) > width:
@@ -62,7 +62,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def bar(fraction: float, width: int) -> Text:
-    """A progress bar; heavy for what is done and light for the rest, so that it needs no colour."""
+    """A progress bar, heavy for the done part and light for the rest; needs no colour."""
     done = min(width, max(0, int(fraction * width + 1e-9)))
     style = "green" if done == width else "cyan"
     return Text.assemble(("━" * done, style), ("─" * (width - done), "dim"))

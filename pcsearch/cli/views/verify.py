@@ -1,4 +1,4 @@
-"""A report on a dataset, on one screen."""
+"""Shows a report on a dataset on one screen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pcsearch.printable import printable
 
 
 def report_view(report: VerifyReport) -> RenderableType:
-    """What was looked at, what was found, and the verdict last, where a terminal stops."""
+    """Facts, findings, and the verdict last, where a terminal stops scrolling."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
@@ -27,7 +27,7 @@ def report_view(report: VerifyReport) -> RenderableType:
     lines += _findings("problem", "bold red", report.problems)
     lines += _findings("warning", "yellow", report.warnings)
     if report.problems or report.warnings:
-        lines.append(Text("Each names the first; --json lists all.", "dim"))
+        lines.append(Text("Each line names only the first; --json lists all.", "dim"))
     return Group(*lines, _verdict(report))
 
 
@@ -60,7 +60,7 @@ def _facts(report: VerifyReport) -> Iterator[tuple[str, str]]:
 
 def _copies(report: VerifyReport) -> str:
     if not report.duplicates:
-        return "no picture is there twice"
+        return "no picture occurs twice"
     within = len(report.duplicates) - len(report.leaks)
     text = f"{len(report.leaks):,} across parts, {within:,} within a part"
     conflicts = len(report.label_conflicts)

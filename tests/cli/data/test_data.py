@@ -188,4 +188,4 @@ def test_own_images_without_their_option(name: str, option: str, command: Comman
     dataset = option.split()[0].removeprefix("--")
     code, out, err = command("data", name, dataset)
     assert (code, out) == (2, "")
-    assert err == f"error: dataset {dataset}: say which by {option}\n"
+    assert err == f"error: dataset {dataset} needs {option}\n"

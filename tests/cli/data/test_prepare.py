@@ -45,7 +45,7 @@ def test_own_images_are_decoded_once(command: Command, birds: Path) -> None:
         assert store.images.shape == (row["images"], 12, 12, 3)
     code, out, err = command(*arguments)
     assert code == 0
-    assert out.count("was there") == 2
+    assert out.count("already there") == 2
     assert "where runs on this machine find them" in " ".join(out.split())
 
 

@@ -62,7 +62,7 @@ def test_plain_lines_begin_end_and_every_half_minute() -> None:
     lines.noted("a note")
     lines.counted("decoding", 3, 3)
     assert stream.getvalue().splitlines() == [
-        "downloading a.tgz: 1.0 of 100.0 MB, going on from 1.0 MB",
+        "downloading a.tgz: 1.0 of 100.0 MB, resuming at 1.0 MB",
         "downloading a.tgz: 31.0 of 100.0 MB, 1.0 MB/s, ~1:09 left",
         "downloading a.tgz: 61.0 of 100.0 MB, 1.0 MB/s, ~0:39 left",
         "downloading a.tgz: 91.0 of 100.0 MB, 1.0 MB/s, ~0:09 left",
@@ -101,14 +101,14 @@ def test_ctrl_c_on_a_terminal_leaves_what_can_be_resumed(tmp_path: Path) -> None
         program = GET.format(package=str(PACKAGE), url=url)
         shown, code = on_a_terminal(program, tmp_path, interrupt_at="200.0 of 302.8")
         assert code == 130
-        assert "interrupted: the same command goes on from here" in shown
+        assert "interrupted: repeat the command to continue from here" in shown
         assert "Traceback" not in shown
         assert re.search(r"downloading CUB_200_2011\.tgz .*200\.0 of 302\.8 kB", shown)
         assert part_of(tmp_path / "data").stat().st_size == 200_000
         server.serve("/a.tgz", Habits(tgz(), seconds_per_chunk=0.01))
         shown, code = on_a_terminal(program, tmp_path)
         assert code == 0
-        assert "200.0 of 302.8 kB, going on from 200.0 kB" in shown
+        assert "200.0 of 302.8 kB, resuming at 200.0 kB" in shown
         assert "cub200: downloaded (102.8 kB), in data/CUB_200_2011" in shown
 
 

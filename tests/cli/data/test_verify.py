@@ -69,7 +69,7 @@ def test_a_manifest_with_groups_is_written_and_can_be_verified(
     (birds / "train" / "tit" / "04.jpg").write_bytes(copied)
     code, out, err = command("data", "verify", "--images", birds, "--write-manifest", "b.csv")
     assert code == 0, err
-    assert "46 images; copies of one picture have one group" in err
+    assert "46 images; copies of one picture share a group" in err
     assert "pcsearch tune my-manifest data.manifest=b.csv" in err
     with Path("b.csv").open(newline="") as file:
         groups = {row["path"]: row["group"] for row in csv.DictReader(file)}
