@@ -36,7 +36,7 @@ from pcsearch.execution.worker_data import publish_labels
 from pcsearch.recipe.load import load_recipe, with_absolute_paths
 from pcsearch.reporting.summary import summarise
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import MemoryJournal
+from pcsearch.search.journal.journal_file import MemoryJournal
 from pcsearch.search.observer import Silent
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pcsearch.allowed_code import allow, own_modules
+from pcsearch.code_consent import allow, own_modules
 from pcsearch.execution.launch import Outcome, run_recipes
 from pcsearch.execution.preflight.datasets import open_datasets
 from pcsearch.execution.preflight.model_check import check_networks
@@ -15,7 +15,7 @@ from pcsearch.recipe.load import load_recipe, load_recipes
 from pcsearch.recipe.schema import Recipe
 from pcsearch.reporting.lambda_curve import LambdaCurve
 from pcsearch.reporting.summary import Summary
-from pcsearch.runs.earlier import all_earlier_runs, check_earlier_runs
+from pcsearch.runs.prior_runs import all_earlier_runs, check_earlier_runs
 from pcsearch.search.observer import Observer, Silent
 from pcsearch.search.plan import Plan
 

@@ -19,7 +19,7 @@ OPENS = {
 }  # fmt: skip
 ALLOWED = {
     "io.py": "the way itself; syncs a folder",
-    "pickles.py": "looks into what open_regular gives",
+    "pickle_check.py": "looks into what open_regular gives",
     "reporting/figures.py": "the current folder, to come back to",
     "data/decode.py": "open_image, of what open_regular gives",
     "data/cache/build.py": "writes a new file",
@@ -35,16 +35,16 @@ ALLOWED = {
     "data/datasets/svhn.py": "reads what open_regular gives",
     "models/weights.py": "reads what open_regular gives",
     "training/checkpoints.py": "reads what open_regular gives, and writes a new file",
-    "search/journal/file.py": "syncs a folder",
+    "search/journal/journal_file.py": "syncs a folder",
     "storage/local.py": "writes a new file, and syncs a folder",
     "reporting/published.py": "a file of this package",
     "reporting/html.py": "a file of this package",
     "recipe/load.py": "files of this package",
     "cli/recipes.py": "files of this package, and a new one",
     "cluster/session/autoscaler.py": "the kernel's command lines; what Kubernetes puts into a pod",
-    "cluster/session/access.py": "open ports, of the kernel; users, of the kernel, and a new file",
+    "cluster/session/security.py": "the kernel's open ports and users, and a new file",
     "cluster/files/provider.py": "what the machine's firmware says",
-    "execution/health.py": "what Tune has just written",
+    "execution/worker_health.py": "what Tune has just written",
 }
 """Modules that open files in another way, and why that is no way in for a stranger's."""
 

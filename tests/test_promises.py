@@ -37,9 +37,9 @@ from pcsearch.execution.worker_data import publish_labels
 from pcsearch.models import build_backbone
 from pcsearch.recipe.load import load_recipe
 from pcsearch.recipe.schema import Recipe
-from pcsearch.search.configs import confirm_config, finalist_config, search_config
 from pcsearch.search.plan import Plan, build_plan
 from pcsearch.search.trial import TrialSpec
+from pcsearch.search.trial_config import confirm_config, finalist_config, search_config
 from tests.search.driving import run
 
 ROOT = Path(__file__).resolve().parents[1]

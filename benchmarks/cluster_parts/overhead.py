@@ -28,7 +28,7 @@ from cluster_parts.sleeping import sleeping_trial
 from pcsearch.runs.segmented_journal import SegmentJournal
 from pcsearch.runs.shutdown import Ending
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import FileJournal, Journal
+from pcsearch.search.journal.journal_file import FileJournal, Journal
 from pcsearch.storage import open_storage
 
 TRIALS, EPOCH_SECONDS = 64, 2.0

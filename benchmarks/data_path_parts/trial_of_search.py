@@ -17,7 +17,7 @@ from pcsearch.execution.trial_run import TrialReport, WorkerContext, run_trial
 from pcsearch.recipe.load import load_recipe
 from pcsearch.runs.folder import new_run
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import MemoryJournal
+from pcsearch.search.journal.journal_file import MemoryJournal
 
 
 @contextlib.contextmanager

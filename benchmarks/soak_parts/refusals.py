@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from pcsearch.search.journal.file import sealed
+from pcsearch.search.journal.journal_file import sealed
 
 NOBODY = 65534
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pcsearch.cli.views.live import LiveView
     from pcsearch.cli.views.plain import PlainLines
     from pcsearch.cluster.follow import EventLines
-    from pcsearch.reporting.models import Summary
+    from pcsearch.reporting.summary_types import Summary
     from pcsearch.search.state import CampaignState
 
 

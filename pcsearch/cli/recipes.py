@@ -141,7 +141,7 @@ def validate_recipes(
 
     Example: pcsearch recipes validate my.yaml quickstart search.trials=20
     """
-    from pcsearch.allowed_code import is_reference
+    from pcsearch.code_consent import is_reference
     from pcsearch.execution.preflight.model_check import check_networks
     from pcsearch.recipe.load import load_recipe
     from pcsearch.recipe.overrides import split_arguments

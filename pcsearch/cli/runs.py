@@ -13,7 +13,7 @@ from pcsearch.errors import UserError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pcsearch.reporting.models import Summary
+    from pcsearch.reporting.summary_types import Summary
     from pcsearch.runs.folder import RunFolder
 
 app = typer.Typer(no_args_is_help=True, help="List runs.")

@@ -51,8 +51,8 @@ def tune(
     Ray or the store was lost, 130 interrupted, 143 ended by SIGTERM.
     """
     ctrl_c.nothing_to_clean_up()
-    from pcsearch.allowed_code import allow
     from pcsearch.cli.console import Watch
+    from pcsearch.code_consent import allow
     from pcsearch.execution.launch import run_recipes
     from pcsearch.recipe.load import load_recipes
 

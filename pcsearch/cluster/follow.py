@@ -22,7 +22,7 @@ from pcsearch.cluster.tunnel import dashboard_of
 from pcsearch.errors import PcsearchError, UserError
 from pcsearch.reporting.summary import Summary, summarise
 from pcsearch.search.journal.events import check_event
-from pcsearch.search.journal.file import Event, encode, parse_line
+from pcsearch.search.journal.journal_file import Event, encode, parse_line
 from pcsearch.search.observer import STOPPING, STOPPING_THERE, Observer, Silent
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState, replay

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pcsearch.cluster import ray_internals
-from pcsearch.cluster.session.access import warn_if_readable
+from pcsearch.cluster.session.security import warn_if_readable
 from pcsearch.errors import UserError
 from pcsearch.version import __version__
 

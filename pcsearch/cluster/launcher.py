@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from pcsearch.cluster.files.file import load_launcher_file
+from pcsearch.cluster.files.cluster_file import load_launcher_file
 from pcsearch.cluster.jobs import Job, Jobs
 from pcsearch.cluster.launcher_folder import private_launcher
 from pcsearch.cluster.tunnel import dashboard_of, is_address

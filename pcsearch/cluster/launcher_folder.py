@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from getpass import getuser
 from pathlib import Path
 
-from pcsearch.cluster.session.access import check_parents
+from pcsearch.cluster.session.security import check_parents
 from pcsearch.errors import UserError
 
 

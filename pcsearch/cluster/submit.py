@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pcsearch.allowed_code import own_modules
-from pcsearch.cluster.files.access import token_problems
-from pcsearch.cluster.files.file import load_launcher_file
+from pcsearch.cluster.files.cluster_file import load_launcher_file
+from pcsearch.cluster.files.network_access import token_problems
 from pcsearch.cluster.files.nodes import nodes
 from pcsearch.cluster.files.storage import storage
 from pcsearch.cluster.jobs import Jobs
+from pcsearch.code_consent import own_modules
 from pcsearch.errors import UserError
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.yaml_core import dump

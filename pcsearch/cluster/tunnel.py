@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pcsearch.cluster.files.file import ClusterConfig, commands, load_launcher_file
+from pcsearch.cluster.files.cluster_file import ClusterConfig, commands, load_launcher_file
 from pcsearch.cluster.files.provider import provider
 from pcsearch.cluster.launcher_folder import private_launcher
 from pcsearch.cluster.session.signals import exit_when_told

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pcsearch.allowed_code import allowed, code_of, own_modules, remember
 from pcsearch.cluster.session.capacity import Sizing
+from pcsearch.code_consent import allowed, code_of, own_modules, remember
 from pcsearch.data.cache import default_cache_folder
 from pcsearch.errors import NodeError, UserError
 from pcsearch.execution.preflight.datasets import open_datasets
@@ -23,12 +23,12 @@ from pcsearch.recipe.load import with_absolute_paths
 from pcsearch.recipe.schema import Recipe
 from pcsearch.reporting.summary import Summary, summarise
 from pcsearch.reporting.warnings import first_near_perfect
-from pcsearch.runs.earlier import all_earlier_runs, check_earlier_runs
 from pcsearch.runs.find import Runs, check_free, check_place, free_names, new_run
 from pcsearch.runs.folder import RunFolder, environment, resume_command, shown_address
+from pcsearch.runs.prior_runs import all_earlier_runs, check_earlier_runs
 from pcsearch.runs.shutdown import Ending
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import Event
+from pcsearch.search.journal.journal_file import Event
 from pcsearch.search.observer import Observer
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState, Status, replay
@@ -231,7 +231,7 @@ def _ticker(
     began: float,
 ) -> Callable[[int], None]:
     """The function to call about ten times a second with the number of waiting trials."""
-    from pcsearch.execution.nodes import NodeWatch
+    from pcsearch.execution.node_watch import NodeWatch
 
     sizing = ready.sizing
     nodes = NodeWatch(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import PurePosixPath
 
-from pcsearch.allowed_code import check_outside, own_modules, recall, remember
+from pcsearch.code_consent import check_outside, own_modules, recall, remember
 from pcsearch.errors import UserError
 from pcsearch.execution.launch import Outcome, finish, options_of, run_in
 from pcsearch.execution.preflight.datasets import open_datasets
@@ -19,9 +19,9 @@ from pcsearch.recipe.load import load_recipe, parse_recipe, read_resolved, with_
 from pcsearch.recipe.problems import show
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.search_space import Space
-from pcsearch.runs.earlier import with_earlier_runs
 from pcsearch.runs.find import Runs, check_place, find_run, held
 from pcsearch.runs.folder import RunFolder, shown_address
+from pcsearch.runs.prior_runs import with_earlier_runs
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.next_trial import arms_of, nothing_left, search_open
 from pcsearch.search.observer import Observer

@@ -14,9 +14,9 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from pcsearch.errors import NodeError
-from pcsearch.execution.health import NodeTrouble, Watchdog, classify_failure, error_of
 from pcsearch.execution.tune_patches import died_waiting, forget_ended, keep_workers
 from pcsearch.execution.worker import FAILURE, NODE, REPORT
+from pcsearch.execution.worker_health import NodeTrouble, Watchdog, classify_failure, error_of
 from pcsearch.runs.shutdown import Ending
 from pcsearch.search.campaign import KEPT_SECONDS, Campaign, Warmth
 

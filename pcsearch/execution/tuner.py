@@ -20,7 +20,6 @@ from ray.tune import Callback, FailureConfig, RunConfig, Stopper, TuneConfig, Tu
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.experiment import Trial as RayTrial
 
-from pcsearch.execution.health import Watchdog
 from pcsearch.execution.tune_adapter import (
     CampaignScheduler,
     CampaignSearcher,
@@ -30,6 +29,7 @@ from pcsearch.execution.tune_adapter import (
 )
 from pcsearch.execution.tune_patches import NoProgress, ready_workers, without_credentials
 from pcsearch.execution.worker import train_trial
+from pcsearch.execution.worker_health import Watchdog
 from pcsearch.runs.shutdown import Ending
 from pcsearch.search.campaign import Campaign
 from pcsearch.storage.scratch import scratch_folder

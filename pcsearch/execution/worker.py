@@ -118,7 +118,7 @@ def _at(fields: dict[str, Any]) -> WorkerContext:
 
 def _check_code(context: WorkerContext) -> None:
     """Check that the files are those of the driver, before any module of the user's is imported."""
-    from pcsearch.allowed_code import INSTALLED, allow, code_hash
+    from pcsearch.code_consent import INSTALLED, allow, code_hash
 
     own = any(not name.startswith(INSTALLED) for name in context.allowed_code)
     if own and context.import_path not in sys.path:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from pcsearch.allowed_code import check_allowed, importable
+from pcsearch.code_consent import check_allowed, importable
 from pcsearch.errors import UserError, did_you_mean
 
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from pcsearch.allowed_code import is_reference
+from pcsearch.code_consent import is_reference
 from pcsearch.errors import UserError, did_you_mean
 from pcsearch.models import torchvision as torchvision_models
 from pcsearch.models.bilinear import BilinearCNN, FeatureMaps

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from pcsearch.errors import UserError
 from pcsearch.io import expanded, open_regular
-from pcsearch.pickles import check_torch_file
+from pcsearch.pickle_check import check_torch_file
 
 _NESTED_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
 """Keys under which training programs store the state dict in a larger checkpoint."""

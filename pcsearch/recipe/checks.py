@@ -13,7 +13,7 @@ from pcsearch.recipe.overrides import OVERRIDE
 from pcsearch.recipe.problems import KeyPath, Problem, Where, dotted, show, suggest
 from pcsearch.recipe.schema import NO_IMAGENET, Recipe
 from pcsearch.recipe.search_space import ARMS, COMPETITORS, CONTROL, DIMENSIONS, SHARED
-from pcsearch.recipe.tree import Tree
+from pcsearch.recipe.source_tree import Tree
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pcsearch.recipe.fields import NAME, NAME_LENGTH, expanded
 from pcsearch.recipe.overrides import apply_overrides, split_arguments
 from pcsearch.recipe.problems import Problem, RecipeError, Where, show
 from pcsearch.recipe.schema import Recipe
-from pcsearch.recipe.tree import Tree, from_plain, from_yaml, merge
+from pcsearch.recipe.source_tree import Tree, from_plain, from_yaml, merge
 from pcsearch.recipe.validate import KEYS, validate
 
 PACKAGE = Path(__file__).resolve().parents[1]

@@ -11,7 +11,7 @@ import yaml
 from pcsearch.printable import printable
 from pcsearch.recipe import yaml_core
 from pcsearch.recipe.problems import KeyPath, Problem, RecipeError, Where, dotted, show
-from pcsearch.recipe.tree import Tree, from_yaml, is_space, merge
+from pcsearch.recipe.source_tree import Tree, from_yaml, is_space, merge
 
 KEY_PATTERN = re.compile(r'(?:"[^"=]+"|[^".=]+)(?:\.(?:"[^"=]+"|[^".=]+))*')
 _PART = re.compile(r'"([^"]+)"|([^".]+)')

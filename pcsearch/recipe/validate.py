@@ -28,7 +28,7 @@ from pcsearch.recipe.problems import (
 )
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.search_space import MOST_EPOCHS
-from pcsearch.recipe.tree import Tree
+from pcsearch.recipe.source_tree import Tree
 
 
 def _walk(model: type[BaseModel], path: tuple[str, ...]) -> dict[tuple[str, ...], tuple[str, ...]]:

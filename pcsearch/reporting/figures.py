@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pcsearch.printable import printable_lines
 from pcsearch.recipe.search_space import CONTROL
 from pcsearch.reporting import formatting as fmt
-from pcsearch.reporting.models import StudySummary
+from pcsearch.reporting.summary_types import StudySummary
 from pcsearch.search.asha import rungs
 from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.state import ArmState, CampaignState

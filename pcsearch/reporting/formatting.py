@@ -8,7 +8,7 @@ from rich.table import Table
 
 from pcsearch.printable import printable
 from pcsearch.recipe.search_space import ARMS
-from pcsearch.reporting.models import ArmSummary, Scores, StudySummary, Summary
+from pcsearch.reporting.summary_types import ArmSummary, Scores, StudySummary, Summary
 from pcsearch.search.verdicts.gain import Gain
 
 

@@ -17,8 +17,8 @@ from markupsafe import Markup, escape
 from pcsearch.printable import printable_lines
 from pcsearch.reporting import formatting as fmt
 from pcsearch.reporting.figures import Plot, confirm_plots, search_plot
-from pcsearch.reporting.models import ArmSummary, StudySummary
 from pcsearch.reporting.summary import summarise, trial_rows
+from pcsearch.reporting.summary_types import ArmSummary, StudySummary
 from pcsearch.reporting.tables import accuracies
 from pcsearch.reporting.trials_table import (
     STATES,

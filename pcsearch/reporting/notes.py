@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pcsearch.reporting import formatting as fmt
-from pcsearch.reporting.models import ArmSummary, Interruptions, StudySummary, Summary
+from pcsearch.reporting.summary_types import ArmSummary, Interruptions, StudySummary, Summary
 from pcsearch.reporting.warnings import beyond, ceiling, clipping, edges, shared_edges
 from pcsearch.search.plan import StudyPlan
 from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import UNTRAINED
 from pcsearch.search.verdicts.gain import Gain
-from pcsearch.search.verdicts.limits import few_test_images, overlap
+from pcsearch.search.verdicts.power import few_test_images, overlap
 from pcsearch.search.verdicts.verdict import learned_nothing
 
 _LISTED = 10

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from pcsearch.recipe.search_space import CONTROL
-from pcsearch.reporting.models import (
+from pcsearch.reporting.notes import notes
+from pcsearch.reporting.published import published
+from pcsearch.reporting.summary_types import (
     ArmSummary,
     EpochCounts,
     Interruptions,
@@ -16,8 +18,6 @@ from pcsearch.reporting.models import (
     Summary,
     TrialCounts,
 )
-from pcsearch.reporting.notes import notes
-from pcsearch.reporting.published import published
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
 from pcsearch.search.state import ArmState, CampaignState
 from pcsearch.search.trial import Config, Trial

@@ -17,8 +17,8 @@ from rich.text import Text
 
 from pcsearch.reporting import formatting as fmt
 from pcsearch.reporting.formatting import natural_width
-from pcsearch.reporting.models import ArmSummary, StudySummary, Summary
 from pcsearch.reporting.notes import notes
+from pcsearch.reporting.summary_types import ArmSummary, StudySummary, Summary
 from pcsearch.reporting.trials_table import trials_table
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from pcsearch.recipe.search_space import ARMS, CONTROL, Space
 from pcsearch.reporting import formatting as fmt
-from pcsearch.reporting.models import StudySummary
-from pcsearch.search.journal.file import Event
+from pcsearch.reporting.summary_types import StudySummary
+from pcsearch.search.journal.journal_file import Event
 from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.selection import nothing_beyond
 from pcsearch.search.state import ArmState, CampaignState

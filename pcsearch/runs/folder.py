@@ -45,7 +45,14 @@ from pcsearch.io import (
 )
 from pcsearch.runs.shutdown import Marker
 from pcsearch.search.journal.audit import audited, refusal
-from pcsearch.search.journal.file import LINE_BYTES, Chain, Event, FileJournal, Journal, read_events
+from pcsearch.search.journal.journal_file import (
+    LINE_BYTES,
+    Chain,
+    Event,
+    FileJournal,
+    Journal,
+    read_events,
+)
 from pcsearch.search.state import CampaignState, Status
 from pcsearch.search.trial import checkpoint_folder, stop_marker
 

@@ -27,7 +27,7 @@ from pcsearch.runs.folder import READ_AT_MOST_BYTES, RunFolder, check_run_name, 
 from pcsearch.runs.segmented_journal import SegmentJournal, read_segments
 from pcsearch.runs.shutdown import GRACE_SECONDS, Marker
 from pcsearch.search.journal.events import Event
-from pcsearch.search.journal.file import Chain, Journal
+from pcsearch.search.journal.journal_file import Chain, Journal
 from pcsearch.search.state import CampaignState, Status
 from pcsearch.search.trial import checkpoint_folder
 from pcsearch.storage import Storage, check_storage, open_storage

@@ -19,7 +19,7 @@ from typing import Self
 
 from pcsearch.errors import PcsearchError, UserError
 from pcsearch.search.journal.events import Event, NewerError, check_event
-from pcsearch.search.journal.file import Chain, sealed
+from pcsearch.search.journal.journal_file import Chain, sealed
 from pcsearch.search.journal.validate import History
 from pcsearch.storage.base import LeaseLostError, Storage
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from pcsearch.search import budget
 from pcsearch.search import budget as money
 from pcsearch.search.decisions import choice_of, decide, hopeless_because, may_begin_again
-from pcsearch.search.journal.file import Event, Journal
+from pcsearch.search.journal.journal_file import Event, Journal
 from pcsearch.search.next_trial import look_due, make_trial, next_step, nothing_left
 from pcsearch.search.plan import Plan, StudyPlan
 from pcsearch.search.state import CampaignState, Status

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pcsearch.search import configs
+from pcsearch.search import trial_config as configs
 from pcsearch.search.next_trial import finalists_over, search_over
 from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.sampling.ranges import searched_space

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterator
 
-from pcsearch.search import configs
+from pcsearch.search import trial_config as configs
 from pcsearch.search.estimate import ArmRef, Step, pick_study
 from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.sampling.ranges import current_space

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from pcsearch.search.journal.file import Event
+from pcsearch.search.journal.journal_file import Event
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState
 

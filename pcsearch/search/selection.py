@@ -21,7 +21,7 @@ from statistics import fmean
 from typing import Literal
 
 from pcsearch.recipe.search_space import SHARED, Space
-from pcsearch.search import configs
+from pcsearch.search import trial_config as configs
 from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.state import ArmState, CampaignState, Choice
 from pcsearch.search.trial import Config, Trial, last_value, rank

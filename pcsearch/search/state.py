@@ -17,7 +17,7 @@ from typing import Literal
 
 from pcsearch.errors import UserError
 from pcsearch.search.asha import Ladder, Noise
-from pcsearch.search.journal.file import Event, Mismatch
+from pcsearch.search.journal.journal_file import Event, Mismatch
 from pcsearch.search.plan import JOURNAL_SCHEMA, READABLE, Plan
 from pcsearch.search.trial import (
     UNTRAINED,

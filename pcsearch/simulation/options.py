@@ -20,8 +20,8 @@ from pcsearch.execution.preflight.datasets import data_options
 from pcsearch.execution.preflight.lr_ranges import with_default, without_automatic
 from pcsearch.recipe.load import load_recipes
 from pcsearch.recipe.schema import DEFAULT_LR, Recipe
-from pcsearch.runs.earlier import all_earlier_runs
 from pcsearch.runs.find import find_run
+from pcsearch.runs.prior_runs import all_earlier_runs
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.observer import Observer
 from pcsearch.search.plan import DatasetFacts, ImageCounts, Plan, build_plan

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pcsearch.search.campaign import Campaign, Warmth
-from pcsearch.search.journal.file import Event, Journal
+from pcsearch.search.journal.journal_file import Event, Journal
 from pcsearch.search.plan import Plan, derive_seed
 from pcsearch.search.trial import TrialSpec
 from pcsearch.simulation.cluster import ClusterModel, Nodes, SimulatedNode

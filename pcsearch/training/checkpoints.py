@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from pcsearch.errors import PcsearchError, TrialError
 from pcsearch.io import open_regular, remove_half_written, replacing
-from pcsearch.pickles import check_torch_file
+from pcsearch.pickle_check import check_torch_file
 from pcsearch.training.config import FitSettings
 from pcsearch.training.metrics import EpochRecord, record_from_dict
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from pcsearch.recipe.search_space import Space
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import Event, Journal, MemoryJournal
+from pcsearch.search.journal.journal_file import Event, Journal, MemoryJournal
 from pcsearch.search.plan import ArmPlan, ImageCounts, Plan, StudyPlan, confirm_seeds
 from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import TrialSpec

@@ -15,7 +15,7 @@ import pytest
 from pcsearch.cli.app import main
 from pcsearch.cli.runs import _gain_text
 from pcsearch.runs.folder import new_run
-from pcsearch.search.journal.file import FileJournal
+from pcsearch.search.journal.journal_file import FileJournal
 from pcsearch.search.plan import Plan
 from tests.cli.campaigns import drive, plan, silent
 

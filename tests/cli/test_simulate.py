@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from pcsearch.cli.app import app
 from pcsearch.errors import UserError
 from pcsearch.runs.folder import new_run
-from pcsearch.search.journal.file import FileJournal
+from pcsearch.search.journal.journal_file import FileJournal
 from tests.cli.campaigns import drive, plan, silent
 
 QUICK = ["simulate", "quickstart", "datasets=[digits]", "confirm.seeds=2"]

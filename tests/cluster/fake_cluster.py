@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from pcsearch.allowed_code import VARIABLE
+from pcsearch.code_consent import VARIABLE
 from tests.cluster.heads import Head, commands, descendants, free_port, running_head
 from tests.e2e.cli import PACKAGE
 

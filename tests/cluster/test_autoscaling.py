@@ -13,7 +13,7 @@ from tests.cluster.fake_cluster import fake_cluster
 
 ASK = """
 import json, sys, time
-from pcsearch.execution.nodes import early_nodes
+from pcsearch.execution.node_watch import early_nodes
 from pcsearch.cluster.session.session import ray_session
 from pcsearch.recipe.load import load_recipe
 with ray_session(sys.argv[1]) as session:

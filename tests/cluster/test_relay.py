@@ -14,7 +14,7 @@ from pcsearch.cluster.follow import LINE_KEY, EventLines, Followed, follow
 from pcsearch.errors import UserError
 from pcsearch.reporting.summary import summarise
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import MemoryJournal
+from pcsearch.search.journal.journal_file import MemoryJournal
 from pcsearch.search.observer import Observer
 from pcsearch.search.state import replay
 from tests.cli.campaigns import drive, plan

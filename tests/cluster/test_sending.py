@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pcsearch.allowed_code import VARIABLE
 from pcsearch.cli.app import app
 from pcsearch.cluster.submit import check_fits, further_campaign, new_campaign
+from pcsearch.code_consent import VARIABLE
 from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipe, load_recipes
 

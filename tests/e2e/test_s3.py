@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pcsearch.runs.segmented_journal import read_segments
-from pcsearch.search.journal.file import sealed
+from pcsearch.search.journal.journal_file import sealed
 from pcsearch.storage import Storage, open_storage
 from tests.e2e.cli import CommandLine, ended, epoch_events, wait_for
 from tests.e2e.test_resume import SMALL, attempts, history

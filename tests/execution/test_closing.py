@@ -14,7 +14,7 @@ from pcsearch.execution.launch import record_outcome
 from pcsearch.io import replacing
 from pcsearch.runs.folder import RunFolder, new_run
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import MemoryJournal
+from pcsearch.search.journal.journal_file import MemoryJournal
 from pcsearch.search.observer import Silent
 from pcsearch.storage import LeaseLostError, StorageError
 from tests.search.driving import Clock, drive, make_plan

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pcsearch.execution.health import UNMEASURED_SECONDS, deadline_seconds
+from pcsearch.execution.worker_health import UNMEASURED_SECONDS, deadline_seconds
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import MemoryJournal
+from pcsearch.search.journal.journal_file import MemoryJournal
 from pcsearch.search.plan import ImageCounts
 from pcsearch.search.trial import Trial
 from tests.search.driving import Clock, drive, make_plan, study_plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError, RayTaskError
 
-from pcsearch.execution.health import classify_failure
+from pcsearch.execution.worker_health import classify_failure
 from pcsearch.search.trial import FailureKind
 
 KILLED = (

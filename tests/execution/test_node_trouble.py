@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pcsearch.execution.health import NODE_PATIENCE_SECONDS, NodeTrouble
+from pcsearch.execution.worker_health import NODE_PATIENCE_SECONDS, NodeTrouble
 
 
 def test_before_anything_is_trained_it_is_told_at_once() -> None:

@@ -9,10 +9,10 @@ import pytest
 import ray
 
 from pcsearch.cluster.session.autoscaler import Launches
-from pcsearch.execution import nodes as node_watch
-from pcsearch.execution.nodes import NodeWatch
+from pcsearch.execution import node_watch
+from pcsearch.execution.node_watch import NodeWatch
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import MemoryJournal
+from pcsearch.search.journal.journal_file import MemoryJournal
 from tests.search.driving import make_plan
 
 TYPES = {

@@ -12,12 +12,12 @@ from types import SimpleNamespace
 import pytest
 
 from pcsearch.errors import NodeError
-from pcsearch.execution.health import Watchdog
 from pcsearch.execution.tune_adapter import CampaignScheduler, RunningTrials
 from pcsearch.execution.worker import FAILURE, NODE, REPORT
+from pcsearch.execution.worker_health import Watchdog
 from pcsearch.runs.shutdown import Ending
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import MemoryJournal
+from pcsearch.search.journal.journal_file import MemoryJournal
 from tests.search.driving import make_plan
 
 

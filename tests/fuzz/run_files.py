@@ -24,7 +24,7 @@ from pcsearch.cli.cluster.check import print_findings
 from pcsearch.cli.console import PrintableStream, console
 from pcsearch.cli.views.verify import report_view
 from pcsearch.cluster.files.check import check_cluster_file
-from pcsearch.cluster.files.file import load_cluster_file
+from pcsearch.cluster.files.cluster_file import load_cluster_file
 from pcsearch.data.dataset import DataOptions
 from pcsearch.data.download.archive import unpack
 from pcsearch.data.layouts.manifest_table import read_manifest

@@ -24,7 +24,7 @@ from pcsearch.reporting.html import html_report
 from pcsearch.reporting.summary import summarise, trial_rows
 from pcsearch.reporting.trials_table import trials_table
 from pcsearch.runs.folder import RunFolder, check_free, find_run, list_runs
-from pcsearch.search.journal.file import FileJournal
+from pcsearch.search.journal.journal_file import FileJournal
 from pcsearch.search.trial import checkpoint_folder
 from pcsearch.training.checkpoints import Checkpoints
 from tests.fuzz.guard import UNSEEN, Guard

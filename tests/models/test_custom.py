@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pcsearch.allowed_code import VARIABLE, allow
+from pcsearch.code_consent import VARIABLE, allow
 from pcsearch.errors import UserError
 from pcsearch.models import build_backbone, check_backbone, check_options
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pcsearch.errors import UserError
 from pcsearch.recipe import load_recipe, yaml_core
 from pcsearch.recipe.problems import Where
-from pcsearch.recipe.tree import from_yaml
+from pcsearch.recipe.source_tree import from_yaml
 from tests.recipe.strategies import JUNK, QUICKSTART, mutated
 
 

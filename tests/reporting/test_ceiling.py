@@ -12,7 +12,7 @@ from pcsearch.reporting.notes import notes
 from pcsearch.reporting.summary import summarise
 from pcsearch.runs.find import new_run
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import MemoryJournal
+from pcsearch.search.journal.journal_file import MemoryJournal
 from pcsearch.search.observer import Silent
 from pcsearch.search.plan import Plan
 from pcsearch.search.trial import TrialSpec

@@ -10,8 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from pcsearch.reporting import formatting as fmt
-from pcsearch.reporting.models import Summary
 from pcsearch.reporting.summary import summarise, trial_rows
+from pcsearch.reporting.summary_types import Summary
 from pcsearch.reporting.tables import accuracies, summary_table, trials_table
 from pcsearch.search.state import CampaignState
 from tests.reporting.simulated_campaigns import (

@@ -11,9 +11,9 @@ from pcsearch.execution.preflight.datasets import PreparedDataset, open_datasets
 from pcsearch.execution.preflight.prepare import _plan
 from pcsearch.recipe.load import load_recipe, with_absolute_paths
 from pcsearch.recipe.schema import Recipe
-from pcsearch.runs.earlier import with_earlier_runs
 from pcsearch.runs.folder import new_run
-from pcsearch.search.journal.file import FileJournal
+from pcsearch.runs.prior_runs import with_earlier_runs
+from pcsearch.search.journal.journal_file import FileJournal
 from pcsearch.search.observer import Silent
 from pcsearch.search.sampling.start_points import check_fit, with_start_points
 from tests.cli.campaigns import drive, plan, silent

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pcsearch.recipe.load import load_recipe, with_absolute_paths
-from pcsearch.runs.earlier import with_earlier_runs
 from pcsearch.runs.find import new_run
+from pcsearch.runs.prior_runs import with_earlier_runs
 from tests.cli.campaigns import drive, plan, silent
 
 

@@ -14,7 +14,7 @@ from pcsearch.errors import PcsearchError, UserError
 from pcsearch.runs.segmented_journal import SegmentJournal, read_segments, stored_events
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.journal.events import Event
-from pcsearch.search.journal.file import Chain, FileJournal, read_events
+from pcsearch.search.journal.journal_file import Chain, FileJournal, read_events
 from pcsearch.search.state import replay
 from pcsearch.storage import LeaseLostError, Storage
 from pcsearch.storage.local import LocalStorage

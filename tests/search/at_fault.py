@@ -12,7 +12,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
-from pcsearch.allowed_code import allow
+from pcsearch.code_consent import allow
 from pcsearch.execution.preflight.datasets import dataset_facts, open_datasets, prepare_datasets
 from pcsearch.execution.trial_run import WorkerContext
 from pcsearch.execution.worker_data import publish_labels

@@ -8,7 +8,7 @@ from typing import Any
 
 from pcsearch.recipe.search_space import Space
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import MemoryJournal
+from pcsearch.search.journal.journal_file import MemoryJournal
 from pcsearch.search.plan import ArmPlan, ImageCounts, Plan, StudyPlan, confirm_seeds
 from pcsearch.search.trial import TrialSpec
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import Event, MemoryJournal, sealed
+from pcsearch.search.journal.journal_file import Event, MemoryJournal, sealed
 from pcsearch.search.plan import Plan
 from tests.search.driving import Clock, control_arm, drive, make_plan, pc_arm, study_plan
 

@@ -8,12 +8,12 @@ import pytest
 
 from pcsearch.recipe.search_space import Space
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.configs import middle
-from pcsearch.search.journal.file import MemoryJournal
+from pcsearch.search.journal.journal_file import MemoryJournal
 from pcsearch.search.plan import ArmPlan, Plan, confirm_seeds
 from pcsearch.search.selection import candidates
 from pcsearch.search.state import CampaignState, replay
 from pcsearch.search.trial import TrialSpec
+from pcsearch.search.trial_config import middle
 from tests.search.driving import (
     Clock,
     Curve,

@@ -14,13 +14,13 @@ from pcsearch.cli.views.progress import snapshot
 from pcsearch.errors import UserError
 from pcsearch.execution.resume import _check_recipe
 from pcsearch.recipe.search_space import Space
-from pcsearch.reporting.models import StudySummary
 from pcsearch.reporting.notes import notes
 from pcsearch.reporting.summary import summarise
+from pcsearch.reporting.summary_types import StudySummary
 from pcsearch.search.budget import certain
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.decisions import LOST_NODES, RETRIES
-from pcsearch.search.journal.file import Event, MemoryJournal
+from pcsearch.search.journal.journal_file import Event, MemoryJournal
 from pcsearch.search.journal.validate import History
 from pcsearch.search.next_trial import nothing_left
 from pcsearch.search.plan import Plan, confirm_seeds

@@ -6,7 +6,7 @@ import pytest
 
 from pcsearch.search.budget import IDLE_SECONDS
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import MemoryJournal
+from pcsearch.search.journal.journal_file import MemoryJournal
 from tests.search.driving import Clock, make_plan
 
 PER_HOUR = 3600.0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.estimate import Step, pick_study
-from pcsearch.search.journal.file import Event, MemoryJournal
+from pcsearch.search.journal.journal_file import Event, MemoryJournal
 from pcsearch.search.plan import ImageCounts, Plan, StudyPlan
 from pcsearch.search.state import ArmState, CampaignState, replay
 from pcsearch.search.trial import TrialSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import Event, MemoryJournal
+from pcsearch.search.journal.journal_file import Event, MemoryJournal
 from pcsearch.search.plan import Plan
 
 

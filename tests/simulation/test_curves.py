@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import MemoryJournal
+from pcsearch.search.journal.journal_file import MemoryJournal
 from pcsearch.search.trial import TrialSpec
 from pcsearch.simulation.curves import ReplayedCurves, SyntheticCurves
 from tests.search.driving import Clock, drive, make_plan, smooth_curve

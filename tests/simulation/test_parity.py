@@ -12,7 +12,7 @@ import pytest
 
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.journal.events import check_event
-from pcsearch.search.journal.file import MemoryJournal, read_events
+from pcsearch.search.journal.journal_file import MemoryJournal, read_events
 from pcsearch.search.journal.validate import History
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import replay

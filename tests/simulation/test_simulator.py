@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcsearch.recipe.search_space import Space
-from pcsearch.search.journal.file import MemoryJournal
+from pcsearch.search.journal.journal_file import MemoryJournal
 from pcsearch.search.plan import ArmPlan, Plan, confirm_seeds
 from pcsearch.search.sampling.samplers import BEST, LATEST, propose
 from pcsearch.search.state import replay

@@ -12,7 +12,7 @@ from pcsearch.cli.options import Json, examples
 from pcsearch.errors import UserError
 
 if TYPE_CHECKING:
-    from pcsearch.cluster.files.finding import Finding
+    from pcsearch.cluster.files.cluster_file import Finding
 
 EPILOG = examples(
     "pcsearch cluster check cluster.yaml cub200 data.root=/home/ubuntu/data",
@@ -70,7 +70,7 @@ def findings_of(
 ) -> list[Finding]:
     """All findings on a file, for these recipes."""
     from pcsearch.cluster.files.check import check_cluster_file as look
-    from pcsearch.cluster.files.file import load_cluster_file
+    from pcsearch.cluster.files.cluster_file import load_cluster_file
     from pcsearch.recipe.load import load_recipes
 
     config = load_cluster_file(file)

@@ -85,11 +85,11 @@ def submit(
     Exit codes: the campaign's, as for pcsearch tune; 130 after Ctrl-C, which stops following, not
     the campaign.
     """
-    from pcsearch.allowed_code import allow
     from pcsearch.cluster import submit as sending
     from pcsearch.cluster.follow import Following
     from pcsearch.cluster.jobs import Jobs
     from pcsearch.cluster.tunnel import dashboard_of, is_address, refuse_bare_address
+    from pcsearch.code_consent import allow
     from pcsearch.recipe.load import load_recipes
     from pcsearch.recipe.overrides import split_arguments
 

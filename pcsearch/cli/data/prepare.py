@@ -71,7 +71,7 @@ def prepare(
     """
     from pcsearch.cli.console import console, write_json
     from pcsearch.cli.data.options import chosen_dataset
-    from pcsearch.cli.data.prepared import (
+    from pcsearch.cli.data.prepare_steps import (
         dataset_images,
         prepared_json,
         prepared_view,

@@ -31,7 +31,7 @@ from pcsearch.cli.views.text import (
     short_regulariser,
     sparkline,
 )
-from pcsearch.search.journal.file import Event
+from pcsearch.search.journal.journal_file import Event
 from pcsearch.search.observer import STOPPING
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState

@@ -10,7 +10,7 @@ from pcsearch.cli.views.progress import arm_label, snapshot, study_progress
 from pcsearch.cli.views.text import count, short_duration, short_percent, short_regulariser
 from pcsearch.printable import printable
 from pcsearch.reporting.formatting import first_line
-from pcsearch.search.journal.file import Event
+from pcsearch.search.journal.journal_file import Event
 from pcsearch.search.observer import STOPPING
 from pcsearch.search.plan import Plan
 from pcsearch.search.state import CampaignState

@@ -20,7 +20,7 @@ from pcsearch.execution.preflight.lr_ranges import LR, lr_sentences
 from pcsearch.search.estimate import LadderLevel, Work, estimate, ladder, training_seconds
 from pcsearch.search.plan import FILES, Plan, StudyPlan
 from pcsearch.search.sampling.start_points import prior_sentences
-from pcsearch.search.verdicts.limits import limits, overlap, smallest_gain
+from pcsearch.search.verdicts.power import limits, overlap, smallest_gain
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pcsearch.cluster.files.access import ports, token
-from pcsearch.cluster.files.file import ClusterConfig, on_kubernetes, texts
-from pcsearch.cluster.files.finding import Finding
+from pcsearch.cluster.files.cluster_file import ClusterConfig, Finding, on_kubernetes, texts
+from pcsearch.cluster.files.network_access import ports, token
 from pcsearch.cluster.files.nodes import nodes, price, versions
 from pcsearch.cluster.files.pods import manifest, pod_ports, pod_storage, pod_token
 from pcsearch.cluster.files.provider import provider

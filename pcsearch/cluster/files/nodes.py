@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pcsearch.cluster.files.file import (
+from pcsearch.cluster.files.cluster_file import (
     ClusterConfig,
+    Finding,
     commands,
     node_of,
     on_kubernetes,
@@ -15,7 +16,6 @@ from pcsearch.cluster.files.file import (
     unstated_types,
     worker_types,
 )
-from pcsearch.cluster.files.finding import Finding
 from pcsearch.cluster.files.kuberay import containers, groups
 from pcsearch.cluster.session.autoscaler import largest_capacity
 from pcsearch.cluster.session.capacity import Node, gpus_of_trial

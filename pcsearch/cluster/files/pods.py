@@ -12,8 +12,7 @@ from posixpath import normpath
 from typing import Any
 
 from pcsearch.cluster.files import kuberay as fields
-from pcsearch.cluster.files.file import ClusterConfig, texts
-from pcsearch.cluster.files.finding import Finding
+from pcsearch.cluster.files.cluster_file import ClusterConfig, Finding, texts
 from pcsearch.cluster.files.kuberay import (
     containers,
     filled_folders,

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pcsearch.cluster import ray_internals
-from pcsearch.cluster.files.file import ClusterConfig, texts, unstated_types
-from pcsearch.cluster.files.finding import Finding
+from pcsearch.cluster.files.cluster_file import ClusterConfig, Finding, texts, unstated_types
 from pcsearch.errors import did_you_mean
 
 _VENDOR = Path("/sys/class/dmi/id/sys_vendor")

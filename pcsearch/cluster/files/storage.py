@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
 
-from pcsearch.cluster.files.file import (
+from pcsearch.cluster.files.cluster_file import (
     ClusterConfig,
+    Finding,
     at_home,
     commands,
     commands_by_role,
     has_workers,
     on_kubernetes,
 )
-from pcsearch.cluster.files.finding import Finding
 from pcsearch.cluster.files.kuberay import filled_folders
 from pcsearch.recipe.schema import Recipe
 

@@ -14,17 +14,17 @@ from typing import Any
 
 from pcsearch.cluster.jobs import marked
 from pcsearch.cluster.ray_internals import counted_cpus, loopback, quick_start
-from pcsearch.cluster.session.access import (
+from pcsearch.cluster.session.autoscaler import largest_capacity, machines_listed, running_config
+from pcsearch.cluster.session.capacity import Capacity, Node
+from pcsearch.cluster.session.join import reachable
+from pcsearch.cluster.session.processes import ignore_known_warnings
+from pcsearch.cluster.session.security import (
     SESSION_NAME,
     check_closed,
     exposed_before,
     session_folder,
     session_token,
 )
-from pcsearch.cluster.session.autoscaler import largest_capacity, machines_listed, running_config
-from pcsearch.cluster.session.capacity import Capacity, Node
-from pcsearch.cluster.session.preconnect import reachable
-from pcsearch.cluster.session.processes import ignore_known_warnings
 from pcsearch.cluster.session.signals import orderly_end
 from pcsearch.errors import UserError
 
@@ -190,7 +190,7 @@ _SILENT: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERRO
 def _start(folder: Path, preload: Sequence[str]) -> None:
     import ray
 
-    from pcsearch.cluster.session.code_path import driver_code, job_config
+    from pcsearch.cluster.session.worker_code import driver_code, job_config
 
     before = exposed_before()
     try:  # "local" never joins a cluster that happens to run here
@@ -231,7 +231,7 @@ def _allowed_cpus() -> int | None:
 def _join_cluster(address: str, about: Mapping[str, str] | None) -> None:
     import ray
 
-    from pcsearch.cluster.session.code_path import job_config
+    from pcsearch.cluster.session.worker_code import job_config
 
     try:
         # `cluster down` finds running campaigns by this mark. A submitted campaign is listed once:

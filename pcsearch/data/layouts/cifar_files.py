@@ -13,7 +13,7 @@ import numpy as np
 from pcsearch.data.dataset import Int64Array, UInt8Array
 from pcsearch.errors import UserError
 from pcsearch.io import open_regular
-from pcsearch.pickles import check_pickle
+from pcsearch.pickle_check import check_pickle
 
 CIFAR_SIDE = 32
 _PLANES = 3

@@ -12,7 +12,11 @@ import numpy.typing as npt
 
 from pcsearch.data.cache import NoImageError
 from pcsearch.data.dataset import DataOptions, Dataset, Float32Array, Int64Array, Part
-from pcsearch.data.layouts.copies import merge_groups, same_bytes_groups, same_picture_groups
+from pcsearch.data.layouts.duplicate_files import (
+    merge_groups,
+    same_bytes_groups,
+    same_picture_groups,
+)
 from pcsearch.data.sources import FileImages
 from pcsearch.data.splits import hold_out_test
 from pcsearch.errors import UserError

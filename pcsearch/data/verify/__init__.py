@@ -1,7 +1,6 @@
 """Check every image of a dataset before any training."""
 
 from pcsearch.data.verify.check import Inspected, inspect, report_on, verify_dataset
-from pcsearch.data.verify.manifest import check_writable, write_manifest
 from pcsearch.data.verify.report import (
     ClassBalance,
     Duplicate,
@@ -9,6 +8,7 @@ from pcsearch.data.verify.report import (
     PartSize,
     VerifyReport,
 )
+from pcsearch.data.verify.write_manifest import check_writable, write_manifest
 
 __all__ = [
     "ClassBalance",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from pcsearch.allowed_code import is_reference
+from pcsearch.code_consent import is_reference
 from pcsearch.data.cache import default_cache_folder
 from pcsearch.data.loaders import EvalBatches
 from pcsearch.errors import UserError
@@ -32,7 +32,7 @@ from pcsearch.reporting.lambda_curve import (
     image_weights,
 )
 from pcsearch.search.plan import derive_seed
-from pcsearch.search.verdicts.limits import FEW_VALIDATION_IMAGES
+from pcsearch.search.verdicts.power import FEW_VALIDATION_IMAGES
 from pcsearch.training.frozen_features import (
     FrozenFeatures,
     HeadSettings,

@@ -15,15 +15,15 @@ from pcsearch.errors import TrialError, UserError
 from pcsearch.execution.preflight.datasets import PreparedDataset, PrepareProgress, split_of
 from pcsearch.recipe.schema import DEFAULT_LR, Recipe
 from pcsearch.recipe.search_space import Number, Space
-from pcsearch.search.configs import search_config
 from pcsearch.search.observer import Observer
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
 from pcsearch.search.trial import TrialSpec
+from pcsearch.search.trial_config import search_config
 
 if TYPE_CHECKING:
     import torch
 
-    from pcsearch.training.range_test import LossCurve
+    from pcsearch.training.lr_range_test import LossCurve
 
 LR = "lr"
 CURVES = 2
@@ -175,7 +175,7 @@ def _measure(
     progress: PrepareProgress,
 ) -> dict[str, Space]:
     """The ranges of a study's arms that have none yet."""
-    from pcsearch.training.range_test import STEPS, RangeTestError, growing_rates, lr_range
+    from pcsearch.training.lr_range_test import STEPS, RangeTestError, growing_rates, lr_range
 
     arms = [arm for arm in study.arms if _automatic(arm)]
     each = CURVES * STEPS
@@ -265,7 +265,7 @@ def _trained(
     from pcsearch.execution.trial_run import fit_batches, fit_settings
     from pcsearch.models.registry import build_backbone
     from pcsearch.training.failures import release_memory
-    from pcsearch.training.range_test import measure_curve
+    from pcsearch.training.lr_range_test import measure_curve
 
     name = spec.study.split("/", 1)[1]
     settings = fit_settings(recipe, name, spec)

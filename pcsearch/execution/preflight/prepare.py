@@ -65,7 +65,7 @@ def prepare_campaigns(
         earlier: Each recipe's earlier runs, for the start points of a new plan.
     """
     from pcsearch.cluster.session.session import is_running, ray_session
-    from pcsearch.execution.nodes import early_nodes
+    from pcsearch.execution.node_watch import early_nodes
 
     one_machine = address is None and not is_running()
     preload = _TRIAL_MODULES if all(one_a_cpu(recipe.resources) for recipe in recipes) else ()

@@ -19,11 +19,11 @@ from typing import Any
 
 from pcsearch.recipe.problems import show
 from pcsearch.recipe.search_space import Space
-from pcsearch.search import configs
+from pcsearch.search import trial_config as configs
 from pcsearch.search.decisions import choice_of, decide, hopeless_because, may_begin_again
 from pcsearch.search.estimate import ArmRef
 from pcsearch.search.journal.events import Event
-from pcsearch.search.journal.file import Chain, Mismatch, trial_of
+from pcsearch.search.journal.journal_file import Chain, Mismatch, trial_of
 from pcsearch.search.next_trial import (
     confirm_trial,
     finalist_trial,

@@ -15,7 +15,6 @@ from itertools import zip_longest
 from pcsearch.errors import UserError
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.search_space import SHARED, Number
-from pcsearch.search.configs import middle
 from pcsearch.search.plan import (
     ArmPlan,
     DatasetFacts,
@@ -28,6 +27,7 @@ from pcsearch.search.plan import (
 from pcsearch.search.selection import candidates
 from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import Config
+from pcsearch.search.trial_config import middle
 
 _MOST_A_RUN = 3
 """The most start points that one run gives to a study."""

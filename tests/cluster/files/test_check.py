@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from pcsearch.cli.app import app
 from pcsearch.cluster.files.check import check_cluster_file
-from pcsearch.cluster.files.file import load_cluster_file
+from pcsearch.cluster.files.cluster_file import load_cluster_file
 from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipe
 from pcsearch.recipe.schema import Recipe

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcsearch.cluster.files.check import check_cluster_file
-from pcsearch.cluster.files.file import load_cluster_file
+from pcsearch.cluster.files.cluster_file import load_cluster_file
 from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipe
 

@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 import pcsearch
-from pcsearch.cluster.files.file import load_cluster_file
+from pcsearch.cluster.files.cluster_file import load_cluster_file
 from pcsearch.cluster.session.autoscaler import largest_capacity
 from pcsearch.errors import UserError
 from pcsearch.recipe.load import load_recipe

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from pcsearch.cluster.session.preconnect import reachable
+from pcsearch.cluster.session.join import reachable
 from pcsearch.errors import UserError
 from tests.cluster.heads import (
     ANOTHER_RAY,
@@ -230,7 +230,7 @@ def test_what_is_no_address_is_said(address: str, message: str) -> None:
 
 ASK = """
 import sys
-from pcsearch.cluster.session.preconnect import reachable
+from pcsearch.cluster.session.join import reachable
 with reachable(sys.argv[1]):
     pass
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pcsearch.cluster.jobs import use_token
-from pcsearch.cluster.session.access import session_token, warn_if_readable
+from pcsearch.cluster.session.security import session_token, warn_if_readable
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pcsearch.cluster.session.access import Listener, exposed, exposed_before
+from pcsearch.cluster.session.security import Listener, exposed, exposed_before
 from tests.cluster.heads import clean_environment
 
 

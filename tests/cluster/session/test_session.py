@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pcsearch.cluster.session.access import session_folder
+from pcsearch.cluster.session.security import session_folder
 from pcsearch.cluster.session.session import ray_session
 from pcsearch.errors import UserError
 from tests.cluster.heads import clean_environment, descendants, end_all, listening, open_ports

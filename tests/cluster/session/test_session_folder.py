@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pcsearch.cluster.session.access import session_folder
+from pcsearch.cluster.session.security import session_folder
 from pcsearch.errors import UserError
 
 NOBODY = 65534

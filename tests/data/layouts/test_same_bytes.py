@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcsearch.data.dataset import Int64Array
-from pcsearch.data.layouts import copies as same_bytes
-from pcsearch.data.layouts.copies import merge_groups, same_bytes_groups
+from pcsearch.data.layouts import duplicate_files as same_bytes
+from pcsearch.data.layouts.duplicate_files import merge_groups, same_bytes_groups
 
 
 def save(folder: Path, contents: list[bytes]) -> list[str]:

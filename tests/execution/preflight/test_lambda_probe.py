@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import pcsearch
-from pcsearch.allowed_code import VARIABLE
+from pcsearch.code_consent import VARIABLE
 from pcsearch.errors import UserError
 from pcsearch.execution.preflight.datasets import open_datasets, prepare_datasets, split_of
 from pcsearch.execution.preflight.lambda_probe import EPOCHS, FRACTIONS, RATES

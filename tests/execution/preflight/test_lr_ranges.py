@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from pcsearch.allowed_code import VARIABLE
+from pcsearch.code_consent import VARIABLE
 from pcsearch.errors import UserError
 from pcsearch.execution.preflight.datasets import (
     PreparedDataset,
@@ -33,7 +33,7 @@ from pcsearch.recipe.search_space import Space
 from pcsearch.search.journal.plan_check import read_plan
 from pcsearch.search.observer import Silent
 from pcsearch.search.plan import Plan, build_plan
-from pcsearch.training.range_test import LossCurve, lr_range
+from pcsearch.training.lr_range_test import LossCurve, lr_range
 
 
 class Watching(Silent):
@@ -113,7 +113,7 @@ def test_validation_and_test_images_are_not_looked_at(
         seen.extend(curves)
         return lr_range(curves)
 
-    monkeypatch.setattr("pcsearch.training.range_test.lr_range", spy)
+    monkeypatch.setattr("pcsearch.training.lr_range_test.lr_range", spy)
     planned(recipe(), digits)
     images = np.array(digits.training.store.images)
     split = split_of(recipe(), digits.training, 0)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pcsearch import api
-from pcsearch.allowed_code import VARIABLE
+from pcsearch.code_consent import VARIABLE
 from pcsearch.errors import UserError
 from pcsearch.execution.preflight.model_check import (
     ENOUGH_PIXELS,

@@ -17,7 +17,7 @@ from pcsearch.recipe.search_space import Space
 from pcsearch.runs.folder import RunFolder
 from pcsearch.search.journal.audit import audited
 from pcsearch.search.journal.events import Event, check_event
-from pcsearch.search.journal.file import Chain, Mismatch, read_events
+from pcsearch.search.journal.journal_file import Chain, Mismatch, read_events
 from pcsearch.search.journal.validate import History
 from tests.search.driving import control_arm, pc_arm, study_plan
 from tests.search.journals import all_kinds, measured, share, small_plan, write_events

@@ -10,7 +10,7 @@ import pytest
 from pcsearch.recipe.search_space import Space
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.journal.events import check_event
-from pcsearch.search.journal.file import Event, MemoryJournal
+from pcsearch.search.journal.journal_file import Event, MemoryJournal
 from pcsearch.search.journal.validate import History
 from tests.search.driving import Clock, control_arm, drive, make_plan, study_plan
 from tests.search.journals import all_kinds

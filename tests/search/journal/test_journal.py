@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pcsearch.errors import UserError
-from pcsearch.search.journal.file import LINE_BYTES, Event, FileJournal, encode, read_events
+from pcsearch.search.journal.journal_file import LINE_BYTES, Event, FileJournal, encode, read_events
 from pcsearch.search.state import replay
 from tests.search.journals import all_kinds, write_events
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pcsearch.errors import UserError
-from pcsearch.search.journal.file import FileJournal, read_events, sealed
+from pcsearch.search.journal.journal_file import FileJournal, read_events, sealed
 
 
 def a_pipe(path: Path) -> None:
@@ -100,7 +100,7 @@ def numbers(path: Path) -> list[int]:
 LIMITED = """
 import resource, signal, sys
 from pathlib import Path
-from pcsearch.search.journal.file import FileJournal
+from pcsearch.search.journal.journal_file import FileJournal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path = Path(sys.argv[1])
 journal = FileJournal(path)
@@ -126,7 +126,7 @@ def test_a_line_that_was_written_in_part_is_taken_back(tmp_path: Path) -> None:
 UNCUT = """
 import resource, signal, sys
 from pathlib import Path
-from pcsearch.search.journal.file import FileJournal
+from pcsearch.search.journal.journal_file import FileJournal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = FileJournal(Path(sys.argv[1]))
 journal.append({"event": "a", "number": 0})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pcsearch.search.journal.file import Chain, FileJournal, encode, read_events, sealed
+from pcsearch.search.journal.journal_file import Chain, FileJournal, encode, read_events, sealed
 from tests.search.journals import measured, write_events
 
 EVENTS = measured()

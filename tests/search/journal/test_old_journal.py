@@ -10,7 +10,7 @@ import pytest
 from pcsearch.reporting.notes import notes
 from pcsearch.reporting.summary import summarise
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import FileJournal, MemoryJournal, read_events
+from pcsearch.search.journal.journal_file import FileJournal, MemoryJournal, read_events
 from pcsearch.search.journal.validate import History
 from pcsearch.search.plan import confirm_seeds
 from pcsearch.search.state import Look, replay

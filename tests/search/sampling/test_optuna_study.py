@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from pcsearch.recipe.search_space import Space
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import MemoryJournal
+from pcsearch.search.journal.journal_file import MemoryJournal
 from pcsearch.search.plan import default_startup, derive_seed
 from pcsearch.search.sampling.samplers import (
     BEST,

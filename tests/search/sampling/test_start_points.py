@@ -14,7 +14,7 @@ import pytest
 from pcsearch.errors import UserError
 from pcsearch.recipe.search_space import Space
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import MemoryJournal
+from pcsearch.search.journal.journal_file import MemoryJournal
 from pcsearch.search.journal.plan_check import read_plan
 from pcsearch.search.plan import ArmPlan, Plan, StartPoint, StudyPlan, default_startup
 from pcsearch.search.sampling.samplers import propose

@@ -13,7 +13,7 @@ from pcsearch.reporting.notes import notes
 from pcsearch.reporting.summary import summarise
 from pcsearch.search.journal.plan_check import read_plan
 from pcsearch.search.plan import DatasetFacts, ImageCounts, Plan, StudyPlan, build_plan
-from pcsearch.search.verdicts.limits import overlap
+from pcsearch.search.verdicts.power import overlap
 from tests.reporting.simulated_campaigns import campaign_plan, other_study, simulate
 
 NEVER = ("digits", "fieldguide", "images", "manifest", "cifar10", "svhn", "cars", "nabirds")

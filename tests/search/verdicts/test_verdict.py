@@ -15,7 +15,7 @@ from pcsearch.recipe.search_space import Space
 from pcsearch.reporting.notes import notes
 from pcsearch.reporting.summary import summarise
 from pcsearch.search.campaign import Campaign
-from pcsearch.search.journal.file import Event, MemoryJournal
+from pcsearch.search.journal.journal_file import Event, MemoryJournal
 from pcsearch.search.journal.validate import History
 from pcsearch.search.plan import ArmPlan, Plan, confirm_seeds, looks_of
 from pcsearch.search.state import CampaignState, Look, replay

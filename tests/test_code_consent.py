@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcsearch.allowed_code import (
+from pcsearch.code_consent import (
     REFERENCE,
     VARIABLE,
     allow,

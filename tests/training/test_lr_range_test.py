@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pcsearch.training.range_test import (
+from pcsearch.training.lr_range_test import (
     LossCurve,
     RangeTestError,
     growing_rates,

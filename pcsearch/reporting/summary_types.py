@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pcsearch.reporting.published import Published
-from pcsearch.search.journal.file import Mismatch
+from pcsearch.search.journal.journal_file import Mismatch
 from pcsearch.search.state import Look
 from pcsearch.search.trial import Config
 from pcsearch.search.verdicts.gain import Gain

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 from typing import Any
 
-from pcsearch.cluster.files.file import ClusterConfig, commands, commands_by_role, texts
-from pcsearch.cluster.files.finding import Finding
-from pcsearch.cluster.session.access import others_read
+from pcsearch.cluster.files.cluster_file import (
+    ClusterConfig,
+    Finding,
+    commands,
+    commands_by_role,
+    texts,
+)
+from pcsearch.cluster.session.security import others_read
 from pcsearch.io import expanded
 
 _INSIDE = [ip_network(of) for of in ("10.0.0.0/8", "fc00::/7")]

@@ -17,7 +17,7 @@ from torch import nn
 
 from pcsearch.errors import UserError
 from pcsearch.models.weights import read_state_dict
-from pcsearch.pickles import check_pickle, check_torch_file
+from pcsearch.pickle_check import check_pickle, check_torch_file
 
 TUPLES = b"\x80\x02}" + b")" + b"\x85" * 3_000_000 + b"K\x01s."
 HOSTILE = {

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterator
 
 from pcsearch.cluster import ray_internals
-from pcsearch.cluster.session.access import warn_if_readable
+from pcsearch.cluster.session.security import warn_if_readable
 from pcsearch.errors import UserError
 
 _log = logging.getLogger(__name__)

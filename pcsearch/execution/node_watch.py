@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pcsearch.cluster.files.file import node_of
+from pcsearch.cluster.files.cluster_file import node_of
 from pcsearch.cluster.session.autoscaler import Launches, launches, reason_of, running_config
 from pcsearch.cluster.session.capacity import Capacity, Node, size_trials
 from pcsearch.printable import printable

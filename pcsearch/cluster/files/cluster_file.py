@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pcsearch.cluster.files.kuberay import is_kuberay, launcher_form
 from pcsearch.cluster.session.capacity import Node
 from pcsearch.errors import UserError
 from pcsearch.io import read_regular
+
+Severity = Literal["fine", "warning", "problem"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check of a cluster file; `remedy` says what to do unless it is fine."""
+
+    level: Severity
+    text: str
+    remedy: str = ""
+
 
 ClusterConfig = dict[str, Any]
 _LARGEST_BYTES = 1_000_000

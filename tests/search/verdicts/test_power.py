@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pcsearch.search.plan import Plan, confirm_seeds
-from pcsearch.search.verdicts.limits import limits
+from pcsearch.search.verdicts.power import limits
 from tests.cli.test_plan_view import NO_RATES, text_of
 from tests.search.driving import control_arm, make_plan, pc_arm, study_plan
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pcsearch.cluster.files.file import load_cluster_file
+from pcsearch.cluster.files.cluster_file import load_cluster_file
 from pcsearch.data.cache.eviction import clear_stores, list_stores
 from pcsearch.data.cache.files import StoreFiles, in_use
 from pcsearch.data.cache.metadata import read_meta
@@ -19,7 +19,7 @@ from pcsearch.data.datasets.svhn import pixels
 from pcsearch.data.decode import read_image
 from pcsearch.data.download.archive import file_digest, unpack
 from pcsearch.data.layouts.cifar_files import binary_labels, read_pickle
-from pcsearch.data.layouts.copies import same_bytes_groups
+from pcsearch.data.layouts.duplicate_files import same_bytes_groups
 from pcsearch.data.layouts.manifest_table import read_manifest
 from pcsearch.data.layouts.matlab import read_mat
 from pcsearch.data.layouts.text_tables import read_names
