@@ -29,6 +29,7 @@ class Refusal:
             where there was nothing to do it to.
         says: What the message must hold.
         needs_root: Whether it mounts something.
+        passes_when_done: Whether a run with nothing left to run takes no notice of it.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class Refusal:
     made: Callable[[Path, Path, Random], AbstractContextManager[str | None]]
     says: re.Pattern[str]
     needs_root: bool = False
+    passes_when_done: bool = False
 
 
 @contextmanager
@@ -137,7 +139,7 @@ REFUSALS = {
             _edited,
             re.compile("of the journal|the journal is damaged"),
         ),
-        Refusal("TMPDIR full", "a tmpfs of 64 kB", _full_tmp, re.compile("TMPDIR"), True),
+        Refusal("TMPDIR full", "a tmpfs of 64 kB", _full_tmp, re.compile("TMPDIR"), True, True),
         Refusal("run read-only", "a bind mount", _read_only, re.compile("[Rr]ead-only"), True),
     )
 }
