@@ -2,9 +2,9 @@
 
 Pillow alone opens each file, decodes it, makes it RGB and resizes it, and keeps nothing. Building
 is `ensure_store` with one thread into an empty folder: it writes, fingerprints and syncs besides.
-Verifying is `pcsearch.data.verify.verify_dataset` with one thread, in an empty cache of its own. All see
-the same files, which are in the system's file cache, on one and the same core; in turns, every
-other round backwards. What was built is removed between the turns.
+Verifying is `pcsearch.data.verify.verify_dataset` with one thread, in an empty cache of its own.
+All see the same files, which are in the system's file cache, on one and the same core; in turns,
+every other round backwards. What was built is removed between the turns.
 """
 
 from __future__ import annotations
