@@ -97,7 +97,7 @@ def test_a_reason_is_told_once_in_a_while(cluster: Cluster) -> None:
         cluster.now += 5
         nodes.look(2)
     assert len(told) == 1
-    assert told[0].startswith("no machine of type gpu could be started: no capacity; trials wait")
+    assert told[0].startswith("no machine of type gpu could be started: no capacity. Trials wait")
     cluster.now += 600
     nodes.look(2)
     assert len(told) == 2

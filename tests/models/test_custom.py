@@ -113,9 +113,12 @@ def test_weights(own: str, tmp_path: Path) -> None:
         (":net", "not of the form"),
         ("own_backbones:net:x", "not of the form"),
         ("own backbones:net", "not of the form"),
-        ("own_backbone:net", "there is no module own_backbone in the working directory"),
+        (
+            "own_backbone:net",
+            "there is no module own_backbone with source files in the working directory",
+        ),
         ("own_unfinished:net", "no_such_package_here"),
-        ("own_backbones:nett", 'no nett in it, did you mean "net"'),
+        ("own_backbones:nett", 'no "nett" in it, did you mean "net"'),
         ("own_backbones:constant", "is a int, not a function"),
     ],
 )

@@ -51,7 +51,7 @@ def test_a_new_backbone_brings_its_own_settings() -> None:
         ("datasets=[digits]", "datasets: fieldguide would be removed"),
         ("image.crop=20", "image.crop: is 32, not 20: another preparation"),
         ("image.per_dataset={digits: {crop: 20}}", "image.per_dataset.digits"),
-        ("data.split_seed=1", "data.split_seed: is 0, not 1: other images"),
+        ("data.split_seed=1", "data.split_seed: is 0, not 1: trials on other images"),
         ("data.val_fraction=0.3", "data.val_fraction"),
         ("search.arms=[pc, entropic]", "search.arms"),
         ("search.lambda_over_n=[0.01, 0.5]", "search.lambda_over_n"),
@@ -66,7 +66,10 @@ def test_a_new_backbone_brings_its_own_settings() -> None:
         ("train.per_backbone={compact_cnn: {momentum: 0.5}}", "train.per_backbone.compact_cnn"),
         ("metric=mean_class_top1", "metric"),
         ("search.seed=5", "search.seed"),
-        ("search.prior=[first]", 'search.prior: is [], not ["first"]: arms, ranges'),
+        (
+            "search.prior=[first]",
+            'search.prior: is [], not ["first"]: the trials so far depend on their arms, ranges',
+        ),
     ],
 )
 def test_it_may_not_become_another(override: str, message: str) -> None:

@@ -41,7 +41,7 @@ def test_a_file_cut_short_is_noticed_below_any_view(
     below.check_length()
     assert not below.changed
     os.truncate(file, file.stat().st_size - 1)
-    with pytest.raises(ImagesChangedError, match="cut short"):
+    with pytest.raises(ImagesChangedError, match="truncated"):
         below.check_length()
     assert below.changed
 

@@ -234,7 +234,7 @@ def test_parts_must_not_share_files(tmp_path: Path, part: str) -> None:
     save_classes(tmp_path / part, COUNTS, seed=1)
     assert read(tmp_path).num_classes == 3
     os.link(tmp_path / "train" / "tern" / "00.jpg", tmp_path / part / "tern" / "99.jpg")
-    refuse(tmp_path, r"tern/99\.jpg is is the same file as as .*train/tern/00\.jpg")
+    refuse(tmp_path, r"tern/99\.jpg is the same file as .*train/tern/00\.jpg")
 
 
 def test_spaces_and_non_ascii_names(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_of_a_wider_campaign_the_new_studies_are_measured(
     message = str(caught.value)
     network = "tests.execution.preflight.test_lr_ranges:silent"
     assert message.startswith(f"digits/{network}: search.lr is auto")
-    for part in ("arm control", "from 1e-05 to 1", "nothing is learned", "search.lr=[0.0001,0.01]"):
+    for part in ("arm control", "between 1e-05", "nothing is learned", "search.lr=[0.0001,0.01]"):
         assert part in message
     assert {what.split(":")[-2] for what, _, _ in observer.steps} == {"silent"}
 
@@ -208,7 +208,7 @@ def test_simulations_take_a_stated_range(digits: PreparedDataset) -> None:
 
 def test_a_plan_that_was_not_measured_is_none_to_run(digits: PreparedDataset) -> None:
     raw = build_plan(recipe(), [digits.facts]).model_dump(mode="json")
-    with pytest.raises(ValueError, match=r"the space of .lr. is no range"):
+    with pytest.raises(ValueError, match=r"the space of .lr. is not a range"):
         read_plan(raw)
 
 

@@ -161,7 +161,7 @@ def test_what_the_weights_expect_is_torchvisions_word() -> None:
     halves = {"resize": 300, "crop": 32, "mean": [0.5] * 3, "std": [0.5] * 3}
     large = "efficientnet_v2_l"
     assert _normalisation(recipe(large, weights="imagenet", image=halves), large) == ""
-    usual = "write image.mean=[0.485, 0.456, 0.406] and image.std=[0.229, 0.224, 0.225], not"
+    usual = "set image.mean=[0.485, 0.456, 0.406] and image.std=[0.229, 0.224, 0.225], not"
     for name in ("resnet50", "efficientnet_v2_s", "bilinear_cnn"):
         assert _normalisation(recipe(name, weights="imagenet"), name) == ""
         assert usual in _normalisation(recipe(name, weights="imagenet", image=halves), name)

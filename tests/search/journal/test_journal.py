@@ -45,7 +45,7 @@ def test_a_torn_line_longer_than_what_is_read_at_once_is_cut_off(tmp_path: Path)
 
 def test_a_tail_that_no_event_has_is_left_alone(journal: Path) -> None:
     os.truncate(journal, 10**12)
-    with pytest.raises(OSError, match="no event"):
+    with pytest.raises(OSError, match="neither an event"):
         FileJournal(journal)
     assert journal.stat().st_size == 10**12
     with pytest.raises(UserError, match=f"{len(EVENTS) + 1}: .* longer than 8 MB"):

@@ -47,7 +47,7 @@ def test_another_library_is_told_of_while_the_search_goes_on() -> None:
     campaign = run(make_plan(), most_epochs=5)
     (line,) = _other_sampler(campaign.state, "optuna 5.0.0", "optuna 5.1.0")
     assert line == (
-        "The campaign began with optuna 5.0.0, and optuna 5.1.0 proposes its further search "
+        "The campaign began with optuna 5.0.0, but optuna 5.1.0 proposes its further search "
         "trials: they may differ from those of an uninterrupted run"
     )
     assert not [*_other_sampler(campaign.state, "optuna 5.0.0", "optuna 5.0.0")]
