@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from pcsearch import __version__
-from pcsearch.execution import launch as running
+from pcsearch.execution import launch
 from pcsearch.execution.trial_run import EVAL_BATCH, WorkerContext
 from pcsearch.execution.worker import FAILURE, REPORT, results_of
 from pcsearch.recipe.load import load_recipe
@@ -82,7 +82,7 @@ def test_the_driver_states_its_version(tmp_path: Path) -> None:
     folder: Any = SimpleNamespace(data=tmp_path, checkpoints=tmp_path, weights=tmp_path, url=None)
     plan: Any = SimpleNamespace(studies=())
     sizing: Any = SimpleNamespace(cpus_per_trial=1, gpus_per_trial=0)
-    stated = running.context(load_recipe("quickstart"), plan, folder, sizing)
+    stated = launch.worker_context(load_recipe("quickstart"), plan, folder, sizing)
     assert WorkerContext(**stated).version == __version__
 
 
