@@ -15,6 +15,8 @@ from tests.e2e.cli import CommandLine, Result
 from tests.e2e.conftest import Finished, Interrupted
 from tests.e2e.pictures import save_classes, save_parts
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("backbones=[compact_cnn]", "weights=none", "image.resize=40", "image.crop=32")
 
 
@@ -318,7 +320,6 @@ def test_a_run_that_is_not_there(pcsearch: CommandLine, command: str) -> None:
     assert everything(pcsearch.folder) == set()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_more_gpus_than_there_are(pcsearch: CommandLine) -> None:
     asked = "resources.gpus_per_trial=1000"
@@ -327,7 +328,6 @@ def test_more_gpus_than_there_are(pcsearch: CommandLine) -> None:
     assert "resources.gpus_per_trial" in message
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_second_process_on_a_run(interrupted: Interrupted) -> None:
     message = message_of(interrupted.second)
@@ -336,7 +336,6 @@ def test_a_second_process_on_a_run(interrupted: Interrupted) -> None:
     assert interrupted.result.code == 130  # and the first was not disturbed
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_finished_run_is_never_overwritten(finished: Finished) -> None:
     before = {path: path.read_bytes() for path in finished.folder.rglob("*") if path.is_file()}

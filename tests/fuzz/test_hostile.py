@@ -47,6 +47,7 @@ def test_spoilt_recipes(tmp_path: Path, part: int) -> None:
     assert min(outcomes["loaded"], outcomes["refused"]) > size // 50, "the cases are too alike"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_spoilt_run_folders(tmp_path: Path, part: int) -> None:
@@ -54,6 +55,11 @@ def test_spoilt_run_folders(tmp_path: Path, part: int) -> None:
     outcomes = all_go_well("tests.fuzz.run_runs", part * size, (part + 1) * size, tmp_path)
     assert sum(outcomes.values()) >= size
     assert min(outcomes["done"], outcomes["refused"]) > size // 50, "the cases are too alike"
+
+
+@pytest.mark.timeout(120)
+def test_a_few_spoilt_run_folders(tmp_path: Path) -> None:
+    all_go_well("tests.fuzz.run_runs", RUNS, RUNS + 100, tmp_path)
 
 
 @pytest.mark.slow
@@ -76,6 +82,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     return make_template(tmp_path_factory.mktemp("template"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("command", ["summary", "trials"])
 def test_spoilt_run_folders_on_the_command_line(
@@ -92,6 +99,7 @@ def test_spoilt_run_folders_on_the_command_line(
     assert snapshot(folder / "canary") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(0, 60, 3))
 def test_spoilt_recipes_on_the_command_line(tmp_path: Path, seed: int) -> None:
     case = recipe_case(seed)
