@@ -2,7 +2,7 @@
 
     python benchmarks/soak.py [--minutes 30] [--seed 0] [--faults N] [--only brief] [--json FILE]
 
-Small campaigns on the digits that come with scikit-learn are run once undisturbed, for reference.
+Small campaigns on the digits are run once undisturbed, for reference.
 Then they are run again and again while drivers, workers and Ray's own processes are killed, stopped
 and interrupted, files are damaged or deleted between two launches, and the disk fills up; after
 each, `pcsearch resume`. Clocks go back, drivers stand still, and another user reaches for the
