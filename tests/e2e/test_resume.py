@@ -117,7 +117,7 @@ def test_another_optuna_is_told_of(pcsearch: CommandLine) -> None:
     wait_for(lambda: attempts(pcsearch.events("run")), process)
     process.send_signal(signal.SIGINT)
     result = ended(process)
-    assert f"began with optuna 4.5.0, and {now} proposes" in result.out + result.err
+    assert f"began with optuna 4.5.0, but {now} proposes" in result.out + result.err
     resumed = next(e for e in pcsearch.events("run") if e["event"] == "resumed")
     assert resumed["sampler_version"] == now
 

@@ -75,7 +75,7 @@ def test_ports_beyond_loopback_are_seen_of_this_process() -> None:
 
 OPEN = """
 import contextlib, sys
-from pcsearch.cluster import session
+from pcsearch.cluster.session import session
 from pcsearch.errors import UserError
 @contextlib.contextmanager
 def left_out(*_):
