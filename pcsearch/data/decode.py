@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,6 +31,13 @@ EXTENSIONS = frozenset(
 """Endings of image files. Some are of formats that Pillow cannot read: such files are reported."""
 
 _ORIENTATION = 0x0112
+
+_USUAL_SCANS = 20
+_MOST_SCANNED_PIXELS = 10**9
+"""Scans times pixels of a progressive JPEG: each scan passes over the whole image again."""
+
+# Larger images than Pillow warns of are decoded; those that it refuses are reported.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def open_image(file: BinaryIO) -> Image.Image:
@@ -71,6 +79,7 @@ def read_image(path: Path, least_side: int | None = None) -> Image.Image:
             if os.fstat(file.fileno()).st_size > LARGEST_BYTES:
                 raise OSError(f"it is larger than {LARGEST_BYTES / 1e6:,.0f} MB")
             image = open_image(file)
+            _refuse_endless_scans(image, file)
             if least_side is not None:
                 image.draft(None, (least_side, least_side))
             image.load()
@@ -90,6 +99,18 @@ def read_image(path: Path, least_side: int | None = None) -> Image.Image:
         raise OSError(error.strerror or _reason(path, error)) from error
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception
         raise OSError(_reason(path, error)) from error
+
+
+def _refuse_endless_scans(image: Image.Image, file: BinaryIO) -> None:
+    """A small progressive JPEG may hold hundreds of scans, which would decode for a minute."""
+    if not image.info.get("progressive"):
+        return
+    place = file.tell()
+    file.seek(0)
+    scans = file.read().count(b"\xff\xda")  # in image data, a zero byte follows each 0xff
+    file.seek(place)
+    if scans > _USUAL_SCANS and scans * image.width * image.height > _MOST_SCANNED_PIXELS:
+        raise OSError(f"a progressive JPEG of {scans} scans: save it as a baseline JPEG")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -219,3 +221,32 @@ def test_every_format_is_read_whatever_the_name(form: str, tmp_path: Path) -> No
     for name in ("a.jpg", "a.png", "a"):
         (tmp_path / name).write_bytes(save_as(form))
         assert read_image(tmp_path / name).size == (16, 16)
+
+
+def many_scans(path: Path, side: int, more: int) -> Path:
+    """A progressive JPEG whose last scan is repeated: each repetition decodes all pixels again."""
+    usual = io.BytesIO()
+    Image.new("RGB", (side, side)).save(usual, "JPEG", progressive=True)
+    content, last = usual.getvalue(), usual.getvalue().rindex(b"\xff\xda")
+    path.write_bytes(content[:-2] + content[last:-2] * more + content[-2:])
+    return path
+
+
+def test_a_progressive_jpeg_of_hundreds_of_scans_is_refused_before_it_is_decoded(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(OSError, match=r"progressive JPEG of \d{3} scans"):
+        read_image(many_scans(tmp_path / "endless.jpg", 2000, 400))
+    assert read_image(many_scans(tmp_path / "small.jpg", 16, 400)).size == (16, 16)
+    assert read_image(many_scans(tmp_path / "usual.jpg", 500, 0)).size == (500, 500)
+
+
+def test_nothing_is_written_of_a_large_image_that_is_decoded(tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    Image.new("1", (10_000, 9_500)).save(large)
+    code = (
+        "from pathlib import Path; from pcsearch.data.decode import read_image;"
+        f"read_image(Path({str(large)!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
