@@ -40,7 +40,7 @@ def train(options: argparse.Namespace, share: float, ready: Barrier, rates: Any)
     """Train for the stated seconds, in a process of its own with a `share` of the GPU's memory, and
     put the `Rate`."""
     from pcsearch.models.registry import build_backbone
-    from pcsearch.training.config import FitSettings
+    from pcsearch.training.config import TrainConfig
     from pcsearch.training.optim import build_optimizer, stages_of
     from pcsearch.training.trainer import EpochTrainer, tune_malloc
 
@@ -50,7 +50,7 @@ def train(options: argparse.Namespace, share: float, ready: Barrier, rates: Any)
         tune_malloc()
     elif share < 1:
         torch.cuda.set_per_process_memory_fraction(share)  # as a trial is given
-    settings = FitSettings(
+    settings = TrainConfig(
         epochs=10**6, seed=0, lr=1e-3, batch_size=options.batch, lambda_=0.1 * CLASSES
     )
     backbone = build_backbone(options.backbone, CLASSES, seed=0)

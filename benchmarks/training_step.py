@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from pcsearch.data.loaders import TrainBatches
 from pcsearch.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from pcsearch.models.registry import build_backbone
-from pcsearch.training.config import FitSettings
+from pcsearch.training.config import TrainConfig
 from pcsearch.training.trainer import fit
 
 CLASSES = 20
@@ -123,7 +123,7 @@ def bare_step(options: argparse.Namespace, batches: InMemory) -> Callable[[], No
 def fitted(
     options: argparse.Namespace, batches: InMemory | TrainBatches, lambda_: float
 ) -> Callable[[], object]:
-    settings = FitSettings(
+    settings = TrainConfig(
         epochs=options.epochs,
         seed=0,
         lr=0.01,

@@ -95,10 +95,10 @@ def campaign(recipe_name: str, overrides: Sequence[str], seed: int, spoil: float
 @contextmanager
 def _spoilt(trial_run: Any, share: float) -> Iterator[None]:
     """In the arm `pc`, train plain cross-entropy on labels of which a share is wrong."""
-    batches, settings = trial_run.fit_batches, trial_run.fit_settings
+    batches, settings = trial_run.fit_batches, trial_run.train_config
     arm = ""
 
-    def fit_settings(recipe: Any, backbone: str, spec: Any) -> Any:
+    def train_config(recipe: Any, backbone: str, spec: Any) -> Any:
         nonlocal arm
         arm = spec.arm
         made = settings(recipe, backbone, spec)
@@ -115,11 +115,11 @@ def _spoilt(trial_run: Any, share: float) -> Iterator[None]:
         return batches(recipe, dataset, training, *rest)
 
     if share:
-        trial_run.fit_settings, trial_run.fit_batches = fit_settings, fit_batches
+        trial_run.train_config, trial_run.fit_batches = train_config, fit_batches
     try:
         yield
     finally:
-        trial_run.fit_settings, trial_run.fit_batches = settings, batches
+        trial_run.train_config, trial_run.fit_batches = settings, batches
 
 
 def _one(arguments: tuple[str, tuple[str, ...], int, float]) -> dict[str, Any]:

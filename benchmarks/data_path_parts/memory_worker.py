@@ -54,7 +54,7 @@ def main(rows: int, side: int, cache: Path, seed: int, images: int) -> None:
     from pcsearch.data.loaders import TrainBatches
     from pcsearch.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
     from pcsearch.models.registry import build_backbone
-    from pcsearch.training.config import FitSettings
+    from pcsearch.training.config import TrainConfig
     from pcsearch.training.trainer import fit
 
     torch.set_num_threads(1)
@@ -77,7 +77,7 @@ def main(rows: int, side: int, cache: Path, seed: int, images: int) -> None:
             channels_last=True,
         )
 
-    settings = FitSettings(epochs=1, seed=seed, lr=0.001, batch_size=BATCH, channels_last=True)
+    settings = TrainConfig(epochs=1, seed=seed, lr=0.001, batch_size=BATCH, channels_last=True)
     backbone = build_backbone("squeezenet1_1", CLASSES, seed=seed)
     few = np.linspace(0, rows - 1, STEPS * BATCH).astype(np.int64)
     for _ in fit(backbone, batches(few), settings, device="cpu", evaluate=None):

@@ -33,7 +33,7 @@ from data_path_parts.timing import (
     timed,
 )
 from pcsearch.models.registry import build_backbone
-from pcsearch.training.config import FitSettings
+from pcsearch.training.config import TrainConfig
 from pcsearch.training.optim import build_optimizer, stages_of
 from pcsearch.training.trainer import EpochTrainer, Objective, tune_malloc
 
@@ -96,7 +96,7 @@ def _objective_alone(options: argparse.Namespace, title: str, plain_step: float)
     labels = torch.randint(options.classes, (options.batch,), device=device)
 
     def run(lambda_: float) -> Callable[[], None]:
-        objective = Objective(FitSettings(epochs=1, seed=0, lr=0.01, batch_size=1, lambda_=lambda_))
+        objective = Objective(TrainConfig(epochs=1, seed=0, lr=0.01, batch_size=1, lambda_=lambda_))
 
         def forward_and_backward() -> None:
             loss, _ = objective(logits, labels)
@@ -145,9 +145,9 @@ def _blocks(options: argparse.Namespace) -> tuple[Callable[[], object], Callable
     labels = torch.randint(options.classes, (options.batch,), generator=generator).to(device)
     batch = (images.contiguous(memory_format=torch.channels_last), labels)
 
-    def settings(lambda_: float) -> FitSettings:
+    def settings(lambda_: float) -> TrainConfig:
         # so small a learning rate keeps the weights, and the cost of a step, as they are
-        return FitSettings(
+        return TrainConfig(
             epochs=1,
             seed=0,
             lr=1e-6,

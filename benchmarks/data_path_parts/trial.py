@@ -34,7 +34,7 @@ from pcsearch.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessi
 from pcsearch.data.sources import FileImages
 from pcsearch.models.registry import Backbone, build_backbone
 from pcsearch.training.checkpoints import Checkpoints
-from pcsearch.training.config import FitSettings
+from pcsearch.training.config import TrainConfig
 from pcsearch.training.evaluate import Evaluation, evaluate
 from pcsearch.training.trainer import fit, tune_malloc
 
@@ -70,7 +70,7 @@ def measure(options: argparse.Namespace, scratch: Path) -> list[Figure]:
         tune_malloc()  # as in a campaign's workers, and for the bare step, too
     photos = find_photos(options.data, scratch, options.seed).of_all_classes()
     data = _open(options, photos, scratch)
-    settings = FitSettings(
+    settings = TrainConfig(
         epochs=options.epochs + 2,
         seed=options.seed,
         lr=LR,
@@ -185,7 +185,7 @@ def _bare(options: argparse.Namespace, data: _Data) -> Callable[[], None]:
 
 
 def _fit(
-    options: argparse.Namespace, data: _Data, settings: FitSettings, scratch: Path
+    options: argparse.Namespace, data: _Data, settings: TrainConfig, scratch: Path
 ) -> Callable[[], object]:
     device = torch.device(options.device)
 

@@ -33,7 +33,7 @@ from pcsearch.execution.preflight.datasets import (
 from pcsearch.models.registry import build_backbone
 from pcsearch.recipe.load import load_recipe
 from pcsearch.search.plan import derive_seed
-from pcsearch.training.config import FitSettings
+from pcsearch.training.config import TrainConfig
 from pcsearch.training.evaluate import evaluate
 from pcsearch.training.trainer import fit
 
@@ -134,7 +134,7 @@ def _trained(
     (dataset,), (backbone_name,) = recipe.datasets, recipe.backbones
     training, test = prepared.training, prepared.test
     classes = prepared.facts.num_classes
-    settings = FitSettings(
+    settings = TrainConfig(
         **recipe.train_for(backbone_name)
         | {
             "epochs": world.epochs,

@@ -31,14 +31,14 @@ from pcsearch.models.registry import Backbone, build_backbone
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.trial import TrialSpec
 from pcsearch.training.checkpoints import Checkpoints
-from pcsearch.training.config import FitSettings
+from pcsearch.training.config import TrainConfig
 from pcsearch.training.evaluate import Evaluation, evaluate
 from pcsearch.training.export import save_weights
 from pcsearch.training.failures import explain_failures
 from pcsearch.training.metrics import EpochRecord
 from pcsearch.training.trainer import fit, tune_malloc
 
-__all__ = ["EVAL_BATCH", "TrialReport", "WorkerContext", "fit_batches", "fit_settings", "run_trial"]
+__all__ = ["EVAL_BATCH", "TrialReport", "WorkerContext", "fit_batches", "run_trial", "train_config"]
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def run_trial(
     context = replace(context, data=files.data)
     device = _ready_process(context)
     training = training_images(context.recipe, study_dataset, context.cache, context.data)
-    settings = fit_settings(recipe, backbone_name, spec)
+    settings = train_config(recipe, backbone_name, spec)
     backbone = build_backbone(
         backbone_name,
         len(training.class_names),
@@ -180,7 +180,7 @@ def _let_go(files: RunFiles, trial: str) -> Iterator[None]:
         files.done(trial)
 
 
-def fit_settings(recipe: Recipe, backbone: str, spec: TrialSpec) -> FitSettings:
+def train_config(recipe: Recipe, backbone: str, spec: TrialSpec) -> TrainConfig:
     """The recipe's training section with the trial's values."""
     config = dict(spec.config)
     own: dict[str, Any] = {
@@ -191,7 +191,7 @@ def fit_settings(recipe: Recipe, backbone: str, spec: TrialSpec) -> FitSettings:
     }
     for key in ("lambda_over_n", "split"):
         config.pop(key, None)
-    return FitSettings(**{**recipe.train_for(backbone), **config, **own})
+    return TrainConfig(**{**recipe.train_for(backbone), **config, **own})
 
 
 def fit_batches(
@@ -199,7 +199,7 @@ def fit_batches(
     dataset: str,
     training: TrainingImages,
     indices: Int64Array,
-    settings: FitSettings,
+    settings: TrainConfig,
     device: torch.device,
 ) -> TrainBatches:
     """Batches of the training images at `indices`, cropped and augmented by the recipe."""
@@ -254,7 +254,7 @@ def _test_batches(
     context: WorkerContext,
     dataset: str,
     recipe: Recipe,
-    settings: FitSettings,
+    settings: TrainConfig,
     device: torch.device,
     micro_batches: int,
 ) -> EvalBatches:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pcsearch.recipe.load import load_recipe, load_recipes, shipped_recipes
 from pcsearch.recipe.problems import RecipeError
 from pcsearch.recipe.schema import Recipe
-from pcsearch.recipe.search_space import ARMS, Arm, Space
+from pcsearch.recipe.search_space import Space
 
 __all__ = [
-    "ARMS",
-    "Arm",
     "Recipe",
     "RecipeError",
     "Space",

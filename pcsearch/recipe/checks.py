@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from pcsearch.arms import ARMS, CONTROL, competitors
 from pcsearch.errors import did_you_mean
 from pcsearch.recipe.extend import largest_of, searched_at, trained_at
 from pcsearch.recipe.fields import BACKBONE, expanded
 from pcsearch.recipe.overrides import OVERRIDE
 from pcsearch.recipe.problems import KeyPath, Problem, Where, dotted, show, suggest
 from pcsearch.recipe.schema import NO_IMAGENET, Recipe
-from pcsearch.recipe.search_space import ARMS, COMPETITORS, CONTROL, DIMENSIONS, SHARED
+from pcsearch.recipe.search_space import SHARED, dimensions
 from pcsearch.recipe.source_tree import Tree
 
 
@@ -90,7 +91,7 @@ def _check_arms(recipe: Recipe) -> Iterator[RecipeFinding]:
             message = "holds control: search.control says whether the control runs; leave it out"
             yield RecipeFinding((*path, index), message)
         elif name not in ARMS:
-            message = f"unknown arm {show(name)}{suggest(name, COMPETITORS)}"
+            message = f"unknown arm {show(name)}{suggest(name, competitors())}"
             yield RecipeFinding((*path, index), message)
     if not recipe.search.arms and recipe.search.control != "matched":
         control = show(recipe.search.control)
@@ -113,9 +114,9 @@ def _check_grid(recipe: Recipe) -> Iterator[RecipeFinding]:
     if sampler != "grid":
         message = f"is given, but search.sampler is {show(sampler)}: use sampler grid or leave it"
         yield RecipeFinding(path, f"{message} out", (("search", "sampler"),))
+    known = tuple(dimensions())
     for key in grid:
-        if key not in DIMENSIONS:
-            known = tuple(DIMENSIONS)
+        if key not in known:
             yield RecipeFinding((*path, key), f"is not a key to search{suggest(key, known)}")
     if sampler == "grid":
         keys = sorted({key for b in recipe.backbones for key in _ranges(recipe, b)})
@@ -138,7 +139,7 @@ def _check_trials(recipe: Recipe) -> Iterator[RecipeFinding]:
     if startup is not None and startup > trials:
         message = f"is {startup}, but must be at most search.trials ({trials})"
         yield RecipeFinding(("search", "startup_trials"), message, (("search", "trials"),))
-    if search.sampler != "grid" or not search.grid or not set(search.grid) <= set(DIMENSIONS):
+    if search.sampler != "grid" or not search.grid or not set(search.grid) <= set(dimensions()):
         return
     sizes = [
         (_points(recipe, backbone, name), name)

@@ -7,16 +7,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from pcsearch.recipe.problems import show
-from pcsearch.recipe.search_space import (
-    DIMENSIONS,
-    LARGEST,
-    LARGEST_WHOLE,
-    MOST_EPOCHS,
-    parse_space,
-)
+from pcsearch.training.config import LARGEST, LARGEST_WHOLE, MOST_EPOCHS, Limits
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NAME_LENGTH = 100
@@ -38,10 +32,30 @@ class SparseSection(Section):
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
-def _number(value: object) -> object:
+def not_bool(value: object) -> object:
+    """Refuse true and false where a number is wanted."""
     if isinstance(value, bool):
         raise ValueError(f"is {show(value)}, but must be a number")
     return value
+
+
+def section_of(description: str, fields: dict[str, tuple[Any, Any]]) -> Any:
+    """A section with the given annotations and defaults, by name; a base class for others.
+
+    Its type is Any: mypy cannot know the fields of a class that a registry makes.
+    """
+    create: Any = create_model
+    return create("Section", __base__=Section, __doc__=description, **fields)
+
+
+def bounded(kind: type[int | float], limits: Limits) -> Any:
+    """The annotation of a number within limits."""
+    bounds = {
+        "gt" if limits.low_open else "ge": kind(limits.low),
+        "lt" if limits.high_open else "le": kind(limits.high),
+    }
+    field: Any = Field
+    return Annotated[kind, BeforeValidator(not_bool), field(**bounds)]
 
 
 def _text(value: object) -> object:
@@ -102,16 +116,16 @@ def _empty(value: object) -> object:
 
 
 # Every number has an upper bound far beyond useful values, so that no recipe fills the memory.
-Whole = Annotated[int, BeforeValidator(_number), Field(ge=0, le=LARGEST_WHOLE)]
-Count = Annotated[int, BeforeValidator(_number), Field(ge=1, le=LARGEST_WHOLE)]
+Whole = Annotated[int, BeforeValidator(not_bool), Field(ge=0, le=LARGEST_WHOLE)]
+Count = Annotated[int, BeforeValidator(not_bool), Field(ge=1, le=LARGEST_WHOLE)]
 Epochs = Annotated[Count, Field(le=MOST_EPOCHS)]
 Trials = Annotated[Count, Field(le=100_000)]
-Seed = Annotated[int, BeforeValidator(_number), Field(ge=0, le=2**32 - 1)]
-Real = Annotated[float, BeforeValidator(_number), Field(ge=-LARGEST, le=LARGEST)]
+Seed = Annotated[int, BeforeValidator(not_bool), Field(ge=0, le=2**32 - 1)]
+Real = Annotated[float, BeforeValidator(not_bool), Field(ge=-LARGEST, le=LARGEST)]
 NonNegative = Annotated[Real, Field(ge=0)]
 Positive = Annotated[Real, Field(gt=0)]
 PositiveEpochs = Annotated[Positive, Field(le=MOST_EPOCHS)]
-Money = Annotated[float, BeforeValidator(_number), Field(gt=0, le=1e12)]
+Money = Annotated[float, BeforeValidator(not_bool), Field(gt=0, le=1e12)]
 Fraction = Annotated[Real, Field(gt=0, lt=1)]
 Text = Annotated[str, BeforeValidator(_text)]
 FolderName = Annotated[str, BeforeValidator(_folder_name), BeforeValidator(_text)]
@@ -119,15 +133,3 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 SomeNames = Annotated[tuple[str, ...], BeforeValidator(_at_least_one), BeforeValidator(_names)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 OrEmpty = BeforeValidator(_empty)
-
-
-def searched(name: str) -> BeforeValidator:
-    """Validator for the space of the dimension `name`."""
-    dimension = DIMENSIONS[name]
-    return BeforeValidator(lambda value: parse_space(value, dimension))
-
-
-def searched_or_null(name: str) -> BeforeValidator:
-    """Like `searched`; null means that the dimension is not searched."""
-    dimension = DIMENSIONS[name]
-    return BeforeValidator(lambda value: None if value is None else parse_space(value, dimension))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
+from pcsearch.arms import ARMS, Arm
 from pcsearch.recipe import yaml_core
 from pcsearch.recipe.fields import (
     FolderName,
@@ -18,11 +20,19 @@ from pcsearch.recipe.fields import (
     SparseSection,
     Trials,
     expanded,
-    searched,
-    searched_or_null,
+    section_of,
 )
 from pcsearch.recipe.problems import show
-from pcsearch.recipe.search_space import ARMS, DIMENSIONS, SHARED, Arm, Number, Space, parse_choices
+from pcsearch.recipe.search_space import (
+    SHARED,
+    Dimension,
+    Number,
+    Space,
+    dimensions,
+    own_dimensions,
+    parse_choices,
+    parse_space,
+)
 from pcsearch.recipe.sections import (
     AshaSection,
     BudgetSection,
@@ -64,41 +74,49 @@ def _grid(value: object) -> object:
         return None
     if not isinstance(value, dict) or not value:
         raise ValueError(f"is {show(value)}, but must be a mapping from keys to lists of values")
+    known = dimensions()
     for key, values in value.items():
-        if key not in DIMENSIONS and not isinstance(values, list | tuple):
+        if key not in known and not isinstance(values, list | tuple):
             raise ValueError(f"is {show(value)}, but must be a mapping from keys to lists")
     try:
         return {
-            key: parse_choices(values, DIMENSIONS[key]) if key in DIMENSIONS else ()
+            key: parse_choices(values, known[key]) if key in known else ()
             for key, values in value.items()
         }
     except ValueError as error:
         raise ValueError(f"holds a list that {error}") from None
 
 
-class SpaceValues(Section):
-    """The search dimensions. A shared one that is null is not searched: `train` sets its value."""
-
-    lr: Annotated[Space | None, searched_or_null("lr")] = DEFAULT_LR
-    weight_decay: Annotated[Space | None, searched_or_null("weight_decay")] = None
-    batch_size: Annotated[Space | None, searched_or_null("batch_size")] = None
-    head_lr_multiplier: Annotated[Space | None, searched_or_null("head_lr_multiplier")] = None
-    head_only_epochs: Annotated[Space | None, searched_or_null("head_only_epochs")] = None
-    lambda_over_n: Annotated[Space, searched("lambda_over_n")] = Space.between(0.05, 0.15)
-    label_smoothing: Annotated[Space, searched("label_smoothing")] = Space.between(0.02, 0.3)
-    entropic_lambda: Annotated[Space, searched("entropic_lambda")] = Space.between(
-        0.05, 2.0, log=True
-    )
-    jeffreys_lambda: Annotated[Space, searched("jeffreys_lambda")] = Space.between(
-        1e-4, 1e-1, log=True
-    )
+def _searched(dimension: Dimension, default: Space | None) -> tuple[Any, Space | None]:
+    """Annotation and default of a dimension; a shared one may be null."""
+    if dimension.name not in SHARED:
+        parse = BeforeValidator(lambda value: parse_space(value, dimension))
+        return Annotated[Space, parse], default
+    parse = BeforeValidator(lambda v: None if v is None else parse_space(v, dimension))
+    return Annotated[Space | None, parse], default
 
 
-class SpaceExceptions(SpaceValues, SparseSection):
+def _space_fields() -> Iterator[tuple[str, tuple[Any, Space | None]]]:
+    for name, dimension in SHARED.items():
+        yield name, _searched(dimension, DEFAULT_LR if name == "lr" else None)
+    own = own_dimensions()
+    for arm in ARMS.values():
+        if arm.search_key is not None:
+            default = Space.between(*arm.default, log=arm.log)
+            yield arm.search_key, _searched(own[arm.search_key], default)
+
+
+SpaceValues: Any = section_of(
+    "The search dimensions. A shared one that is null is not searched: `train` sets its value.",
+    dict(_space_fields()),
+)
+
+
+class SpaceExceptions(SpaceValues, SparseSection):  # type: ignore[misc]
     """Dimensions of one backbone that differ from the others'."""
 
 
-class SearchSection(SpaceValues):
+class SearchSection(SpaceValues):  # type: ignore[misc]
     """What is searched, how, and how much of it; `trials` counts per arm."""
 
     trials: Trials = 20

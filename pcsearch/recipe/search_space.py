@@ -1,20 +1,18 @@
-"""The search space: dimensions and their values, and the arms that a study compares."""
+"""The search space: dimensions and the values that a recipe states for them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from pcsearch.arms import ARMS
 from pcsearch.recipe.problems import show
+from pcsearch.training.config import LIMITS, NOT_NEGATIVE, Limits, recipe_settings
 
 Number = int | float
 _AUTO = "auto"
-LARGEST, LARGEST_WHOLE = 1e6, 10**6
-MOST_EPOCHS = 10_000
-MOST_IMAGES = 100_000
-"""Largest batch."""
 
 
 @dataclass(frozen=True)
@@ -86,62 +84,66 @@ class Space:
 
 @dataclass(frozen=True)
 class Dimension:
-    """A hyperparameter that a recipe may search, and the values it can take."""
+    """A hyperparameter that a recipe may search, and the values it can take.
+
+    `measurable`: whether its range can be measured (`auto`).
+    """
 
     name: str
+    limits: Limits = NOT_NEGATIVE
     whole: bool = False
-    minimum: Number = 0
-    maximum: Number = LARGEST
-    above_minimum: bool = False
-    below: Number | None = None
     measurable: bool = False
-    """Whether its range can be measured: `auto`."""
 
     @property
     def allowed(self) -> str:
-        kind = "a whole number" if self.whole else "a number"
-        bound = f"greater than {self.minimum}" if self.above_minimum else f"{self.minimum} or more"
-        return f"{kind}, {bound}" + ("" if self.below is None else f" and below {self.below}")
+        """The values that it can take, in words."""
+        kind, limits = "a whole number" if self.whole else "a number", self.limits
+        low = f"greater than {limits.low:g}" if limits.low_open else f"{limits.low:g} or more"
+        return f"{kind}, {low}" + (f" and below {limits.high:g}" if limits.high_open else "")
 
     def number(self, value: object, where: str = "") -> Number:
         """The value as a number of this dimension; ValueError says what is allowed."""
         number = to_number(value)
-        if number is not None and number > self.maximum:
-            raise ValueError(f"{where}is {show(value)}, but must be at most {self.maximum:,.0f}")
+        high = self.limits.high
+        if number is not None and number > high and not self.limits.high_open:
+            raise ValueError(f"{where}is {show(value)}, but must be at most {high:,.0f}")
         if number is None or not self._admits(number):
             raise ValueError(f"{where}is {show(value)}, but must be {self.allowed}")
         return int(number) if self.whole else float(number)
 
     def _admits(self, number: Number) -> bool:
-        if self.whole and number != int(number):
-            return False
-        if number < self.minimum or (self.above_minimum and number == self.minimum):
-            return False
-        return self.below is None or number < self.below
+        return self.limits.admit(number) and not (self.whole and number != int(number))
 
 
-def _by_name(*dimensions: Dimension) -> dict[str, Dimension]:
-    return {dimension.name: dimension for dimension in dimensions}
+def _setting(name: str, low: float | None = None, measurable: bool = False) -> Dimension:
+    """The dimension of a training setting, with the setting's limits; `low` is another least."""
+    limits = LIMITS[name] if low is None else replace(LIMITS[name], low=low)
+    return Dimension(name, limits, recipe_settings()[name][0] is int, measurable)
 
 
-SHARED = _by_name(
-    Dimension("lr", above_minimum=True, measurable=True),
-    Dimension("weight_decay"),
-    Dimension("batch_size", whole=True, minimum=2, maximum=MOST_IMAGES),
-    Dimension("head_lr_multiplier", above_minimum=True),
-    Dimension("head_only_epochs", whole=True, maximum=MOST_EPOCHS),
-)
-"""Dimensions that every arm has, in the order in which they are sampled."""
+SHARED = {
+    dimension.name: dimension
+    for dimension in (
+        _setting("lr", measurable=True),
+        _setting("weight_decay"),
+        _setting("batch_size", low=2),  # a batch of one has no pair
+        _setting("head_lr_multiplier"),
+        _setting("head_only_epochs"),
+    )
+}
+"""Dimensions that every arm has, in the order in which they are sampled; a row adds one."""
 
-OWN = _by_name(
-    Dimension("lambda_over_n"),
-    Dimension("label_smoothing", below=1),
-    Dimension("entropic_lambda"),
-    Dimension("jeffreys_lambda"),
-)
-"""Dimensions that belong to one arm."""
 
-DIMENSIONS = {**SHARED, **OWN}
+def own_dimensions() -> dict[str, Dimension]:
+    """The dimension that belongs to each arm, by its key under `search`."""
+    keys = ((arm.search_key, arm.limits) for arm in ARMS.values())
+    return {key: Dimension(key, limits) for key, limits in keys if key is not None}
+
+
+def dimensions() -> dict[str, Dimension]:
+    """Every dimension, by its key under `search`."""
+    return SHARED | own_dimensions()
+
 
 _FORMS = "a number, [low, high], {low: , high: , log: true} or {choices: [...]}"
 
@@ -219,40 +221,3 @@ def _range(low: object, high: object, log: bool, dimension: Dimension) -> Space:
             f"has a lower end of {show(lowest)}, but must be greater than 0 with log: true"
         )
     return Space.between(lowest, highest, log=log)
-
-
-Parameter = Literal["lambda_over_n", "lambda", "label_smoothing"]
-
-
-@dataclass(frozen=True)
-class Arm:
-    """A regulariser, its loss variant (None: that of `train.variant`) and its own parameter.
-
-    `parameter` is its own dimension: λ as a fraction of the number of classes, λ itself, or the
-    amount of label smoothing. The control has none. `label` is its name in prose.
-    """
-
-    name: str
-    label: str
-    variant: str | None
-    parameter: Parameter | None
-
-    @property
-    def search_key(self) -> str | None:
-        """The key under `search` that states the range of its own dimension."""
-        return f"{self.name}_lambda" if self.parameter == "lambda" else self.parameter
-
-
-ARMS: dict[str, Arm] = {
-    arm.name: arm
-    for arm in (
-        Arm("control", "control", None, None),
-        Arm("pc", "PC", None, "lambda_over_n"),
-        Arm("label_smoothing", "label smoothing", None, "label_smoothing"),
-        Arm("entropic", "entropic", "entropic", "lambda"),
-        Arm("jeffreys", "jeffreys", "jeffreys", "lambda"),
-    )
-}
-
-CONTROL = "control"
-COMPETITORS = tuple(name for name in ARMS if name != CONTROL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,52 +19,40 @@ from pcsearch.recipe.fields import (
     NonNegative,
     OrEmpty,
     Positive,
-    PositiveEpochs,
     Real,
     Section,
     Seed,
     SparseSection,
     Whole,
+    bounded,
+    section_of,
 )
 from pcsearch.recipe.problems import show
-from pcsearch.recipe.search_space import LARGEST_WHOLE, MOST_EPOCHS, MOST_IMAGES, to_number
-
-_BatchSize = Annotated[Count, Field(ge=2, le=MOST_IMAGES)]
-_Below1 = Annotated[Real, Field(ge=0, lt=1)]
-_UpTo1 = Annotated[Positive, Field(le=1)]
+from pcsearch.recipe.search_space import SHARED, to_number
+from pcsearch.training.config import LARGEST_WHOLE, LIMITS, recipe_settings
 
 
-class TrainValues(Section):
-    """Settings of one training; epochs, seed, λ and label smoothing come from the campaign."""
-
-    lr: Positive = 0.01
-    batch_size: _BatchSize = 32
-    accumulation_steps: Annotated[Count, Field(le=10_000)] = 1
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    momentum: _Below1 = 0.9
-    nesterov: bool = False
-    weight_decay: NonNegative = 1e-4
-    head_lr_multiplier: Positive = 1.0
-    schedule: Literal["linear", "poly", "cosine", "step", "constant"] = "linear"
-    warmup_epochs: Annotated[NonNegative, Field(le=MOST_EPOCHS)] = 0.0
-    poly_power: Annotated[Positive, Field(le=100)] = 0.5
-    step_epochs: PositiveEpochs = 10.0
-    step_gamma: _UpTo1 = 0.1
-    clip_norm: Positive | None = None
-    amp: bool = True
-    channels_last: bool = True  # on a CPU, convolutions run about 1.4 times as fast
-    compile: bool = False
-    head_only_epochs: Annotated[Whole, Field(le=MOST_EPOCHS)] = 0
-    head_only_lr: Positive | None = None
-    pairing: Literal["split_batch", "two_shuffles"] = "split_batch"
-    variant: Literal["euclidean", "norm", "jeffreys", "entropic"] = "euclidean"
+def _train_field(name: str, kind: Any, default: Any) -> tuple[Any, Any]:
+    """Annotation and default of a setting of `TrainConfig`, with its limits."""
+    limits = LIMITS.get(name)
+    if limits is None:
+        return kind, default
+    low = SHARED[name].limits.low if name in SHARED else limits.low
+    number = bounded(int if kind is int else float, replace(limits, low=low))
+    return (number if kind in (int, float) else number | None), default
 
 
-class TrainExceptions(TrainValues, SparseSection):
+TrainValues: Any = section_of(
+    "Settings of one training: every field of `TrainConfig` that a campaign does not set.",
+    {name: _train_field(name, *setting) for name, setting in recipe_settings().items()},
+)
+
+
+class TrainExceptions(TrainValues, SparseSection):  # type: ignore[misc]
     """Settings of one backbone that differ from the others'."""
 
 
-class TrainSection(TrainValues):
+class TrainSection(TrainValues):  # type: ignore[misc]
     """Settings of every training, with exceptions for single backbones."""
 
     per_backbone: Annotated[dict[str, TrainExceptions], OrEmpty] = Field(default_factory=dict)

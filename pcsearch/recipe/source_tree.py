@@ -10,7 +10,7 @@ import yaml
 
 from pcsearch.recipe import yaml_core
 from pcsearch.recipe.problems import KeyPath, Problem, RecipeError, Where, dotted, show
-from pcsearch.recipe.search_space import DIMENSIONS
+from pcsearch.recipe.search_space import dimensions
 
 _CHARACTERS_LIMIT = yaml_core.BYTES_LIMIT + 100_000
 """Limit of all values together, with each repetition by aliases and room for the defaults."""
@@ -60,7 +60,7 @@ class Tree:
 
 def is_space(path: KeyPath) -> bool:
     """Whether a mapping at `path` is a search dimension, which is replaced as a whole."""
-    if path[:1] != ("search",) or path[-1] not in DIMENSIONS:
+    if path[:1] != ("search",) or path[-1] not in dimensions():
         return False
     return len(path) == 2 or (len(path) == 4 and path[1] == "per_backbone")
 

@@ -27,8 +27,8 @@ from pcsearch.recipe.problems import (
     suggest,
 )
 from pcsearch.recipe.schema import Recipe
-from pcsearch.recipe.search_space import MOST_EPOCHS
 from pcsearch.recipe.source_tree import Tree
+from pcsearch.training.config import MOST_EPOCHS
 
 
 def _walk(model: type[BaseModel], path: tuple[str, ...]) -> dict[tuple[str, ...], tuple[str, ...]]:

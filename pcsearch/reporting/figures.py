@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from pcsearch.arms import ARMS, CONTROL, SYMBOLS
 from pcsearch.printable import printable_lines
-from pcsearch.recipe.search_space import CONTROL
 from pcsearch.reporting import formatting as fmt
 from pcsearch.reporting.summary_types import StudySummary
 from pcsearch.search.asha import rungs
@@ -39,13 +39,6 @@ DRAWN_AT_MOST = 200
 _PAPER_RANGE = (0.05, 0.15)
 """λ/N within which the paper finds the best λ (section 5.1, "Choice of Hyperparameter λ")."""
 
-_COLOURS = {
-    "control": "#5f6368",
-    "pc": "#0072b2",
-    "label_smoothing": "#b45f06",
-    "entropic": "#00795c",
-    "jeffreys": "#a3477e",
-}
 _GOOD, _BAD, _OPEN = "#1a7f37", "#b3261e", "#5f6368"
 _STYLE: Any = {
     "svg.fonttype": "none",  # text stays text
@@ -188,8 +181,7 @@ def _strength(
         )
     if parameter == "lambda_over_n":
         panel.axvspan(*_PAPER_RANGE, color="#0072b2", alpha=0.07, zorder=0, label="paper's range")
-    symbol = {"lambda_over_n": "λ/N", "lambda": "λ"}.get(parameter, "smoothing")
-    panel.set(title=fmt.label(arm.name), xlabel=symbol, ylabel="last validation %")
+    panel.set(title=fmt.label(arm.name), xlabel=SYMBOLS[parameter], ylabel="last validation %")
     if arm.space[parameter].log:
         panel.set_xscale("log")
     if panel.get_legend_handles_labels()[0]:
@@ -220,7 +212,7 @@ def _most_telling(arm: ArmState) -> list[Trial]:
 
 
 def _colour(arm: str) -> str:
-    return _COLOURS.get(arm, "#202124")
+    return ARMS[arm].colour if arm in ARMS else "#202124"
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:

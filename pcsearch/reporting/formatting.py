@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from pcsearch.arms import label_of
 from pcsearch.printable import printable
-from pcsearch.recipe.search_space import ARMS
 from pcsearch.reporting.summary_types import ArmSummary, Scores, StudySummary, Summary
 from pcsearch.search.verdicts.gain import Gain
 
@@ -23,7 +23,7 @@ ABSENT = "–"
 
 def label(arm: str) -> str:
     """An arm's name in prose."""
-    return ARMS[arm].label if arm in ARMS else arm
+    return label_of(arm)
 
 
 def percent(value: float | None) -> str:

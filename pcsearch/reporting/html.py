@@ -14,6 +14,7 @@ from importlib.resources import files
 from jinja2 import Environment, Template
 from markupsafe import Markup, escape
 
+from pcsearch.arms import PARAMETERS
 from pcsearch.printable import printable_lines
 from pcsearch.reporting import formatting as fmt
 from pcsearch.reporting.figures import Plot, confirm_plots, search_plot
@@ -139,9 +140,8 @@ def _study(
 
 
 def _arm(arm: ArmSummary, plan: ArmPlan) -> _Arm:
-    own = ("lambda", "lambda_over_n", "label_smoothing")
     searched = [key for key in arm.config if key in plan.space] or arm.config  # or borrowed
-    settings = (f"{key}={value_text(arm.config[key])}" for key in searched if key not in own)
+    settings = (f"{key}={value_text(arm.config[key])}" for key in searched if key not in PARAMETERS)
     gain = arm.gain
     word = arm.verdict.word if arm.verdict else ""
     return _Arm(

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from pcsearch.recipe.search_space import CONTROL
+from pcsearch.arms import CONTROL
 from pcsearch.reporting.notes import notes
 from pcsearch.reporting.published import published
 from pcsearch.reporting.summary_types import (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pcsearch.recipe.search_space import ARMS, CONTROL, Space
+from pcsearch.arms import ARMS, CONTROL, PARAMETERS, SYMBOLS
+from pcsearch.recipe.search_space import Space
 from pcsearch.reporting import formatting as fmt
 from pcsearch.reporting.summary_types import StudySummary
 from pcsearch.search.journal.journal_file import Event
@@ -123,15 +124,12 @@ def _clipped_percent(arm: ArmState) -> float | None:
     return sum(shares) / len(shares) if shares else None
 
 
-_OWN = ("lambda_over_n", "lambda", "label_smoothing")
-
-
 def shared_edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     """A sentence for each shared hyperparameter chosen at an end of its range."""
     for arm in plan.arms:
         choice = state.arms[plan.id, arm.name].choice
         for key, end in (choice.edges if choice else {}).items():
-            if choice is None or key in _OWN or key not in arm.space:
+            if choice is None or key in PARAMETERS or key not in arm.space:
                 continue
             if nothing_beyond(key, end, arm.space[key]):
                 continue
@@ -181,7 +179,7 @@ def edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterato
             continue  # it would be at both ends
         whole = sum(trial.state == "COMPLETE" for trial in search)
         of = f"of {len(search)} values tried, {whole} fully trained"
-        symbol = {"lambda_over_n": "λ/N", "lambda": "λ"}.get(arm.parameter, "smoothing")
+        symbol = SYMBOLS[arm.parameter]
         yield (
             f"{fmt.label(arm.name)}'s best {symbol}, {fmt.significant(value)}, is at the "
             f"{choice.edge} end of what was searched ({of}): {_advice(arm, key, choice.edge)}"

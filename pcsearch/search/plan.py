@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pcsearch.recipe.search_space import ARMS, SHARED, Space
+from pcsearch.arms import ARMS, Parameter
+from pcsearch.recipe.search_space import SHARED, Space
 from pcsearch.search.sampling.tpe_options import sampler_version
 from pcsearch.search.trial import Phase
 
@@ -130,7 +131,7 @@ class ArmPlan(_Data):
 
     name: str
     variant: str
-    parameter: Literal["lambda_over_n", "lambda", "label_smoothing"] | None
+    parameter: Parameter | None
     trials: int
     """Search trials; 0 for an arm that takes another arm's configuration."""
     space: dict[str, Space]

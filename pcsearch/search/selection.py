@@ -86,7 +86,7 @@ def nothing_beyond(key: str, end: Edge, space: Space) -> bool:
     """
     if space.kind == "choices" and len(space.choices or ()) <= 2:
         return True
-    least = SHARED[key].minimum if key in SHARED else 0
+    least = SHARED[key].limits.low if key in SHARED else 0
     return end == "low" and space.lowest <= least
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from pcsearch.errors import PcsearchError, TrialError
 from pcsearch.io import open_regular, remove_half_written, replacing
 from pcsearch.pickle_check import check_torch_file
-from pcsearch.training.config import FitSettings
+from pcsearch.training.config import TrainConfig
 from pcsearch.training.metrics import EpochRecord, record_from_dict
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Checkpoint:
     records: tuple[EpochRecord, ...]
 
 
-def identity_of(settings: FitSettings, module: nn.Module, batches_per_epoch: int) -> Identity:
+def identity_of(settings: TrainConfig, module: nn.Module, batches_per_epoch: int) -> Identity:
     """The identity of a training. The network counts by its tensors' names, shapes and types."""
     tensors = [
         [name, list(tensor.shape), str(tensor.dtype)]

@@ -4,23 +4,65 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args, get_type_hints
 
 from pcsearch.errors import UserError, did_you_mean
 
-_OptimizerName = Literal["sgd", "adamw"]
+OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["linear", "poly", "cosine", "step", "constant"]
+PairingName = Literal["split_batch", "two_shuffles"]
+VariantName = Literal["euclidean", "norm", "jeffreys", "entropic"]
 
-_AT_LEAST_ONE = ("epochs", "batch_size", "accumulation_steps")
-_POSITIVE = ("lr", "head_lr_multiplier", "poly_power", "step_epochs", "step_gamma")
-_POSITIVE_OR_NONE = ("clip_norm", "head_only_lr")
-_NOT_NEGATIVE = ("seed", "weight_decay", "warmup_epochs", "head_only_epochs", "lambda_")
+# Far beyond useful values, so that no recipe fills the memory.
+LARGEST, LARGEST_WHOLE = 1e6, 10**6
+MOST_EPOCHS = 10_000
+MOST_IMAGES = 100_000
+"""Largest batch."""
 
 
 @dataclass(frozen=True)
-class FitSettings:
+class Limits:
+    """The numbers that a setting can be: from `low` to `high`, without an end that is open."""
+
+    low: float = 0.0
+    high: float = LARGEST
+    low_open: bool = False
+    high_open: bool = False
+
+    def admit(self, value: float) -> bool:
+        """Whether the value is finite and within the limits."""
+        above = value > self.low if self.low_open else value >= self.low
+        below = value < self.high if self.high_open else value <= self.high
+        return math.isfinite(value) and above and below
+
+    @property
+    def text(self) -> str:
+        """The limits in words."""
+        low = f"{'greater than' if self.low_open else 'at least'} {self.low:g}"
+        if self.high == math.inf:
+            return f"a finite number, {low}"
+        return f"{low} and {'less than' if self.high_open else 'at most'} {self.high:,.10g}"
+
+
+NOT_NEGATIVE = Limits()
+
+
+def _number(default: float | None, **limits: Any) -> Any:
+    """A setting with a default and limits."""
+    return field(default=default, metadata={"limits": Limits(**limits)})
+
+
+def _above_0(default: float | None, most: float = LARGEST) -> Any:
+    return _number(default, low_open=True, high=most)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
     """The hyperparameters of one training. A checkpoint made with others is refused.
+
+    A recipe's `train` section takes every field but `SET_BY_CAMPAIGN`, with these defaults and
+    limits.
 
     Attributes:
         epochs: passes over the training images, including the classifier-only ones.
@@ -49,31 +91,31 @@ class FitSettings:
         UserError: a value is out of range; the text names each one on its own line.
     """
 
-    epochs: int
-    seed: int
-    lr: float
-    batch_size: int = 32
-    accumulation_steps: int = 1
-    optimizer: _OptimizerName = "sgd"
-    momentum: float = 0.9
+    epochs: int = field(metadata={"limits": Limits(low=1, high=MOST_EPOCHS)})
+    seed: int = field(metadata={"limits": Limits(high=math.inf)})
+    lr: float = _above_0(0.01)
+    batch_size: int = _number(32, low=1, high=MOST_IMAGES)
+    accumulation_steps: int = _number(1, low=1, high=10_000)
+    optimizer: OptimizerName = "sgd"
+    momentum: float = _number(0.9, high=1, high_open=True)
     nesterov: bool = False
-    weight_decay: float = 1e-4
-    head_lr_multiplier: float = 1.0
+    weight_decay: float = _number(1e-4)
+    head_lr_multiplier: float = _above_0(1.0)
     schedule: ScheduleName = "linear"
-    warmup_epochs: float = 0.0
-    poly_power: float = 0.5
-    step_epochs: float = 10.0
-    step_gamma: float = 0.1
-    clip_norm: float | None = None
+    warmup_epochs: float = _number(0.0, high=MOST_EPOCHS)
+    poly_power: float = _above_0(0.5, most=100)
+    step_epochs: float = _above_0(10.0, most=MOST_EPOCHS)
+    step_gamma: float = _above_0(0.1, most=1)
+    clip_norm: float | None = _above_0(None)
     amp: bool = True
-    channels_last: bool = False
+    channels_last: bool = True  # on a CPU, convolutions run about 1.4 times as fast
     compile: bool = False
-    head_only_epochs: int = 0
-    head_only_lr: float | None = None
-    pairing: str = "split_batch"
-    variant: str = "euclidean"
-    lambda_: float = 0.0
-    label_smoothing: float = 0.0
+    head_only_epochs: int = _number(0, high=MOST_EPOCHS)
+    head_only_lr: float | None = _above_0(None)
+    pairing: PairingName = "split_batch"
+    variant: VariantName = "euclidean"
+    lambda_: float = _number(0.0, high=math.inf)
+    label_smoothing: float = _number(0.0, high=1)
 
     def __post_init__(self) -> None:
         problems = [*_out_of_range(self), *_unknown_names(self)]
@@ -83,27 +125,35 @@ class FitSettings:
             raise UserError("\n".join(problems))
 
 
-def _out_of_range(settings: FitSettings) -> Iterator[str]:
-    for name in (*_AT_LEAST_ONE, *_POSITIVE, *_POSITIVE_OR_NONE, *_NOT_NEGATIVE):
+SET_BY_CAMPAIGN = ("epochs", "seed", "lambda_", "label_smoothing")
+"""Fields that no recipe states for all trainings."""
+
+
+LIMITS: dict[str, Limits] = {
+    one.name: one.metadata["limits"] for one in fields(TrainConfig) if "limits" in one.metadata
+}
+"""The limits of every setting that is a number."""
+
+
+def recipe_settings() -> dict[str, tuple[Any, Any]]:
+    """Type and default of every setting that a recipe's `train` section takes, by name."""
+    types = get_type_hints(TrainConfig)
+    return {
+        one.name: (types[one.name], one.default)
+        for one in fields(TrainConfig)
+        if one.name not in SET_BY_CAMPAIGN
+    }
+
+
+def _out_of_range(settings: TrainConfig) -> Iterator[str]:
+    for name, limits in LIMITS.items():
         value = getattr(settings, name)
-        if value is None and name in _POSITIVE_OR_NONE:
-            continue
-        if name in _AT_LEAST_ONE:
-            fine, wanted = value >= 1, "at least 1"
-        elif name in _NOT_NEGATIVE:
-            fine, wanted = value >= 0, "0 or more"
-        else:
-            fine, wanted = value > 0, "greater than 0"
-        if not (fine and math.isfinite(value)):
-            yield f"{name} is {value}, but must be a finite number, {wanted}"
-    if not 0 <= settings.momentum < 1:
-        yield f"momentum is {settings.momentum}, but must be at least 0 and less than 1"
-    if not 0 <= settings.label_smoothing <= 1:
-        yield f"label_smoothing is {settings.label_smoothing}, but must be from 0 to 1"
+        if value is not None and not limits.admit(value):
+            yield f"{name} is {value}, but must be {limits.text}"
 
 
-def _unknown_names(settings: FitSettings) -> Iterator[str]:
-    for key, choices in (("optimizer", _OptimizerName), ("schedule", ScheduleName)):
+def _unknown_names(settings: TrainConfig) -> Iterator[str]:
+    for key, choices in (("optimizer", OptimizerName), ("schedule", ScheduleName)):
         known = get_args(choices)
         value = getattr(settings, key)
         if value not in known:
@@ -113,7 +163,7 @@ def _unknown_names(settings: FitSettings) -> Iterator[str]:
             )
 
 
-def _contradictions(settings: FitSettings) -> Iterator[str]:
+def _contradictions(settings: TrainConfig) -> Iterator[str]:
     if settings.nesterov and (settings.optimizer != "sgd" or settings.momentum == 0):
         yield 'nesterov needs optimizer "sgd" and a momentum greater than 0'
     remaining = settings.epochs - settings.head_only_epochs

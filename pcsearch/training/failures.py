@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from pcsearch.errors import PcsearchError, TrialError
-from pcsearch.training.config import FitSettings
+from pcsearch.training.config import TrainConfig
 
 Doing = Literal["placing", "training", "evaluating"]
 """Putting the network onto its device, an epoch of training, an evaluation."""
@@ -52,7 +52,7 @@ def release_memory() -> None:
 
 @contextmanager
 def explain_failures(
-    settings: FitSettings, doing: Doing = "training", micro_batches: int = 1
+    settings: TrainConfig, doing: Doing = "training", micro_batches: int = 1
 ) -> Iterator[None]:
     """Turn a failure with a known cause into a TrialError that says what to do."""
     try:
@@ -66,7 +66,7 @@ def explain_failures(
         raise TrialError(f"{cause} ({_first_line(error)})") from error
 
 
-def _cause(error: Exception, settings: FitSettings, doing: Doing, micro_batches: int) -> str | None:
+def _cause(error: Exception, settings: TrainConfig, doing: Doing, micro_batches: int) -> str | None:
     if out_of_memory(error):
         return _no_memory(settings, doing, micro_batches)
     if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
@@ -79,7 +79,7 @@ def _cause(error: Exception, settings: FitSettings, doing: Doing, micro_batches:
     return None
 
 
-def _no_memory(settings: FitSettings, doing: Doing, micro_batches: int) -> str:
+def _no_memory(settings: TrainConfig, doing: Doing, micro_batches: int) -> str:
     if doing == "training":
         parts = f" in {micro_batches} parts" if micro_batches > 1 else ""
         return (

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pcsearch.errors import TrialError
-from pcsearch.training.config import FitSettings
+from pcsearch.training.config import TrainConfig
 from pcsearch.training.failures import explain_failures
 from pcsearch.training.optim import Stage, build_optimizer, set_training_mode
 from pcsearch.training.schedule import Schedule
@@ -133,7 +133,7 @@ def smoothed(curves: Sequence[LossCurve]) -> list[float]:
 def measure_curve(
     backbone: Backbone,
     batches: TrainBatches,
-    settings: FitSettings,
+    settings: TrainConfig,
     classes: int,
     *,
     device: torch.device | str,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn, optim
 
 from pcsearch.errors import UserError
-from pcsearch.training.config import FitSettings
+from pcsearch.training.config import TrainConfig
 from pcsearch.training.schedule import Schedule, lr_factor, schedule_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _MULTIPLIER = "lr_multiplier"
 
 
 def build_optimizer(
-    backbone: Backbone, settings: FitSettings, *, head_only: bool = False
+    backbone: Backbone, settings: TrainConfig, *, head_only: bool = False
 ) -> optim.Optimizer:
     """SGD or AdamW over the parameters that require gradients, at the rates of `set_lr(..., lr)`.
 
@@ -97,7 +97,7 @@ class Stage:
         return self.lr * lr_factor(self.schedule, update)
 
 
-def stages_of(settings: FitSettings, updates_per_epoch: int) -> tuple[Stage, ...]:
+def stages_of(settings: TrainConfig, updates_per_epoch: int) -> tuple[Stage, ...]:
     """The stages in order. Together they cover epochs 1 to `settings.epochs`."""
     alone = settings.head_only_epochs
     remaining = settings.epochs - alone

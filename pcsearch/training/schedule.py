@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pcsearch.training.config import FitSettings, ScheduleName
+from pcsearch.training.config import ScheduleName, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def lr_factor(schedule: Schedule, update: int) -> float:
             return 1.0
 
 
-def schedule_of(settings: FitSettings, epochs: int, updates_per_epoch: int) -> Schedule:
+def schedule_of(settings: TrainConfig, epochs: int, updates_per_epoch: int) -> Schedule:
     """The schedule of `settings` over `epochs` epochs of `updates_per_epoch` updates each."""
     return Schedule(
         kind=settings.schedule,

@@ -22,7 +22,7 @@ from pcsearch.errors import DivergedError
 from pcsearch.losses import PairwiseConfusionLoss
 from pcsearch.losses.divergences import at_least_float32
 from pcsearch.training.checkpoints import Checkpoint, Checkpoints, Identity, identity_of
-from pcsearch.training.config import FitSettings
+from pcsearch.training.config import TrainConfig
 from pcsearch.training.failures import explain_failures
 from pcsearch.training.metrics import EpochRecord, Evaluation
 from pcsearch.training.optim import (
@@ -113,7 +113,7 @@ class Objective:
     cross-entropy, with the same label smoothing.
     """
 
-    def __init__(self, settings: FitSettings) -> None:
+    def __init__(self, settings: TrainConfig) -> None:
         self._criterion = PairwiseConfusionLoss(
             lambda_=settings.lambda_,
             variant=settings.variant,
@@ -164,7 +164,7 @@ class EpochTrainer:
         network: Network,
         optimizer: optim.Optimizer,
         stage: Stage,
-        settings: FitSettings,
+        settings: TrainConfig,
         batches: int,
         device: torch.device,
         micro_batches: int = 1,
@@ -285,7 +285,7 @@ def batches_between_checks(device: torch.device) -> int:
     return 1 if device.type == "cpu" else 64
 
 
-def _advice(settings: FitSettings) -> str:
+def _advice(settings: TrainConfig) -> str:
     advice = ["lower search.lr"]
     if settings.clip_norm is None:
         advice.append("set train.clip_norm")
@@ -302,7 +302,7 @@ _DROPOUT_STREAM = 3  # differs from the data's streams, which also come from (se
 def fit(
     backbone: Backbone,
     batches: TrainBatches,
-    settings: FitSettings,
+    settings: TrainConfig,
     *,
     device: torch.device | str,
     evaluate: Callable[[nn.Module], Evaluation] | None,
@@ -361,7 +361,7 @@ def fit(
                 yield records[-1]
 
 
-def _placed(module: nn.Module, settings: FitSettings, device: torch.device) -> nn.Module:
+def _placed(module: nn.Module, settings: TrainConfig, device: torch.device) -> nn.Module:
     """The module on its device, in its memory format."""
     with explain_failures(settings, "placing"):
         module.to(device)
@@ -419,7 +419,7 @@ def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _compiled(module: nn.Module, settings: FitSettings) -> Network:
+def _compiled(module: nn.Module, settings: TrainConfig) -> Network:
     with explain_failures(settings):
         compiled: Network = torch.compile(module)
     return compiled

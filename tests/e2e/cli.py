@@ -157,7 +157,13 @@ def processes() -> Iterator[Process]:
             continue
         try:
             status = (folder / "stat").read_text().rpartition(") ")[2].split()
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+            command = (
+                (folder / "cmdline")
+                .read_bytes()
+                .replace(b"\0", b" ")
+                .decode(errors="replace")
+                .strip()
+            )
         except OSError:
             continue
         if status[0] != "Z":

@@ -7,7 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from pcsearch.recipe import ARMS, load_recipe
+from pcsearch.arms import ARMS
+from pcsearch.recipe import load_recipe
 
 QUICKSTART = load_recipe("quickstart").to_mapping()
 

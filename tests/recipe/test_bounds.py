@@ -14,7 +14,7 @@ from pcsearch.models.registry import check_options
 from pcsearch.recipe import load_recipe
 from pcsearch.recipe.problems import KeyPath
 from pcsearch.recipe.schema import Recipe
-from pcsearch.recipe.search_space import DIMENSIONS
+from pcsearch.recipe.search_space import dimensions
 from pcsearch.recipe.validate import KEYS
 
 SCHEMA = Recipe.model_json_schema()
@@ -73,9 +73,9 @@ def test_every_number_has_bounds(path: KeyPath) -> None:
     assert bound(FOUND[path], "minimum", "exclusiveMinimum", "ge", "gt") is not None
 
 
-@pytest.mark.parametrize("dimension", DIMENSIONS.values(), ids=lambda one: one.name)
+@pytest.mark.parametrize("dimension", dimensions().values(), ids=lambda one: one.name)
 def test_every_dimension_has_bounds(dimension: Any) -> None:
-    assert dimension.maximum <= 10**6
+    assert dimension.limits.high <= 10**6
     for value in (10**7, 1e300, float("inf"), {"low": 1e-3, "high": 1e9}, {"choices": [2, 10**9]}):
         with pytest.raises(UserError, match=rf"search\.{dimension.name}\b"):
             load_recipe(MINIMAL | {"search": {dimension.name: value}})

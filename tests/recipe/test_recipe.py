@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from pcsearch.arms import ARMS
 from pcsearch.cluster.session.capacity import Capacity, Node, size_trials
 from pcsearch.errors import UserError
-from pcsearch.recipe import ARMS, Recipe, Space, load_recipe, shipped_recipes
+from pcsearch.recipe import Recipe, Space, load_recipe, shipped_recipes
 from pcsearch.recipe.load import description
 
 OWN = {"my-images": ["data.images=x"], "my-manifest": ["data.manifest=x.csv"]}
@@ -176,7 +177,7 @@ def test_train_section_has_the_settings_of_a_training() -> None:
     import dataclasses
 
     fields = {
-        field.name: field.default for field in dataclasses.fields(settings_module.FitSettings)
+        field.name: field.default for field in dataclasses.fields(settings_module.TrainConfig)
     }
     ours = recipe(train={"lr": 0.01}).train_for("resnet50")
     assert set(ours) == set(fields) - {"epochs", "seed", "lambda_", "label_smoothing"}

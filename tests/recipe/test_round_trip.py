@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from pcsearch.recipe import ARMS, load_recipe, shipped_recipes
+from pcsearch.arms import ARMS
+from pcsearch.recipe import load_recipe, shipped_recipes
 from pcsearch.recipe.load import parse_recipe
 from tests.recipe.strategies import RECIPES
 

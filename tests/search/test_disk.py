@@ -12,7 +12,7 @@ from pcsearch.models import build_backbone
 from pcsearch.recipe.load import load_recipe
 from pcsearch.search.plan import FILES, KNOWN, checkpoint_bytes
 from pcsearch.training.checkpoints import Checkpoints
-from pcsearch.training.config import FitSettings
+from pcsearch.training.config import TrainConfig
 from pcsearch.training.trainer import fit
 
 CLASSES = 37
@@ -42,7 +42,7 @@ def test_known_sizes_are_those_of_the_networks(name: str) -> None:
 def test_a_trials_checkpoints_take_what_was_said(tmp_path: Path, optimizer: str) -> None:
     recipe = load_recipe("quickstart", [f"train.optimizer={optimizer}", "train.momentum=0.9"])
     said = checkpoint_bytes(recipe, "compact_cnn", KNOWN["compact_cnn"], CLASSES)
-    settings = FitSettings(epochs=6, seed=0, lr=0.01, batch_size=4, optimizer=optimizer)
+    settings = TrainConfig(epochs=6, seed=0, lr=0.01, batch_size=4, optimizer=optimizer)
     largest = 0
     for _ in fit(
         build_backbone("compact_cnn", CLASSES, weights="none"),

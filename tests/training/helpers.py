@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pcsearch.training.checkpoints import Checkpoints
-from pcsearch.training.config import FitSettings
+from pcsearch.training.config import TrainConfig
 from pcsearch.training.metrics import EpochRecord, Evaluation
 from pcsearch.training.trainer import fit
 
@@ -66,14 +66,14 @@ class MemoryBatches:
             yield self.images[chosen], self.labels[chosen]
 
 
-def settings(**values: Any) -> FitSettings:
-    return FitSettings(**{"epochs": 2, "seed": 0, "lr": 0.1, "batch_size": 8, **values})
+def settings(**values: Any) -> TrainConfig:
+    return TrainConfig(**{"epochs": 2, "seed": 0, "lr": 0.1, "batch_size": 8, **values})
 
 
 def train(
     backbone: TinyBackbone,
     batches: MemoryBatches,
-    chosen: FitSettings,
+    chosen: TrainConfig,
     *,
     checkpoints: Path | Checkpoints | None = None,
     evaluate: Any = None,

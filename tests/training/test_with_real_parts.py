@@ -14,7 +14,7 @@ from pcsearch.data.loaders import EvalBatches, TrainBatches
 from pcsearch.data.preprocessing import Preprocessing
 from pcsearch.models import Backbone, build_backbone
 from pcsearch.training.checkpoints import Checkpoints
-from pcsearch.training.config import FitSettings
+from pcsearch.training.config import TrainConfig
 from pcsearch.training.evaluate import Evaluation, evaluate
 from pcsearch.training.trainer import fit
 
@@ -30,7 +30,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def training(
-    digits: tuple[np.ndarray, np.ndarray], images: int, chosen: FitSettings
+    digits: tuple[np.ndarray, np.ndarray], images: int, chosen: TrainConfig
 ) -> TrainBatches:
     return TrainBatches(
         *digits,
@@ -54,7 +54,7 @@ def measured(backbone: Backbone, digits: tuple[np.ndarray, np.ndarray]) -> Evalu
 def test_learns_digits(
     digits: tuple[np.ndarray, np.ndarray], lambda_: float, channels_last: bool
 ) -> None:
-    chosen = FitSettings(epochs=4, seed=0, lr=0.1, lambda_=lambda_, channels_last=channels_last)
+    chosen = TrainConfig(epochs=4, seed=0, lr=0.1, lambda_=lambda_, channels_last=channels_last)
     backbone = build_backbone("compact_cnn", 10)
     (*_, last) = fit(backbone, training(digits, 800, chosen), chosen, device="cpu", evaluate=None)
     assert last.images == 800
@@ -65,7 +65,7 @@ def test_learns_digits(
 def test_resumes_bit_for_bit(
     digits: tuple[np.ndarray, np.ndarray], pairing: str, tmp_path: Path
 ) -> None:
-    chosen = FitSettings(epochs=3, seed=2, lr=0.05, lambda_=1.0, pairing=pairing, batch_size=16)
+    chosen = TrainConfig(epochs=3, seed=2, lr=0.05, lambda_=1.0, pairing=pairing, batch_size=16)
     ends = []
     for stop, path in ((3, None), (2, tmp_path / "c"), (3, tmp_path / "c")):
         backbone = build_backbone("compact_cnn", 10, options={"width": 4})
@@ -85,7 +85,7 @@ def test_bilinear_classifier_first(digits: tuple[np.ndarray, np.ndarray]) -> Non
     )
     head = set(backbone.head_names)
     before = {name: value.clone() for name, value in backbone.module.state_dict().items()}
-    chosen = FitSettings(epochs=2, seed=0, lr=0.01, head_only_epochs=1, head_only_lr=0.5)
+    chosen = TrainConfig(epochs=2, seed=0, lr=0.01, head_only_epochs=1, head_only_lr=0.5)
     run = fit(backbone, training(digits, 64, chosen), chosen, device="cpu", evaluate=None)
     changes = []
     for _ in run:
@@ -104,7 +104,7 @@ def test_bilinear_with_a_torchvision_trunk() -> None:
     images = draw.integers(0, 256, (16, 72, 72, 3), dtype=np.uint8)
     labels = np.arange(16, dtype=np.int64) % 4
     preprocessing = Preprocessing(crop=64, flip=True, mean=(0.5,) * 3, std=(0.25,) * 3)
-    chosen = FitSettings(epochs=3, seed=0, lr=0.01, batch_size=8, lambda_=0.2, head_only_epochs=1)
+    chosen = TrainConfig(epochs=3, seed=0, lr=0.01, batch_size=8, lambda_=0.2, head_only_epochs=1)
     batches = TrainBatches(
         images,
         labels,

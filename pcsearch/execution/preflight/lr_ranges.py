@@ -262,13 +262,13 @@ def _trained(
     micro_batches: int,
     progress: Callable[[int], None],
 ) -> LossCurve:
-    from pcsearch.execution.trial_run import fit_batches, fit_settings
+    from pcsearch.execution.trial_run import fit_batches, train_config
     from pcsearch.models.registry import build_backbone
     from pcsearch.training.failures import release_memory
     from pcsearch.training.lr_range_test import measure_curve
 
     name = spec.study.split("/", 1)[1]
-    settings = fit_settings(recipe, name, spec)
+    settings = train_config(recipe, name, spec)
     with _device(recipe) as device:
         backbone = build_backbone(
             name,

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from pcsearch.arms import PARAMETERS
 from pcsearch.recipe.problems import show
 from pcsearch.recipe.search_space import Space
 from pcsearch.search import trial_config as configs
@@ -326,7 +327,7 @@ def _strength(config: Config, arm_ref: tuple[Any, Any, Any]) -> Iterator[str]:
     """λ, λ/N and label smoothing must follow from the arm's one parameter."""
     study, arm, _ = arm_ref
     expected = configs.regulariser_weight(arm, config, study.num_classes)
-    for key in ("lambda", "lambda_over_n", "label_smoothing"):
+    for key in PARAMETERS:
         if config.get(key) != expected.get(key):
             yield f"its {key} is {config.get(key)}, but must be {expected.get(key)}"
 
@@ -346,7 +347,7 @@ def _seed(plan: Plan, spec: Mapping[str, Any]) -> Iterator[str]:
 
 def _shared(config: Config) -> dict[str, Any]:
     """The hyperparameters that a retrained configuration shares with its source."""
-    own = (*_SEEDS, "lambda", "lambda_over_n", "label_smoothing")
+    own = (*_SEEDS, *PARAMETERS)
     return {key: value for key, value in config.items() if key not in own}
 
 

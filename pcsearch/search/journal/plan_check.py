@@ -13,9 +13,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from pcsearch.arms import ARMS
 from pcsearch.recipe.fields import NAME, NAME_LENGTH
 from pcsearch.recipe.problems import show
-from pcsearch.recipe.search_space import ARMS, Space
+from pcsearch.recipe.search_space import Space
 from pcsearch.search.journal.events import LARGEST_INTEGER, ArmName, NewerError, StudyId, told
 from pcsearch.search.plan import JOURNAL_SCHEMA, READABLE, ArmPlan, Plan, StudyPlan
 

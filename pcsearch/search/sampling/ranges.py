@@ -18,7 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pcsearch.recipe.search_space import OWN, Number, Space
+from pcsearch.recipe.search_space import Number, Space, own_dimensions
 from pcsearch.search.asha import Noise
 from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.state import ArmState, CampaignState
@@ -91,8 +91,8 @@ def _widened(key: str, space: Space, done: ArmState) -> Space:
 
 def _within(key: str, value: float) -> Number:
     """The value, limited to what the parameter may be: label smoothing stays below one."""
-    below = OWN[key].below if key in OWN else None
-    return value if below is None else min(value, 0.9 * float(below))
+    own = own_dimensions().get(key)
+    return min(value, 0.9 * own.limits.high) if own and own.limits.high_open else value
 
 
 def _trainable(space: Space, trials: Sequence[Trial], noise: Noise) -> Space:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pcsearch.recipe.search_space import CONTROL
+from pcsearch.arms import CONTROL
 from pcsearch.search.plan import ImageCounts, Plan, StudyPlan
 from pcsearch.search.verdicts.gain import TYPICAL, alpha_of, detectable_gain
 from pcsearch.search.verdicts.verdict import FEWEST_TEST_IMAGES

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pcsearch.recipe.search_space import ARMS, CONTROL
+from pcsearch.arms import CONTROL, label_of
 from pcsearch.search.plan import ArmPlan, StudyPlan
 from pcsearch.search.selection import candidates, nothing_beyond
 from pcsearch.search.state import CampaignState
@@ -142,7 +142,7 @@ def _reasons(state: CampaignState, study: StudyPlan, arm: str, gain: Gain | None
         yield "there is no control"
         return
     for name in (arm, CONTROL):
-        label = ARMS[name].label if name in ARMS else name
+        label = label_of(name)
         if learned_nothing(state, study, name):
             yield f"{label} learned nothing"
         trials = state.arms[study.id, name].trials["confirm"]
@@ -179,7 +179,7 @@ def _open_end(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> str | Non
     choice = state.arms[study.id, arm.name].choice
     for key, end in (choice.edges if choice else {}).items():
         if key in arm.space and not nothing_beyond(key, end, arm.space[key]):
-            label = ARMS[arm.name].label if arm.name in ARMS else arm.name
+            label = label_of(arm.name)
             return (
                 f"{label} is worse, but its best {key} is at the {end} end of its range: beyond "
                 "that end, it may do better"
@@ -193,7 +193,7 @@ def _few_strengths(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> str 
     tried = state.arms[study.id, arm.name].trained
     if space is None or space.kind == "fixed" or tried >= _FEWEST_STRENGTHS:
         return None
-    label = ARMS[arm.name].label if arm.name in ARMS else arm.name
+    label = label_of(arm.name)
     return (
         f"{label} is worse, but its search tried only {tried} of its own settings, too few to have "
         f"found the best {arm.parameter} (raise search.trials to at least {_FEWEST_STRENGTHS})"
