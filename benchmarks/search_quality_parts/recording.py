@@ -184,7 +184,7 @@ def _trained(
             if validation is None
             else lambda module: evaluate(module, validation, classes, "cpu"),
         ):
-            values.append(None if epoch.validation is None else epoch.validation.top1)
+            values.append(None if epoch.validation is None else epoch.validation["top1"])
             losses.append(epoch.train_loss)
         hits = _hits(backbone.module, measured)
     return {

@@ -87,7 +87,7 @@ def report_of(
         metrics["clipped"] = record.clipped
     value = None
     if record.validation is not None:
-        measured = _percent_metrics(record.validation)
+        measured = record.validation.values
         value = measured[metric]
         metrics |= {f"val_{key}": measured[key] for key in measured}
     return TrialReport(
@@ -95,17 +95,12 @@ def report_of(
         value,
         record.seconds if record.replayed else seconds,
         metrics,
-        None if test is None else _percent_metrics(test),
+        None if test is None else dict(test.values),
         None if test is None else test.hits,
         record.replayed,
         record.epoch <= checkpoints.saved_epoch,
         checkpoints.error,
     )
-
-
-def _percent_metrics(evaluation: Evaluation) -> dict[str, float]:
-    names = ("top1", "mean_class_top1", "top5", "nll", "ece")
-    return {name: getattr(evaluation, name) for name in names}
 
 
 EVAL_BATCH = {"cpu": 32, "cuda": 256}

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from pcsearch.arms import ARMS, Arm
+from pcsearch.errors import did_you_mean
 from pcsearch.recipe import yaml_core
 from pcsearch.recipe.fields import (
     FolderName,
@@ -43,10 +44,19 @@ from pcsearch.recipe.sections import (
     ResourcesSection,
     TrainSection,
 )
+from pcsearch.training.metrics import deciding_metrics
 
 DEFAULT_LR = Space.between(0.001, 0.1, log=True)
 _LONGEST_RUN = 1000
 """Characters of the name, folder or address of an earlier run."""
+
+
+def _metric(value: object) -> object:
+    known = tuple(deciding_metrics())
+    if value not in known:
+        near = did_you_mean(str(value), known)
+        raise ValueError(f"is {show(value)}, but must be {', '.join(known)}{near}")
+    return value
 
 
 def _validation_only(value: object) -> object:
@@ -182,7 +192,7 @@ class Recipe(Section):
     backbone_options: Annotated[dict[str, Annotated[dict[str, Any], OrEmpty]], OrEmpty] = Field(
         default_factory=dict
     )
-    metric: Literal["top1", "mean_class_top1"] = "top1"
+    metric: Annotated[str, BeforeValidator(_metric)] = "top1"
     data: DataSection = Field(default_factory=DataSection)
     image: ImageSection = Field(default_factory=ImageSection)
     search: SearchSection = Field(default_factory=SearchSection)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pcsearch.search.verdicts.gain import ROUNDING
+from pcsearch.training.metrics import deciding_metrics
 
 Float64Array = npt.NDArray[np.float64]
 _BoolArray = npt.NDArray[np.bool_]
@@ -96,7 +97,7 @@ class LambdaCurve:
         fit_images, val_images: of the first split.
         repeats: number of trainings of the heads, each with another split and seed.
         given_split: the dataset has its own validation images, so only seeds differ.
-        metric: `top1` or `mean_class_top1`.
+        metric: a name in `deciding_metrics`.
         variant, pairing, batch_size, epochs: of the heads' training; see `HeadSettings`.
         features: what the heads train on.
         points: the curve, by rising λ/N; the first has λ = 0.
@@ -232,10 +233,7 @@ def curve_points(
 
 def image_weights(labels: npt.NDArray[np.int64], metric: str) -> Float64Array:
     """[images] the weight of each image in the metric; their mean is 1."""
-    if metric == "top1":
-        return np.ones(len(labels))
-    counts = np.bincount(labels)
-    return len(labels) / (np.count_nonzero(counts) * counts[labels])
+    return deciding_metrics()[metric].weights(labels)
 
 
 def _best_elsewhere(scores: Float64Array) -> npt.NDArray[np.int64]:

@@ -16,6 +16,7 @@ from pcsearch.search.trial import UNTRAINED
 from pcsearch.search.verdicts.gain import Gain
 from pcsearch.search.verdicts.power import few_test_images, overlap
 from pcsearch.search.verdicts.verdict import learned_nothing
+from pcsearch.training.metrics import METRICS
 
 _LISTED = 10
 """Most places in a journal that notes name; `summary --json` has all."""
@@ -69,8 +70,9 @@ def _campaign(summary: Summary, state: CampaignState) -> Iterator[str]:
     if summary.status == "interrupted":
         yield "The campaign was interrupted: the table is partial."
     yield from _interruptions(summary.interruptions, running=summary.status == "running")
-    if state.plan.metric != "top1":
-        yield 'Accuracies are mean per-class top-1 (metric: mean_class_top1), not plain "top-1".'
+    metric = METRICS.get(state.plan.metric)
+    if metric is not None and metric.name != "top1":
+        yield f'Accuracies are {metric.label} (metric: {metric.name}), not plain "top-1".'
     if state.search_closed is not None:
         asked = sum(len(arm.trials["search"]) for arm in state.arms.values())
         planned = sum(arm.trials for study in state.plan.studies for arm in study.arms)

@@ -19,6 +19,7 @@ from pcsearch.arms import ARMS, Parameter
 from pcsearch.recipe.search_space import SHARED, Space
 from pcsearch.search.sampling.tpe_options import sampler_version
 from pcsearch.search.trial import Phase
+from pcsearch.training.metrics import deciding_metrics
 
 if TYPE_CHECKING:
     from pcsearch.recipe.schema import Recipe
@@ -170,12 +171,12 @@ class StudyPlan(_Data):
     start_points: tuple[StartPoint, ...] = ()
     """The first search trials of every arm, in this order (see `sampling/start_points.py`)."""
     test_classes: str | None = None
-    """The class of each test image, if the metric is a mean over classes (see `pack_classes`)."""
+    """The class of each test image, if the metric's weights need it (see `pack_classes`)."""
 
     def guessing(self, metric: str) -> float:
-        """The accuracy of guessing, in percent: the most frequent class for top1, else one in N."""
-        even = 100 / self.num_classes
-        return even if metric != "top1" else max(even, self.images.majority or 0.0)
+        """The value of a metric for guessing, in percent."""
+        chance = deciding_metrics()[metric].chance
+        return chance(self.num_classes, self.images.majority or 0.0)
 
     def arm(self, name: str) -> ArmPlan:
         return next(arm for arm in self.arms if arm.name == name)
@@ -256,6 +257,7 @@ def build_plan(
     `sizes` of the known backbones give the sizes of checkpoints.
     """
     search, asha = recipe.search, recipe.asha
+    needs_classes = deciding_metrics()[recipe.metric].needs_classes
     studies = tuple(
         StudyPlan(
             id=f"{fact.dataset}/{backbone}",
@@ -271,7 +273,7 @@ def build_plan(
                 else None
             ),
             pretrained_on="imagenet" if recipe.weights_for(backbone) == "imagenet" else None,
-            test_classes=fact.test_classes if recipe.metric == "mean_class_top1" else None,
+            test_classes=fact.test_classes if needs_classes else None,
         )
         for fact in facts
         for backbone in recipe.backbones

@@ -14,13 +14,11 @@ from torch.nn import functional as F
 
 from pcsearch.errors import DivergedError
 from pcsearch.losses.divergences import at_least_float32
-from pcsearch.training.metrics import Evaluation
+from pcsearch.training.metrics import METRICS, Evaluation, Predictions
 from pcsearch.training.precision import autocast
 
 if TYPE_CHECKING:
     from pcsearch.data.loaders import EvalBatches
-
-_CALIBRATION_BINS = 15
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -33,7 +31,7 @@ def evaluate(
     device: torch.device | str,
     amp: bool = True,
 ) -> Evaluation:
-    """Measure `module` on all of `batches`; see `Evaluation` for the measures.
+    """Measure `module` on all of `batches`; see `METRICS` for the measures.
 
     The module runs in evaluation mode, and its modes are restored afterwards. Sums are in float64.
     Nothing is copied from the device before the last batch.
@@ -50,24 +48,26 @@ def evaluate(
             parts.append(_per_image(at_least_float32(logits), labels, num_classes))
     if not parts:
         raise ValueError("there are no images to evaluate on")
-    labels, predicted, in_top5, nll, confidence = (
-        torch.cat(column).cpu() for column in zip(*parts, strict=True)
+    answers, predicted, in_top5, nll, confidence = (
+        torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)
     )
-    mean_nll = nll.double().mean().item()
-    if not torch.isfinite(nll).all() or not torch.isfinite(confidence).all():
+    if not np.isfinite(nll).all() or not np.isfinite(confidence).all():
         raise DivergedError(
             "the network's outputs on the evaluation images are not finite: the training has "
             "diverged. Lower the learning rate (search.lr) or set train.clip_norm"
         )
-    correct = predicted == labels
+    predictions = Predictions(
+        answers,
+        predicted,
+        in_top5,
+        nll.astype(np.float64),
+        confidence.astype(np.float64),
+        num_classes,
+    )
     return Evaluation(
-        top1=_percent(correct),
-        mean_class_top1=_mean_class_percent(correct, labels, num_classes),
-        top5=_percent(in_top5),
-        nll=mean_nll,
-        ece=_calibration_error_percent(confidence, correct),
-        images=len(labels),
-        hits=base64.b64encode(np.packbits(correct.numpy()).tobytes()).decode(),
+        values={name: metric.measure(predictions) for name, metric in METRICS.items()},
+        images=len(answers),
+        hits=base64.b64encode(np.packbits(predictions.hits).tobytes()).decode(),
     )
 
 
@@ -83,26 +83,6 @@ def _per_image(logits: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor
         F.nll_loss(log_probabilities, labels, reduction="none"),
         log_probabilities.amax(dim=1).exp(),
     )
-
-
-def _percent(hits: Tensor) -> float:
-    return 100.0 * hits.double().mean().item()
-
-
-def _mean_class_percent(correct: Tensor, labels: Tensor, num_classes: int) -> float:
-    images = torch.bincount(labels, minlength=num_classes).double()
-    hits = torch.bincount(labels, weights=correct.double(), minlength=num_classes)
-    present = images > 0
-    return 100.0 * (hits[present] / images[present]).mean().item()
-
-
-def _calibration_error_percent(confidence: Tensor, correct: Tensor) -> float:
-    """Σ_b (n_b / n)·|accuracy_b − confidence_b| = Σ_b |Σ in b of (correct − confidence)| / n."""
-    inner_edges = torch.arange(1, _CALIBRATION_BINS, dtype=torch.float64) / _CALIBRATION_BINS
-    bins = torch.bucketize(confidence.double(), inner_edges)  # bin b is (b/15, (b+1)/15]
-    gap = correct.double() - confidence.double()
-    per_bin = torch.bincount(bins, weights=gap, minlength=_CALIBRATION_BINS)
-    return 100.0 * per_bin.abs().sum().item() / len(confidence)
 
 
 @contextmanager

@@ -103,4 +103,5 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def fixed_evaluation(top1: float = 50.0) -> Evaluation:
-    return Evaluation(top1=top1, mean_class_top1=top1, top5=100.0, nll=1.0, ece=2.0, images=10)
+    values = {"top1": top1, "mean_class_top1": top1, "top5": 100.0, "nll": 1.0, "ece": 2.0}
+    return Evaluation(values, images=10)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from pcsearch.errors import TrialError
 from pcsearch.models import build_backbone
 from pcsearch.training.evaluate import Evaluation, evaluate
+from pcsearch.training.metrics import EpochRecord, record_from_dict
 from tests.training.helpers import perceptron, seeded
 
 
@@ -60,11 +62,13 @@ def naive(logits: list[list[float]], labels: list[int]) -> Evaluation:
     count = len(labels)
     class_means = [sum(of) / len(of) for of in by_class.values()]
     return Evaluation(
-        top1=100 * sum(hits) / count,
-        mean_class_top1=100 * sum(class_means) / len(class_means),
-        top5=100 * sum(top5) / count,
-        nll=sum(nll) / count,
-        ece=100 * ece,
+        {
+            "top1": 100 * sum(hits) / count,
+            "mean_class_top1": 100 * sum(class_means) / len(class_means),
+            "top5": 100 * sum(top5) / count,
+            "nll": sum(nll) / count,
+            "ece": 100 * ece,
+        },
         images=count,
     )
 
@@ -75,19 +79,19 @@ def test_equals_naive_loops(classes: int, count: int, seed: int) -> None:
     logits = 2 * torch.randn(count, classes, generator=seeded(seed))
     labels = torch.randint(classes, (count,), generator=seeded(seed + 1)).tolist()
     got, wanted = measured(logits, labels), naive(logits.tolist(), labels)
-    for name in ("top1", "mean_class_top1", "top5", "nll", "ece", "images"):
-        assert getattr(got, name) == pytest.approx(getattr(wanted, name), rel=1e-4, abs=1e-4), name
+    assert got.images == wanted.images
+    assert got.values == pytest.approx(wanted.values, rel=1e-4, abs=1e-4)
 
 
 def test_by_hand_with_an_absent_class() -> None:
     """Classes 0 (2 of 3 right) and 1 (0 of 1) are there, class 2 is not."""
     logits = torch.tensor([[3.0, 0, 0], [3, 0, 0], [0, 3, 0], [3, 0, 0]])
     got = measured(logits, [0, 0, 0, 1])
-    assert got.top1 == pytest.approx(50)
-    assert got.mean_class_top1 == pytest.approx((2 / 3 + 0) / 2 * 100)
-    assert got.top5 == 100  # three classes: the likeliest three hold the right one
+    assert got["top1"] == pytest.approx(50)
+    assert got["mean_class_top1"] == pytest.approx((2 / 3 + 0) / 2 * 100)
+    assert got["top5"] == 100  # three classes: the likeliest three hold the right one
     confidence = math.exp(3) / (math.exp(3) + 2)
-    assert got.ece == pytest.approx(100 * abs(0.5 - confidence), rel=1e-5)  # all in one bin
+    assert got["ece"] == pytest.approx(100 * abs(0.5 - confidence), rel=1e-5)  # all in one bin
     assert got.images == 4
 
 
@@ -95,14 +99,14 @@ def test_ties_never_put_top1_above_top5() -> None:
     logits = torch.zeros(50, 10)
     labels = torch.randint(10, (50,), generator=seeded(0)).tolist()
     got = measured(logits, labels)
-    assert got.top1 <= got.top5 < 100
-    assert got.nll == pytest.approx(math.log(10))
+    assert got["top1"] <= got["top5"] < 100
+    assert got["nll"] == pytest.approx(math.log(10))
 
 
 def test_many_small_terms_are_summed_exactly() -> None:
     """In float32, adding 2e5 equal terms one by one would be off in the third digit."""
     logits = torch.tensor([[0.1, 0.0]]).expand(200_000, 2)
-    nll = evaluate(Given(), batches(logits, [1] * 200_000, 50_000), 2, "cpu").nll  # type: ignore[arg-type]
+    nll = evaluate(Given(), batches(logits, [1] * 200_000, 50_000), 2, "cpu")["nll"]  # type: ignore[arg-type]
     assert nll == pytest.approx(math.log(1 + math.exp(0.1)), rel=1e-6)
 
 
@@ -145,3 +149,12 @@ def test_a_traced_network_trains_by_its_training_graph_again() -> None:
     evaluate(module, data, 3, "cpu")  # type: ignore[arg-type]
     assert [layer.training for layer in module.modules()] == modes
     assert traced.graph is traced.train_graph
+
+
+def test_a_record_of_the_first_version_is_read() -> None:
+    """Its checkpoint has the metrics side by side with the number of images."""
+    record = EpochRecord(3, 1.5, 40.0, 0.01, 2.0, 80, validation=Evaluation({"top1": 5.0}, 9, "gA"))
+    saved = asdict(record)
+    assert record_from_dict(saved) == record
+    first = {**saved, "validation": {"top1": 5.0, "images": 9, "hits": "gA"}}
+    assert record_from_dict(first) == record

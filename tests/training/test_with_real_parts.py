@@ -58,7 +58,7 @@ def test_learns_digits(
     backbone = build_backbone("compact_cnn", 10)
     (*_, last) = fit(backbone, training(digits, 800, chosen), chosen, device="cpu", evaluate=None)
     assert last.images == 800
-    assert measured(backbone, digits).top1 > 90
+    assert measured(backbone, digits)["top1"] > 90
 
 
 @pytest.mark.parametrize("pairing", ["split_batch", "two_shuffles"])

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from pcsearch.cli.views.text import NOTHING, count
 from pcsearch.reporting.lambda_curve import CAVEAT, CurvePoint, Difference, LambdaCurve
+from pcsearch.training.metrics import METRICS
 
 _PADDING, _GAP = 2, 3  # after a column; including the box's own space
 _NARROWEST, _WIDEST = 8, 45
@@ -46,7 +47,7 @@ def _what(curve: LambdaCurve) -> str:
 
 
 def _table(curve: LambdaCurve, columns: int) -> Table:
-    value = "top-1" if curve.metric == "top1" else "class top-1"
+    value = METRICS[curve.metric].short
     headings = ("λ/N", "λ", f"{value} ± s.e.", "minus λ = 0 [95 %]")
     rows = [_numbers(point) for point in curve.points]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _PADDING, 0, 0))

@@ -19,8 +19,8 @@ from pcsearch.recipe.problems import show
 from pcsearch.recipe.search_space import Space
 from pcsearch.search.journal.events import LARGEST_INTEGER, ArmName, NewerError, StudyId, told
 from pcsearch.search.plan import JOURNAL_SCHEMA, READABLE, ArmPlan, Plan, StudyPlan
+from pcsearch.training.metrics import deciding_metrics
 
-_METRICS = ("top1", "mean_class_top1")
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _STUDY_ID: TypeAdapter[str] = TypeAdapter(StudyId)
 _ARM_NAME: TypeAdapter[str] = TypeAdapter(ArmName)
@@ -62,8 +62,8 @@ def check_wider(old: Plan, new: Plan) -> None:
 def _problems(plan: Plan) -> Iterator[str]:
     if not NAME.fullmatch(plan.name) or len(plan.name) > NAME_LENGTH:
         yield f"name is {show(plan.name)}, which is not a valid folder name"
-    if plan.metric not in _METRICS:
-        yield f"metric is {show(plan.metric)}, but must be one of {', '.join(_METRICS)}"
+    if plan.metric not in deciding_metrics():
+        yield f"metric is {show(plan.metric)}, but must be one of {', '.join(deciding_metrics())}"
     if not _WORD.fullmatch(plan.sampler):
         yield f"sampler is {show(plan.sampler)}"
     least = {"max_epochs": 1, "grace_epochs": 1, "reduction_factor": 2, "confirm_epochs": 1}

@@ -207,19 +207,15 @@ def pack_classes(labels: npt.NDArray[np.integer]) -> str:
     return base64.b64encode(np.asarray(labels).astype("<u2").tobytes()).decode()
 
 
-def unpack_weights(classes: str | None, images: int) -> FloatArray | None:
-    """[I] weights of test images in a mean over classes, 1 on average; None without classes."""
+def unpack_classes(classes: str | None, images: int) -> npt.NDArray[np.int64] | None:
+    """[I] labels of `pack_classes`; None for none, and for text that does not hold I of them."""
     if classes is None:
         return None
     try:
         labels = np.frombuffer(base64.b64decode(classes), dtype="<u2")
     except ValueError:
         return None
-    if len(labels) != images:
-        return None
-    sizes = np.bincount(labels)
-    weights: FloatArray = images / (np.count_nonzero(sizes) * sizes[labels])
-    return weights
+    return labels.astype(np.int64) if len(labels) == images else None
 
 
 def _effective(weights: FloatArray | None, images: int) -> float:

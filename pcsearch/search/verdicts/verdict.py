@@ -27,8 +27,9 @@ from pcsearch.search.verdicts.gain import (
     Gain,
     alpha_of,
     measured_gain,
-    unpack_weights,
+    unpack_classes,
 )
+from pcsearch.training.metrics import deciding_metrics
 
 _Word = Literal["helps", "no clear difference", "hurts", "withheld"]
 
@@ -93,7 +94,8 @@ def gain_of(
         alpha = looks[-1].alpha if seen else _next_alpha(state, study)
     competing = sum(other.name != CONTROL for other in study.arms)  # Bonferroni
     images = study.images.test
-    weights = unpack_weights(study.test_classes, images)
+    classes = unpack_classes(study.test_classes, images)
+    weights = None if classes is None else deciding_metrics()[state.plan.metric].weights(classes)
     return measured_gain(treated, control, finalists, images, alpha / competing, weights)
 
 

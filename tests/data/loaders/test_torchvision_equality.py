@@ -175,8 +175,8 @@ def test_a_real_network_answers_the_same(tmp_path: Path) -> None:
     )
     measured = evaluate(network, batches, 1000, "cpu")
     expected = evaluate(network, [(inputs, labels)], 1000, "cpu")
-    assert measured.top1 == expected.top1 == 50.0
-    assert measured.top5 == expected.top5
-    assert measured.mean_class_top1 == expected.mean_class_top1
-    assert measured.nll == pytest.approx(expected.nll, rel=1e-5)
+    assert measured["top1"] == expected["top1"] == 50.0
+    assert measured["top5"] == expected["top5"]
+    assert measured["mean_class_top1"] == expected["mean_class_top1"]
+    assert measured["nll"] == pytest.approx(expected["nll"], rel=1e-5)
     assert measured.images == 32

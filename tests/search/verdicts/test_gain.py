@@ -25,8 +25,9 @@ from pcsearch.search.verdicts.gain import (
     mean_std,
     measured_gain,
     pack_classes,
-    unpack_weights,
+    unpack_classes,
 )
+from pcsearch.training.metrics import deciding_metrics
 from tests.e2e.naive import chosen_variance
 
 ACCURACY = st.integers(0, 10_000).map(lambda hundredths: hundredths / 100)
@@ -249,22 +250,22 @@ def test_degrees_of_freedom_by_hand() -> None:
 
 def test_weights_make_a_mean_over_classes_of_a_mean_over_images() -> None:
     classes = pack_classes(np.array([0, 0, 0, 2]))
-    weights = unpack_weights(classes, 4)
-    assert weights is not None
+    labels = unpack_classes(classes, 4)
+    assert labels is not None
+    weights = deciding_metrics()["mean_class_top1"].weights(labels)
     assert weights.tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2.0])  # class 1 has no image
     correct = np.array([1, 0, 0, 1])
     assert (weights * correct).mean() == pytest.approx((1 / 3 + 1) / 2)
-    assert unpack_weights(None, 4) is None
-    assert unpack_weights(classes, 5) is None
-    assert unpack_weights("?", 4) is None
+    assert unpack_classes(None, 4) is None
+    assert unpack_classes(classes, 5) is None
+    assert unpack_classes("?", 4) is None
 
 
 def test_a_mean_over_unequal_classes_errs_no_more_often_than_the_level() -> None:
     """Nine classes of 100 test images and one of 3, which counts as much as each of the others."""
     rng = np.random.default_rng(2)
     labels = np.repeat(np.arange(10), [100] * 9 + [3])
-    weights = unpack_weights(pack_classes(labels), len(labels))
-    assert weights is not None
+    weights = deciding_metrics()["mean_class_top1"].weights(labels)
     wrong = {"weighted": 0, "plain": 0}
     for _ in range(400):
         ease = rng.beta(2, 1, len(labels))
