@@ -249,7 +249,8 @@ class Recipe(Section):
         """The `image` settings of a dataset, its exceptions applied (and `per_dataset` empty)."""
         exceptions = self.image.per_dataset.get(dataset)
         changes = exceptions.given() if exceptions else {}
-        return self.image.model_copy(update={**changes, "per_dataset": {}})
+        section: ImageSection = self.image.model_copy(update={**changes, "per_dataset": {}})
+        return section
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain data with every key, as a recipe file writes it."""

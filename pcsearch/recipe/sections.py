@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from pcsearch.data.augmentations import AUGMENTATIONS, Augmentation
 from pcsearch.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pcsearch.recipe.fields import (
     Count,
@@ -144,53 +145,58 @@ class DataSection(Section):
     fieldguide: Annotated[FieldguideSection, OrEmpty] = Field(default_factory=FieldguideSection)
 
 
-class ColorJitterSection(Section):
-    """How far colours vary in training; a single number stands for all three."""
+def _augmentation_field(augmentation: Augmentation) -> tuple[Any, Any]:
+    """Annotation and default of an augmentation's key; a single number stands for all its parts."""
+    if not augmentation.parts:
+        return _UnitInterval, 0.0
+    parts = dict.fromkeys(augmentation.parts, (_UnitInterval, 0.0))
+    section = section_of(f"How far {augmentation.name} goes, from 0 to 1.", parts)
 
-    brightness: _UnitInterval = 0.0
-    contrast: _UnitInterval = 0.0
-    saturation: _UnitInterval = 0.0
+    def spread(value: object) -> object:
+        number = to_number(value)
+        if number is None:
+            return {} if value is None else value
+        if not 0 <= number <= 1:
+            raise ValueError(f"is {show(value)}, but must be at least 0 and at most 1")
+        return dict.fromkeys(augmentation.parts, number)
 
-
-def _jitter(value: object) -> object:
-    number = to_number(value)
-    if number is None:
-        return {} if value is None else value
-    if not 0 <= number <= 1:
-        raise ValueError(f"is {show(value)}, but must be at least 0 and at most 1")
-    return dict.fromkeys(ColorJitterSection.model_fields, number)
-
-
-_Jitter = Annotated[ColorJitterSection, BeforeValidator(_jitter)]
+    return Annotated[section, BeforeValidator(spread)], Field(default_factory=section)
 
 
-class ImageSize(SparseSection):
-    """What may differ from one dataset to another."""
+_ImageValues: Any = section_of(
+    "What may differ from one dataset to another.",
+    {
+        "resize": (Side, 256),
+        "crop": (Side, 224),
+        "aspect": (Literal["warp", "keep"], "warp"),
+        "flip": (bool, True),
+        **{name: _augmentation_field(one) for name, one in AUGMENTATIONS.items()},
+    },
+)
 
-    resize: Side = 256
-    crop: Side = 224
-    aspect: Literal["warp", "keep"] = "warp"
-    flip: bool = True
-    color_jitter: _Jitter = Field(default_factory=ColorJitterSection)
-    random_erasing: _UnitInterval = 0.0
+
+class ImageSize(_ImageValues, SparseSection):  # type: ignore[misc]
+    """What differs for one dataset."""
 
 
-class ImageSection(Section):
+class ImageSection(_ImageValues):  # type: ignore[misc]
     """Images become squares of `resize` pixels, are cropped to `crop` and normalised.
 
     `aspect: warp` squeezes them into the square; `keep` scales the shorter side and crops the
     longer one.
     """
 
-    resize: Side = 256
-    crop: Side = 224
-    aspect: Literal["warp", "keep"] = "warp"
-    flip: bool = True
-    color_jitter: _Jitter = Field(default_factory=ColorJitterSection)
-    random_erasing: _UnitInterval = 0.0
     mean: _Channels = IMAGENET_MEAN
     std: _Deviations = IMAGENET_STD
     per_dataset: Annotated[dict[str, ImageSize], OrEmpty] = Field(default_factory=dict)
+
+    def augment(self) -> dict[str, tuple[float, ...]]:
+        """The settings of each augmentation, by name."""
+        values = ((one, getattr(self, name)) for name, one in AUGMENTATIONS.items())
+        return {
+            one.name: tuple(getattr(value, part) for part in one.parts) if one.parts else (value,)
+            for one, value in values
+        }
 
 
 class AshaSection(Section):

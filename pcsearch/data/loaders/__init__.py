@@ -2,7 +2,7 @@
 
 | module | what it does |
 | --- | --- |
-| `augment` | draw crops, flips and colours from (seed, epoch, row); jitter colours and erase |
+| `augment` | draw crops, flips and parameters of augmentations from (seed, epoch, row) |
 | `transfer` | bring uint8 crops to the device, on a GPU ahead of the training |
 | `device_cache` | copy a set of images to a GPU once, and share it |
 | `pixels` | crop, mirror and normalise whole batches |

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pcsearch.data.augmentations import AUGMENTATIONS
 from pcsearch.data.dataset import Int64Array, UInt8Array
-from pcsearch.data.loaders.augment import ORDER_STREAM, Crops, Draws, draw_parameters, erase
+from pcsearch.data.loaders.augment import ORDER_STREAM, Crops, Draws, draw_parameters
 from pcsearch.data.loaders.device_cache import Residency
 from pcsearch.data.loaders.pixels import Normalizer
 from pcsearch.data.loaders.transfer import open_feed
@@ -132,7 +133,7 @@ class EvalBatches:
     def __iter__(self) -> Iterator[Batch]:
         """Float32 [B, 3, crop, crop] and int64 [B]."""
         margins = np.full(len(self._rows), self._margin)
-        draws = Draws(Crops(self._rows, margins, margins), jitter=None, erased=None)
+        draws = Draws(Crops(self._rows, margins, margins))
         starts = range(0, len(self._rows), self._batch_size)
         sizes = [min(self._batch_size, len(self._rows) - start) for start in starts]
         return self._supply.batches(draws, sizes)
@@ -161,13 +162,15 @@ class _Supply:
         parts = [slice(start, stop) for start, stop in pairwise(bounds)]
         # Sent once, not batch by batch: each transfer would make a GPU wait for its queue.
         labels = torch.from_numpy(self._labels[draws.crops.rows]).to(self._device)
-        jitter, erased = (
-            None if values is None else torch.from_numpy(values).to(self._device)
-            for values in (draws.jitter, draws.erased)
-        )
+        parameters = {
+            name: torch.from_numpy(values).to(self._device)
+            for name, values in draws.augmented.items()
+        }
         with closing(self._feed.crops(draws.crops, parts)) as cuts:
             for part, crops in zip(parts, cuts, strict=True):
-                images = self._normalize(crops, None if jitter is None else jitter[part])
-                if erased is not None:
-                    erase(images, erased[part])
+                changes = [(AUGMENTATIONS[name], parameters[name][part]) for name in parameters]
+                images = self._normalize(crops, [one for one in changes if one[0].on == "pixels"])
+                for augmentation, values in changes:
+                    if augmentation.on == "inputs":
+                        augmentation.apply(images, values)
                 yield images, labels[part]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from numpy.lib.stride_tricks import as_strided
 from torch import Tensor
 
+from pcsearch.data.augmentations import Augmentation
 from pcsearch.data.dataset import Int64Array, UInt8Array
-from pcsearch.data.loaders.augment import jitter_colors
 from pcsearch.data.preprocessing import Preprocessing
 from pcsearch.errors import UserError
 
@@ -95,7 +97,7 @@ def gather_resident(
 
 
 class Normalizer:
-    """uint8 crops to float32: optional colour jitter, then x * scale + bias for each channel.
+    """uint8 crops to float32: changes of pixels, then x * scale + bias for each channel.
 
     With scale = 1 / (255 std) and bias = -mean / std, that is (x / 255 - mean) / std. It equals
     torchvision's ToTensor and Normalize within 1e-6.
@@ -113,21 +115,23 @@ class Normalizer:
         self._of_lines = scale.repeat(preprocessing.crop), bias.repeat(preprocessing.crop)
         self._channels_last = channels_last
 
-    def __call__(self, crops: Tensor, jitter: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, crops: Tensor, changes: Sequence[tuple[Augmentation, Tensor]] = ()
+    ) -> Tensor:
         """Crops [B, crop, crop, 3] as float32 [B, 3, crop, crop], on the same device.
 
         Args:
-            jitter: float64 [B, 3], factors of `jitter_colors`, or None.
+            changes: augmentations of pixels, with the parameters of these images.
         """
-        if self._channels_last and jitter is None:
+        if self._channels_last and not changes:
             scale, bias = self._of_lines
             lines = crops.flatten(2).to(torch.float32)
             return lines.mul_(scale).add_(bias).view(crops.shape).permute(0, 3, 1, 2)
         scale, bias = self._of_planes
         planes = crops.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-        if jitter is not None:
-            jitter_colors(planes, jitter)
+        for augmentation, parameters in changes:
+            augmentation.apply(planes, parameters)
         planes.mul_(scale).add_(bias)
-        if self._channels_last:  # jitter in planes is twice as fast, including this conversion
+        if self._channels_last:  # colours in planes are twice as fast, including this conversion
             return planes.contiguous(memory_format=torch.channels_last)
         return planes

@@ -22,7 +22,7 @@ from pcsearch.data.prepared import (
     prepare_test,
     prepare_training,
 )
-from pcsearch.data.preprocessing import ColorJitter, Preprocessing
+from pcsearch.data.preprocessing import Preprocessing
 from pcsearch.data.splits import Split, split_for
 from pcsearch.errors import UserError
 from pcsearch.recipe.schema import Recipe
@@ -67,8 +67,7 @@ def preprocessing_for(recipe: Recipe, dataset: str) -> Preprocessing:
         flip=image.flip,
         mean=image.mean,
         std=image.std,
-        jitter=ColorJitter(**image.color_jitter.model_dump()),
-        erasing=image.random_erasing,
+        augment=image.augment(),
     )
 
 

@@ -15,13 +15,15 @@ from torch import Tensor
 from torchvision.transforms import RandomErasing
 from torchvision.transforms import functional as vision
 
-from pcsearch.data.loaders import EvalBatches, TrainBatches, augment
-from pcsearch.data.loaders.augment import draw_parameters, earlier_occurrences, erase, jitter_colors
-from pcsearch.data.preprocessing import ColorJitter, Preprocessing
+from pcsearch.data import augmentations
+from pcsearch.data.augmentations import jitter_colors
+from pcsearch.data.loaders import EvalBatches, TrainBatches
+from pcsearch.data.loaders.augment import draw_parameters, earlier_occurrences
+from pcsearch.data.preprocessing import Preprocessing
 
 PLAIN = Preprocessing(crop=8)
-JITTER = ColorJitter(0.4, 0.5, 0.6)
-ALL = replace(PLAIN, jitter=JITTER, erasing=0.5)
+JITTER = (0.4, 0.5, 0.6)
+ALL = replace(PLAIN, augment={"color_jitter": JITTER, "random_erasing": (0.5,)})
 GREY_TOLERANCE = 1e-3
 """torchvision's weights of grey add up to 0.9999."""
 
@@ -119,23 +121,23 @@ def test_clipped_once_at_the_end() -> None:
 def test_whole_path_equals_a_loop_over_images(channels_last: bool) -> None:
     """Crop, mirror, jitter, normalise, erase: by slices and torchvision, image by image."""
     images = textures(9, 14, low=110, high=150)
-    preprocessing = replace(ALL, jitter=ColorJitter(0.2, 0.2, 0.2))
+    preprocessing = replace(ALL, augment={**ALL.augment, "color_jitter": (0.2, 0.2, 0.2)})
     seen = by_image(train(images, preprocessing, channels_last=channels_last), 2)
     draws = draw_parameters(preprocessing, 14 - 8 + 1, 3, 2, np.arange(9))
-    assert draws.jitter is not None
-    assert draws.erased is not None
     assert draws.crops.flips is not None
     for row in range(9):
         top, left = draws.crops.tops[row], draws.crops.lefts[row]
         image = unit(images[row : row + 1])[0, :, top : top + 8, left : left + 8]
         image = vision.hflip(image) if draws.crops.flips[row] else image
-        image = torchvision_jitter(image, draws.jitter[row].tolist())
+        image = torchvision_jitter(image, draws.augmented["color_jitter"][row].tolist())
         image = vision.normalize(image, list(PLAIN.mean), list(PLAIN.std))
-        if draws.erased[row, 2]:
-            image = vision.erase(image, *draws.erased[row].tolist(), torch.tensor(0.0))
+        if draws.augmented["random_erasing"][row, 2]:
+            image = vision.erase(
+                image, *draws.augmented["random_erasing"][row].tolist(), torch.tensor(0.0)
+            )
         (found,) = seen[row]
         torch.testing.assert_close(found, image, rtol=0, atol=GREY_TOLERANCE / min(PLAIN.std))
-    assert 0 < (draws.erased[:, 2] > 0).sum() < 9
+    assert 0 < (draws.augmented["random_erasing"][:, 2] > 0).sum() < 9
 
 
 def test_memory_formats_agree_bit_for_bit() -> None:
@@ -187,18 +189,24 @@ def test_each_kind_of_change_leaves_the_others_as_they_are() -> None:
     rows = np.array([4, 0, 4, 7, 2])
     every = draw_parameters(ALL, 5, 8, 3, rows)
     plain = draw_parameters(PLAIN, 5, 8, 3, rows)
-    assert plain.jitter is None
-    assert plain.erased is None
+    assert "color_jitter" not in plain.augmented
+    assert "random_erasing" not in plain.augmented
     for name in ("rows", "tops", "lefts", "flips"):
         assert np.array_equal(getattr(every.crops, name), getattr(plain.crops, name))
-    without_erasing = draw_parameters(replace(ALL, erasing=0.0), 5, 8, 3, rows)
-    assert np.array_equal(without_erasing.jitter, every.jitter)
-    without_jitter = draw_parameters(replace(ALL, jitter=ColorJitter(), flip=False), 5, 8, 3, rows)
-    assert np.array_equal(without_jitter.erased, every.erased)
+    without_erasing = draw_parameters(replace(ALL, augment={"color_jitter": JITTER}), 5, 8, 3, rows)
+    assert np.array_equal(
+        without_erasing.augmented["color_jitter"], every.augmented["color_jitter"]
+    )
+    without_jitter = draw_parameters(
+        replace(ALL, augment={"random_erasing": (0.5,)}, flip=False), 5, 8, 3, rows
+    )
+    assert np.array_equal(
+        without_jitter.augmented["random_erasing"], every.augmented["random_erasing"]
+    )
     brightness = draw_parameters(
-        replace(ALL, jitter=ColorJitter(brightness=0.4)), 5, 8, 3, rows
-    ).jitter
-    assert np.array_equal(brightness[:, 0], every.jitter[:, 0])
+        replace(ALL, augment={"color_jitter": (0.4, 0.0, 0.0)}), 5, 8, 3, rows
+    ).augmented["color_jitter"]
+    assert np.array_equal(brightness[:, 0], every.augmented["color_jitter"][:, 0])
     assert (brightness[:, 1:] == 1).all()
 
 
@@ -211,8 +219,10 @@ def test_evaluation_changes_nothing() -> None:
 
 
 def test_factors_are_uniform_in_their_ranges() -> None:
-    jitter = ColorJitter(0.4, 1.7, 0.0)
-    factors = draw_parameters(replace(PLAIN, jitter=jitter), 5, 0, 1, np.arange(20_000)).jitter
+    jitter = (0.4, 1.7, 0.0)
+    factors = draw_parameters(
+        replace(PLAIN, augment={"color_jitter": jitter}), 5, 0, 1, np.arange(20_000)
+    ).augmented["color_jitter"]
     assert factors is not None
     for column, (low, high) in enumerate([(0.6, 1.4), (0.0, 2.7)]):
         counts, _ = np.histogram(factors[:, column], bins=20, range=(low, high))
@@ -232,8 +242,8 @@ def torchvision_rectangles(side: int, number: int) -> Iterator[tuple[int, int, i
 def test_rectangles_are_distributed_as_torchvisions() -> None:
     side, number = 64, 3000
     erased = draw_parameters(
-        replace(PLAIN, crop=side, erasing=1.0), 1, 0, 1, np.arange(number)
-    ).erased
+        replace(PLAIN, crop=side, augment={"random_erasing": (1.0,)}), 1, 0, 1, np.arange(number)
+    ).augmented["random_erasing"]
     assert erased is not None
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -248,8 +258,8 @@ def test_rectangles_are_distributed_as_torchvisions() -> None:
 
 def test_erasing_happens_with_its_probability_inside_the_crop() -> None:
     for side in (1, 2, 7, 33):
-        chosen = replace(PLAIN, crop=side, erasing=0.25)
-        erased = draw_parameters(chosen, 1, 0, 1, np.arange(4000)).erased
+        chosen = replace(PLAIN, crop=side, augment={"random_erasing": (0.25,)})
+        erased = draw_parameters(chosen, 1, 0, 1, np.arange(4000)).augmented["random_erasing"]
         assert erased is not None
         top, left, height, width = erased.T
         assert set(np.sign([height.min(), top.min(), left.min()])) <= {0, 1}
@@ -275,7 +285,7 @@ def test_rectangles_are_set_to_zero(way: str, channels_last: bool) -> None:
         for line in range(top, top + height):
             for column in range(left, left + width):
                 image[:, line, column] = 0
-    {"erase": erase, **vars(augment)}[way](images, rectangles)
+    vars(augmentations)[way](images, rectangles)
     assert torch.equal(images, expected)
 
 

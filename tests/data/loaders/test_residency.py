@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,11 @@ from pcsearch.data.loaders import EvalBatches, TrainBatches
 from pcsearch.data.loaders.augment import Crops
 from pcsearch.data.loaders.device_cache import AUTO_SHARE, ResidentSets, resident_images
 from pcsearch.data.loaders.transfer import Feed, HostFeed, ResidentFeed, StreamedFeed, open_feed
-from pcsearch.data.preprocessing import ColorJitter, Preprocessing
+from pcsearch.data.preprocessing import Preprocessing
 from pcsearch.errors import UserError
 
 CPU = torch.device("cpu")
-EVERYTHING = Preprocessing(5, jitter=ColorJitter(0.3, 0.3, 0.3), erasing=0.5)
+EVERYTHING = Preprocessing(5, augment={"color_jitter": (0.3, 0.3, 0.3), "random_erasing": (0.5,)})
 
 
 def random_images(number: int, side: int, seed: int = 0) -> np.ndarray:
@@ -230,7 +231,7 @@ def test_a_gpu_gets_the_batches_of_the_cpu(
     residency: str, channels_last: bool, tmp_path: Path
 ) -> None:
     images, labels = mapped(tmp_path, 70, 40), np.arange(70)
-    preprocessing = Preprocessing(33, jitter=ColorJitter(0.3, 0.3, 0.3), erasing=0.5)
+    preprocessing = replace(EVERYTHING, crop=33)
     here, there = (
         TrainBatches(
             images, labels, labels, preprocessing, batch_size=8, pairing="split_batch", seed=0,
