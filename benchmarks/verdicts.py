@@ -34,14 +34,29 @@ from pcsearch.execution.preflight.model_check import check_networks
 from pcsearch.execution.preflight.prepare import plan_recipe
 from pcsearch.execution.worker_data import publish_labels
 from pcsearch.recipe.load import load_recipe, with_absolute_paths
+from pcsearch.recipe.schema import Recipe
 from pcsearch.reporting.summary import summarise
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.journal.journal_file import MemoryJournal
 from pcsearch.search.observer import Silent
+from pcsearch.search.state import CampaignState
 
 
 def campaign(recipe_name: str, overrides: Sequence[str], seed: int, spoil: float) -> dict[str, Any]:
     """Run one campaign to its end; a line a study."""
+    from pcsearch.execution import trial_run
+
+    recipe = with_absolute_paths(load_recipe(recipe_name, [*overrides, f"search.seed={seed}"]))
+    began = time.monotonic()
+    with _spoilt(trial_run, spoil):
+        state = train_here(recipe)
+    summary = summarise(state).to_json()
+    summary["seed"], summary["clock_seconds"] = seed, time.monotonic() - began
+    return summary
+
+
+def train_here(recipe: Recipe) -> CampaignState:
+    """A campaign to its end, trained in this process, one trial at a time, without Ray."""
     import torch
 
     from pcsearch.data.cache import default_cache_folder
@@ -49,11 +64,11 @@ def campaign(recipe_name: str, overrides: Sequence[str], seed: int, spoil: float
     from pcsearch.execution.worker_data import WorkerContext
 
     torch.set_num_threads(1)
-    recipe = with_absolute_paths(load_recipe(recipe_name, [*overrides, f"search.seed={seed}"]))
-    opened = open_datasets(recipe)
-    plan = plan_recipe(recipe, opened, check_networks(recipe, download=False), Silent())
+    plan = plan_recipe(
+        recipe, open_datasets(recipe), check_networks(recipe, download=False), Silent()
+    )
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as scratch, _spoilt(trial_run, spoil):
+    with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for name in ("data", "checkpoints", "weights"):
             (folder / name).mkdir()
@@ -87,9 +102,7 @@ def campaign(recipe_name: str, overrides: Sequence[str], seed: int, spoil: float
                 one.diverge(spec.trial, str(error))
             except TrialError as error:
                 one.fail(spec.trial, str(error))
-    summary = summarise(one.state).to_json()
-    summary["seed"], summary["clock_seconds"] = seed, time.monotonic() - began
-    return summary
+    return one.state
 
 
 @contextmanager

@@ -8,8 +8,7 @@ is in no pair. A batch without pairs has R = 0, except for `entropic`, which use
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -58,15 +57,13 @@ def _entropic_penalty(logits: Tensor, targets: Tensor) -> Tensor:
     return -entropy(F.log_softmax(logits, dim=-1)).mean()
 
 
-VARIANTS: Mapping[str, _Penalty] = MappingProxyType(
-    {
-        "euclidean": _euclidean_penalty,
-        "norm": _norm_penalty,
-        "jeffreys": _jeffreys_penalty,
-        "entropic": _entropic_penalty,
-    }
-)
-"""Penalty by variant name; `euclidean` is the paper's method."""
+VARIANTS: dict[str, _Penalty] = {
+    "euclidean": _euclidean_penalty,
+    "norm": _norm_penalty,
+    "jeffreys": _jeffreys_penalty,
+    "entropic": _entropic_penalty,
+}
+"""Penalty by variant name; a row adds one. `euclidean` is the paper's method."""
 
 
 def _between_classes(divergences: Tensor, targets: Tensor) -> Tensor:
