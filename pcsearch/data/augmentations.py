@@ -142,12 +142,9 @@ def _erase_each(images: Tensor, rectangles: Tensor) -> None:
 
 def _erase_masked(images: Tensor, rectangles: Tensor) -> None:
     """Erase all at once, without reading the values: that would make a GPU wait for its queue."""
-    import torch
-
     height, width = images.shape[2:]
     top, left, tall, wide = rectangles.T.unsqueeze(2)
-    line = torch.arange(height, device=images.device)
-    column = torch.arange(width, device=images.device)
+    line, column = (rectangles.new_ones(side).cumsum(0) - 1 for side in (height, width))
     in_lines = (line >= top) & (line < top + tall)
     in_columns = (column >= left) & (column < left + wide)
     images.masked_fill_((in_lines.unsqueeze(2) & in_columns.unsqueeze(1)).unsqueeze(1), 0)
