@@ -202,8 +202,11 @@ def _shown(value: object) -> str:
 
 
 def _images(study: StudyPlan, tested: bool) -> object:
-    """What must not change. Without confirm seeds, the test images were never opened."""
-    unknown = {"first_skipped", "test_copies", "val_copies"} | (
+    """What must not change. Without confirm seeds, the test images were never opened.
+
+    Left out is what an older journal may not say, and what follows from the rest.
+    """
+    unknown = {"first_skipped", "test_copies", "val_copies", "majority"} | (
         set() if tested else {"test", "skipped"}
     )
     return study.num_classes, study.images.model_dump(exclude=unknown), study.split_hash
