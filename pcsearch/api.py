@@ -11,7 +11,7 @@ from pcsearch.execution.launch import Outcome, run_recipes
 from pcsearch.execution.preflight.datasets import open_datasets
 from pcsearch.execution.preflight.model_check import check_networks
 from pcsearch.execution.preflight.prepare import plan_recipe
-from pcsearch.recipe.load import load_recipe, load_recipes
+from pcsearch.recipe.load import load_recipe, load_recipes, small_recipe_note
 from pcsearch.recipe.schema import Recipe
 from pcsearch.reporting.lambda_curve import LambdaCurve
 from pcsearch.reporting.summary import Summary
@@ -80,6 +80,8 @@ def plan_all(
     check_earlier_runs(recipes, datasets, earlier)
     networks = [check_networks(recipe, download=recipe.measures_lr) for recipe in recipes]
     watcher = observer or Silent()
+    if note := small_recipe_note(sources, images):
+        watcher.noted(note)
     for line in (line for reports in networks for one in reports for line in one.warnings()):
         watcher.noted(line)
     return [

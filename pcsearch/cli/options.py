@@ -23,7 +23,7 @@ Images = Annotated[
         "--images",
         metavar="DIR",
         help="Folder of your own images, one sub-folder a class; without a recipe, it uses the "
-        "shipped recipe my-images.",
+        "shipped recipe my-images, or my-images-cpu if there is no GPU.",
     ),
 ]
 Runs = Annotated[

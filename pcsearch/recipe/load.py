@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,24 +71,47 @@ _LONGEST_CHAIN = 20
 RESOLVED_LIMIT = 10 * yaml_core.BYTES_LIMIT
 """Most characters of a recipe with every key, escapes included."""
 
-_OWN_IMAGES = "my-images"
-"""The shipped recipe for a folder of images."""
+_OWN_IMAGES, _OWN_IMAGES_CPU = "my-images", "my-images-cpu"
+"""The shipped recipes for a folder of images, with and without a GPU."""
+
+
+def has_gpu() -> bool:
+    """Whether this machine shows an NVIDIA GPU to this process; PyTorch is not asked."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return not hidden and any(Path("/dev").glob("nvidia[0-9]*"))
+
+
+def small_recipe_note(sources: Sequence[str], images: Path | None) -> str | None:
+    """Why a folder of images gets the recipe for a CPU; None if it does not."""
+    if images is None or split_arguments(sources)[0] or has_gpu():
+        return None
+    return (
+        f"No GPU here, so --images takes the recipe {_OWN_IMAGES_CPU}: a light network and small "
+        f"images. For ResNet-50 at 224 pixels: pcsearch tune {_OWN_IMAGES} --images DIR"
+    )
 
 
 def load_recipes(
-    sources: Sequence[str], overrides: Sequence[str] = (), images: Path | None = None
+    sources: Sequence[str],
+    overrides: Sequence[str] = (),
+    images: Path | None = None,
+    on_cluster: bool = False,
 ) -> list[Recipe]:
     """The recipes of several sources, each with all the overrides.
 
-    `sources` are files or shipped names; overrides may be among them. `images` is the folder of
-    the dataset `images`; without a source it selects the shipped recipe `my-images`.
+    Args:
+        sources: Files or shipped names; overrides may be among them.
+        overrides: Further overrides.
+        images: The folder of the dataset `images`. Without a source it selects `my-images`, or
+            `my-images-cpu` if there is no GPU.
+        on_cluster: Whether trials run elsewhere, where there may be GPUs.
 
     Raises:
         UserError: lists every problem of every recipe, one a line.
     """
     names, more = split_arguments(sources)
     if not names and images is not None:
-        names = [_OWN_IMAGES]
+        names = [_OWN_IMAGES if on_cluster or has_gpu() else _OWN_IMAGES_CPU]
     if not names:
         raise UserError(
             "no recipe is given: name a file or one of "

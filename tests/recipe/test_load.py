@@ -8,6 +8,7 @@ import pytest
 
 from pcsearch.errors import UserError
 from pcsearch.recipe import Space, load_recipe, load_recipes
+from pcsearch.recipe.load import small_recipe_note
 from pcsearch.recipe.overrides import split_arguments
 from tests.recipe.recipes import MINIMAL, write
 
@@ -138,10 +139,26 @@ def test_sources_and_overrides_in_any_order(
     assert {(recipe.search.trials, recipe.search.seed) for recipe in recipes} == {(7, 3)}
 
 
-def test_own_images_without_a_recipe(tmp_path: Path) -> None:
-    (recipe,) = load_recipes([], ["search.trials=2"], images=tmp_path)
-    assert recipe.name == "my-images"
+@pytest.mark.parametrize(
+    ("gpu", "on_cluster", "name"),
+    [(False, False, "my-images-cpu"), (True, False, "my-images"), (False, True, "my-images")],
+)
+def test_own_images_without_a_recipe(
+    gpu: bool, on_cluster: bool, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pcsearch.recipe.load.has_gpu", lambda: gpu)
+    given = ["search.trials=2"]
+    (recipe,) = load_recipes([], given, images=tmp_path, on_cluster=on_cluster)
+    assert recipe.name == name
     assert recipe.data.images == tmp_path
+    assert recipe.search.trials == 2
+    note = small_recipe_note(given, tmp_path)
+    assert (note is None) == gpu
+    assert small_recipe_note(["my-images"], tmp_path) is None
+    assert small_recipe_note(given, None) is None
+
+
+def test_own_images_with_another_recipe(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^--images .*: data.images is given, but datasets"):
         load_recipes(["quickstart"], images=tmp_path)
 

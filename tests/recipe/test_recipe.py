@@ -13,7 +13,9 @@ from pcsearch.errors import UserError
 from pcsearch.recipe import Recipe, Space, load_recipe, shipped_recipes
 from pcsearch.recipe.load import description
 
-OWN = {"my-images": ["data.images=x"], "my-manifest": ["data.manifest=x.csv"]}
+OWN = {name: ["data.images=x"] for name in ("my-images", "my-images-cpu")} | {
+    "my-manifest": ["data.manifest=x.csv"]
+}
 BASE: dict[str, Any] = {
     "datasets": ["digits", "fieldguide"],
     "backbones": ["resnet50", "vgg16"],

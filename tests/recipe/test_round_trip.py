@@ -31,7 +31,8 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, data: dict[str, An
 
 def test_round_trip_of_the_shipped_recipes(tmp_path: Path) -> None:
     for name, shipped in shipped_recipes().items():
-        own = {"my-images": ["data.images=x"], "my-manifest": ["data.manifest=x.csv"]}
+        own = {name: ["data.images=x"] for name in ("my-images", "my-images-cpu")}
+        own["my-manifest"] = ["data.manifest=x.csv"]
         first = load_recipe(shipped, own.get(name, ()))
         (tmp_path / f"{name}.yaml").write_text(first.dump_yaml(), encoding="utf-8")
         assert load_recipe(tmp_path / f"{name}.yaml") == first

@@ -98,7 +98,7 @@ def submit(
         folder = Path(scratch)
         loaded: list[Recipe] = []
         if resume is None:
-            loaded = load_recipes(recipes or [], (), images)
+            loaded = load_recipes(recipes or [], (), images, on_cluster=True)
             package = sending.new_campaign(loaded, folder, runs=runs, name=name)
         else:
             named, overrides = split_arguments(recipes or [])
