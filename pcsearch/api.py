@@ -51,10 +51,10 @@ def tune(
     """
     allow(allow_code)
     source = recipe.to_mapping() if isinstance(recipe, Recipe) else recipe
-    loaded = load_recipe(source, overrides, images=None if images is None else Path(images))
-    (outcome,) = run_recipes(
-        [loaded], runs=runs, name=name, address=address, observer=observer or Silent()
-    )
+    watcher = observer or Silent()
+    folder = None if images is None else Path(images)
+    loaded = load_recipe(source, overrides, images=folder, noted=watcher.noted)
+    (outcome,) = run_recipes([loaded], runs=runs, name=name, address=address, observer=watcher)
     return outcome.summary
 
 
@@ -73,13 +73,14 @@ def plan_all(
     downloaded for it. `runs` is where a `search.prior` is looked up.
     """
     allow(allow_code)
-    recipes, earlier = all_earlier_runs(load_recipes(sources, overrides, images), runs)
+    watcher = observer or Silent()
+    loaded = load_recipes(sources, overrides, images, watcher.noted)
+    recipes, earlier = all_earlier_runs(loaded, runs)
     for recipe in recipes:
         own_modules(recipe.backbones)
     datasets = [open_datasets(recipe) for recipe in recipes]
     check_earlier_runs(recipes, datasets, earlier)
     networks = [check_networks(recipe, download=recipe.measures_lr) for recipe in recipes]
-    watcher = observer or Silent()
     for line in (line for reports in networks for one in reports for line in one.warnings()):
         watcher.noted(line)
     return [

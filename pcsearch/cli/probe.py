@@ -50,12 +50,12 @@ def probe(
     It is a prediction, not a verdict: training also changes the body.
     """
     from pcsearch import api
-    from pcsearch.cli.console import console, write_json
+    from pcsearch.cli.console import console, note, write_json
     from pcsearch.cli.data.progress import show_progress
     from pcsearch.cli.views.probe import probe_view
     from pcsearch.recipe.load import load_recipes
 
-    recipes = load_recipes(recipe or [], images=images)
+    recipes = load_recipes(recipe or [], images=images, noted=note)
     if len(recipes) > 1:
         raise UserError(
             f"probe takes one recipe, but {len(recipes)} are given, {recipes[0].name} first"

@@ -68,6 +68,7 @@ def show_recipe(
     Examples: pcsearch recipes show quickstart search.trials=4
     pcsearch recipes show cub200 --raw
     """
+    from pcsearch.cli.console import note
     from pcsearch.io import read_text
     from pcsearch.recipe.load import find_recipe, load_recipe
     from pcsearch.recipe.yaml_core import BYTES_LIMIT
@@ -82,7 +83,8 @@ def show_recipe(
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{name}: cannot be read as text: {error}") from None
         return
-    typer.echo(load_recipe(name, overrides or (), images_needed=False).dump_yaml(), nl=False)
+    recipe = load_recipe(name, overrides or (), images_needed=False, noted=note)
+    typer.echo(recipe.dump_yaml(), nl=False)
 
 
 @app.command("copy")
@@ -141,6 +143,7 @@ def validate_recipes(
 
     Example: pcsearch recipes validate my.yaml quickstart search.trials=20
     """
+    from pcsearch.cli.console import note
     from pcsearch.code_consent import is_reference
     from pcsearch.execution.preflight.model_check import check_networks
     from pcsearch.recipe.load import load_recipe
@@ -152,7 +155,7 @@ def validate_recipes(
     problems: list[str] = []
     for source in sources:
         try:
-            recipe = load_recipe(source, overrides, images=images, images_needed=False)
+            recipe = load_recipe(source, overrides, images=images, images_needed=False, noted=note)
             own = [name for name in recipe.backbones if is_reference(name)]
             check_networks(recipe, download=False, leave=own)
         except UserError as error:

@@ -58,7 +58,7 @@ def tune(
 
     with ctrl_c.told_as(ctrl_c.GO_ON), Watch(plain=plain, events=events) as watch:
         allow(allow_code or ())
-        loaded = load_recipes(recipes or [], images=images)
+        loaded = load_recipes(recipes or [], images=images, noted=watch.observer.noted)
         for outcome in run_recipes(
             loaded, runs=runs, name=name, address=address, observer=watch.observer
         ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pcsearch.errors import UserError, did_you_mean
@@ -13,13 +13,13 @@ from pcsearch.recipe import yaml_core
 from pcsearch.recipe.checks import (
     Check,
     check_images_given,
+    check_networks_known,
     check_overlap,
     check_weights,
-    without_effect,
 )
 from pcsearch.recipe.fields import NAME, NAME_LENGTH, expanded
 from pcsearch.recipe.overrides import apply_overrides, split_arguments
-from pcsearch.recipe.problems import Problem, RecipeError, Where, show
+from pcsearch.recipe.problems import Problem, RecipeError, Where, in_order, show
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.source_tree import Tree, from_plain, from_yaml, merge
 from pcsearch.recipe.validate import KEYS, validate
@@ -75,12 +75,16 @@ _OWN_IMAGES = "my-images"
 
 
 def load_recipes(
-    sources: Sequence[str], overrides: Sequence[str] = (), images: Path | None = None
+    sources: Sequence[str],
+    overrides: Sequence[str] = (),
+    images: Path | None = None,
+    noted: Callable[[str], None] = lambda line: None,
 ) -> list[Recipe]:
     """The recipes of several sources, each with all the overrides.
 
     `sources` are files or shipped names; overrides may be among them. `images` is the folder of
-    the dataset `images`; without a source it selects the shipped recipe `my-images`.
+    the dataset `images`; without a source it selects the shipped recipe `my-images`. `noted` is as
+    for `load_recipe`.
 
     Raises:
         UserError: lists every problem of every recipe, one a line.
@@ -97,7 +101,7 @@ def load_recipes(
     problems: list[str] = []
     for name in names:
         try:
-            recipes.append(load_recipe(name, [*overrides, *more], images=images))
+            recipes.append(load_recipe(name, [*overrides, *more], images=images, noted=noted))
         except UserError as error:
             problems += str(error).splitlines()
     if problems:
@@ -111,10 +115,12 @@ def load_recipe(
     *,
     images: Path | None = None,
     images_needed: bool = True,
+    noted: Callable[[str], None] = lambda line: None,
 ) -> Recipe:
     """The recipe of a file, a shipped name or plain data, with the overrides.
 
-    `images_needed=False` accepts a recipe without its image folder.
+    `images_needed=False` accepts a recipe without its image folder. `noted` receives a line for
+    each key that has no effect on some datasets or backbones.
     """
     if isinstance(source, Mapping):
         tree, files = _extended(from_plain(source, Where("recipe")), Path(), ())
@@ -125,30 +131,27 @@ def load_recipe(
         name = file.stem
     if isinstance(tree.value, dict) and "name" not in tree.value:
         tree = merge(Tree({"name": Tree(_folder_name(name), tree.where)}, tree.where), tree)
-    problems: list[Problem] = []
-    try:
-        tree = apply_overrides(tree, overrides)
-    except RecipeError as error:
-        problems += error.problems
+    tree, problems = apply_overrides(tree, overrides)
     if images is not None:
         where = Where(f"--images {images}")
         folder = Tree({"images": Tree(str(images), where)}, where)
         tree = merge(tree, Tree({"data": folder}, tree.where))
     skip: tuple[Check, ...] = () if images_needed else (check_images_given,)
     try:
-        recipe = validate(tree, skip)
+        recipe, notes = validate(tree, skip, files)
     except RecipeError as error:
-        raise RecipeError([*problems, *error.problems]) from None
-    problems += without_effect(recipe, tree, files)
+        raise RecipeError(in_order([*problems, *error.problems])) from None
     if problems:
         raise RecipeError(problems)
+    for note in notes:
+        noted(str(note))
     return recipe
 
 
 def parse_recipe(text: str) -> Recipe:
     """The recipe that `Recipe.dump_yaml` wrote, on this or another machine.
 
-    Its files need not exist here, and `check_overlap` is skipped.
+    Its files and networks need not exist here, and `check_overlap` is skipped.
 
     Raises:
         RecipeError: the text is no such recipe.
@@ -157,7 +160,9 @@ def parse_recipe(text: str) -> Recipe:
         message = f"has {len(text)} characters, too many for a recipe"
         raise RecipeError([Problem(Where("recipe"), "", message)])
     tree = from_yaml(text, Where("recipe")) or Tree(None, Where("recipe"))
-    return validate(tree, (check_images_given, check_weights, check_overlap))
+    skip = (check_images_given, check_networks_known, check_weights, check_overlap)
+    recipe, _ = validate(tree, skip)
+    return recipe
 
 
 def read_resolved(file: Path) -> Recipe:

@@ -51,8 +51,21 @@ def test_extends_merges_mappings_and_replaces_spaces_and_lists(tmp_path: Path) -
 def test_extends_a_shipped_recipe_and_names_its_file_for_its_lines(tmp_path: Path) -> None:
     file = write(tmp_path, "extends: quickstart\nasha: {max_epochs: 27}\n")
     assert load_recipe(file).asha.max_epochs == 27
-    with pytest.raises(UserError, match=r"quickstart\.yaml:\d+: image\.crop is 32, but must be at"):
-        load_recipe(write(tmp_path, "extends: quickstart\nimage: {resize: 20}\n"))
+    write(tmp_path, f"{MINIMAL}image:\n  crop: 300\n", "base.yaml")
+    with pytest.raises(UserError, match=r"base\.yaml:5: image\.crop is 300, but must be at"):
+        load_recipe(write(tmp_path, "extends: base.yaml\ntrain: {lr: 0.1}\n"))
+
+
+def test_a_mistake_is_of_the_file_that_made_it_one(tmp_path: Path) -> None:
+    """The crop of the shipped recipe was right before another file made the images smaller."""
+    file = write(tmp_path, "extends: quickstart\nimage: {resize: 20}\n")
+    with pytest.raises(UserError) as error:
+        load_recipe(file)
+    message = "image.crop is 32, but must be at most image.resize (20)"
+    assert str(error.value) == f"{file}:2: {message}"
+    with pytest.raises(UserError) as error:
+        load_recipe(file, ["image.resize=24"])
+    assert str(error.value) == f"override image.resize=24: {message.replace('20', '24')}"
 
 
 def test_extends_in_a_circle_is_refused(tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def submit(
     Exit codes: the campaign's, as for pcsearch tune; 130 after Ctrl-C, which stops following, not
     the campaign.
     """
+    from pcsearch.cli.console import note
     from pcsearch.cluster import submit as sending
     from pcsearch.cluster.follow import Following
     from pcsearch.cluster.jobs import Jobs
@@ -98,7 +99,7 @@ def submit(
         folder = Path(scratch)
         loaded: list[Recipe] = []
         if resume is None:
-            loaded = load_recipes(recipes or [], (), images)
+            loaded = load_recipes(recipes or [], (), images, note)
             package = sending.new_campaign(loaded, folder, runs=runs, name=name)
         else:
             named, overrides = split_arguments(recipes or [])
