@@ -1,4 +1,4 @@
-"""`pcsearch recipes`: list, show, copy and check recipes."""
+"""`pcsearch recipes`: list, show, copy and check recipes, and describe them to editors."""
 
 from __future__ import annotations
 
@@ -123,6 +123,17 @@ def _copy(content: bytes, target: Path) -> None:
     except BaseException:
         target.unlink(missing_ok=True)
         raise
+
+
+@app.command("schema")
+def print_schema() -> None:
+    """Print the JSON Schema of recipes, by which editors complete and explain keys.
+
+    Example: pcsearch recipes schema > recipe.schema.json
+    """
+    from pcsearch.recipe.json_schema import recipe_schema
+
+    typer.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
 
 
 @app.command("validate")

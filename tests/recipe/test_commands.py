@@ -102,7 +102,7 @@ def test_validate_lists_unknown_backbones_among_all_mistakes(tmp_path: Path) -> 
     ]
 
 
-@pytest.mark.parametrize("command", ["ls", "show", "copy", "validate"])
+@pytest.mark.parametrize("command", ["ls", "show", "copy", "validate", "schema"])
 def test_help_has_an_example(command: str) -> None:
     assert f"pcsearch recipes {command}" in " ".join(run(command, "--help").stdout.split())
 
