@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pcsearch.code_consent import is_reference
 from pcsearch.errors import did_you_mean
+from pcsearch.io import read_text
 from pcsearch.models.options import OptionTypes, wrong_values
 
 COMPACT, BILINEAR = "compact_cnn", "bilinear_cnn"
@@ -41,7 +42,7 @@ def known_backbones() -> tuple[str, ...]:
 def _classifiers() -> tuple[str, ...]:
     spec = importlib.util.find_spec("torchvision")
     files = Path(spec.origin).parent.glob("models/*.py") if spec and spec.origin else ()
-    names = {name for file in files for name in _REGISTERED.findall(file.read_text("utf-8"))}
+    names = {name for file in files for name in _REGISTERED.findall(read_text(file))}
     if not names:  # another version may name them in another way
         from pcsearch.models.torchvision import classifier_names
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pcsearch.data.catalog import DATASETS
+from pcsearch.io import read_text
 from pcsearch.models.names import known_backbones
 from pcsearch.recipe.fields import NAME, NAME_LENGTH, REFERENCE
 from pcsearch.recipe.schema import Recipe
@@ -62,7 +63,7 @@ def described_keys() -> dict[KeyNames, str]:
     file = next(folder / "recipes.md" for folder in folders if (folder / "recipes.md").is_file())
     found: dict[KeyNames, str] = {}
     section: KeyNames = ()
-    for line in file.read_text("utf-8").splitlines():
+    for line in read_text(file).splitlines():
         if line.startswith("## "):
             named = tuple(line.removeprefix("## ").split("."))
             section = named if named[0] in Recipe.model_fields else ()
