@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pcsearch.cli import completion
 from pcsearch.cli.options import AllowCode, Images, Json, examples
 from pcsearch.errors import UserError
 
@@ -24,6 +25,7 @@ Recipe = Annotated[
         help="Recipe file, or name from [bold]pcsearch recipes ls[/]; and overrides of its keys, "
         "such as data.root=DIR.",
         show_default=False,
+        autocompletion=completion.recipes_and_keys,
     ),
 ]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pcsearch.cli import completion
 from pcsearch.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -20,7 +21,11 @@ app = typer.Typer(
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as search.trials=20."),
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Overrides, such as search.trials=20.",
+        autocompletion=completion.keys_only,
+    ),
 ]
 
 
@@ -57,7 +62,10 @@ def list_recipes(
 
 @app.command("show")
 def show_recipe(
-    name: Annotated[str, typer.Argument(help="Name or file of a recipe.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="Name or file of a recipe.", autocompletion=completion.recipe_files),
+    ],
     overrides: Overrides = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Print the file unchanged, with comments.")
@@ -89,7 +97,10 @@ def show_recipe(
 
 @app.command("copy")
 def copy_recipe(
-    name: Annotated[str, typer.Argument(help="Name of a shipped recipe.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="Name of a shipped recipe.", autocompletion=completion.recipe_names),
+    ],
     destination: Annotated[
         Path, typer.Argument(metavar="DEST", help="New file, or a folder for it.")
     ],
@@ -141,7 +152,9 @@ def validate_recipes(
     arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE... [KEY=VALUE]...", help="Recipe files or names, and overrides."
+            metavar="SOURCE... [KEY=VALUE]...",
+            help="Recipe files or names, and overrides.",
+            autocompletion=completion.recipes_and_keys,
         ),
     ],
     images: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -65,6 +66,9 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     return load_recipe(content)
 
 
+DATA_VARIABLE = "PCSEARCH_DATA"
+"""Folder of the datasets' folders, for all recipes of this machine that state none."""
+
 _SUFFIXES = (".yaml", ".yml")
 _LONGEST_CHAIN = 20
 RESOLVED_LIMIT = 10 * yaml_core.BYTES_LIMIT
@@ -79,12 +83,13 @@ def load_recipes(
     overrides: Sequence[str] = (),
     images: Path | None = None,
     noted: Callable[[str], None] = lambda line: None,
+    here: bool = True,
 ) -> list[Recipe]:
     """The recipes of several sources, each with all the overrides.
 
     `sources` are files or shipped names; overrides may be among them. `images` is the folder of
-    the dataset `images`; without a source it selects the shipped recipe `my-images`. `noted` is as
-    for `load_recipe`.
+    the dataset `images`; without a source it selects the shipped recipe `my-images`. `noted`
+    and `here` are as for `load_recipe`.
 
     Raises:
         UserError: lists every problem of every recipe, one a line.
@@ -101,7 +106,9 @@ def load_recipes(
     problems: list[str] = []
     for name in names:
         try:
-            recipes.append(load_recipe(name, [*overrides, *more], images=images, noted=noted))
+            recipes.append(
+                load_recipe(name, [*overrides, *more], images=images, noted=noted, here=here)
+            )
         except UserError as error:
             problems += str(error).splitlines()
     if problems:
@@ -116,11 +123,13 @@ def load_recipe(
     images: Path | None = None,
     images_needed: bool = True,
     noted: Callable[[str], None] = lambda line: None,
+    here: bool = True,
 ) -> Recipe:
     """The recipe of a file, a shipped name or plain data, with the overrides.
 
     `images_needed=False` accepts a recipe without its image folder. `noted` receives a line for
-    each key that has no effect on some datasets or backbones.
+    each key that has no effect on some datasets or backbones. `here` says that it runs on this
+    machine: then $PCSEARCH_DATA is the default of `data.root`.
     """
     if isinstance(source, Mapping):
         tree, files = _extended(from_plain(source, Where("recipe")), Path(), ())
@@ -131,6 +140,8 @@ def load_recipe(
         name = file.stem
     if isinstance(tree.value, dict) and "name" not in tree.value:
         tree = merge(Tree({"name": Tree(_folder_name(name), tree.where)}, tree.where), tree)
+    if here:
+        tree = _with_root(tree)
     tree, problems = apply_overrides(tree, overrides)
     if images is not None:
         where = Where(f"--images {images}")
@@ -146,6 +157,19 @@ def load_recipe(
     for note in notes:
         noted(str(note))
     return recipe
+
+
+def _with_root(tree: Tree) -> Tree:
+    """The tree with `data.root` from $PCSEARCH_DATA where it states none."""
+    root = os.environ.get(DATA_VARIABLE)
+    if not root or not isinstance(tree.value, dict):
+        return tree
+    data = tree.value.get("data", Tree({}, tree.where))
+    stated = {} if data.value is None else data.value
+    if not isinstance(stated, dict):
+        return tree
+    below = Tree({"root": Tree(root, Where(f"${DATA_VARIABLE}")), **stated}, data.where)
+    return Tree({**tree.value, "data": below}, tree.where)
 
 
 def parse_recipe(text: str) -> Recipe:

@@ -169,3 +169,17 @@ def test_empty_sections_and_odd_keys(tmp_path: Path) -> None:
 def test_plain_data_must_be_plain() -> None:
     with pytest.raises(UserError, match=r"recipe: backbone_options\.f is .* but must be plain"):
         load_recipe({"backbone_options": {"f": {1, 2}}})
+
+
+def test_a_variable_is_the_default_of_the_data_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PCSEARCH_DATA", "/images")
+    for text in ("", "data:\n", "data: {val_fraction: 0.1}\n"):
+        assert load_recipe(write(tmp_path, MINIMAL + text)).data.root == Path("/images")
+    stated = write(tmp_path, f"{MINIMAL}data: {{root: data}}\n")
+    assert load_recipe(stated).data.root == Path("data")
+    assert load_recipe("cub200", ["data.root=/mine"]).data.root == Path("/mine")
+    assert load_recipe("cub200", here=False).data.root == Path("data"), "on a cluster"
+    with pytest.raises(UserError, match=r"my.yaml:4: data is 3, but must be a mapping"):
+        load_recipe(write(tmp_path, f"{MINIMAL}data: 3\n"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pcsearch.cli import completion
 from pcsearch.cli.cluster.follow import watch
 from pcsearch.cli.cluster.options import Cluster
 from pcsearch.cli.options import AllowCode, Images, Plain, examples
@@ -29,6 +30,7 @@ _Recipes = Annotated[
         metavar="RECIPE... [KEY=VALUE]...",
         help="Recipes as for pcsearch tune; their files are sent. Paths are those of the cluster.",
         show_default=False,
+        autocompletion=completion.recipes_and_keys,
     ),
 ]
 _Runs = Annotated[
@@ -99,7 +101,7 @@ def submit(
         folder = Path(scratch)
         loaded: list[Recipe] = []
         if resume is None:
-            loaded = load_recipes(recipes or [], (), images, note)
+            loaded = load_recipes(recipes or [], (), images, note, here=False)
             package = sending.new_campaign(loaded, folder, runs=runs, name=name)
         else:
             named, overrides = split_arguments(recipes or [])
