@@ -11,7 +11,7 @@ from pcsearch.execution.launch import Outcome, run_recipes
 from pcsearch.execution.preflight.datasets import open_datasets
 from pcsearch.execution.preflight.model_check import check_networks
 from pcsearch.execution.preflight.prepare import plan_recipe
-from pcsearch.recipe.load import load_recipe, load_recipes, small_recipe_note
+from pcsearch.recipe.load import load_recipe, load_recipes
 from pcsearch.recipe.schema import Recipe
 from pcsearch.reporting.lambda_curve import LambdaCurve
 from pcsearch.reporting.summary import Summary
@@ -51,10 +51,10 @@ def tune(
     """
     allow(allow_code)
     source = recipe.to_mapping() if isinstance(recipe, Recipe) else recipe
-    loaded = load_recipe(source, overrides, images=None if images is None else Path(images))
-    (outcome,) = run_recipes(
-        [loaded], runs=runs, name=name, address=address, observer=observer or Silent()
-    )
+    watcher = observer or Silent()
+    folder = None if images is None else Path(images)
+    loaded = load_recipe(source, overrides, images=folder, noted=watcher.noted)
+    (outcome,) = run_recipes([loaded], runs=runs, name=name, address=address, observer=watcher)
     return outcome.summary
 
 
@@ -73,15 +73,14 @@ def plan_all(
     downloaded for it. `runs` is where a `search.prior` is looked up.
     """
     allow(allow_code)
-    recipes, earlier = all_earlier_runs(load_recipes(sources, overrides, images), runs)
+    watcher = observer or Silent()
+    loaded = load_recipes(sources, overrides, images, watcher.noted)
+    recipes, earlier = all_earlier_runs(loaded, runs)
     for recipe in recipes:
         own_modules(recipe.backbones)
     datasets = [open_datasets(recipe) for recipe in recipes]
     check_earlier_runs(recipes, datasets, earlier)
     networks = [check_networks(recipe, download=recipe.measures_lr) for recipe in recipes]
-    watcher = observer or Silent()
-    if note := small_recipe_note(sources, images):
-        watcher.noted(note)
     for line in (line for reports in networks for one in reports for line in one.warnings()):
         watcher.noted(line)
     return [

@@ -41,8 +41,11 @@ class NodeError(PcsearchError):
     """
 
 
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """`', did you mean "resnet50"?'` for a near miss, else an empty string."""
+def did_you_mean(word: str, choices: Iterable[str], alike: float = 0.6) -> str:
+    """`', did you mean "resnet50"?'` for a near miss, else an empty string.
+
+    `alike` is the least share of common letters, from 0 to 1.
+    """
     lowered = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=alike)
     return f', did you mean "{lowered[near[0]]}"?' if near else ""

@@ -50,10 +50,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(scope="session", autouse=True)
 def image_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Opening a person's own images leaves thumbnails: not in the cache of whoever tests."""
+    """Opening a person's own images leaves thumbnails: not in the cache of whoever tests.
+
+    Nor do the tester's folders of data and runs count.
+    """
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("image-cache")
         patch.setenv("PCSEARCH_CACHE", str(folder))
+        patch.delenv("PCSEARCH_DATA", raising=False)
+        patch.delenv("PCSEARCH_RUNS", raising=False)
         yield folder
 
 

@@ -113,7 +113,7 @@ def main() -> None:
     """Run the command line; never returns. A user error is one message and exit code 2."""
     guard_streams()
     try:
-        app()
+        app(prog_name="pcsearch")  # also as python -m pcsearch, which no shell completes
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(EXIT_MISTAKE)

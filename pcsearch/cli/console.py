@@ -153,6 +153,11 @@ def observer(
     return LiveView(terminal)
 
 
+def note(line: str) -> None:
+    """A line for the user that is no result, on standard error."""
+    typer.echo(f"note: {line}", err=True)
+
+
 def write_json(content: Any, *, indent: int | None = None) -> None:
     """One JSON value on standard output, without colour or wrapping."""
     sys.stdout.write(json.dumps(content, indent=indent, allow_nan=False) + "\n")

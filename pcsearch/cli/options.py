@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pcsearch.cli import completion
+
 Recipes = Annotated[
     list[str] | None,
     typer.Argument(
@@ -15,6 +17,7 @@ Recipes = Annotated[
         help="Recipe files, or names from [bold]pcsearch recipes ls[/]; and overrides of their "
         "keys, such as search.trials=20.",
         show_default=False,
+        autocompletion=completion.recipes_and_keys,
     ),
 ]
 Images = Annotated[
@@ -32,6 +35,7 @@ Runs = Annotated[
         "--runs",
         metavar="DIR",
         help="Folder of the run folders, or s3://BUCKET/PREFIX.",
+        envvar="PCSEARCH_RUNS",
     ),
 ]
 Run = Annotated[
@@ -41,6 +45,7 @@ Run = Annotated[
         help="Folder or s3:// address of a run, or its name under --runs; by default the latest "
         "run.",
         show_default=False,
+        autocompletion=completion.runs,
     ),
 ]
 Plain = Annotated[bool, typer.Option("--plain", help="Print plain lines instead of the live view.")]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pcsearch.cli import completion
 from pcsearch.cli.options import AllowCode, Images, Json, examples
 from pcsearch.errors import UserError
 
@@ -24,6 +25,7 @@ Recipe = Annotated[
         help="Recipe file, or name from [bold]pcsearch recipes ls[/]; and overrides of its keys, "
         "such as data.root=DIR.",
         show_default=False,
+        autocompletion=completion.recipes_and_keys,
     ),
 ]
 
@@ -50,12 +52,12 @@ def probe(
     It is a prediction, not a verdict: training also changes the body.
     """
     from pcsearch import api
-    from pcsearch.cli.console import console, write_json
+    from pcsearch.cli.console import console, note, write_json
     from pcsearch.cli.data.progress import show_progress
     from pcsearch.cli.views.probe import probe_view
     from pcsearch.recipe.load import load_recipes
 
-    recipes = load_recipes(recipe or [], images=images)
+    recipes = load_recipes(recipe or [], images=images, noted=note)
     if len(recipes) > 1:
         raise UserError(
             f"probe takes one recipe, but {len(recipes)} are given, {recipes[0].name} first"

@@ -1,4 +1,4 @@
-"""`pcsearch recipes`: list, show, copy and check recipes."""
+"""`pcsearch recipes`: list, show, copy and check recipes, and describe them to editors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pcsearch.cli import completion
 from pcsearch.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -20,7 +21,11 @@ app = typer.Typer(
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as search.trials=20."),
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Overrides, such as search.trials=20.",
+        autocompletion=completion.keys_only,
+    ),
 ]
 
 
@@ -57,7 +62,10 @@ def list_recipes(
 
 @app.command("show")
 def show_recipe(
-    name: Annotated[str, typer.Argument(help="Name or file of a recipe.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="Name or file of a recipe.", autocompletion=completion.recipe_files),
+    ],
     overrides: Overrides = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Print the file unchanged, with comments.")
@@ -68,6 +76,7 @@ def show_recipe(
     Examples: pcsearch recipes show quickstart search.trials=4
     pcsearch recipes show cub200 --raw
     """
+    from pcsearch.cli.console import note
     from pcsearch.io import read_text
     from pcsearch.recipe.load import find_recipe, load_recipe
     from pcsearch.recipe.yaml_core import BYTES_LIMIT
@@ -82,12 +91,16 @@ def show_recipe(
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{name}: cannot be read as text: {error}") from None
         return
-    typer.echo(load_recipe(name, overrides or (), images_needed=False).dump_yaml(), nl=False)
+    recipe = load_recipe(name, overrides or (), images_needed=False, noted=note)
+    typer.echo(recipe.dump_yaml(), nl=False)
 
 
 @app.command("copy")
 def copy_recipe(
-    name: Annotated[str, typer.Argument(help="Name of a shipped recipe.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="Name of a shipped recipe.", autocompletion=completion.recipe_names),
+    ],
     destination: Annotated[
         Path, typer.Argument(metavar="DEST", help="New file, or a folder for it.")
     ],
@@ -123,12 +136,25 @@ def _copy(content: bytes, target: Path) -> None:
         raise
 
 
+@app.command("schema")
+def print_schema() -> None:
+    """Print the JSON Schema of recipes, by which editors complete and explain keys.
+
+    Example: pcsearch recipes schema > recipe.schema.json
+    """
+    from pcsearch.recipe.json_schema import recipe_schema
+
+    typer.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
+
+
 @app.command("validate")
 def validate_recipes(
     arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE... [KEY=VALUE]...", help="Recipe files or names, and overrides."
+            metavar="SOURCE... [KEY=VALUE]...",
+            help="Recipe files or names, and overrides.",
+            autocompletion=completion.recipes_and_keys,
         ),
     ],
     images: Annotated[
@@ -141,6 +167,7 @@ def validate_recipes(
 
     Example: pcsearch recipes validate my.yaml quickstart search.trials=20
     """
+    from pcsearch.cli.console import note
     from pcsearch.code_consent import is_reference
     from pcsearch.execution.preflight.model_check import check_networks
     from pcsearch.recipe.load import load_recipe
@@ -152,7 +179,7 @@ def validate_recipes(
     problems: list[str] = []
     for source in sources:
         try:
-            recipe = load_recipe(source, overrides, images=images, images_needed=False)
+            recipe = load_recipe(source, overrides, images=images, images_needed=False, noted=note)
             own = [name for name in recipe.backbones if is_reference(name)]
             check_networks(recipe, download=False, leave=own)
         except UserError as error:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pcsearch.cli import ctrl_c
+from pcsearch.cli import completion, ctrl_c
 from pcsearch.cli.options import RUNS, Address, AllowCode, Events, Plain, Runs, examples
 
 EPILOG = examples(
@@ -25,6 +25,7 @@ def resume(
             help="Folder or s3:// address of a run, or its name under --runs; by default the "
             "latest run. And changes that make it wider, such as search.trials=40.",
             show_default=False,
+            autocompletion=completion.run_and_keys,
         ),
     ] = None,
     runs: Runs = RUNS,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pcsearch.cli import completion
 from pcsearch.cli.options import RUNS, Images, Json, Recipes, Runs, examples
 
 EPILOG = examples(
@@ -33,6 +34,7 @@ _Curves = Annotated[
         metavar="RUN",
         help="Run whose trials give the learning curves and the speed: its folder or address, or "
         "its name under --runs. By default, curves are synthetic.",
+        autocompletion=completion.runs,
     ),
 ]
 _ImagesPerSecond = Annotated[

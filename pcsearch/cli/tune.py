@@ -54,13 +54,13 @@ def tune(
     from pcsearch.cli.console import Watch
     from pcsearch.code_consent import allow
     from pcsearch.execution.launch import run_recipes
-    from pcsearch.recipe.load import load_recipes, small_recipe_note
+    from pcsearch.recipe.load import load_recipes
 
     with ctrl_c.told_as(ctrl_c.GO_ON), Watch(plain=plain, events=events) as watch:
         allow(allow_code or ())
-        loaded = load_recipes(recipes or [], images=images, on_cluster=address is not None)
-        if address is None and (note := small_recipe_note(recipes or [], images)):
-            watch.observer.noted(note)
+        loaded = load_recipes(
+            recipes or [], images=images, noted=watch.observer.noted, gpus=address is not None
+        )
         for outcome in run_recipes(
             loaded, runs=runs, name=name, address=address, observer=watch.observer
         ):

@@ -1,16 +1,22 @@
-"""Backbones: torchvision's classifiers, the Bilinear CNN, a small network for CPUs, your own."""
+"""Backbones: torchvision's classifiers, the Bilinear CNN, a small network for CPUs, your own.
+
+`names` and `options` need no PyTorch, so the door imports the registry when it is used.
+"""
 
 from __future__ import annotations
 
-from pcsearch.models.registry import (
-    Backbone,
-    build_backbone,
-    check_backbone,
-    check_options,
-    known_backbones,
-    weights_normalisation,
-)
-from pcsearch.models.weights import LoadReport
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pcsearch.models.registry import (
+        Backbone,
+        build_backbone,
+        check_backbone,
+        check_options,
+        known_backbones,
+        weights_normalisation,
+    )
+    from pcsearch.models.weights import LoadReport
 
 __all__ = [
     "Backbone",
@@ -21,3 +27,11 @@ __all__ = [
     "known_backbones",
     "weights_normalisation",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pcsearch.models import registry, weights
+
+    return getattr(weights if name == "LoadReport" else registry, name)

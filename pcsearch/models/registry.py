@@ -11,19 +11,33 @@ import torch
 from torch import Tensor, nn
 
 from pcsearch.code_consent import is_reference
-from pcsearch.errors import UserError, did_you_mean
+from pcsearch.errors import UserError
 from pcsearch.models import torchvision as torchvision_models
 from pcsearch.models.bilinear import BilinearCNN, FeatureMaps
 from pcsearch.models.compact_cnn import CompactCNN
 from pcsearch.models.custom import build_custom, find_function
 from pcsearch.models.heads import find_head, parameter_names
-from pcsearch.models.options import OptionTypes, check_values
+from pcsearch.models.names import (
+    BILINEAR,
+    COMPACT,
+    DEFAULT_FEATURES,
+    known_backbones,
+    wrong_name,
+    wrong_options,
+)
 from pcsearch.models.torchvision import Normalisation, expected_normalisation, imagenet_file
 from pcsearch.models.weights import LoadReport, load_state, read_state_dict
 
-_COMPACT = "compact_cnn"
-BILINEAR = "bilinear_cnn"
-_DEFAULT_FEATURES = "vgg16"
+__all__ = [
+    "BILINEAR",
+    "Backbone",
+    "build_backbone",
+    "check_backbone",
+    "check_options",
+    "known_backbones",
+    "weights_normalisation",
+]
+
 _NO_OPTIONS: Mapping[str, object] = MappingProxyType({})
 
 
@@ -61,43 +75,19 @@ class _Network:
     trunk: str = ""
 
 
-def known_backbones() -> tuple[str, ...]:
-    """Every name except the user's own: ours first, then torchvision's classifiers."""
-    return (_COMPACT, BILINEAR, *torchvision_models.classifier_names())
-
-
 def check_backbone(name: str) -> None:
     """Raise `UserError` unless `name` is known or is a `module:function` that can be imported."""
     if is_reference(name):
         find_function(name)
-    elif name not in known_backbones():
-        raise UserError(
-            f'unknown backbone "{name}"{did_you_mean(name, known_backbones())}; known are '
-            f"{_COMPACT}, {BILINEAR}, torchvision's classifiers by name (vgg16, resnet50, ...) and "
-            "your own as module:function"
-        )
+    elif wrong := wrong_name(name):
+        raise UserError(wrong)
 
 
 def check_options(name: str, options: Mapping[str, object]) -> None:
     """Raise `UserError` for unknown options and wrong types; a user's own backbone takes any."""
     check_backbone(name)
-    if is_reference(name):
-        return
-    check_values(name, options, _option_types(name))
-    if name == BILINEAR:
-        features = str(options.get("features", _DEFAULT_FEATURES))
-        choices = [known for known in known_backbones() if known != BILINEAR]
-        if features not in choices:
-            hint = did_you_mean(features, choices)
-            raise UserError(f'{BILINEAR}: unknown backbone "{features}" for `features`{hint}')
-
-
-def _option_types(name: str) -> OptionTypes:
-    if name == _COMPACT:
-        return {"width": int}
-    if name == BILINEAR:
-        return {"features": str, "channels": int}
-    return torchvision_models.option_types(name)
+    if wrong := wrong_options(name, options):
+        raise UserError("\n".join(wrong.values()))
 
 
 def build_backbone(
@@ -170,7 +160,7 @@ def weights_normalisation(
 
 def _plain(name: str, options: Mapping[str, object]) -> str:
     """The name of the torchvision network to which published weights belong."""
-    return str(options.get("features", _DEFAULT_FEATURES)) if name == BILINEAR else name
+    return str(options.get("features", DEFAULT_FEATURES)) if name == BILINEAR else name
 
 
 def _construct(
@@ -181,7 +171,7 @@ def _construct(
     try:
         if name == BILINEAR:
             return _bilinear(num_classes, initialise=initialise, **options)  # type: ignore[arg-type]
-        if name == _COMPACT:
+        if name == COMPACT:
             return _Network(CompactCNN(num_classes, **options), ("head",))  # type: ignore[arg-type]
     except ValueError as error:
         raise UserError(f"{name}: {error}") from error
@@ -209,7 +199,7 @@ def _bilinear(
     num_classes: int,
     *,
     initialise: bool,
-    features: str = _DEFAULT_FEATURES,
+    features: str = DEFAULT_FEATURES,
     channels: int = 512,
 ) -> _Network:
     plain = _construct(features, 1, {}, initialise=initialise)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from pcsearch.arms import ARMS, CONTROL, competitors
 from pcsearch.errors import did_you_mean
-from pcsearch.recipe.extend import largest_of, searched_at, trained_at
+from pcsearch.recipe.extend import largest_of, trained_at
 from pcsearch.recipe.fields import BACKBONE, expanded
-from pcsearch.recipe.overrides import OVERRIDE
-from pcsearch.recipe.problems import KeyPath, Problem, Where, dotted, show, suggest
+from pcsearch.recipe.problems import KeyPath, dotted, show, suggest
 from pcsearch.recipe.schema import NO_IMAGENET, Recipe
 from pcsearch.recipe.search_space import SHARED, dimensions
-from pcsearch.recipe.source_tree import Tree
 
 
 @dataclass(frozen=True)
 class RecipeFinding:
-    """A mistake at `path`; dropped if one of the keys in `needs` is itself mistaken."""
+    """A mistake at `path`, which other keys may have made one: those in `needs`.
+
+    It is dropped if one of them is itself mistaken.
+    """
 
     path: KeyPath
     message: str
@@ -53,16 +54,17 @@ def _check_training(recipe: Recipe) -> Iterator[RecipeFinding]:
         yield RecipeFinding(
             ("finalists", "repeats"), f"{message} (finalists.configs)", (("finalists", "configs"),)
         )
-    for prefix, values in _settings(recipe):
+    for backbone in ("", *recipe.train.per_backbone):
+        values = recipe.train_for(backbone)
         if not values["nesterov"]:
             continue
-        path = (*prefix, "nesterov")
+        path = trained_at(recipe, backbone, "nesterov")
         if values["optimizer"] != "sgd":
             message = f"is true, but needs optimizer sgd, not {values['optimizer']}"
-            yield RecipeFinding(path, message, ((*prefix, "optimizer"),))
+            yield RecipeFinding(path, message, (trained_at(recipe, backbone, "optimizer"),))
         elif values["momentum"] == 0:
             message = "is true, but needs a momentum greater than 0"
-            yield RecipeFinding(path, message, ((*prefix, "momentum"),))
+            yield RecipeFinding(path, message, (trained_at(recipe, backbone, "momentum"),))
 
 
 def _opening(recipe: Recipe, backbone: str) -> tuple[tuple[KeyPath, float], ...]:
@@ -74,13 +76,6 @@ def _opening(recipe: Recipe, backbone: str) -> tuple[tuple[KeyPath, float], ...]
     warmup = trained_at(recipe, backbone, "warmup_epochs")
     stages = ((key, float(epochs)), (warmup, float(recipe.train_for(backbone)["warmup_epochs"])))
     return tuple(stage for stage in stages if stage[1] > 0)
-
-
-def _settings(recipe: Recipe) -> Iterator[tuple[KeyPath, dict[str, object]]]:
-    """The `train` settings in force, each with the path that states them."""
-    yield ("train",), recipe.train.for_backbone("")
-    for name in recipe.train.per_backbone:
-        yield ("train", "per_backbone", name), recipe.train_for(name)
 
 
 def _check_arms(recipe: Recipe) -> Iterator[RecipeFinding]:
@@ -127,9 +122,8 @@ def _check_grid(recipe: Recipe) -> Iterator[RecipeFinding]:
                     f"has no values for {key}: search.{key} is auto, a measured range, and "
                     "sampler grid needs values, as in grid: {lr: [0.01, 0.1]}"
                 )
-            yield RecipeFinding(
-                path, message, (("search", key), ("search", "sampler"), ("backbones",))
-            )
+            needs: tuple[KeyPath, ...] = (("search", key), ("search", "sampler"), ("backbones",))
+            yield RecipeFinding(path, message, (*needs, ("search", "arms")))
 
 
 def _check_trials(recipe: Recipe) -> Iterator[RecipeFinding]:
@@ -248,13 +242,24 @@ def check_images_given(recipe: Recipe) -> Iterator[RecipeFinding]:
         yield RecipeFinding(("datasets",), message, (("data", "manifest"),))
 
 
-def _check_backbones(recipe: Recipe) -> Iterator[RecipeFinding]:
-    """Backbone names are well-formed; settings per backbone name listed backbones."""
+def check_networks_known(recipe: Recipe) -> Iterator[RecipeFinding]:
+    """Every backbone is known, with its options. Code of the user's own is not looked at."""
+    from pcsearch.models.names import wrong_name, wrong_options
+
     for index, name in enumerate(recipe.backbones):
         if not BACKBONE.fullmatch(name):
             message = f"{show(name)} must be the name of a backbone or module:function"
             yield RecipeFinding(("backbones", index), message)
-        elif name in NO_IMAGENET and recipe.weights_for(name) == "imagenet":
+        elif wrong := wrong_name(name):
+            yield RecipeFinding(("backbones", index), wrong)
+        for key, wrong in wrong_options(name, recipe.options_for(name)).items():
+            yield RecipeFinding(("backbone_options", name, key), wrong)
+
+
+def _check_backbones(recipe: Recipe) -> Iterator[RecipeFinding]:
+    """Weights exist for the backbones; settings per backbone name listed backbones."""
+    for name in recipe.backbones:
+        if name in NO_IMAGENET and recipe.weights_for(name) == "imagenet":
             message = f'there are no imagenet weights for {name}: use "none" or a path'
             yield RecipeFinding(("weights",), message, (("backbones",),))
     named: dict[KeyPath, Iterable[str]] = {
@@ -312,11 +317,12 @@ def _check_sizes(recipe: Recipe) -> Iterator[RecipeFinding]:
             ("image", "crop"), f"{message} ({recipe.image.resize})", (("image", "resize"),)
         )
         return
-    for name in recipe.image.per_dataset:
+    for name, exceptions in recipe.image.per_dataset.items():
         image = recipe.image_for(name)
         if image.crop > image.resize:
             message = f"has crop {image.crop}, but it must be at most resize ({image.resize})"
-            needs: tuple[KeyPath, ...] = (("image", "crop"), ("image", "resize"))
+            shared = [key for key in ("crop", "resize") if key not in exceptions.given()]
+            needs: tuple[KeyPath, ...] = tuple(("image", key) for key in shared)
             yield RecipeFinding(("image", "per_dataset", name), message, needs)
 
 
@@ -324,7 +330,7 @@ def _check_budget(recipe: Recipe) -> Iterator[RecipeFinding]:
     """A cost needs a price."""
     if recipe.budget.cost is not None and recipe.budget.price_per_node_hour is None:
         message = "is given without the price of a node: give budget.price_per_node_hour too"
-        yield RecipeFinding(("budget", "cost"), message)
+        yield RecipeFinding(("budget", "cost"), message, (("budget", "price_per_node_hour"),))
 
 
 def _check_confirm(recipe: Recipe) -> Iterator[RecipeFinding]:
@@ -345,6 +351,7 @@ CHECKS: tuple[Check, ...] = (
     _check_datasets,
     _check_levels,
     check_images_given,
+    check_networks_known,
     _check_backbones,
     check_weights,
     check_overlap,
@@ -363,42 +370,3 @@ CHECKS: tuple[Check, ...] = (
 def _stranger(path: KeyPath, name: str, known: tuple[str, ...], where: str) -> RecipeFinding:
     message = f"{show(name)} is not among {where}{suggest(name, known)}"
     return RecipeFinding(path, message, ((where,),))
-
-
-def without_effect(recipe: Recipe, tree: Tree, files: Sequence[str]) -> list[Problem]:
-    """Problems of `train` keys without effect, because a `search` key sets them in every trial.
-
-    Reported are keys of an override, and keys of a file that extends the file with the `search`
-    key, whose author may not have seen it. A single file may state both. `files` are the sources of
-    the recipe's files, nearest first.
-    """
-    problems = []
-    for path, setters in _trained(recipe):
-        own = tree.at(path)
-        if own is None or not setters or None in setters:
-            continue
-        setter = next(path for path in setters if path is not None)
-        other = tree.at(setter)
-        nearer = other is not None and _distance(own.where, files) < _distance(other.where, files)
-        if nearer or own.where.source.startswith(OVERRIDE):
-            key = dotted(setter)
-            message = f"has no effect, because {key} sets it: give {key} instead"
-            problems.append(Problem(own.where, dotted(path), message))
-    return problems
-
-
-def _trained(recipe: Recipe) -> Iterator[tuple[KeyPath, list[KeyPath | None]]]:
-    """Keys under `train`, each with the keys that set the same value in its trials."""
-    for name in SHARED:
-        setters = {backbone: searched_at(recipe, backbone, name) for backbone in recipe.backbones}
-        own = recipe.train.per_backbone
-        shared = [b for b in setters if b not in own or name not in own[b].given()]
-        yield ("train", name), [setters[backbone] for backbone in shared]
-        for backbone in own:
-            if backbone in setters:
-                yield ("train", "per_backbone", backbone, name), [setters[backbone]]
-
-
-def _distance(where: Where, files: Sequence[str]) -> int:
-    """0 for a value from outside the files, else the position of its file, from 1."""
-    return 1 + files.index(where.source) if where.source in files else 0

@@ -15,7 +15,9 @@ from pcsearch.training.config import LARGEST, LARGEST_WHOLE, MOST_EPOCHS, Limits
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NAME_LENGTH = 100
 _MOST_NAMES = 1000
-BACKBONE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+"""`module:function`."""
+BACKBONE = re.compile(rf"[A-Za-z_][A-Za-z0-9_]*|{REFERENCE.pattern}")
 
 
 class Section(BaseModel):

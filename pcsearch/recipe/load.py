@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pcsearch.errors import UserError, did_you_mean
@@ -14,13 +14,13 @@ from pcsearch.recipe import yaml_core
 from pcsearch.recipe.checks import (
     Check,
     check_images_given,
+    check_networks_known,
     check_overlap,
     check_weights,
-    without_effect,
 )
 from pcsearch.recipe.fields import NAME, NAME_LENGTH, expanded
 from pcsearch.recipe.overrides import apply_overrides, split_arguments
-from pcsearch.recipe.problems import Problem, RecipeError, Where, show
+from pcsearch.recipe.problems import Problem, RecipeError, Where, in_order, show
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.source_tree import Tree, from_plain, from_yaml, merge
 from pcsearch.recipe.validate import KEYS, validate
@@ -66,6 +66,9 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     return load_recipe(content)
 
 
+DATA_VARIABLE = "PCSEARCH_DATA"
+"""Folder of the datasets' folders, for all recipes of this machine that state none."""
+
 _SUFFIXES = (".yaml", ".yml")
 _LONGEST_CHAIN = 20
 RESOLVED_LIMIT = 10 * yaml_core.BYTES_LIMIT
@@ -81,21 +84,13 @@ def has_gpu() -> bool:
     return not hidden and any(Path("/dev").glob("nvidia[0-9]*"))
 
 
-def small_recipe_note(sources: Sequence[str], images: Path | None) -> str | None:
-    """Why a folder of images gets the recipe for a CPU; None if it does not."""
-    if images is None or split_arguments(sources)[0] or has_gpu():
-        return None
-    return (
-        f"No GPU here, so --images takes the recipe {_OWN_IMAGES_CPU}: a light network and small "
-        f"images. For ResNet-50 at 224 pixels: pcsearch tune {_OWN_IMAGES} --images DIR"
-    )
-
-
 def load_recipes(
     sources: Sequence[str],
     overrides: Sequence[str] = (),
     images: Path | None = None,
-    on_cluster: bool = False,
+    noted: Callable[[str], None] = lambda line: None,
+    here: bool = True,
+    gpus: bool = False,
 ) -> list[Recipe]:
     """The recipes of several sources, each with all the overrides.
 
@@ -104,14 +99,22 @@ def load_recipes(
         overrides: Further overrides.
         images: The folder of the dataset `images`. Without a source it selects `my-images`, or
             `my-images-cpu` if there is no GPU.
-        on_cluster: Whether trials run elsewhere, where there may be GPUs.
+        noted: As for `load_recipe`.
+        here: As for `load_recipe`.
+        gpus: Whether trials run elsewhere, where there may be GPUs.
 
     Raises:
         UserError: lists every problem of every recipe, one a line.
     """
     names, more = split_arguments(sources)
     if not names and images is not None:
-        names = [_OWN_IMAGES if on_cluster or has_gpu() else _OWN_IMAGES_CPU]
+        names = [_OWN_IMAGES if gpus or not here or has_gpu() else _OWN_IMAGES_CPU]
+        if names == [_OWN_IMAGES_CPU]:
+            noted(
+                f"No GPU here, so --images takes the recipe {_OWN_IMAGES_CPU}: a light network "
+                "and small images. For ResNet-50 at 224 pixels: pcsearch tune "
+                f"{_OWN_IMAGES} --images DIR"
+            )
     if not names:
         raise UserError(
             "no recipe is given: name a file or one of "
@@ -121,7 +124,9 @@ def load_recipes(
     problems: list[str] = []
     for name in names:
         try:
-            recipes.append(load_recipe(name, [*overrides, *more], images=images))
+            recipes.append(
+                load_recipe(name, [*overrides, *more], images=images, noted=noted, here=here)
+            )
         except UserError as error:
             problems += str(error).splitlines()
     if problems:
@@ -135,10 +140,14 @@ def load_recipe(
     *,
     images: Path | None = None,
     images_needed: bool = True,
+    noted: Callable[[str], None] = lambda line: None,
+    here: bool = True,
 ) -> Recipe:
     """The recipe of a file, a shipped name or plain data, with the overrides.
 
-    `images_needed=False` accepts a recipe without its image folder.
+    `images_needed=False` accepts a recipe without its image folder. `noted` receives a line for
+    each key that has no effect on some datasets or backbones. `here` says that it runs on this
+    machine: then $PCSEARCH_DATA is the default of `data.root`.
     """
     if isinstance(source, Mapping):
         tree, files = _extended(from_plain(source, Where("recipe")), Path(), ())
@@ -149,30 +158,42 @@ def load_recipe(
         name = file.stem
     if isinstance(tree.value, dict) and "name" not in tree.value:
         tree = merge(Tree({"name": Tree(_folder_name(name), tree.where)}, tree.where), tree)
-    problems: list[Problem] = []
-    try:
-        tree = apply_overrides(tree, overrides)
-    except RecipeError as error:
-        problems += error.problems
+    if here:
+        tree = _with_root(tree)
+    tree, problems = apply_overrides(tree, overrides)
     if images is not None:
         where = Where(f"--images {images}")
         folder = Tree({"images": Tree(str(images), where)}, where)
         tree = merge(tree, Tree({"data": folder}, tree.where))
     skip: tuple[Check, ...] = () if images_needed else (check_images_given,)
     try:
-        recipe = validate(tree, skip)
+        recipe, notes = validate(tree, skip, files)
     except RecipeError as error:
-        raise RecipeError([*problems, *error.problems]) from None
-    problems += without_effect(recipe, tree, files)
+        raise RecipeError(in_order([*problems, *error.problems])) from None
     if problems:
         raise RecipeError(problems)
+    for note in notes:
+        noted(str(note))
     return recipe
+
+
+def _with_root(tree: Tree) -> Tree:
+    """The tree with `data.root` from $PCSEARCH_DATA where it states none."""
+    root = os.environ.get(DATA_VARIABLE)
+    if not root or not isinstance(tree.value, dict):
+        return tree
+    data = tree.value.get("data", Tree({}, tree.where))
+    stated = {} if data.value is None else data.value
+    if not isinstance(stated, dict):
+        return tree
+    below = Tree({"root": Tree(root, Where(f"${DATA_VARIABLE}")), **stated}, data.where)
+    return Tree({**tree.value, "data": below}, tree.where)
 
 
 def parse_recipe(text: str) -> Recipe:
     """The recipe that `Recipe.dump_yaml` wrote, on this or another machine.
 
-    Its files need not exist here, and `check_overlap` is skipped.
+    Its files and networks need not exist here, and `check_overlap` is skipped.
 
     Raises:
         RecipeError: the text is no such recipe.
@@ -181,7 +202,9 @@ def parse_recipe(text: str) -> Recipe:
         message = f"has {len(text)} characters, too many for a recipe"
         raise RecipeError([Problem(Where("recipe"), "", message)])
     tree = from_yaml(text, Where("recipe")) or Tree(None, Where("recipe"))
-    return validate(tree, (check_images_given, check_weights, check_overlap))
+    skip = (check_images_given, check_networks_known, check_weights, check_overlap)
+    recipe, _ = validate(tree, skip)
+    return recipe
 
 
 def read_resolved(file: Path) -> Recipe:

@@ -30,12 +30,8 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return sources, overrides
 
 
-def apply_overrides(tree: Tree, overrides: Sequence[str]) -> Tree:
-    """The tree with every override applied, in order.
-
-    Raises:
-        RecipeError: lists all their problems.
-    """
+def apply_overrides(tree: Tree, overrides: Sequence[str]) -> tuple[Tree, list[Problem]]:
+    """The tree with every readable override applied, in order; and the problems of the others."""
     problems: list[Problem] = []
     for text in overrides:
         try:
@@ -43,9 +39,7 @@ def apply_overrides(tree: Tree, overrides: Sequence[str]) -> Tree:
             tree = _put(tree, path, value, ())
         except RecipeError as error:
             problems += error.problems
-    if problems:
-        raise RecipeError(problems)
-    return tree
+    return tree, problems
 
 
 def _parse_override(text: str) -> tuple[KeyPath, Tree]:
@@ -81,9 +75,13 @@ def _value(written: str, where: Where) -> Tree:
 
 
 def _put(tree: Tree, path: KeyPath, value: Tree, above: KeyPath) -> Tree:
-    """Put `value` at `path` below `tree`, whose own path is `above`."""
+    """Put `value` at `path` below `tree`, whose own path is `above`.
+
+    A mapping that gets new keys keeps its place: what it lacks is not the override's mistake.
+    """
     if not path:
-        return merge(tree, value, above)
+        merged = merge(tree, value, above)
+        return merged if merged is value else Tree(merged.value, tree.where)
     children = tree.value
     if isinstance(children, list) and len(children) == 2 and above and is_space(above):
         children = dict(zip(("low", "high"), children, strict=True))
@@ -94,7 +92,7 @@ def _put(tree: Tree, path: KeyPath, value: Tree, above: KeyPath) -> Tree:
         message = f"cannot be set, because {whole} is {show(tree.plain())}: set all of {whole}"
         raise RecipeError([Problem(value.where, part, message)])
     key = str(path[0])
-    child = children.get(key, Tree({} if path[1:] else None, value.where))
+    child = children.get(key, Tree({} if path[1:] else None, tree.where))
     return Tree({**children, key: _put(child, path[1:], value, (*above, key))}, tree.where)
 
 

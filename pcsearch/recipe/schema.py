@@ -165,7 +165,7 @@ class SearchSection(SpaceValues):  # type: ignore[misc]
 
 
 NO_IMAGENET = ("compact_cnn",)
-"""Backbones without ImageNet weights."""
+"""Backbones of ours without ImageNet weights."""
 
 
 def _weights(value: object) -> object:

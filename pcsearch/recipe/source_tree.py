@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,12 +50,28 @@ class Tree:
             tree = tree._below(part) if tree else None
         return tree
 
+    def nearest(self, files: Sequence[str]) -> Where:
+        """The place nearest to the user at which this, or a part of it, was written."""
+        parts: Iterable[Tree] = ()
+        if isinstance(self.value, dict | list):
+            parts = self.value.values() if isinstance(self.value, dict) else self.value
+        places = (self.where, *(part.nearest(files) for part in parts))
+        return min(places, key=lambda where: distance(where, files))
+
     def _below(self, part: str | int) -> Tree | None:
         if isinstance(self.value, dict):
             return self.value.get(str(part))
         if isinstance(self.value, list) and isinstance(part, int) and part < len(self.value):
             return self.value[part]
         return None
+
+
+def distance(where: Where, files: Sequence[str]) -> int:
+    """How far a place is from the user: 0 outside the files, as on the command line.
+
+    `files` are the sources of a recipe's files, from 1 on: a file precedes those it extends.
+    """
+    return 1 + files.index(where.source) if where.source in files else 0
 
 
 def is_space(path: KeyPath) -> bool:

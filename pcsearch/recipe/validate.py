@@ -7,7 +7,7 @@ checked. So one run reports all mistakes. Checks between keys ignore such a key.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, get_args
 
@@ -15,19 +15,21 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pcsearch.errors import did_you_mean
-from pcsearch.recipe.checks import CHECKS, Check
+from pcsearch.recipe.checks import CHECKS, Check, RecipeFinding
+from pcsearch.recipe.effect import without_effect
 from pcsearch.recipe.problems import (
     MOST_PROBLEMS,
     KeyPath,
     Problem,
     RecipeError,
+    Where,
     dotted,
     in_order,
     show,
     suggest,
 )
 from pcsearch.recipe.schema import Recipe
-from pcsearch.recipe.source_tree import Tree
+from pcsearch.recipe.source_tree import Tree, distance
 from pcsearch.training.config import MOST_EPOCHS
 
 
@@ -45,14 +47,22 @@ def _walk(model: type[BaseModel], path: tuple[str, ...]) -> dict[tuple[str, ...]
 
 
 KEYS = _walk(Recipe, ())
+KEYS[()] += ("extends",)
 """Path of a mapping → the keys it takes."""
 
 
+_CLOSE = 0.75
+"""Share of common letters of a mistyped key with the one that is meant."""
+
+
 def _unknown_key(path: KeyPath) -> str:
-    """The message for an unknown key, with the nearest known one."""
+    """The message for an unknown key.
+
+    It names a near key of the same section, or the same key of another one, else all known here.
+    """
     parent, word = path[:-1], str(path[-1])
     siblings = next((KEYS[known] for known in KEYS if _matches(known, parent)), ())
-    hint = did_you_mean(word, siblings) or _elsewhere(word)
+    hint = did_you_mean(word, siblings, _CLOSE) or _elsewhere(word) or did_you_mean(word, siblings)
     if not hint and siblings:
         hint = f" (known here: {', '.join(siblings)})"
     return f"unknown key{hint}"
@@ -65,18 +75,10 @@ def _matches(known: tuple[str, ...], path: KeyPath) -> bool:
 
 
 def _elsewhere(word: str) -> str:
-    """The full name of a key of another section; exact names come before near ones."""
-    homes: dict[str, list[str]] = {}
-    for path, names in KEYS.items():
-        if "*" not in path:
-            for name in names:
-                homes.setdefault(name, []).append(dotted((*path, name)))
-    for name in (word, did_you_mean(word, homes).removeprefix(', did you mean "')[:-2]):
-        if name in homes:
-            return f", did you mean {' or '.join(f'{home!r}' for home in homes[name])}?".replace(
-                "'", '"'
-            )
-    return ""
+    """The full names of keys of this name in other sections."""
+    sections = sorted((path for path in KEYS if "*" not in path), key=len)
+    homes = [f'"{dotted((*path, word))}"' for path in sections if word in KEYS[path]]
+    return f", did you mean {' or '.join(homes)}?" if homes else ""
 
 
 _STAND_INS: dict[KeyPath, Any] = {
@@ -113,8 +115,12 @@ _BOUNDS = {
 ROUNDS = 8
 
 
-def validate(tree: Tree, skip: tuple[Check, ...] = ()) -> Recipe:
-    """The recipe of a tree, without the checks in `skip`.
+def validate(
+    tree: Tree, skip: tuple[Check, ...] = (), files: Sequence[str] = ()
+) -> tuple[Recipe, list[Problem]]:
+    """The recipe of a tree, without the checks in `skip`; and its keys of little effect.
+
+    `files` are the sources of its files: each precedes those that it extends.
 
     Raises:
         RecipeError: lists all problems.
@@ -134,15 +140,32 @@ def validate(tree: Tree, skip: tuple[Check, ...] = ()) -> Recipe:
             for details in error.errors(include_url=False)[: MOST_PROBLEMS + 1]:
                 path = _written(tree, tuple(details["loc"]))
                 if path not in healed:
-                    problems.append(Problem(tree.place(path), dotted(path), explain(details)))
+                    where = _blamed(tree, (path,), files)
+                    problems.append(Problem(where, dotted(path), explain(details)))
                 healed.add(_heal(data, path))
             if len(problems) > MOST_PROBLEMS:
                 break
+    notes: list[Problem] = []
     if recipe is not None:
-        problems += _cross_checks(recipe, tree, healed, skip)
+        found = (check(recipe) for check in CHECKS if check not in skip)
+        nowhere, partly = without_effect(recipe, tree, files)
+        for findings in (*found, nowhere):
+            problems += _problems(findings, tree, healed, files)
+        notes += _problems(partly, tree, healed, files)
     if problems or recipe is None:
         raise RecipeError(in_order(problems))
-    return recipe
+    return recipe, notes
+
+
+def _blamed(tree: Tree, paths: Sequence[KeyPath], files: Sequence[str]) -> Where:
+    """Where the mistake of a key was made, if other keys may have made it one.
+
+    The key nearest to the user was written last, for a recipe that had no such mistake.
+    """
+    written = [at.nearest(files) for path in paths if (at := tree.at(path)) is not None]
+    if tree.at(paths[0]) is None:
+        written.insert(0, tree.place(paths[0]))
+    return min(written, key=lambda where: distance(where, files))
 
 
 def _written(tree: Tree, path: KeyPath) -> KeyPath:
@@ -179,16 +202,13 @@ def explain(details: ErrorDetails) -> str:
     return f"is {value}, but must be {WANTED.get(family, details['msg'])}"
 
 
-def _cross_checks(
-    recipe: Recipe, tree: Tree, healed: set[KeyPath], skip: tuple[Check, ...]
+def _problems(
+    findings: Iterable[RecipeFinding], tree: Tree, healed: set[KeyPath], files: Sequence[str]
 ) -> Iterator[Problem]:
-    for check in CHECKS:
-        if check in skip:
-            continue
-        for finding in islice(check(recipe), MOST_PROBLEMS):
-            if not any(_touches(path, healed) for path in (finding.path, *finding.needs)):
-                place = tree.place(finding.path)
-                yield Problem(place, dotted(finding.path), finding.message)
+    for finding in islice(findings, MOST_PROBLEMS):
+        paths = (finding.path, *finding.needs)
+        if not any(_touches(path, healed) for path in paths):
+            yield Problem(_blamed(tree, paths, files), dotted(finding.path), finding.message)
 
 
 def _touches(path: KeyPath, healed: set[KeyPath]) -> bool:

@@ -183,7 +183,7 @@ def simulations(
     Raises:
         UserError: a recipe or an option is wrong, or a run is missing.
     """
-    loaded = load_recipes([*sources, *options.overrides], (), images, on_cluster=True)
+    loaded = load_recipes([*sources, *options.overrides], (), images, observer.noted, gpus=True)
     recipes, earlier = all_earlier_runs(loaded, runs)
     recorded = None if options.curves is None else find_run(options.curves, runs).trusted_state()
     models = [options.model(recipe) for recipe in recipes]

@@ -139,7 +139,7 @@ def _import_everything() -> None:
     import pcsearch.cluster.session.session
     import pcsearch.execution.resume
     import pcsearch.execution.tuner
-    import pcsearch.models
+    import pcsearch.models.registry
     import pcsearch.reporting.tables  # noqa: F401
 
 

@@ -22,6 +22,7 @@ from pcsearch.models import (
     check_options,
     known_backbones,
 )
+from pcsearch.models.torchvision import classifier_names
 
 SMALL = ("compact_cnn", "squeezenet1_1", "shufflenet_v2_x0_5")
 
@@ -137,6 +138,7 @@ def test_names() -> None:
     for name in known_backbones():
         check_backbone(name)
         check_options(name, {})
+    assert known_backbones() == ("compact_cnn", "bilinear_cnn", *classifier_names())
     with pytest.raises(UserError, match='unknown backbone "resnet5O", did you mean "resnet50"'):
         check_backbone("resnet5O")
     with pytest.raises(UserError, match="num_classes"):
@@ -165,3 +167,15 @@ def test_quiet_and_without_the_search_libraries() -> None:
         check=True,
     )
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_names_and_our_options_are_known_without_torch() -> None:
+    code = (
+        "import sys\n"
+        "from pcsearch.models.names import known_backbones, wrong_name, wrong_options\n"
+        "assert 'resnet50' in known_backbones() and wrong_name('resnet51')\n"
+        "assert list(wrong_options('compact_cnn', {'widht': 3})) == ['widht']\n"
+        "assert wrong_options('bilinear_cnn', {'features': 'resnet18'}) == {}\n"
+        "assert not {'torch', 'torchvision'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

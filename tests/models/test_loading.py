@@ -215,3 +215,25 @@ def test_a_shallower_network_of_the_same_names(tmp_path: Path) -> None:
     path = saved(state_of("resnet50", 5), tmp_path)
     with pytest.raises(UserError, match=r"lacks 255 of .*layer3\.6\.conv1\.weight"):
         build_backbone("resnet101", 5, weights=path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("half", [False, True])
+def test_values_that_are_not_finite_are_refused(tmp_path: Path, value: float, half: bool) -> None:
+    state = state_of(NAME, 5)
+    bad = state["features.3.squeeze.weight"].flatten()
+    bad[[7, 9]] = value
+    state = {key: tensor.half() if half else tensor for key, tensor in state.items()}
+    path = saved(state, tmp_path)
+    with pytest.raises(UserError) as error:
+        build_backbone(NAME, 5, weights=path)
+    told = f"weights: {path}: the tensor features.3.squeeze.weight holds 2 values that are NaN or"
+    assert str(error.value).startswith(f"{told} infinite, of 1024: ")
+
+
+def test_large_values_and_a_head_that_is_dropped_are_not_refused(tmp_path: Path) -> None:
+    state = state_of(NAME, 1000)
+    state["features.3.squeeze.weight"][:] = 3e38  # their sum is beyond float32
+    state["classifier.1.bias"][0] = float("nan")
+    loaded = build_backbone(NAME, 5, weights=saved(state, tmp_path)).module.state_dict()
+    assert torch.equal(loaded["features.3.squeeze.weight"], state["features.3.squeeze.weight"])

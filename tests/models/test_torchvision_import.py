@@ -9,7 +9,7 @@ import sys
 def test_the_compiler_is_loaded_when_it_is_used_and_not_before() -> None:
     code = """
 import sys
-import pcsearch.models
+import pcsearch.models.registry
 assert "torchvision.ops.roi_align" in sys.modules
 assert "torch._dynamo" not in sys.modules
 import torch
@@ -28,7 +28,7 @@ def test_a_compiler_that_is_loaded_already_stays() -> None:
     code = """
 import torch._dynamo, sys
 before = sys.modules["torch._dynamo"]
-import pcsearch.models
+import pcsearch.models.registry
 assert sys.modules["torch._dynamo"] is before
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -23,7 +23,7 @@ SPACES = st.one_of(
 RECIPES = st.fixed_dictionaries(
     {
         "datasets": st.just(["digits", "fieldguide"]),
-        "backbones": st.just(["resnet50", "vgg16"]),
+        "backbones": st.just(["resnet50", "vgg16", "my_models:net"]),
         "asha": st.fixed_dictionaries(
             {"max_epochs": st.integers(5, 90), "grace_epochs": st.just(4)}
         ),
@@ -44,7 +44,7 @@ RECIPES = st.fixed_dictionaries(
         ),
         "backbone_options": st.just({})
         | st.builds(
-            lambda v: {"vgg16": {"a": v}}, st.one_of(TEXT, SMALL, st.none(), st.booleans())
+            lambda v: {"my_models:net": {"a": v}}, st.one_of(TEXT, SMALL, st.none(), st.booleans())
         ),
         "search": st.fixed_dictionaries(
             {},

@@ -75,9 +75,34 @@ def test_validate_prints_what_is_right_and_raises_what_is_wrong(tmp_path: Path) 
         f'{wrong}:2: backbone: unknown key, did you mean "backbones"?',
     ]
     assert "no recipe is given" in refused("validate", "a=b")
+    noted = run("validate", "quickstart", "image.resize=64")
+    assert noted.stderr.startswith("note: override image.resize=64: image.resize has no effect on ")
 
 
-@pytest.mark.parametrize("command", ["ls", "show", "copy", "validate"])
+def test_validate_lists_unknown_backbones_among_all_mistakes(tmp_path: Path) -> None:
+    """In milliseconds, and no code of the user's own is imported."""
+    (tmp_path / "mine.py").write_text("raise SystemExit('imported')")
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(
+        "datasets: [digits]\nbackbones: [resnet51, 'mine:net']\nweights: none\n"
+        "asha: {max_epochs: 0}\nbackbone_options: {'mine:net': {a: 1}}\n"
+    )
+    code = (
+        "import sys\nfrom pcsearch.cli.app import main\n"
+        f"sys.argv[1:] = ['recipes', 'validate', {str(wrong)!r}]\n"
+        "try:\n    main()\nfinally:\n    print({'torch', 'mine'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "set()\n")
+    assert done.stderr.splitlines() == [
+        f'error: {wrong.name}:2: backbones: unknown backbone "resnet51", did you mean "resnet50"?',
+        f"{wrong.name}:4: asha.max_epochs is 0, but must be at least 1",
+    ]
+
+
+@pytest.mark.parametrize("command", ["ls", "show", "copy", "validate", "schema"])
 def test_help_has_an_example(command: str) -> None:
     assert f"pcsearch recipes {command}" in " ".join(run(command, "--help").stdout.split())
 

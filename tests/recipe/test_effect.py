@@ -76,3 +76,68 @@ def test_one_file_may_state_both_and_a_nearer_search_wins(tmp_path: Path) -> Non
     nearer = write(tmp_path, "extends: base.yaml\nsearch: {lr: 0.1}\n")
     assert load_recipe(nearer).search.lr is not None
     assert load_recipe(tmp_path / "base.yaml", ["search.lr=0.1"]).search.lr is not None
+
+
+def notes(source: str | Path, *overrides: str) -> list[str]:
+    lines: list[str] = []
+    load_recipe(source, overrides, noted=lines.append)
+    return lines
+
+
+def test_an_exception_of_every_dataset_leaves_an_override_without_effect() -> None:
+    with pytest.raises(UserError) as error:
+        load_recipe("quickstart", ["datasets=[digits]", "image.resize=32"])
+    assert str(error.value) == (
+        "override image.resize=32: image.resize has no effect, because "
+        "image.per_dataset.digits.resize sets it: give image.per_dataset.digits.resize instead"
+    )
+    assert notes("quickstart", "datasets=[digits]", "image.flip=false") == [], "the same value"
+    assert notes("quickstart", "datasets=[fieldguide]", "image.resize=48") == []
+
+
+def test_an_exception_of_some_is_noted(tmp_path: Path) -> None:
+    assert notes("quickstart", "image.resize=32") == [
+        "override image.resize=32: image.resize has no effect on digits, because "
+        "image.per_dataset.digits.resize sets it there"
+    ]
+    both = ("image.resize=32", "image.per_dataset.digits.resize=24")
+    assert notes("quickstart", *both) == []
+    text = MINIMAL.replace("[resnet50]", "[resnet50, vgg16]")
+    write(
+        tmp_path,
+        f"{text}train: {{per_backbone: {{vgg16: {{momentum: 0.8}}}}}}\n"
+        "search: {per_backbone: {vgg16: {lr: 0.1, lambda_over_n: 0.1}}}\n",
+        "base.yaml",
+    )
+    file = write(
+        tmp_path, "extends: base.yaml\ntrain: {momentum: 0.5}\nsearch:\n  lr: [0.1, 0.2]\n"
+    )
+    assert notes(file) == [
+        f"{file}:2: train.momentum has no effect on vgg16, because "
+        "train.per_backbone.vgg16.momentum sets it there",
+        f"{file}:4: search.lr has no effect on vgg16, because "
+        "search.per_backbone.vgg16.lr sets it there",
+    ]
+
+
+def test_a_grid_outranks_a_space(tmp_path: Path) -> None:
+    grid = "search: {sampler: grid, grid: {lr: [0.1], lambda_over_n: [0.1]}}"
+    file = write(tmp_path, f"{MINIMAL}{grid}\n")
+    with pytest.raises(UserError, match=r"search\.lr has no effect, because search\.grid\.lr sets"):
+        load_recipe(file, ["search.lr=0.2"])
+
+
+def test_a_mistaken_key_is_not_also_without_effect(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        load_recipe("quickstart", ["train.lr=fast", "imag=3"])
+    assert str(error.value).splitlines() == [
+        'override imag=3: imag: unknown key, did you mean "image"?',
+        'override train.lr=fast: train.lr is "fast", but must be a number',
+    ]
+    with pytest.raises(UserError) as error:
+        load_recipe("quickstart", ["train.lr=0.1", "imag=3"])
+    assert str(error.value).splitlines() == [
+        'override imag=3: imag: unknown key, did you mean "image"?',
+        "override train.lr=0.1: train.lr has no effect, because search.lr sets it: "
+        "give search.lr instead",
+    ]

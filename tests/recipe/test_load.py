@@ -8,7 +8,6 @@ import pytest
 
 from pcsearch.errors import UserError
 from pcsearch.recipe import Space, load_recipe, load_recipes
-from pcsearch.recipe.load import small_recipe_note
 from pcsearch.recipe.overrides import split_arguments
 from tests.recipe.recipes import MINIMAL, write
 
@@ -52,8 +51,21 @@ def test_extends_merges_mappings_and_replaces_spaces_and_lists(tmp_path: Path) -
 def test_extends_a_shipped_recipe_and_names_its_file_for_its_lines(tmp_path: Path) -> None:
     file = write(tmp_path, "extends: quickstart\nasha: {max_epochs: 27}\n")
     assert load_recipe(file).asha.max_epochs == 27
-    with pytest.raises(UserError, match=r"quickstart\.yaml:\d+: image\.crop is 32, but must be at"):
-        load_recipe(write(tmp_path, "extends: quickstart\nimage: {resize: 20}\n"))
+    write(tmp_path, f"{MINIMAL}image:\n  crop: 300\n", "base.yaml")
+    with pytest.raises(UserError, match=r"base\.yaml:5: image\.crop is 300, but must be at"):
+        load_recipe(write(tmp_path, "extends: base.yaml\ntrain: {lr: 0.1}\n"))
+
+
+def test_a_mistake_is_of_the_file_that_made_it_one(tmp_path: Path) -> None:
+    """The crop of the shipped recipe was right before another file made the images smaller."""
+    file = write(tmp_path, "extends: quickstart\nimage: {resize: 20}\n")
+    with pytest.raises(UserError) as error:
+        load_recipe(file)
+    message = "image.crop is 32, but must be at most image.resize (20)"
+    assert str(error.value) == f"{file}:2: {message}"
+    with pytest.raises(UserError) as error:
+        load_recipe(file, ["image.resize=24"])
+    assert str(error.value) == f"override image.resize=24: {message.replace('20', '24')}"
 
 
 def test_extends_in_a_circle_is_refused(tmp_path: Path) -> None:
@@ -140,22 +152,30 @@ def test_sources_and_overrides_in_any_order(
 
 
 @pytest.mark.parametrize(
-    ("gpu", "on_cluster", "name"),
-    [(False, False, "my-images-cpu"), (True, False, "my-images"), (False, True, "my-images")],
+    ("gpu", "elsewhere", "name"),
+    [
+        (False, {}, "my-images-cpu"),
+        (True, {}, "my-images"),
+        (False, {"gpus": True}, "my-images"),
+        (False, {"here": False}, "my-images"),
+    ],
 )
 def test_own_images_without_a_recipe(
-    gpu: bool, on_cluster: bool, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gpu: bool,
+    elsewhere: dict[str, bool],
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("pcsearch.recipe.load.has_gpu", lambda: gpu)
-    given = ["search.trials=2"]
-    (recipe,) = load_recipes([], given, images=tmp_path, on_cluster=on_cluster)
+    lines: list[str] = []
+    (recipe,) = load_recipes(
+        [], ["search.trials=2"], images=tmp_path, noted=lines.append, **elsewhere
+    )
     assert recipe.name == name
     assert recipe.data.images == tmp_path
     assert recipe.search.trials == 2
-    note = small_recipe_note(given, tmp_path)
-    assert (note is None) == gpu
-    assert small_recipe_note(["my-images"], tmp_path) is None
-    assert small_recipe_note(given, None) is None
+    assert any("No GPU here" in line for line in lines) == (name == "my-images-cpu")
 
 
 def test_own_images_with_another_recipe(tmp_path: Path) -> None:
@@ -173,3 +193,17 @@ def test_empty_sections_and_odd_keys(tmp_path: Path) -> None:
 def test_plain_data_must_be_plain() -> None:
     with pytest.raises(UserError, match=r"recipe: backbone_options\.f is .* but must be plain"):
         load_recipe({"backbone_options": {"f": {1, 2}}})
+
+
+def test_a_variable_is_the_default_of_the_data_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PCSEARCH_DATA", "/images")
+    for text in ("", "data:\n", "data: {val_fraction: 0.1}\n"):
+        assert load_recipe(write(tmp_path, MINIMAL + text)).data.root == Path("/images")
+    stated = write(tmp_path, f"{MINIMAL}data: {{root: data}}\n")
+    assert load_recipe(stated).data.root == Path("data")
+    assert load_recipe("cub200", ["data.root=/mine"]).data.root == Path("/mine")
+    assert load_recipe("cub200", here=False).data.root == Path("data"), "on a cluster"
+    with pytest.raises(UserError, match=r"my.yaml:4: data is 3, but must be a mapping"):
+        load_recipe(write(tmp_path, f"{MINIMAL}data: 3\n"))

@@ -15,6 +15,12 @@ from tests.recipe.recipes import MINIMAL, write
 # lines 1 to 3 are MINIMAL's, so an added line is number 4
 IN_A_FILE = [
     ("search: {lamda_over_n: 0.1}", '4: search.lamda_over_n: unknown key, did you mean "lambda_over_n"?'),
+    ("image: {rotate: 3}", "4: image.rotate: unknown key (known here: resize, crop, aspect, flip, color_jitter, random_erasing, mean, std, per_dataset)"),
+    ("search: {max_epochs: 3}", '4: search.max_epochs: unknown key, did you mean "asha.max_epochs"?'),
+    ("train: {seed: 3}", '4: train.seed: unknown key, did you mean "search.seed" or "data.fieldguide.seed"?'),
+    ("image: {size: 3}", '4: image.size: unknown key, did you mean "resize"?'),
+    ("extend: quickstart", '4: extend: unknown key, did you mean "extends"?'),
+    ("backbone_options: {resnet50: {aux: true}}", '4: backbone_options.resnet50.aux: resnet50 has no option "aux" (its options: groups, width_per_group, zero_init_residual)'),
     ("lambda_over_n: 0.1", '4: lambda_over_n: unknown key, did you mean "search.lambda_over_n"?'),
     ("train:\n  per_backbone: {resnet50: {mometum: 0}}", '5: train.per_backbone.resnet50.mometum: unknown key, did you mean "momentum"?'),
     ("search: {trials: many}", '4: search.trials is "many", but must be a whole number'),
@@ -127,6 +133,8 @@ INSTEAD = [
     ("datasets:\n  - digits\n  - cub\nbackbones: [resnet50]\nasha: {max_epochs: 9}", '3: datasets: unknown dataset "cub"'),
     ("datasets: []\nbackbones: [resnet50]\nasha: {max_epochs: 9}", "1: datasets is empty, but must name at least one"),
     ("datasets: [images]\nbackbones: [resnet50]\nasha: {max_epochs: 9}", "1: datasets: dataset images needs a folder: give --images FOLDER, or data.images=FOLDER"),
+    ("datasets: [digits]\nbackbones:\n  - resnet50\n  - resnet51\nasha: {max_epochs: 9}", '4: backbones: unknown backbone "resnet51", did you mean "resnet50"?'),
+    ("datasets: [digits]\nbackbones: [zzz]\nasha: {max_epochs: 9}", '2: backbones: unknown backbone "zzz" (known: compact_cnn, bilinear_cnn, torchvision\'s classifiers by name'),
     ("datasets: [digits]\nbackbones: [res net]\nasha: {max_epochs: 9}", '2: backbones: "res net" must be the name of a backbone or module:function'),
     ("datasets: [digits, imagenet_dogs]\nbackbones: [resnet50, compact_cnn]\nweights: {compact_cnn: none}\nasha: {max_epochs: 9}", "3: weights is imagenet for resnet50, but these weights were trained on the images that validate imagenet_dogs: give weights=none, or data.allow_pretraining_overlap=true if that is meant"),
     ("datasets: [digits]\nbackbones: [compact_cnn]\nasha: {max_epochs: 9}", '1: weights: there are no imagenet weights for compact_cnn: use "none" or a path'),
@@ -162,13 +170,26 @@ OVERRIDES = [
     ("weights.resnet50=none", "weights.resnet50: cannot be set, because weights is \"imagenet\": set all of weights"),
     ("extends=quickstart", "extends is allowed only in a recipe file"),
     ("train.lr=0.1", "train.lr has no effect, because search.lr sets it: give search.lr instead"),
+    ("backbones=[resnet51]", 'backbones: unknown backbone "resnet51", did you mean "resnet50"?'),
+    ("asha.max_epochs=2", "asha.grace_epochs is 3, but must be at most asha.max_epochs (2)"),
+    ("asha={max_epochs: 2}", "asha.grace_epochs is 3, but must be at most asha.max_epochs (2)"),
+    ("train.warmup_epochs=3", "asha.grace_epochs is 3, but must exceed train.warmup_epochs (3)"),
+    ("image.resize=30", "image.crop is 32, but must be at most image.resize (30)"),
+    ("search.batch_size.low=64", "search.batch_size is [64, 32], but must be [low, high] with low below high"),
+    ("train.per_backbone.resnet50.momentum=0", "train.nesterov is true, but needs a momentum greater than 0"),
+    ("weights={vgg16: none}", 'weights.vgg16: "vgg16" is not among backbones (known: resnet50)'),
     ("name=null", "name is null, but must consist of letters, digits, '.', '_' and '-' and begin with a letter or a digit (it names a folder)"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("override", "message"), OVERRIDES, ids=[text for text, _ in OVERRIDES])
 def test_mistaken_override(tmp_path: Path, override: str, message: str) -> None:
-    file = write(tmp_path, f"{MINIMAL}weights: imagenet\nsearch: {{lr: 0.1}}\n")
+    file = write(
+        tmp_path,
+        MINIMAL.replace("max_epochs: 9", "max_epochs: 9, grace_epochs: 3")
+        + "weights: imagenet\nsearch: {lr: 0.1, batch_size: {low: 8, high: 32}}\n"
+        "image: {resize: 40, crop: 32}\ntrain: {nesterov: true}\n",
+    )
     with pytest.raises(UserError) as error:
         load_recipe(file, [override])
     assert str(error.value) == f"override {override}: {message}"

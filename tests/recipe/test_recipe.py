@@ -61,7 +61,7 @@ def test_exceptions_of_a_backbone() -> None:
     found = recipe(
         search={"per_backbone": {"vgg16": {"lr": [0.1, 0.2], "lambda_over_n": 0.1}}},
         train={"batch_size": 16, "per_backbone": {"vgg16": {"schedule": "poly"}}},
-        backbone_options={"vgg16": {"width": 2}},
+        backbone_options={"vgg16": {"dropout": 0.2}},
         weights={"vgg16": "a.pth"},
     )
     assert found.space_for("vgg16", "pc")["lr"] == Space.between(0.1, 0.2)
@@ -71,7 +71,7 @@ def test_exceptions_of_a_backbone() -> None:
     assert found.train_for("vgg16")["batch_size"] == 16
     assert found.train_for("resnet50")["schedule"] == "linear"
     assert (found.weights_for("vgg16"), found.weights_for("resnet50")) == ("a.pth", "imagenet")
-    assert (found.options_for("vgg16"), found.options_for("resnet50")) == ({"width": 2}, {})
+    assert (found.options_for("vgg16"), found.options_for("resnet50")) == ({"dropout": 0.2}, {})
 
 
 @pytest.mark.parametrize(

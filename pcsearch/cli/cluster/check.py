@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pcsearch.cli import completion
 from pcsearch.cli.options import Json, examples
 from pcsearch.errors import UserError
 
@@ -32,6 +33,7 @@ def check(
             metavar="RECIPE... [KEY=VALUE]...",
             help="Recipes to run there.",
             show_default=False,
+            autocompletion=completion.recipes_and_keys,
         ),
     ] = None,
     runs: Annotated[
@@ -69,12 +71,13 @@ def findings_of(
     file: Path, recipes: list[str] | None, runs: str | None, prices: list[str] | None
 ) -> list[Finding]:
     """All findings on a file, for these recipes."""
+    from pcsearch.cli.console import note
     from pcsearch.cluster.files.check import check_cluster_file as look
     from pcsearch.cluster.files.cluster_file import load_cluster_file
     from pcsearch.recipe.load import load_recipes
 
     config = load_cluster_file(file)
-    loaded = load_recipes(recipes, (), None) if recipes else []
+    loaded = load_recipes(recipes, noted=note, here=False) if recipes else []
     known = dict(_price(text) for text in prices or [])
     return list(look(config, folder=Path.cwd(), recipes=loaded, runs=runs, prices=known))
 

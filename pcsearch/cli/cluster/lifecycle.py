@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pcsearch.cli import completion
 from pcsearch.cli.cluster.check import findings_of, print_findings, refuse_problems
 from pcsearch.cli.cluster.options import Cluster, File, JobArgument, Yes
 from pcsearch.cli.options import examples
@@ -37,6 +38,7 @@ def up(
             metavar="RECIPE... [KEY=VALUE]...",
             help="Recipes to run there; used by the check.",
             show_default=False,
+            autocompletion=completion.recipes_and_keys,
         ),
     ] = None,
     runs: Annotated[

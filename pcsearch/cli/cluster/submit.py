@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pcsearch.cli import completion
 from pcsearch.cli.cluster.follow import watch
 from pcsearch.cli.cluster.options import Cluster
 from pcsearch.cli.options import AllowCode, Images, Plain, examples
@@ -29,6 +30,7 @@ _Recipes = Annotated[
         metavar="RECIPE... [KEY=VALUE]...",
         help="Recipes as for pcsearch tune; their files are sent. Paths are those of the cluster.",
         show_default=False,
+        autocompletion=completion.recipes_and_keys,
     ),
 ]
 _Runs = Annotated[
@@ -85,6 +87,7 @@ def submit(
     Exit codes: the campaign's, as for pcsearch tune; 130 after Ctrl-C, which stops following, not
     the campaign.
     """
+    from pcsearch.cli.console import note
     from pcsearch.cluster import submit as sending
     from pcsearch.cluster.follow import Following
     from pcsearch.cluster.jobs import Jobs
@@ -98,7 +101,7 @@ def submit(
         folder = Path(scratch)
         loaded: list[Recipe] = []
         if resume is None:
-            loaded = load_recipes(recipes or [], (), images, on_cluster=True)
+            loaded = load_recipes(recipes or [], (), images, note, here=False)
             package = sending.new_campaign(loaded, folder, runs=runs, name=name)
         else:
             named, overrides = split_arguments(recipes or [])

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pcsearch.cli import completion
 from pcsearch.cli.data import cache, prepare, verify
 from pcsearch.cli.data.options import ROOT, Root
 from pcsearch.cli.options import Json, examples, register
@@ -17,7 +18,12 @@ app = typer.Typer(
     help="List, get, check and prepare datasets; manage the cache of decoded images.",
 )
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="Dataset id from data ls.")]
+Id = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", help="Dataset id from data ls.", autocompletion=completion.dataset_ids
+    ),
+]
 
 
 def _list_datasets(root: Root = ROOT, as_json: Json = False) -> None:
@@ -69,7 +75,12 @@ def info(dataset: Id, root: Root = ROOT, as_json: Json = False) -> None:
 
 
 def get(
-    datasets: Annotated[list[str], typer.Argument(metavar="ID", help="Dataset ids from data ls.")],
+    datasets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ID", help="Dataset ids from data ls.", autocompletion=completion.dataset_ids
+        ),
+    ],
     root: Root = ROOT,
     keep_archives: Annotated[
         bool,

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 ROOT = Path("data")
 Root = Annotated[
     Path,
-    typer.Option("--root", metavar="DIR", file_okay=False, help="Folder of the datasets."),
+    typer.Option(
+        "--root",
+        metavar="DIR",
+        file_okay=False,
+        help="Folder of the datasets.",
+        envvar="PCSEARCH_DATA",
+    ),
 ]
 OwnImages = Annotated[
     Path | None,

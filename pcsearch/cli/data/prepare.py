@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from pcsearch.cli import completion
 from pcsearch.cli.data.options import ROOT, Instance, Level, Manifest, OwnImages, Root
 from pcsearch.cli.options import Json, examples
 from pcsearch.errors import UserError
@@ -25,11 +26,17 @@ Arguments = Annotated[
         metavar="ID|KEY=VALUE",
         help="Dataset id; with --recipe, overrides of the recipe's keys.",
         show_default=False,
+        autocompletion=completion.id_or_keys,
     ),
 ]
 Recipe = Annotated[
     str | None,
-    typer.Option("--recipe", metavar="RECIPE", help="Recipe whose images to decode."),
+    typer.Option(
+        "--recipe",
+        metavar="RECIPE",
+        help="Recipe whose images to decode.",
+        autocompletion=completion.recipe_files,
+    ),
 ]
 Resize = Annotated[
     int | None,
@@ -52,6 +59,7 @@ OnBadImage = Annotated[
 
 
 def prepare(
+    context: typer.Context,
     arguments: Arguments = None,
     recipe: Recipe = None,
     resize: Resize = None,
@@ -84,7 +92,7 @@ def prepare(
         "--resize": resize,
         "--aspect": aspect,
         "--on-bad-image": on_bad_image,
-        "--root": None if root == ROOT else root,
+        "--root": root if _is_given(context, "root") else None,
         "--manifest": manifest,
         "--level": level,
         "--instance": instance,
@@ -103,6 +111,12 @@ def prepare(
         write_json([prepared_json(row) for row in rows], indent=2)
     else:
         console().print(prepared_view(rows))
+
+
+def _is_given(context: typer.Context, option: str) -> bool:
+    """Whether the command line states the option; a variable of the environment does not count."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _check(recipe: str | None, arguments: list[str], options: list[str]) -> None:

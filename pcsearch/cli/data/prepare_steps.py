@@ -106,10 +106,11 @@ def recipe_images(
     recipe: str, overrides: Sequence[str], images: Path | None, progress: ProgressDisplay
 ) -> list[Prepared]:
     """Decode the images of a recipe, at its sizes."""
+    from pcsearch.cli.console import note
     from pcsearch.execution.preflight.datasets import open_datasets, prepare_datasets
     from pcsearch.recipe.load import load_recipe
 
-    loaded = load_recipe(recipe, overrides, images=images)
+    loaded = load_recipe(recipe, overrides, images=images, noted=note)
     watched = _Building(progress)
     prepared = prepare_datasets(
         loaded,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pcsearch.cli import completion
 from pcsearch.cli.data.options import ROOT, Instance, Level, Manifest, OwnImages, Root
 from pcsearch.cli.options import Json, examples
 
@@ -26,6 +27,7 @@ def verify(
             metavar="ID",
             help="Dataset id; not needed with --images or --manifest.",
             show_default=False,
+            autocompletion=completion.dataset_ids,
         ),
     ] = None,
     root: Root = ROOT,

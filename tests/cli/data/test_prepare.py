@@ -19,7 +19,7 @@ from tests.data.image_files import save_classes
 
 __all__ = ["command"]
 
-SMALL = ("datasets=[digits]", "image.resize=16", "image.crop=16")
+SMALL = ("datasets=[digits]", "image.per_dataset.digits.crop=16")
 
 
 @pytest.fixture
