@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist
@@ -137,6 +137,37 @@ def estimate(plan: Plan) -> Estimate:
         at_most=sum((study.at_most for study in studies), Work()),
         expected=sum((study.expected for study in studies), Work()),
     )
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of one trial: for an image it trains on, for one it validates, and to begin."""
+
+    train: float
+    evaluate: float
+    begin: float = 0.0
+
+
+_BEGIN_SECONDS = 0.3
+"""To start a trial in a worker that runs, and to end it, apart from building its network."""
+
+_START_SECONDS = 10.0
+"""From the plan to the first trial: workers import PyTorch."""
+
+
+def campaign_seconds(
+    plan: Plan, speeds: Mapping[str, Speed], max_concurrent: int
+) -> tuple[float, float]:
+    """Expected wall seconds of a plan, and the most, from each study's speed by its id."""
+    expected = most = 0.0
+    for study, sizes in zip(plan.studies, estimate(plan).studies, strict=True):
+        speed = speeds[study.id]
+        epoch = study.images.fit * speed.train + study.images.val * speed.evaluate
+        trials = sizes.search_trials + sizes.finalist_trials + sizes.confirm_trials
+        begun = trials * (speed.begin + _BEGIN_SECONDS)
+        expected += training_seconds(sizes.expected, epoch) + begun
+        most += training_seconds(sizes.at_most, epoch) + begun
+    return _START_SECONDS + expected / max_concurrent, _START_SECONDS + most / max_concurrent
 
 
 def training_seconds(work: Work, seconds_per_epoch: float) -> float:

@@ -1,0 +1,132 @@
+"""How fast trials train here: each network trains and evaluates a few batches of random images.
+
+Random images cost what real ones do, so nothing has to be decoded. Weights and classes do not
+matter either.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pcsearch.recipe.schema import Recipe
+from pcsearch.search.estimate import Speed
+from pcsearch.search.plan import Plan, StudyPlan
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+SECONDS = 15.0
+"""Most seconds that all networks of a recipe take together, about."""
+
+_MOST_PER_NETWORK = 3.0
+_FEWEST_ROUNDS = 2
+
+
+def measure_speeds(recipe: Recipe, plan: Plan, seconds: float = SECONDS) -> dict[str, Speed]:
+    """The speed of one trial of each study, by its id, on the device that trials get here.
+
+    Takes about `seconds` in all, and at most three a network and crop. Seconds of one thread count
+    for each CPU that a trial gets.
+    """
+    import torch
+
+    gpu = recipe.resources.gpus_per_trial != 0 and torch.cuda.is_available()
+    device = torch.device("cuda" if gpu else "cpu")
+    kinds = {_kind(recipe, study): study for study in plan.studies}
+    share = min(_MOST_PER_NETWORK, seconds / len(kinds))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, int(recipe.resources.cpus_per_trial)))
+    try:
+        speeds = {kind: _measure(recipe, study, device, share) for kind, study in kinds.items()}
+    finally:
+        torch.set_num_threads(threads)
+    return {study.id: speeds[_kind(recipe, study)] for study in plan.studies}
+
+
+def _kind(recipe: Recipe, study: StudyPlan) -> tuple[str, int]:
+    return study.backbone, recipe.image_for(study.dataset).crop
+
+
+def _measure(recipe: Recipe, study: StudyPlan, device: torch.device, seconds: float) -> Speed:
+    import torch
+
+    from pcsearch.models import build_backbone
+    from pcsearch.training.config import TrainConfig
+    from pcsearch.training.precision import autocast
+    from pcsearch.training.trainer import fit
+
+    settings = recipe.train_for(study.backbone) | {"compile": False, "head_only_epochs": 0}
+    settings |= {"lr": 1e-9, "warmup_epochs": 0.0, "accumulation_steps": 1, "clip_norm": None}
+    config = TrainConfig(epochs=10_000, seed=0, **settings)
+    began = time.perf_counter()
+    backbone = build_backbone(
+        study.backbone,
+        study.num_classes,
+        weights="none",
+        options=recipe.options_for(study.backbone),
+        seed=0,
+    )
+    built = time.perf_counter() - began
+    crop = recipe.image_for(study.dataset).crop
+    images = torch.rand(config.batch_size, 3, crop, crop, device=device)
+    if config.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    # A first step of two images tells how many a step may have: on a CPU, 32 may take 20 s.
+    small = _Batches(images[:2])
+    epochs = fit(backbone, small, config, device=device, evaluate=None)  # type: ignore[arg-type]
+    next(epochs)
+    each = _seconds_of(lambda: next(epochs), device) / 2
+    epochs.close()
+    fitting = int(seconds / 4 / max(each, 1e-9))
+    used = images[: max(2, min(len(images), fitting))]
+    epochs = fit(backbone, _Batches(used), config, device=device, evaluate=None)  # type: ignore[arg-type]
+    next(epochs)
+    train = _rate(lambda: next(epochs), len(used), device, 0.6 * seconds)
+    epochs.close()
+
+    @torch.no_grad()
+    def evaluate() -> None:
+        backbone.module.eval()
+        with autocast(device, config.amp):
+            backbone.module(used)
+
+    evaluate()
+    return Speed(train, _rate(evaluate, len(used), device, 0.2 * seconds), built)
+
+
+def _rate(step: Callable[[], Any], images: int, device: torch.device, seconds: float) -> float:
+    """Seconds per image, the median of as many steps as fit."""
+    times: list[float] = []
+    while len(times) < _FEWEST_ROUNDS or (sum(times) < seconds and len(times) < 1000):
+        times.append(_seconds_of(step, device))
+    return sorted(times)[len(times) // 2] / images
+
+
+def _seconds_of(step: Callable[[], Any], device: torch.device) -> float:
+    import torch
+
+    began = time.perf_counter()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began
+
+
+class _Batches:
+    """One batch an epoch, always the same, in place of `TrainBatches`."""
+
+    def __init__(self, images: Tensor) -> None:
+        import torch
+
+        self._batch = images, torch.arange(len(images), device=images.device) % 2
+        self.num_images = len(images)
+
+    def __len__(self) -> int:
+        return 1
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        yield self._batch
