@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pcsearch.data.cache import NoImageError
+from pcsearch.data.cache import BadImagesError
 from pcsearch.data.dataset import DataOptions, Dataset, Float32Array, Int64Array, Part
 from pcsearch.data.layouts.duplicate_files import (
     merge_groups,
@@ -122,7 +122,7 @@ def _twins(root: Path, files: Sequence[str], options: DataOptions) -> Int64Array
         return None
     try:
         return same_picture_groups(root, tuple(files), options.cache, options.progress)
-    except NoImageError:
+    except BadImagesError:
         if options.half_unpacked == "list":  # `verify` reports what is wrong
             return None
         raise
