@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pcsearch.data.classes import choose_classes
+from pcsearch.data.classes import choose_classes, look_of, one_spelling, refuse_alike
 from pcsearch.data.dataset import CatalogEntry, DataOptions, Dataset
 from pcsearch.data.decode import EXTENSIONS
 from pcsearch.data.layouts.own_images import OwnPart, own_dataset
@@ -42,6 +42,8 @@ def find_parts(root: Path) -> dict[str, FolderPart]:
     A folder with a part's name is a part if it holds sub-folders, else a class. Hidden files and
     files that are no images are ignored. Images in deeper folders belong to the class above them.
 
+    Folders whose names are the same text in two Unicode forms are one class.
+
     Raises:
         UserError: the folder cannot be read, or its layout is ambiguous.
     """
@@ -53,14 +55,28 @@ def find_parts(root: Path) -> dict[str, FolderPart]:
     parts = _part_folders(root, folders)
     if "train" in parts:
         _refuse_strays(root, [name for name in folders if name not in parts.values()])
-        return {part: FolderPart(name, _classes(root, name)) for part, name in parts.items()}
+        return _one_spelling(
+            {part: FolderPart(name, _classes(root, name)) for part, name in parts.items()}
+        )
     if parts:
         other = next(iter(parts.values()))
         raise UserError(
             f"{root} has {other}/ but no train/ with class folders: put the training images in "
             f"{root / 'train'}."
         )
-    return {"train": FolderPart("", _classes(root, ""))}
+    return _one_spelling({"train": FolderPart("", _classes(root, ""))})
+
+
+def _one_spelling(parts: dict[str, FolderPart]) -> dict[str, FolderPart]:
+    """The parts, with one name for class folders whose names are one text in two Unicode forms."""
+    spelling = one_spelling(name for part in parts.values() for name in part.classes)
+    joined = {}
+    for what, part in parts.items():
+        classes: dict[str, tuple[str, ...]] = {}
+        for name, files in part.classes.items():
+            classes[spelling[name]] = tuple(sorted((*classes.get(spelling[name], ()), *files)))
+        joined[what] = FolderPart(part.folder, classes)
+    return joined
 
 
 def _part_folders(root: Path, folders: list[str]) -> dict[str, str]:
@@ -162,6 +178,8 @@ def read(options: DataOptions) -> Dataset:
     parts = find_parts(root)
     names = _class_names(root, parts["train"])
     chosen = [names[i] for i in choose_classes(names, options.classes)]
+    counts = {name: sum(len(p.classes.get(name, ())) for p in parts.values()) for name in chosen}
+    refuse_alike(counts, str(root))
     _check_classes(root, parts, chosen, only_chosen=options.classes is not None)
     files = {what: _listed(part, chosen) for what, part in parts.items()}
     return own_dataset("images", root, files, chosen, options, where=str(root))
@@ -199,11 +217,20 @@ def _check_classes(
 
 
 def _refuse_difference(there: Path, absent_from: Path, names: list[str]) -> None:
-    if names:
-        raise UserError(
-            f"{', '.join(names[:10])}: in {there}, but without images in {absent_from}. "
-            "All parts need the same class folders, with images in each."
-        )
+    if not names:
+        return
+    looks = {look_of(name): name for name in _sub_folders(absent_from)}
+    for name in names:
+        other = looks.get(look_of(name), name)
+        if other != name:
+            raise UserError(
+                f"{there} has the class {name!r}, {absent_from} has {other!r}: they look like one "
+                "class. Give both folders the same name."
+            )
+    raise UserError(
+        f"{', '.join(names[:10])}: in {there}, but without images in {absent_from}. "
+        "All parts need the same class folders, with images in each."
+    )
 
 
 def _holds_classes(part: FolderPart, name: str) -> bool:

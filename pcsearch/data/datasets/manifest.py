@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pcsearch.data.classes import choose_classes, rows_of
+from pcsearch.data.classes import EMPTY_LABELS, choose_classes, one_spelling, refuse_alike, rows_of
 from pcsearch.data.dataset import CatalogEntry, DataOptions, Dataset, Float32Array, Int64Array
 from pcsearch.data.datasets.folder import PART_NAMES
 from pcsearch.data.layouts.manifest_table import BOX_COLUMNS, ManifestTable, read_manifest
@@ -45,9 +45,11 @@ class ManifestRows:
     @staticmethod
     def of(table: ManifestTable) -> ManifestRows:
         """Raises UserError, with the line, for an invalid cell."""
-        names = _class_names(table)
+        spelling = one_spelling(sorted(set(table.columns["label"])))
+        cells = [spelling[label] for label in table.columns["label"]]
+        names = _class_names(table, cells)
         position = {name: number for number, name in enumerate(names)}
-        labels = np.array([position[name] for name in table.columns["label"]], dtype=np.int64)
+        labels = np.array([position[name] for name in cells], dtype=np.int64)
         return ManifestRows(names, labels, _splits(table), _groups(table), _boxes(table))
 
 
@@ -55,8 +57,7 @@ _LONGEST_NUMBER = 18
 """Digits; a longer label counts as a name."""
 
 
-def _class_names(table: ManifestTable) -> list[str]:
-    labels = table.columns["label"]
+def _class_names(table: ManifestTable, labels: list[str]) -> list[str]:
     names = sorted(set(labels))
     if len(names) < 2:
         raise UserError(
@@ -137,6 +138,7 @@ def read(options: DataOptions) -> Dataset:
     """The images in the manifest's order; see `manifest_table.read_manifest` for the file.
 
     - Paths are relative to the manifest's folder, or absolute.
+    - Labels that are the same text in two Unicode forms are one class.
     - If all labels are numbers, classes are in numerical order, and `data.classes` uses these
       numbers. Else classes are in alphabetical order and numbered from 1.
     - Images of split val follow those of split train; `given_val` has their indices.
@@ -147,8 +149,9 @@ def read(options: DataOptions) -> Dataset:
     - A box is x, y, width and height in pixels. All images have one, or none.
 
     Raises:
-        UserError: an unknown split, a repeated path, a group in two splits, a class that some split
-            lacks, or missing images. The text names the line.
+        UserError: an unknown split, a label that stands for an empty cell, a repeated path, a group
+            in two splits, a class that some split lacks, or missing images. The text names the
+            line.
     """
     if options.manifest is None:
         raise UserError("dataset manifest: give its file with data.manifest (or --manifest).")
@@ -164,6 +167,9 @@ def read(options: DataOptions) -> Dataset:
         for number, split in enumerate(PART_NAMES)
         if (rows.splits[which] == number).any()
     }
+    counts = np.bincount(rows.labels, minlength=len(rows.names)).tolist()
+    refuse_alike({rows.names[position]: counts[position] for position in chosen}, str(path))
+    _refuse_empty_labels(table, rows, chosen)
     _check_classes(table, rows, parts, chosen)
     _check_groups(table, rows, parts)
     if options.half_unpacked == "refuse":
@@ -191,6 +197,18 @@ def _refuse_repeated_paths(table: ManifestTable) -> None:
             raise UserError(
                 f"{table.where(row)}: {path} is already listed in {table.unit} "
                 f"{table.lines[earlier]}; keep one of them."
+            )
+
+
+def _refuse_empty_labels(table: ManifestTable, rows: ManifestRows, chosen: Sequence[int]) -> None:
+    for position in chosen:
+        name = rows.names[position]
+        if name.casefold() in EMPTY_LABELS:
+            found = np.flatnonzero(rows.labels == position)
+            raise UserError(
+                f"{table.where(int(found[0]))}: the label {name!r} is how programs write an empty "
+                f"cell; {len(found)} of {len(rows.labels)} rows have it. Fill it in, remove these "
+                "rows, or leave them out with data.classes. If it is a class, rename it."
             )
 
 

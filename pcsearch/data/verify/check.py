@@ -225,7 +225,7 @@ def report_on(inspected: Inspected) -> VerifyReport:
     )
     names = [images.name(i) for i in range(len(scanned))]
     faults = range_faults(names, [part == "test" for part in images.parts], scanned)
-    problems, warnings = verdict(entry, report, faults)
+    problems, warnings = verdict(entry, report, faults, dataset.notes)
     return replace(report, problems=problems, warnings=warnings)
 
 

@@ -153,7 +153,7 @@ _BALANCE_TOLERANCE = 0.1
 
 
 def verdict(
-    entry: CatalogEntry, report: VerifyReport, faults: Sequence[str]
+    entry: CatalogEntry, report: VerifyReport, faults: Sequence[str], notes: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(problems, warnings) in sentences, the gravest first.
 
@@ -161,6 +161,7 @@ def verdict(
         entry: the dataset's entry in the catalogue.
         report: all findings, still without these sentences.
         faults: see `pixels.range_faults`.
+        notes: see `Dataset`.
     """
     problems: list[str] = []
     for found, what in ((report.missing, "missing"), (report.undecodable, "undecodable")):
@@ -188,6 +189,7 @@ def verdict(
             f"{first.reason})."
         )
     warnings += _pixels(report, faults)
+    warnings += [note[:1].upper() + note[1:] for note in notes]
     return (*problems, *duplicated), tuple(warnings)
 
 

@@ -127,6 +127,9 @@ def _check_networks(recipe: Recipe, observer: Observer) -> tuple[NetworkReport, 
 def _prepare(
     recipe: Recipe, datasets: Mapping[str, Dataset], observer: Observer
 ) -> tuple[PreparedDataset, ...]:
+    for dataset in datasets.values():
+        for note in dataset.notes:
+            observer.noted(f"{dataset.id}: {note}")
     needs_test = recipe.confirm.seeds > 0
     return prepare_datasets(
         recipe, datasets, default_cache_folder(), observer.preparing, needs_test
