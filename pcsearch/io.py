@@ -24,6 +24,10 @@ _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
 LARGEST_BYTES = 2**30
 """Limit of a file that is read whole and may be large: an image, a table."""
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+"""The beginning of the small text that Git LFS leaves in place of a file."""
+LFS_REASON = "a Git LFS pointer, not the file itself: run `git lfs pull` in its folder"
+
 
 def expanded(path: str | Path) -> Path:
     """The path with a leading `~` expanded; unchanged where there is no such user."""

@@ -12,7 +12,6 @@ from tests.data.datasets.manifest_files import ROWS, SPLIT, read_text, save_imag
 from tests.data.datasets.test_folder import read
 from tests.data.image_files import save_classes
 
-
 MOEWE_NFC, MOEWE_NFD = "m\u00f6we", "mo\u0308we"
 
 
