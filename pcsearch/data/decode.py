@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pcsearch.data.pixel_range import PixelRange
-from pcsearch.io import LARGEST_BYTES, open_regular
+from pcsearch.io import LARGEST_BYTES, is_safetensors, not_the_file, open_regular
 
 FORMATS = (
     "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA"
@@ -170,8 +170,19 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    if path.is_file() and path.stat().st_size == 0:
+    try:
+        with open_regular(path) as file:
+            start = file.read(32)
+    except OSError:
+        start = b"?"
+    if not start:
         return "the file is empty"
+    if reason := not_the_file(start):
+        return reason
+    if is_safetensors(start):
+        return "weights in the format safetensors, not an image"
     if isinstance(error, UnidentifiedImageError):
+        if start.startswith((b"II*\0", b"MM\0*")):
+            return "a TIFF of a kind that is not supported: save it with 8 bits a channel"
         return "not an image"
     return f"{error}" or type(error).__name__

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pcsearch.errors import UserError
-from pcsearch.io import LFS_POINTER, LFS_REASON, open_regular, read_regular
+from pcsearch.io import not_the_file, open_regular, read_regular
 
 BOX_COLUMNS = ("x", "y", "w", "h")
 _REQUIRED = ("path", "label")
@@ -91,8 +91,8 @@ def read_manifest(path: Path) -> ManifestTable:
             f"manifest {path} cannot be read: {error.strerror}; check the path (data.manifest, or "
             "--manifest)."
         ) from error
-    if content.startswith(LFS_POINTER):
-        raise UserError(f"manifest {path} is {LFS_REASON}.")
+    if reason := not_the_file(content[:32]):
+        raise UserError(f"manifest {path} is {reason}.")
     table = _parquet(path) if start == b"PAR1" else _csv(path, content)
     if not table.lines:
         raise UserError(f"{path} lists no images: it has a header, but no rows.")

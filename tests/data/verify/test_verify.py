@@ -82,7 +82,7 @@ def test_all_undecodable_files_are_named(root: Path) -> None:
     reasons = {Path(p.name).name: p.reason for p in report.undecodable}
     assert "truncated" in reasons["0.jpg"]
     assert reasons["1.jpg"] == "the file is empty"
-    assert reasons["2.jpg"] == "not an image"
+    assert reasons["2.jpg"] == "a web page, not the file itself: download it again"
     assert report.problems[0].startswith("3 images undecodable")
     assert report.duplicates == ()
 
