@@ -173,7 +173,7 @@ def _reason(path: Path, error: Exception) -> str:
     try:
         with open_regular(path) as file:
             start = file.read(32)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a zero byte within the name
         start = b"?"
     if not start:
         return "the file is empty"
