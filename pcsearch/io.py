@@ -25,6 +25,26 @@ LARGEST_BYTES = 2**30
 """Limit of a file that is read whole and may be large: an image, a table."""
 
 
+def not_the_file(start: bytes) -> str | None:
+    """Why a file that begins with these bytes is certainly another one than its name says.
+
+    None if it may be the right one. 32 bytes are enough.
+    """
+    if start.startswith(b"version https://git-lfs."):
+        return "a Git LFS pointer, not the file itself: run `git lfs pull` in its folder"
+    if start.startswith((b"/annex/objects/", b"../.git/annex/", b".git/annex/objects/")):
+        return "a git-annex pointer, not the file itself: run `git annex get` in its folder"
+    if start.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
+        return "a web page, not the file itself: download it again"
+    return None
+
+
+def is_safetensors(start: bytes) -> bool:
+    """Whether a file that begins with these bytes (at least 10) is one of safetensors."""
+    length = int.from_bytes(start[:8], "little")
+    return start[8:10] in (b'{"', b"{}", b"{ ") and 2 <= length < 100_000_000
+
+
 def expanded(path: str | Path) -> Path:
     """The path with a leading `~` expanded; unchanged where there is no such user."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 (Path's own raises a RuntimeError)

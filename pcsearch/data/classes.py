@@ -1,9 +1,10 @@
-"""Choose some of a dataset's classes by number or by name."""
+"""Class names: choose some by number or by name, and find one class in two spellings."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +14,12 @@ from pcsearch.errors import UserError, did_you_mean
 
 _Key = TypeVar("_Key", int, str)
 _NUMBER_PREFIX = re.compile(r"^\d+[._ -]+(?=\D)")
+_WHOLE_NUMBER = re.compile(r"\d+(\.0*)?", re.ASCII)
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+EMPTY_LABELS = frozenset({"nan", "nat", "<na>", "#n/a"})
+"""How spreadsheets and pandas write an empty cell, in lower case."""
+_PERHAPS_EMPTY = EMPTY_LABELS | {"na", "n/a", "null", "none", "-", "?"}
+_NAMED_AT_MOST = 5
 
 
 def choose_classes(
@@ -57,6 +64,68 @@ def rows_of(labels: Int64Array, positions: Sequence[int]) -> tuple[Int64Array, I
     renumbered[list(positions)] = np.arange(len(positions))
     rows = np.flatnonzero(renumbered[labels] >= 0).astype(np.int64)
     return rows, renumbered[labels[rows]]
+
+
+def one_spelling(names: Iterable[str]) -> dict[str, str]:
+    """Each name → the first of `names` that is the same text in another Unicode form.
+
+    Macs may write an accent as a character of its own (NFD), other systems rarely do (NFC). People
+    cannot see the difference.
+    """
+    first: dict[str, str] = {}
+    return {name: first.setdefault(unicodedata.normalize("NFC", name), name) for name in names}
+
+
+def refuse_alike(images_of: Mapping[str, int], where: str) -> None:
+    """Refuse classes that are most likely one class in two spellings.
+
+    Their names differ only in case, in spaces at their ends or no-break spaces, in characters that
+    nobody sees, or as `0` and `0.0` do. Single letters may differ in case.
+
+    Args:
+        images_of: class name → its number of images.
+        where: name of their place in messages.
+
+    Raises:
+        UserError: there are such classes. The text names them.
+    """
+    spellings: dict[str, list[str]] = {}
+    for name in images_of:
+        spellings.setdefault(look_of(name), []).append(name)
+    doubtful = [names for names in spellings.values() if len(names) > 1]
+    if doubtful:
+        named = [
+            " and ".join(f"{name!r} ({_images(images_of[name])})" for name in names)
+            for names in doubtful[:_NAMED_AT_MOST]
+        ]
+        more = f"; and {len(doubtful) - len(named)} more" if len(doubtful) > len(named) else ""
+        raise UserError(
+            f"{where} has classes that look like one class in several spellings: "
+            f"{'; '.join(named)}{more}. Write each class in one way. If they are different "
+            "classes, give them names that differ in more than case, spaces or the form of a "
+            "number."
+        )
+
+
+def look_of(name: str) -> str:
+    """What remains of a name without case, spaces at its ends and what nobody sees."""
+    plain = " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFKC", name)).split())
+    if _WHOLE_NUMBER.fullmatch(plain):
+        return plain.partition(".")[0].lstrip("0") or "0"
+    return plain if len(plain) == 1 else plain.casefold()
+
+
+def empty_label_notes(names: Iterable[str]) -> list[str]:
+    """A sentence for each class name that may stand for an empty label."""
+    return [
+        f"the class {name!r} may stand for an empty label; leave it out with data.classes if so."
+        for name in names
+        if name.strip().casefold() in _PERHAPS_EMPTY
+    ]
+
+
+def _images(number: int) -> str:
+    return f"{number:,} image{'' if number == 1 else 's'}"
 
 
 def _find(
@@ -106,4 +175,5 @@ def _positions(keys: Iterable[_Key]) -> dict[_Key, list[int]]:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", "_", name.strip().casefold())
+    plain = unicodedata.normalize("NFC", name).strip().casefold()
+    return re.sub(r"[\s_-]+", "_", plain)

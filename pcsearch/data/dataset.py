@@ -79,6 +79,7 @@ class Dataset:
         ancestors: for each class, the names of the classes above it in the dataset's hierarchy, the
             nearest first; None without a hierarchy.
         held_out: 16 hex digits that identify the test files if they were held out here; else empty.
+        notes: sentences on what the reader ignored or doubts in the user's own lists.
     """
 
     id: str
@@ -88,6 +89,7 @@ class Dataset:
     given_val: Int64Array | None = None
     ancestors: tuple[tuple[str, ...], ...] | None = None
     held_out: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:

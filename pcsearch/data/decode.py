@@ -11,7 +11,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pcsearch.io import LARGEST_BYTES, open_regular
+from pcsearch.data.pixel_range import PixelRange
+from pcsearch.io import LARGEST_BYTES, is_safetensors, not_the_file, open_regular
 
 FORMATS = (
     "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA"
@@ -31,6 +32,8 @@ EXTENSIONS = frozenset(
 """Endings of image files. Some are of formats that Pillow cannot read: such files are reported."""
 
 _ORIENTATION = 0x0112
+_DEEP = "pcsearch: 16 bits a channel"
+_RANGE = "pcsearch: values"
 
 _USUAL_SCANS = 20
 _MOST_SCANNED_PIXELS = 10**9
@@ -46,7 +49,17 @@ def open_image(file: BinaryIO) -> Image.Image:
     Raises:
         Exception: any error of Pillow's decoders.
     """
-    return Image.open(file, formats=_built())
+    image = Image.open(file, formats=_built())
+    if any(_holds_16_bits(tile.args) for tile in image.tile[:1]):
+        image.info[_DEEP] = True
+    return image
+
+
+def _holds_16_bits(stored: object) -> bool:
+    """Whether a tile's arguments name a layout of 16 bits (`RGB;16L`), or PPM's largest value."""
+    name, *more = stored if isinstance(stored, tuple) else (stored,)
+    of_ppm = len(more) == 1 and isinstance(more[0], int) and more[0] > 255
+    return of_ppm or str(name).partition(";")[2].startswith("16")
 
 
 @functools.cache
@@ -118,17 +131,34 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     Grey is repeated in the three channels. 16-bit grey is reduced to its high byte. Palettes are
     looked up. CMYK is converted by Pillow's formula. An alpha channel is dropped, not blended, as
-    in torchvision's image folders.
+    in torchvision's image folders. `values_of` gives the range of pixels of more than 8 bits.
     """
     upright = _upright(image)
-    if upright.mode == "RGB":
-        return upright
     if upright.mode.startswith("I"):
-        high_byte = np.asarray(upright).astype(np.int64).clip(0, 0xFFFF) >> 8
-        return Image.fromarray(high_byte.astype(np.uint8)).convert("RGB")
+        values = np.asarray(upright).astype(np.int64)
+        rgb = Image.fromarray((values.clip(0, 0xFFFF) >> 8).astype(np.uint8)).convert("RGB")
+        kind = "16-bit" if upright.mode != "I" or image.info.get(_DEEP) else "32-bit"
+        rgb.info[_RANGE] = PixelRange(kind, int(values.min()), int(values.max()))
+        return rgb
     if upright.mode == "P" and "transparency" in upright.info:
         upright = upright.convert("RGBA")
-    return upright.convert("RGB")
+    rgb = upright if upright.mode == "RGB" else upright.convert("RGB")
+    if upright.mode == "F":
+        floats = np.asarray(upright)
+        floats = floats[np.isfinite(floats)]
+        least, most = (floats.min(), floats.max()) if len(floats) else (0, 0)
+        rgb.info[_RANGE] = PixelRange("float", float(least), float(most))
+    elif image.info.get(_DEEP):  # Pillow has kept the high bytes
+        high_bytes = np.asarray(rgb)
+        least, most = 256 * int(high_bytes.min()), 256 * int(high_bytes.max()) + 255
+        rgb.info[_RANGE] = PixelRange("16-bit", least, most)
+    return rgb
+
+
+def values_of(image: Image.Image) -> PixelRange | None:
+    """The stored values of an image from `to_rgb`, resized or not; None if they had 8 bits."""
+    found = image.info.get(_RANGE)
+    return found if isinstance(found, PixelRange) else None
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -140,8 +170,19 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    if path.is_file() and path.stat().st_size == 0:
+    try:
+        with open_regular(path) as file:
+            start = file.read(32)
+    except (OSError, ValueError):  # ValueError: a zero byte within the name
+        start = b"?"
+    if not start:
         return "the file is empty"
+    if reason := not_the_file(start):
+        return reason
+    if is_safetensors(start):
+        return "weights in the format safetensors, not an image"
     if isinstance(error, UnidentifiedImageError):
+        if start.startswith((b"II*\0", b"MM\0*")):
+            return "a TIFF of a kind that is not supported: save it with 8 bits a channel"
         return "not an image"
     return f"{error}" or type(error).__name__

@@ -6,6 +6,7 @@ hyperparameters calls only the first, and the first never touches the test part.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from pcsearch.data.cache import (
     Aspect,
+    BadImagesError,
     ImageStore,
     OnBadImage,
     Progress,
@@ -138,6 +140,22 @@ def prepare_test(
         names = ", ".join(dataset.class_names[label] for label in lost[:10])
         raise UserError(f"no test image of these classes can be read: {names}. Repair or add some.")
     return TestImages(store, labels, dataset.held_out)
+
+
+def bad_in_both(error: BadImagesError, test: Callable[[], object]) -> BadImagesError:
+    """The error of the training images, with that of the test images if there is one.
+
+    So that both are repaired before the next attempt.
+
+    Args:
+        error: of `prepare_training`.
+        test: calls `prepare_test`.
+    """
+    try:
+        test()
+    except BadImagesError as other:
+        return BadImagesError(f"{error}\n{other}")
+    return error
 
 
 def _decoded(

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pcsearch.errors import UserError
-from pcsearch.io import expanded, open_regular
+from pcsearch.io import expanded, is_safetensors, not_the_file, open_regular
 from pcsearch.pickle_check import check_torch_file
 
 _NESTED_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
@@ -29,8 +29,8 @@ _NESTED_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Name to tensor, on the CPU, with the file's own names.
 
-    Reads `.safetensors` and files of `torch.save` (`weights_only=True`). A state dict may be one
-    level down, under one of `_NESTED_KEYS`.
+    Reads files of safetensors, whatever their name, and of `torch.save` (`weights_only=True`). A
+    state dict may be one level down, under one of `_NESTED_KEYS`.
 
     Raises:
         UserError: no such file, not readable, or not a state dict. The text says what to do.
@@ -50,7 +50,13 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 def _read(file: Path) -> object:
     try:
         with open_regular(file) as content, warnings.catch_warnings():
-            if file.suffix == ".safetensors":  # load_file takes a path; this one is the open file
+            start = content.read(32)
+            content.seek(0)
+            if reason := not_the_file(start):
+                raise UserError(f"weights: {file} is {reason}")
+            named = file.suffix == ".safetensors" and not start.startswith(b"PK")
+            if named or is_safetensors(start):
+                # load_file takes a path; this one is the open file
                 return load_file(f"/dev/fd/{content.fileno()}")
             if _is_tar(content):
                 raise _unreadable(file, "a tar, PyTorch's format of 2017, which unpacks to files")

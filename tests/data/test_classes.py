@@ -3,7 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pcsearch.data.classes import choose_classes, rows_of
+from pcsearch.data.classes import (
+    choose_classes,
+    empty_label_notes,
+    one_spelling,
+    refuse_alike,
+    rows_of,
+)
 from pcsearch.errors import UserError
 
 BIRDS = ["001.Black_footed_Albatross", "005.Crested_Auklet", "026.Bronzed_Cowbird"]
@@ -77,3 +83,53 @@ def test_rows_are_renumbered() -> None:
     rows, labels = rows_of(np.array([4, 2, 0, 4, 1], dtype=np.int64), [1, 4])
     assert rows.tolist() == [0, 3, 4]
     assert labels.tolist() == [1, 1, 0]
+
+
+MOEWE_NFC, MOEWE_NFD = "m\u00f6we", "mo\u0308we"
+
+
+def test_unicode_forms_are_one_name_spelled_as_the_first() -> None:
+    assert one_spelling([MOEWE_NFD, "tern", MOEWE_NFC]) == {
+        MOEWE_NFD: MOEWE_NFD,
+        "tern": "tern",
+        MOEWE_NFC: MOEWE_NFD,
+    }
+    assert choose_classes([MOEWE_NFD, "tern", "auk"], [MOEWE_NFC, "auk"]) == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Ant", "ant"),
+        ("ant", "ant "),
+        ("red ant", "red\u00a0ant"),
+        ("red ant", "red  ant"),
+        ("ant", "\ufeffant"),
+        ("ant", "an\u200bt"),
+        ("0", "0.0"),
+        ("7", "07"),
+        ("10", "10."),
+        ("ａｎｔ", "ant"),
+    ],
+)
+def test_one_class_in_two_spellings_is_refused(one: str, other: str) -> None:
+    with pytest.raises(UserError) as refused:
+        refuse_alike({one: 1, "bee": 5, other: 1200}, "birds.csv")
+    assert f"birds.csv has classes that look like one class in several spellings: {one!r} " in (
+        str(refused.value)
+    )
+    assert f"{one!r} (1 image) and {other!r} (1,200 images). Write each" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "names", [("a", "A", "b"), ("0", "1", "10", "100"), ("1.5", "1"), ("ant", "ants"), ("0.1", "0")]
+)
+def test_other_classes_are_not(names: tuple[str, ...]) -> None:
+    refuse_alike(dict.fromkeys(names, 3), "birds.csv")
+
+
+def test_classes_that_may_be_empty_labels_are_told() -> None:
+    assert [note.split("'")[1] for note in empty_label_notes(["ant", "None", "N/A", "bee"])] == [
+        "None",
+        "N/A",
+    ]

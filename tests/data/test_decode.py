@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,29 @@ def test_unreadable_files_say_why(tmp_path: Path, content: bytes, reason: str) -
     path.write_bytes(content)
     with pytest.raises(OSError, match=reason):
         read_image(path)
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+SAFETENSORS = (50).to_bytes(8, "little") + b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (LFS, "^a Git LFS pointer, not the file itself: run `git lfs pull` in its folder$"),
+        (b"/annex/objects/SHA256E-s1--0.jpg\n", "^a git-annex pointer"),
+        (b"\n<!DOCTYPE html><html>", "^a web page, not the file itself"),
+        (SAFETENSORS, "^weights in the format safetensors, not an image$"),
+        (b"II*\0\x08\0\0\0\0\0\0\0\0\0", "^a TIFF of a kind that is not supported: save it"),
+    ],
+)
+def test_files_that_are_something_else_say_what(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(OSError, match=reason):
+        read_image(tmp_path / "a.jpg")
+    assert re.match(reason, scan(FileImages.of(tmp_path, ["a.jpg"]), 1)[0].reason or "")
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".gif", ".tif", ".webp"])

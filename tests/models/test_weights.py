@@ -44,6 +44,20 @@ def test_safetensors(tmp_path: Path) -> None:
     assert all(torch.equal(read[key], STATE[key]) for key in STATE)
 
 
+def test_the_content_decides_not_the_name(tmp_path: Path) -> None:
+    save_file(STATE, tmp_path / "w.pth")
+    saved(STATE, tmp_path, "w.safetensors")
+    for name in ("w.pth", "w.safetensors"):
+        assert set(read_state_dict(tmp_path / name)) == set(STATE)
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+def test_a_pointer_of_git_lfs(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(UserError, match="is a Git LFS pointer, not the file itself: run `git lfs"):
+        read_state_dict(tmp_path / name)
+
+
 def test_a_whole_module_is_not_unpickled(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"never unpickled.*model\.state_dict\(\)"):
         read_state_dict(saved(nn.Linear(2, 2), tmp_path))

@@ -15,10 +15,18 @@ from rich.text import Text
 
 from pcsearch.cli.data.progress import ProgressDisplay
 from pcsearch.cli.views.text import count
-from pcsearch.data.cache import Aspect, ImageStore, OnBadImage, default_cache_folder
+from pcsearch.data.cache import Aspect, BadImagesError, ImageStore, OnBadImage, default_cache_folder
 from pcsearch.data.catalog import open_dataset
 from pcsearch.data.dataset import CatalogEntry, DataOptions
-from pcsearch.data.prepared import ELSEWHERE, THUMBNAILS, prepare_test, prepare_training
+from pcsearch.data.prepared import (
+    ELSEWHERE,
+    THUMBNAILS,
+    TestImages,
+    TrainingImages,
+    bad_in_both,
+    prepare_test,
+    prepare_training,
+)
 from pcsearch.io import human_bytes
 
 
@@ -75,27 +83,25 @@ def dataset_images(
     looking = partial(progress.counted, f"{entry.id} {THUMBNAILS}")
     dataset = open_dataset(entry.id, replace(options, progress=looking))
     names = [f"{entry.id} {part} images" for part in ("training", "test")]
-    training = prepare_training(
-        dataset,
-        resize,
-        cache,
-        on_bad_image,
-        watched.of(names[0]),
-        aspect=aspect,
-        waiting=watched.of(f"{names[0]} {ELSEWHERE}"),
-    )
-    stores = [training.store]
-    if dataset.test is not None:
-        test = prepare_test(
+
+    def store(prepare: Callable[..., TrainingImages | TestImages], name: str) -> ImageStore:
+        return prepare(
             dataset,
             resize,
             cache,
             on_bad_image,
-            watched.of(names[1]),
+            watched.of(name),
             aspect=aspect,
-            waiting=watched.of(f"{names[1]} {ELSEWHERE}"),
-        )
-        stores.append(test.store)
+            waiting=watched.of(f"{name} {ELSEWHERE}"),
+        ).store
+
+    test = partial(store, prepare_test, names[1])
+    try:
+        stores = [store(prepare_training, names[0])]
+    except BadImagesError as error:
+        raise bad_in_both(error, test) if dataset.test is not None else error from None
+    if dataset.test is not None:
+        stores.append(test())
     return [
         _prepared(name, store, name in watched.built)
         for name, store in zip(names, stores, strict=False)

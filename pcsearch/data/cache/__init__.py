@@ -12,8 +12,8 @@ from pcsearch.data.cache.eviction import (
 )
 from pcsearch.data.cache.metadata import Aspect
 from pcsearch.data.cache.store import (
+    BadImagesError,
     ImageStore,
-    NoImageError,
     OnBadImage,
     Progress,
     ensure_store,
@@ -23,9 +23,9 @@ from pcsearch.data.cache.store import (
 
 __all__ = [
     "Aspect",
+    "BadImagesError",
     "Evicted",
     "ImageStore",
-    "NoImageError",
     "OnBadImage",
     "Progress",
     "StoreInfo",

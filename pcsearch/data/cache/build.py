@@ -25,7 +25,9 @@ from PIL import Image
 from pcsearch.data.cache.files import header, row_offset, write_at
 from pcsearch.data.cache.metadata import Aspect, StoreMeta, resized
 from pcsearch.data.dataset import ImageSource, UInt8Array
+from pcsearch.data.decode import values_of
 from pcsearch.data.duplicates import FINGERPRINT_BYTES, fingerprint
+from pcsearch.data.pixel_range import PixelRange
 from pcsearch.io import descriptor_of
 
 _BLOCK_BYTES = 4 * 2**20  # of pixels; a thread needs this memory while it decodes or checks
@@ -125,6 +127,7 @@ class Written:
 
     Attributes:
         bad: the images that could not be read, by index.
+        ranges: index and stored values of each image of more than 8 bits.
         fingerprints: uint8 [m, FINGERPRINT_BYTES] of the m images written.
         block_rows: images in a block.
         block_checksums: CRC-32 of each block.
@@ -132,6 +135,7 @@ class Written:
     """
 
     bad: tuple[BadImage, ...]
+    ranges: tuple[tuple[int, PixelRange], ...]
     fingerprints: UInt8Array
     block_rows: int
     block_checksums: tuple[int, ...]
@@ -140,7 +144,8 @@ class Written:
 
 @dataclass(frozen=True)
 class _Job:
-    """Arguments of the decoding threads. They fill `fingerprints` [n, FINGERPRINT_BYTES]."""
+    """Arguments of the decoding threads. They fill `fingerprints` [n, FINGERPRINT_BYTES], and
+    `ranges` for images of more than 8 bits."""
 
     images: ImageSource
     resize: int
@@ -148,6 +153,7 @@ class _Job:
     file: int
     block_rows: int
     fingerprints: UInt8Array
+    ranges: dict[int, PixelRange]
 
 
 def write_pixels(
@@ -171,7 +177,7 @@ def write_pixels(
     path.unlink(missing_ok=True)  # an existing file may be a link or a pipe
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     try:
-        job = _Job(images, resize, aspect, file, block_rows, fingerprints)
+        job = _Job(images, resize, aspect, file, block_rows, fingerprints, {})
         with _written_back_meanwhile(file), _without_warnings():
             checksums, bad = _decode_all(job, workers, progress)
         kept = rows - len(bad)
@@ -184,7 +190,8 @@ def write_pixels(
         os.fsync(file)
     finally:
         os.close(file)
-    return Written(bad, fingerprints, block_rows, checksums, crc32(header(kept, resize)))
+    ranges = tuple(sorted(job.ranges.items(), key=lambda item: item[0]))
+    return Written(bad, ranges, fingerprints, block_rows, checksums, crc32(header(kept, resize)))
 
 
 def stored_image(images: ImageSource, index: int, resize: int, aspect: Aspect) -> Image.Image:
@@ -225,6 +232,8 @@ def _decode_block(job: _Job, block: int) -> tuple[int, list[BadImage]]:
         except OSError as error:
             bad.append(BadImage(index, str(error)))
             continue
+        if (values := values_of(image)) is not None:
+            job.ranges[index] = values
         row = image.tobytes()
         checksum = crc32(row, checksum)
         pixels = np.frombuffer(row, dtype=np.uint8).reshape(side, side, 3)

@@ -37,6 +37,7 @@ from pcsearch.data.cache.files import (
 from pcsearch.data.cache.metadata import FORMAT, Aspect, StoreMeta, read_meta
 from pcsearch.data.dataset import ImageSource, Int64Array, UInt8Array
 from pcsearch.data.duplicates import FINGERPRINT_BYTES, near_duplicates
+from pcsearch.data.pixel_range import range_fault
 from pcsearch.errors import UserError
 from pcsearch.printable import printable
 
@@ -46,8 +47,8 @@ _NAMED_AT_MOST = 10
 _BESIDE_PIXELS_BYTES = 8 + FINGERPRINT_BYTES  # of each image: cluster number and fingerprint
 
 
-class NoImageError(UserError):
-    """No image of a source can be read."""
+class BadImagesError(UserError):
+    """Images of a source cannot be read, or would be decoded wrongly."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,9 @@ def ensure_store(
             (number of images, number of images) when it has finished.
 
     Raises:
-        NoImageError: no image is readable.
-        UserError: an image is unreadable under `fail`; the disk is too full (the text states needed
+        BadImagesError: no image is readable, or one is not under `fail`; or a new store's pixels of
+            more than 8 bits would come out black or cut off (see `range_fault`).
+        UserError: the disk is too full (the text states needed
             and free space); the store exceeds the user's size limit (see `size_limit_bytes`); or
             the folder is not writable.
     """
@@ -128,7 +130,7 @@ def ensure_store(
             "disk, or set PCSEARCH_CACHE to a folder on another one."
         )
     if store.bad and on_bad_image == "fail":
-        raise UserError(_bad_message(store.bad, len(images)))
+        raise BadImagesError(_bad_message(store.bad, len(images)))
     return store
 
 
@@ -216,10 +218,12 @@ def _build(
         bad = tuple(
             printable(f"{images.name(image.index)} ({image.reason})") for image in written.bad
         )
-        if len(bad) == len(images):
-            raise NoImageError(_bad_message(bad, len(images)))
-        if bad and on_bad_image == "fail":
-            raise UserError(_bad_message(bad, len(images)))
+        deep = [(images.name(index), values) for index, values in written.ranges]
+        faults = [] if (fault := range_fault(deep, len(images))) is None else [printable(fault)]
+        if len(bad) == len(images) or (bad and on_bad_image == "fail"):
+            faults.append(_bad_message(bad, len(images)))
+        if faults:
+            raise BadImagesError("\n".join(faults))
         fingerprints = array_content(written.fingerprints)
         clusters = array_content(near_duplicates(written.fingerprints))
         write_synced(prints, fingerprints)

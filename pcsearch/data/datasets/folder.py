@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pcsearch.data.classes import choose_classes
+from pcsearch.data.classes import choose_classes, look_of, one_spelling, refuse_alike
 from pcsearch.data.dataset import CatalogEntry, DataOptions, Dataset
 from pcsearch.data.decode import EXTENSIONS
 from pcsearch.data.layouts.own_images import OwnPart, own_dataset
+from pcsearch.data.layouts.passed_over import PassedOver, is_system_folder
 from pcsearch.errors import UserError
 from pcsearch.io import expanded
 
@@ -36,11 +37,14 @@ class FolderPart:
     classes: dict[str, tuple[str, ...]]
 
 
-def find_parts(root: Path) -> dict[str, FolderPart]:
+def find_parts(root: Path, passed: PassedOver | None = None) -> dict[str, FolderPart]:
     """The part `train`, and `val` and `test` if they exist, with their classes.
 
-    A folder with a part's name is a part if it holds sub-folders, else a class. Hidden files and
-    files that are no images are ignored. Images in deeper folders belong to the class above them.
+    A folder with a part's name is a part if it holds sub-folders, else a class. Images in deeper
+    folders belong to the class above them. Hidden files, folders of the system and files with other
+    endings are passed over, and collected in `passed`.
+
+    Folders whose names are the same text in two Unicode forms are one class.
 
     Raises:
         UserError: the folder cannot be read, or its layout is ambiguous.
@@ -49,18 +53,33 @@ def find_parts(root: Path) -> dict[str, FolderPart]:
         raise UserError(f"there is no folder {root}; check the path (--images, or data.images).")
     if not root.is_dir():
         raise UserError(f"{root} is a file, not a folder with one sub-folder a class.")
-    folders = _sub_folders(root)
+    passed = passed or PassedOver(root)
+    folders = _sub_folders(root, passed)
     parts = _part_folders(root, folders)
     if "train" in parts:
         _refuse_strays(root, [name for name in folders if name not in parts.values()])
-        return {part: FolderPart(name, _classes(root, name)) for part, name in parts.items()}
+        return _one_spelling(
+            {part: FolderPart(name, _classes(root, name, passed)) for part, name in parts.items()}
+        )
     if parts:
         other = next(iter(parts.values()))
         raise UserError(
             f"{root} has {other}/ but no train/ with class folders: put the training images in "
             f"{root / 'train'}."
         )
-    return {"train": FolderPart("", _classes(root, ""))}
+    return _one_spelling({"train": FolderPart("", _classes(root, "", passed))})
+
+
+def _one_spelling(parts: dict[str, FolderPart]) -> dict[str, FolderPart]:
+    """The parts, with one name for class folders whose names are one text in two Unicode forms."""
+    spelling = one_spelling(name for part in parts.values() for name in part.classes)
+    joined = {}
+    for what, part in parts.items():
+        classes: dict[str, tuple[str, ...]] = {}
+        for name, files in part.classes.items():
+            classes[spelling[name]] = tuple(sorted((*classes.get(spelling[name], ()), *files)))
+        joined[what] = FolderPart(part.folder, classes)
+    return joined
 
 
 def _part_folders(root: Path, folders: list[str]) -> dict[str, str]:
@@ -77,7 +96,7 @@ def _part_folders(root: Path, folders: list[str]) -> dict[str, str]:
 
 def _refuse_strays(root: Path, strays: list[str]) -> None:
     for name in strays:
-        if next(_images_under(root, name), None) is None:
+        if next(_images_under(root, name, PassedOver(root)), None) is None:
             continue
         if any(name.lower() in names for names in PART_NAMES.values()):
             raise UserError(
@@ -90,22 +109,30 @@ def _refuse_strays(root: Path, strays: list[str]) -> None:
         )
 
 
-def _classes(root: Path, part: str) -> dict[str, tuple[str, ...]]:
-    names = _sub_folders(root / part)
-    return {
-        name: tuple(sorted(_images_under(root, f"{part}/{name}" if part else name)))
-        for name in names
-    }
+def _classes(root: Path, part: str, passed: PassedOver) -> dict[str, tuple[str, ...]]:
+    names = _sub_folders(root / part, passed)
+    return {name: tuple(sorted(_images_under(root, _joined(part, name), passed))) for name in names}
 
 
-def _sub_folders(folder: Path) -> list[str]:
+def _sub_folders(folder: Path, passed: PassedOver | None = None) -> list[str]:
+    found = []
     try:
-        return sorted(e.name for e in os.scandir(folder) if not _hidden(e.name) and _is_folder(e))
+        for entry in os.scandir(folder):
+            if entry.name.startswith("."):
+                continue
+            if not _is_folder(entry):
+                if passed is not None and Path(entry.name).suffix.lower() in EXTENSIONS:
+                    passed.loose.add(entry.path)
+            elif not is_system_folder(entry.name):
+                found.append(entry.name)
+            elif passed is not None:
+                passed.folders.add(entry.path)
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror}.") from error
+    return sorted(found)
 
 
-def _images_under(root: Path, folder: str) -> Iterator[str]:
+def _images_under(root: Path, folder: str, passed: PassedOver) -> Iterator[str]:
     """Image files at any depth, relative to the root; links to folders are followed once."""
     seen: set[str] = set()
     pending = [folder]
@@ -121,12 +148,17 @@ def _images_under(root: Path, folder: str) -> Iterator[str]:
             raise UserError(f"{root / current} cannot be read: {error.strerror}.") from error
         for entry in entries:
             path = f"{current}/{entry.name}"
-            if _hidden(entry.name):
+            if entry.name.startswith("."):
                 continue
             if _is_folder(entry):
-                pending.append(path)
+                if is_system_folder(entry.name):
+                    passed.folders.add(path)
+                else:
+                    pending.append(path)
             elif Path(entry.name).suffix.lower() in EXTENSIONS:
                 yield path
+            else:
+                passed.add_file(path)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -138,10 +170,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir() and not here.is_relative_to(there)
     except OSError:  # a cycle of links
         return False
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith((".", "__MACOSX"))
 
 
 def read(options: DataOptions) -> Dataset:
@@ -159,30 +187,41 @@ def read(options: DataOptions) -> Dataset:
     if options.images is None:
         raise UserError("dataset images: give its folder with --images DIR or data.images.")
     root = expanded(options.images)
-    parts = find_parts(root)
-    names = _class_names(root, parts["train"])
+    passed = PassedOver(root)
+    parts = find_parts(root, passed)
+    names = _class_names(root, parts["train"], passed)
     chosen = [names[i] for i in choose_classes(names, options.classes)]
-    _check_classes(root, parts, chosen, only_chosen=options.classes is not None)
+    counts = {name: sum(len(p.classes.get(name, ())) for p in parts.values()) for name in chosen}
+    refuse_alike(counts, str(root))
+    _check_classes(root, parts, chosen, passed, only_chosen=options.classes is not None)
     files = {what: _listed(part, chosen) for what, part in parts.items()}
-    return own_dataset("images", root, files, chosen, options, where=str(root))
+    notes = passed.notes(all_files=options.half_unpacked == "list")
+    return own_dataset("images", root, files, chosen, options, where=str(root), notes=notes)
 
 
-def _class_names(root: Path, train: FolderPart) -> list[str]:
+def _class_names(root: Path, train: FolderPart, passed: PassedOver) -> list[str]:
     """All class folders to train on. At least two have images."""
     names = [name for name, files in train.classes.items() if files]
     where = root / train.folder
     if not names:
         raise UserError(
             f"{where} holds no images in sub-folders: put one sub-folder a class in it."
+            f"{passed.hint(train.folder)}"
         )
     if len(names) == 1:
         hint = f" Did you mean {where / names[0]}?" if _holds_classes(train, names[0]) else ""
+        hint += passed.hint(train.folder)
         raise UserError(f"{where} has only one class, {names[0]}; at least two are needed.{hint}")
     return list(train.classes)
 
 
 def _check_classes(
-    root: Path, parts: dict[str, FolderPart], chosen: Sequence[str], *, only_chosen: bool
+    root: Path,
+    parts: dict[str, FolderPart],
+    chosen: Sequence[str],
+    passed: PassedOver,
+    *,
+    only_chosen: bool,
 ) -> None:
     """Check that every chosen class has images in every part and train has all classes."""
     train = parts["train"]
@@ -191,19 +230,38 @@ def _check_classes(
     for part in parts.values():
         in_part = {name for name, files in part.classes.items() if files}
         strangers = (in_part & set(chosen) if only_chosen else in_part) - wanted
-        _refuse_difference(root / part.folder, where, sorted(strangers))
-        _refuse_difference(where, root / part.folder, sorted(wanted - in_part))
+        _refuse_difference(root, part.folder, train.folder, sorted(strangers), passed)
+        _refuse_difference(root, train.folder, part.folder, sorted(wanted - in_part), passed)
     for name in chosen:
         if name not in wanted:
-            raise UserError(f"{where / name} holds no images: add some or remove the folder.")
+            raise UserError(
+                f"{where / name} holds no images: add some or remove the folder."
+                f"{passed.hint(_joined(train.folder, name))}"
+            )
 
 
-def _refuse_difference(there: Path, absent_from: Path, names: list[str]) -> None:
-    if names:
-        raise UserError(
-            f"{', '.join(names[:10])}: in {there}, but without images in {absent_from}. "
-            "All parts need the same class folders, with images in each."
-        )
+def _refuse_difference(
+    root: Path, there: str, absent_from: str, names: list[str], passed: PassedOver
+) -> None:
+    if not names:
+        return
+    looks = {look_of(name): name for name in _sub_folders(root / absent_from)}
+    for name in names:
+        other = looks.get(look_of(name), name)
+        if other != name:
+            raise UserError(
+                f"{root / there} has the class {name!r}, {root / absent_from} has {other!r}: they "
+                "look like one class. Give both folders the same name."
+            )
+    raise UserError(
+        f"{', '.join(names[:10])}: in {root / there}, but without images in {root / absent_from}. "
+        "All parts need the same class folders, with images in each."
+        f"{passed.hint(_joined(absent_from, names[0]))}"
+    )
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
 def _holds_classes(part: FolderPart, name: str) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from pcsearch.data.classes import choose_classes
 from pcsearch.data.dataset import CatalogEntry, DataOptions, Dataset
 from pcsearch.data.layouts.matlab import read_mat
-from pcsearch.data.layouts.official import Listing, assemble, how_to_get
+from pcsearch.data.layouts.official import Listing, assemble, how_to_get, where_else
 from pcsearch.data.layouts.text_tables import read_table
 from pcsearch.errors import UserError
 from pcsearch.io import read_text
@@ -274,8 +274,12 @@ def imagenet_folder(entry: CatalogEntry, root: Path) -> ImageNetFolder:
     if found is None:
         gone = "" if root.is_dir() else f", and there is no folder {root}"
         raise UserError(
-            f"{ENTRY.title} is not at {root / FOLDERS[0]}{gone}. {how_to_get(entry, root)}. If it "
-            "is elsewhere, set data.root to the folder that holds its train/ and val/."
+            f"{ENTRY.title} is not at {root / FOLDERS[0]}{gone}. "
+            + (
+                where_else(entry, root)
+                or f"{how_to_get(entry, root)}. If it is elsewhere, set data.root to the folder "
+                "that holds its train/ and val/."
+            )
         )
     return found
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import posixpath
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
-from pcsearch.data.classes import choose_classes, rows_of
+from pcsearch.data.classes import EMPTY_LABELS, choose_classes, one_spelling, refuse_alike, rows_of
 from pcsearch.data.dataset import CatalogEntry, DataOptions, Dataset, Float32Array, Int64Array
 from pcsearch.data.datasets.folder import PART_NAMES
+from pcsearch.data.layouts.manifest_paths import hint_at, taken_path
 from pcsearch.data.layouts.manifest_table import BOX_COLUMNS, ManifestTable, read_manifest
 from pcsearch.data.layouts.own_images import OwnPart, own_dataset
 from pcsearch.data.sources import FileImages
@@ -45,9 +45,11 @@ class ManifestRows:
     @staticmethod
     def of(table: ManifestTable) -> ManifestRows:
         """Raises UserError, with the line, for an invalid cell."""
-        names = _class_names(table)
+        spelling = one_spelling(sorted(set(table.columns["label"])))
+        cells = [spelling[label] for label in table.columns["label"]]
+        names = _class_names(table, cells)
         position = {name: number for number, name in enumerate(names)}
-        labels = np.array([position[name] for name in table.columns["label"]], dtype=np.int64)
+        labels = np.array([position[name] for name in cells], dtype=np.int64)
         return ManifestRows(names, labels, _splits(table), _groups(table), _boxes(table))
 
 
@@ -55,8 +57,7 @@ _LONGEST_NUMBER = 18
 """Digits; a longer label counts as a name."""
 
 
-def _class_names(table: ManifestTable) -> list[str]:
-    labels = table.columns["label"]
+def _class_names(table: ManifestTable, labels: list[str]) -> list[str]:
     names = sorted(set(labels))
     if len(names) < 2:
         raise UserError(
@@ -136,7 +137,8 @@ _FEW_MISSING = 10
 def read(options: DataOptions) -> Dataset:
     """The images in the manifest's order; see `manifest_table.read_manifest` for the file.
 
-    - Paths are relative to the manifest's folder, or absolute.
+    - Paths are relative to the manifest's folder, or absolute. See `taken_path` for others.
+    - Labels that are the same text in two Unicode forms are one class.
     - If all labels are numbers, classes are in numerical order, and `data.classes` uses these
       numbers. Else classes are in alphabetical order and numbered from 1.
     - Images of split val follow those of split train; `given_val` has their indices.
@@ -147,13 +149,14 @@ def read(options: DataOptions) -> Dataset:
     - A box is x, y, width and height in pixels. All images have one, or none.
 
     Raises:
-        UserError: an unknown split, a repeated path, a group in two splits, a class that some split
-            lacks, or missing images. The text names the line.
+        UserError: an unknown split, a label that stands for an empty cell, a repeated path, a group
+            in two splits, a class that some split lacks, or missing images. The text names the
+            line.
     """
     if options.manifest is None:
         raise UserError("dataset manifest: give its file with data.manifest (or --manifest).")
     path = expanded(options.manifest)
-    table = read_manifest(path)
+    table, missing = _with_taken_paths(read_manifest(path))
     _refuse_repeated_paths(table)
     rows = ManifestRows.of(table)
     chosen = choose_classes(rows.names, options.classes)
@@ -164,10 +167,12 @@ def read(options: DataOptions) -> Dataset:
         for number, split in enumerate(PART_NAMES)
         if (rows.splits[which] == number).any()
     }
+    counts = np.bincount(rows.labels, minlength=len(rows.names)).tolist()
+    refuse_alike({rows.names[position]: counts[position] for position in chosen}, str(path))
+    _refuse_empty_labels(table, rows, chosen)
     _check_classes(table, rows, parts, chosen)
     _check_groups(table, rows, parts)
-    if options.half_unpacked == "refuse":
-        _check_files(table, path.parent, which)
+    _check_files(table, which, missing, only_all=options.half_unpacked == "list")
     label_of = np.full(len(rows.labels), -1, dtype=np.int64)
     label_of[which] = labels
     files = table.columns["path"]
@@ -180,7 +185,30 @@ def read(options: DataOptions) -> Dataset:
         )
         for split, of_split in parts.items()
     }
-    return own_dataset(ENTRY.id, path.parent, own, names, options, where=str(path))
+    return own_dataset(
+        ENTRY.id, path.parent, own, names, options, where=str(path), notes=_ignored(table)
+    )
+
+
+def _ignored(table: ManifestTable) -> list[str]:
+    if not table.ignored:
+        return []
+    named = ", ".join(repr(name.strip()) if name.strip() else "unnamed" for name in table.ignored)
+    what = "column is" if len(table.ignored) == 1 else "columns are"
+    return [f"{len(table.ignored)} {what} ignored: {named}."]
+
+
+def _with_taken_paths(table: ManifestTable) -> tuple[ManifestTable, Collection[int]]:
+    """The table, with paths that name no file replaced by what they must mean.
+
+    Also the rows whose files remain missing.
+    """
+    root, paths = table.file.parent, table.columns["path"]
+    missing = FileImages.of(root, paths).missing
+    taken = {row: path for row in missing if (path := taken_path(root, paths[row])) is not None}
+    meant = [taken.get(row, path) for row, path in enumerate(paths)] if taken else paths
+    columns = {**table.columns, "path": meant}
+    return replace(table, columns=columns), set(missing) - set(taken)
 
 
 def _refuse_repeated_paths(table: ManifestTable) -> None:
@@ -191,6 +219,18 @@ def _refuse_repeated_paths(table: ManifestTable) -> None:
             raise UserError(
                 f"{table.where(row)}: {path} is already listed in {table.unit} "
                 f"{table.lines[earlier]}; keep one of them."
+            )
+
+
+def _refuse_empty_labels(table: ManifestTable, rows: ManifestRows, chosen: Sequence[int]) -> None:
+    for position in chosen:
+        name = rows.names[position]
+        if name.casefold() in EMPTY_LABELS:
+            found = np.flatnonzero(rows.labels == position)
+            raise UserError(
+                f"{table.where(int(found[0]))}: the label {name!r} is how programs write an empty "
+                f"cell; {len(found)} of {len(rows.labels)} rows have it. Fill it in, remove these "
+                "rows, or leave them out with data.classes. If it is a class, rename it."
             )
 
 
@@ -240,16 +280,21 @@ def _check_groups(table: ManifestTable, rows: ManifestRows, parts: dict[str, Int
             )
 
 
-def _check_files(table: ManifestTable, root: Path, which: Int64Array) -> None:
-    """Refuse many missing files: a wrong folder. A few count as unreadable images."""
-    paths = table.columns["path"]
-    missing = FileImages.of(root, [paths[row] for row in which]).missing
-    if len(missing) == len(which) or len(missing) >= max(_FEW_MISSING, len(which) // 100):
-        row = int(which[missing[0]])
+def _check_files(
+    table: ManifestTable, which: Int64Array, missing: Collection[int], *, only_all: bool
+) -> None:
+    """Refuse many missing files (or, with `only_all`, all): a wrong folder.
+
+    A few count as unreadable images.
+    """
+    lacking = [row for row in which.tolist() if row in missing]
+    many = not only_all and len(lacking) >= max(_FEW_MISSING, len(which) // 100)
+    if many or len(lacking) == len(which):
+        root, path = table.file.parent, table.columns["path"][lacking[0]]
         raise UserError(
-            f"{table.where(row)}: there is no file {root / paths[row]}; {len(missing)} of "
-            f"{len(which)} files are missing. Paths are relative to the manifest's folder, or "
-            "absolute."
+            f"{table.where(lacking[0])}: there is no file {root / path}; {len(lacking)} of "
+            f"{len(which)} files are missing.{hint_at(root, path)} Paths are relative to the "
+            "manifest's folder, or absolute."
         )
 
 

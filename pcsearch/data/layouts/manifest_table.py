@@ -12,21 +12,31 @@ from pathlib import Path
 from typing import Any
 
 from pcsearch.errors import UserError
-from pcsearch.io import open_regular, read_regular
+from pcsearch.io import not_the_file, open_regular, read_regular
 
 BOX_COLUMNS = ("x", "y", "w", "h")
 _REQUIRED = ("path", "label")
 _KNOWN = (*_REQUIRED, "split", "group", *BOX_COLUMNS)
-_MISSPELT = {
-    **dict.fromkeys(("splits", "split_name", "set", "subset", "fold", "partition"), "split"),
-    **dict.fromkeys(("groups", "group_id", "groupid", "grp"), "group"),
-}
-"""Names of columns that would be ignored silently, although they keep parts apart."""
+_GROUP_NAMES = ("groups", "group_id", "groupid", "grp")
+_SPLIT_NAMES = frozenset(
+    {"splits", "split_name", "split_id", "data_split", "set", "subset", "data_set", "partition"}
+    | {"fold", "folds", "kfold", "k_fold", "cv_fold", "holdout", "hold_out", "held_out"}
+    | {"train", "training", "val", "valid", "validation", "test", "testing"}
+    | {"train_test", "train_val", "train_val_test", "train_test_split", "train_valid_test"}
+    | {"is_train", "is_training", "is_val", "is_valid", "is_validation", "is_test", "is_testing"}
+    | {"is_holdout", "in_train", "in_val", "in_test", "for_training", "for_test"}
+)
+_SPLIT_WORDS = frozenset(
+    {"train", "training", "trn", "trainval", "val", "valid", "validation", "dev", "eval"}
+    | {"evaluation", "test", "testing", "tst", "holdout", "publictest", "privatetest"}
+)
+"""Names, and cells, of columns that would be ignored silently, although they keep parts apart."""
 _MOST_ROWS = 20_000_000
 _MOST_BYTES = 4_000_000_000
 _DELIMITERS = (",", ";", "\t")
 _COLUMN = re.compile(r"[\w ./()-]{0,40}")
 _MOST_COLUMNS = 40
+_EXCEL_LINE = re.compile(r"""["']?sep=([^\w\s"']|\t)["']?[;,\t ]*(?=[\r\n])""", re.IGNORECASE)
 _FORMULA = re.compile(r"'*\s*[=+@\t\r]|'*\s*-(?!\.?\d[\d.]*\s*$)")
 """The beginning of a formula for a spreadsheet. A negative number is none."""
 _NOT_TEXT = {
@@ -44,12 +54,14 @@ class ManifestTable:
         file: the manifest.
         columns: name → n cells, for each known column of the manifest. Cells are stripped, except
             paths; empty cells are "".
+        ignored: names of the other columns, as written.
         lines: [n] where each row begins, from 1: the line of a CSV file, the row of a Parquet file.
         unit: what `lines` counts, "line" or "row".
     """
 
     file: Path
     columns: dict[str, list[str]]
+    ignored: tuple[str, ...]
     lines: Sequence[int]
     unit: str
 
@@ -62,9 +74,9 @@ def read_manifest(path: Path) -> ManifestTable:
     """The manifest's rows in their order.
 
     CSV files are UTF-8, with or without a byte order mark. Fields are separated by commas,
-    semicolons or tabs and may be quoted. Any line ends are accepted; blank lines are skipped. Case
-    does not matter in column names. Unknown columns are ignored, except probable misspellings of
-    `split` and `group`.
+    semicolons or tabs, or as a first line `sep=` of Excel says, and may be quoted. Any line ends
+    are accepted; blank lines are skipped. Case does not matter in column names. Unknown columns are
+    ignored, except those that look like `split` or `group` by their names or cells.
 
     Raises:
         UserError: the file cannot be read, has no rows, or lacks or misspells a column; or a row
@@ -79,6 +91,8 @@ def read_manifest(path: Path) -> ManifestTable:
             f"manifest {path} cannot be read: {error.strerror}; check the path (data.manifest, or "
             "--manifest)."
         ) from error
+    if reason := not_the_file(content[:32]):
+        raise UserError(f"manifest {path} is {reason}.")
     table = _parquet(path) if start == b"PAR1" else _csv(path, content)
     if not table.lines:
         raise UserError(f"{path} lists no images: it has a header, but no rows.")
@@ -92,12 +106,13 @@ def read_manifest(path: Path) -> ManifestTable:
 
 
 def _csv(path: Path, content: bytes) -> ManifestTable:
-    text = _text(path, content)
-    header, delimiter = _header(path, text)
+    text, stated = _without_excel_line(_text(path, content))
+    header, delimiter = _header(path, text, stated)
     where = _positions(path, header)
     rows: list[list[str]] = []
     lines: list[int] = []
-    for line, cells in _rows(path, text, delimiter):
+    spaced = all(name.startswith(" ") for name in header[1:])
+    for line, cells in _rows(path, text, delimiter, spaced):
         if len(cells) != len(header):
             raise UserError(
                 f"{path}, line {line}: {len(cells)} cells, but the header names {len(header)} "
@@ -105,10 +120,20 @@ def _csv(path: Path, content: bytes) -> ManifestTable:
             )
         rows.append(cells)
         lines.append(line)
+    ignored = [i for i in range(len(header)) if i not in where.values()]
+    if "split" not in where:
+        for i in ignored:
+            _refuse_split_cells(path, header[i], (cells[i] for cells in rows))
     columns = {
         name: _column((_as_written(cells[i]) for cells in rows), name) for name, i in where.items()
     }
-    return ManifestTable(path, columns, lines, "line")
+    return ManifestTable(path, columns, tuple(header[i] for i in ignored), lines, "line")
+
+
+def _without_excel_line(text: str) -> tuple[str, str]:
+    """The text with its first line emptied if it is Excel's `sep=;`; and this separator, or ""."""
+    found = _EXCEL_LINE.match(text)
+    return (text, "") if found is None else (text[found.end() :], found[1])
 
 
 def _text(path: Path, content: bytes) -> str:
@@ -122,13 +147,16 @@ def _text(path: Path, content: bytes) -> str:
         raise UserError(f"{path}, line {line}: not UTF-8 text; save the file as UTF-8.") from error
 
 
-def _header(path: Path, text: str) -> tuple[list[str], str]:
-    """The column names as written, and the delimiter that gives the most known names."""
+def _header(path: Path, text: str, stated: str) -> tuple[list[str], str]:
+    """The column names as written, and the delimiter that gives the most known names.
+
+    `stated` is the delimiter that the file itself names, or "".
+    """
     first = next((line for line in io.StringIO(text, newline="") if line.strip(" \r\n")), "")
     if not first:
         raise UserError(f"{path} is empty: its first line must name the columns path and label.")
     best: tuple[int, list[str], str] = (-1, [], ",")
-    for delimiter in _DELIMITERS:
+    for delimiter in (stated, *_DELIMITERS) if stated else _DELIMITERS:
         header = next(csv.reader([first], delimiter=delimiter), [])
         known = sum(_plain(name) in _KNOWN for name in header)
         if known > best[0]:
@@ -136,9 +164,14 @@ def _header(path: Path, text: str) -> tuple[list[str], str]:
     return best[1], best[2]
 
 
-def _rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The non-blank rows below the header, each with the line where it begins."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+def _rows(path: Path, text: str, delimiter: str, spaced: bool) -> Iterator[tuple[int, list[str]]]:
+    """The non-blank rows below the header, each with the line where it begins.
+
+    With `spaced`, a space after a delimiter belongs to neither cell.
+    """
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=spaced
+    )
     header_passed = False
     line = 1
     try:
@@ -179,6 +212,9 @@ def _parquet(path: Path) -> ManifestTable:
             wanted = {name: names[position] for name, position in where.items()}
             _check_size(path, file, set(wanted.values()))
             table = file.read(columns=list(wanted.values()))
+            ignored = [name for name in names if name not in wanted.values()]
+            if "split" not in where:
+                _refuse_split_columns(path, file, [name for name in ignored if name in texts])
         columns = {
             name: _column(map(_cell, _values(table[written])), name)
             for name, written in wanted.items()
@@ -187,7 +223,32 @@ def _parquet(path: Path) -> ManifestTable:
         raise
     except Exception as error:  # pyarrow's errors derive from several built-in ones
         raise UserError(f"{path} cannot be read as Parquet: {error}") from error
-    return ManifestTable(path, columns, range(1, table.num_rows + 1), "row")
+    return ManifestTable(path, columns, tuple(ignored), range(1, table.num_rows + 1), "row")
+
+
+def _refuse_split_columns(path: Path, file: Any, names: Sequence[str]) -> None:
+    """`_refuse_split_cells` for text columns of a Parquet file, by its first block of rows."""
+    if not names or not file.metadata.num_row_groups:
+        return
+    block = file.read_row_group(0, columns=list(names))
+    for name in names:
+        _refuse_split_cells(path, name, map(_cell, _values(block[name])))
+
+
+def _refuse_split_cells(path: Path, name: str, cells: Iterable[str]) -> None:
+    """Refuse an unknown column whose cells are all names of parts."""
+    words: set[str] = set()
+    for cell in cells:
+        words.add(cell.strip().casefold())
+        if not words <= _SPLIT_WORDS | {""}:
+            return
+    words.discard("")
+    if words:
+        raise UserError(
+            f"{path} has a column {name.strip()!r} with {', '.join(sorted(words))}, which would be "
+            "ignored. Name it split, with train, val or test in every row; or remove it: then a "
+            "fresh split is made."
+        )
 
 
 def _check_size(path: Path, file: Any, wanted: Collection[str]) -> None:
@@ -227,11 +288,17 @@ def _positions(path: Path, header: Sequence[str]) -> dict[str, int]:
         if plain.count(name) > 1:
             raise UserError(f"{path} has several columns named {name}: keep one of them.")
     for name, other in zip(header, plain, strict=True):
-        meant = _MISSPELT.get(other)
-        if meant is not None and meant not in plain:
+        word = re.sub(r"[\W_]+", "_", other).strip("_")
+        if other in _GROUP_NAMES and "group" not in plain:
             raise UserError(
                 f"{path} has a column {name.strip()!r}, which would be ignored; rename it to "
-                f"{meant!r} if you mean that, else give it another name."
+                "'group' if you mean that, else give it another name."
+            )
+        if word in _SPLIT_NAMES and "split" not in plain:
+            raise UserError(
+                f"{path} has a column {name.strip()!r}, which would be ignored and replaced by a "
+                "fresh split. Rename it to 'split', with train, val or test in every row, if you "
+                "mean that; else remove it or give it another name."
             )
     for name in _REQUIRED:
         if name not in plain:

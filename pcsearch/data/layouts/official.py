@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ _Needed = Sequence[str | tuple[str, ...]]
 """Files, and folders (ending in "/"), that a dataset needs. A tuple lists alternatives."""
 
 _FEW_MISSING = 10
+_LOOKED_AT = 1000
+"""Entries of a folder in which a misplaced dataset is looked for."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,40 @@ def dataset_folder(entry: CatalogEntry, root: Path, needed: _Needed) -> Path:
         if len(missing[folder]) < len(needed) or (folder != root and folder.is_dir()):
             raise UserError(
                 f"{entry.title} is not complete at {folder}: {', '.join(missing[folder])} missing. "
-                f"{how_to_get(entry, root)}."
+                f"{where_else(entry, root) or how_to_get(entry, root) + '.'}"
             )
     gone = "" if root.is_dir() else f", and there is no folder {root}"
     raise UserError(
-        f"{entry.title} is not at {root / entry.folder}{gone}. {how_to_get(entry, root)}. "
-        f"If it is elsewhere, give the folder that holds {entry.folder} (data.root, or --root)."
+        f"{entry.title} is not at {root / entry.folder}{gone}. "
+        + (
+            where_else(entry, root)
+            or f"{how_to_get(entry, root)}. If it is elsewhere, give the folder that holds "
+            f"{entry.folder} (data.root, or --root)."
+        )
     )
+
+
+def where_else(entry: CatalogEntry, root: Path) -> str:
+    """A sentence on a folder below the expected ones that holds the dataset, or "".
+
+    An archive that was unpacked into a folder of its own name lies one folder too deep.
+    """
+    if entry.is_in is None:
+        return ""
+    names = (entry.folder, *entry.other_folders)
+    for base in (*(root / name for name in names), root):
+        for folder in _sub_folders(base):
+            for inner in (folder, *(folder / name for name in names)):
+                if inner.is_dir() and entry.is_in(inner):
+                    return f"It is in {inner}: give this folder (data.root, or --root)."
+    return ""
+
+
+def _sub_folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in islice(folder.iterdir(), _LOOKED_AT) if path.is_dir())
+    except OSError:
+        return []
 
 
 def holds(*needed: str | tuple[str, ...]) -> Callable[[Path], bool]:
@@ -166,12 +196,14 @@ def assemble(
             images are missing, or `options.classes` has a mistake.
     """
     chosen = choose_classes(class_names, options.classes, numbers)
-    refuse = options.half_unpacked == "refuse"
-    rows_train, train_part = _part(folder, class_names, chosen, train, "training", refuse)
+    faults: list[str] = []
+    rows_train, train_part = _part(folder, class_names, chosen, train, "training", faults)
     test_part = None
     if test is not None:
         _refuse_shared(folder, train, test)
-        _, test_part = _part(folder, class_names, chosen, test, "test", refuse)
+        _, test_part = _part(folder, class_names, chosen, test, "test", faults)
+    if faults and options.half_unpacked == "refuse":
+        raise UserError("\n".join(dict.fromkeys(faults)))
     if given_val is not None:
         given_val = np.flatnonzero(np.isin(rows_train, given_val)).astype(np.int64)
     return Dataset(
@@ -190,8 +222,9 @@ def _part(
     chosen: list[int],
     listing: Listing,
     what: str,
-    refuse_half_unpacked: bool,
+    faults: list[str],
 ) -> tuple[Int64Array, Part]:
+    """The chosen rows and their part. What is missing on disk is added to `faults`."""
     rows, labels = rows_of(listing.labels, chosen)
     lacking = sorted(set(range(len(chosen))) - set(labels.tolist()))
     if lacking:
@@ -201,11 +234,9 @@ def _part(
             f"class {names} {verb} no {what} images in {folder}; unpack the dataset again."
         )
     files = [listing.files[row] for row in rows]
-    if refuse_half_unpacked:
-        _check_folders(folder, files)
     images = FileImages.of(folder, files)
-    if refuse_half_unpacked:
-        _check_missing(images, what)
+    if images.missing:
+        faults += _missing_folders(folder, files) or _missing_files(images, what)
     return rows, Part(
         images,
         labels,
@@ -228,21 +259,23 @@ def _is_there(folder: Path, name: str) -> bool:
     return (folder / name).is_dir() if name.endswith("/") else (folder / name).is_file()
 
 
-def _check_folders(folder: Path, files: Sequence[str]) -> None:
+def _missing_folders(folder: Path, files: Sequence[str]) -> list[str]:
     wanted = sorted({file.rpartition("/")[0] for file in files})
     missing = [name for name in wanted if not (folder / name).is_dir()]
-    if missing:
-        raise UserError(
-            f"{folder} lacks {len(missing)} of {len(wanted)} image folders ({missing[0]}, ...): "
-            "unpack the whole archive, or choose the existing classes with data.classes."
-        )
+    if not missing:
+        return []
+    return [
+        f"{folder} lacks {len(missing)} of {len(wanted)} image folders ({missing[0]}, ...): "
+        "unpack the whole archive, or choose the existing classes with data.classes."
+    ]
 
 
-def _check_missing(images: FileImages, what: str) -> None:
-    """Refuse many missing files: a half-unpacked archive. A few count as unreadable images."""
+def _missing_files(images: FileImages, what: str) -> list[str]:
+    """Tell of many missing files: a half-unpacked archive. A few count as unreadable images."""
     missing = images.missing
-    if len(missing) >= max(_FEW_MISSING, len(images) // 100):
-        raise UserError(
-            f"{images.root} lacks {len(missing)} of {len(images)} {what} images "
-            f"({images.names[missing[0]]}, ...): unpack the whole archive again."
-        )
+    if len(missing) < max(_FEW_MISSING, len(images) // 100):
+        return []
+    return [
+        f"{images.root} lacks {len(missing)} of {len(images)} {what} images "
+        f"({images.names[missing[0]]}, ...): unpack the whole archive again."
+    ]

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pcsearch.data.cache import NoImageError
+from pcsearch.data.cache import BadImagesError
+from pcsearch.data.classes import empty_label_notes
 from pcsearch.data.dataset import DataOptions, Dataset, Float32Array, Int64Array, Part
 from pcsearch.data.layouts.duplicate_files import (
     merge_groups,
@@ -58,6 +59,7 @@ def own_dataset(
     options: DataOptions,
     *,
     where: str,
+    notes: Sequence[str] = (),
 ) -> Dataset:
     """The dataset of the part `train`, and of `val` and `test` if given.
 
@@ -73,6 +75,7 @@ def own_dataset(
         class_names: N names.
         options: uses `test_fraction`, `split_seed`, `near_duplicates`, `cache` and `progress`.
         where: name of the lists' place in messages.
+        notes: what the reader ignored.
 
     Raises:
         UserError: a class has too few images for its uses, or parts share a file.
@@ -91,7 +94,8 @@ def own_dataset(
         given_val = np.arange(len(train.files), len(train.files) + len(val.files), dtype=np.int64)
         train = _joined(train, val)
     parts = _part(root, train), _part(root, test)
-    return Dataset(dataset_id, tuple(class_names), *parts, given_val, held_out=held_out)
+    told = (*notes, *empty_label_notes(class_names))
+    return Dataset(dataset_id, tuple(class_names), *parts, given_val, held_out=held_out, notes=told)
 
 
 def _held_out(
@@ -122,7 +126,7 @@ def _twins(root: Path, files: Sequence[str], options: DataOptions) -> Int64Array
         return None
     try:
         return same_picture_groups(root, tuple(files), options.cache, options.progress)
-    except NoImageError:
+    except BadImagesError:
         if options.half_unpacked == "list":  # `verify` reports what is wrong
             return None
         raise

@@ -14,6 +14,7 @@ from pcsearch.data.catalog import DATASETS, open_dataset
 from pcsearch.data.dataset import CatalogEntry, DataOptions, Dataset, Int64Array, Part
 from pcsearch.data.duplicates import FINGERPRINT_BYTES, near_duplicates
 from pcsearch.data.prepared import THUMBNAILS
+from pcsearch.data.verify.pixels import LEAST_CONTRAST, distinct_files, range_faults
 from pcsearch.data.verify.report import (
     ClassBalance,
     Duplicate,
@@ -197,10 +198,9 @@ def report_on(inspected: Inspected) -> VerifyReport:
     parts = _sizes(dataset, entry, images)
     balance = _balance(dataset, entry)
     boxes = tuple(_boxes_outside(images, scanned))
-    problems, warnings = verdict(
-        entry, dataset.num_classes, parts, missing, undecodable, duplicates, balance, boxes
-    )
-    return VerifyReport(
+    flat = [i for i, one in enumerate(scanned) if one.contrast < LEAST_CONTRAST]
+    low = [(i, scanned[i].contrast) for i in flat if scanned[i].contrast > 0]
+    report = VerifyReport(
         dataset=dataset.id,
         title=entry.title,
         classes=dataset.num_classes,
@@ -210,12 +210,23 @@ def report_on(inspected: Inspected) -> VerifyReport:
         undecodable=undecodable,
         oddities=dict(Counter(kind for one in scanned for kind in one.oddities)),
         boxes_outside=boxes,
+        one_colour=tuple(
+            _problem(images, i, "one colour") for i in flat if scanned[i].contrast == 0
+        ),
+        low_contrast=tuple(
+            _problem(images, i, f"its values differ by {most} of 255 at most") for i, most in low
+        ),
+        distinct_files=tuple(distinct_files(images.labels, dataset.class_names, scanned)),
         duplicates=duplicates,
         balance=balance,
-        problems=problems,
-        warnings=warnings,
+        problems=(),
+        warnings=(),
         seconds=inspected.seconds + time.monotonic() - began,
     )
+    names = [images.name(i) for i in range(len(scanned))]
+    faults = range_faults(names, [part == "test" for part in images.parts], scanned)
+    problems, warnings = verdict(entry, report, faults, dataset.notes)
+    return replace(report, problems=problems, warnings=warnings)
 
 
 def _scan_all(dataset: Dataset, workers: int, progress: ScanProgress | None) -> list[Scanned]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pcsearch.data.dataset import CatalogEntry
+from pcsearch.data.verify.pixels import ClassFiles
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,9 @@ class VerifyReport:
         oddities: unusual but supported images, counted by kind (`grey`, `CMYK`, `palette`,
             `16-bit`, `alpha`, `EXIF-rotated`, `animated`).
         boxes_outside: images whose box extends beyond the image by more than a pixel.
+        one_colour: images whose pixels are all equal.
+        low_contrast: images that use a small part of the range of their pixels.
+        distinct_files: classes whose kind of file differs from the other classes'.
         duplicates: see `Duplicate`; the leaking ones first.
         balance: images a class.
         problems: sentences on what must be repaired or decided before results can be trusted.
@@ -108,6 +112,9 @@ class VerifyReport:
     undecodable: tuple[ImageProblem, ...]
     oddities: Mapping[str, int]
     boxes_outside: tuple[ImageProblem, ...]
+    one_colour: tuple[ImageProblem, ...]
+    low_contrast: tuple[ImageProblem, ...]
+    distinct_files: tuple[ClassFiles, ...]
     duplicates: tuple[Duplicate, ...]
     balance: ClassBalance
     problems: tuple[str, ...]
@@ -146,41 +153,68 @@ _BALANCE_TOLERANCE = 0.1
 
 
 def verdict(
-    entry: CatalogEntry,
-    classes: int,
-    parts: Sequence[PartSize],
-    missing: Sequence[ImageProblem],
-    undecodable: Sequence[ImageProblem],
-    duplicates: Sequence[Duplicate],
-    balance: ClassBalance,
-    boxes_outside: Sequence[ImageProblem],
+    entry: CatalogEntry, report: VerifyReport, faults: Sequence[str], notes: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(problems, warnings) in sentences, the gravest first."""
+    """(problems, warnings) in sentences, the gravest first.
+
+    Args:
+        entry: the dataset's entry in the catalogue.
+        report: all findings, still without these sentences.
+        faults: see `pixels.range_faults`.
+        notes: see `Dataset`.
+    """
     problems: list[str] = []
-    for found, what in ((missing, "missing"), (undecodable, "undecodable")):
+    for found, what in ((report.missing, "missing"), (report.undecodable, "undecodable")):
         if found:
             problems.append(f"{_images(len(found))} {what} ({found[0].name}: {found[0].reason}).")
-    for part in parts:
+    problems += faults
+    for part in report.parts:
         if part.expected is not None and part.images != part.expected:
             problems.append(
                 f"{part.part} has {part.images:,} images, officially {part.expected:,}."
             )
     warnings: list[str] = []
-    if entry.classes is not None and classes != entry.classes:
+    if entry.classes is not None and report.classes != entry.classes:
         warnings.append(
-            f"{classes} of {entry.classes} classes are there, so the numbers of images could not "
-            "be compared with the official ones."
+            f"{report.classes} of {entry.classes} classes are there, so the numbers of images "
+            "could not be compared with the official ones."
         )
-    duplicated, others = _duplicates(duplicates)
+    duplicated, others = _duplicates(report.duplicates)
     warnings += others
-    warnings += _classes(entry, classes, balance)
-    if boxes_outside:
-        first = boxes_outside[0]
+    warnings += _classes(entry, report.classes, report.balance)
+    if report.boxes_outside:
+        first = report.boxes_outside[0]
         warnings.append(
-            f"{_images(len(boxes_outside))} with a box beyond the image ({first.name}: "
+            f"{_images(len(report.boxes_outside))} with a box beyond the image ({first.name}: "
             f"{first.reason})."
         )
+    warnings += _pixels(report, faults)
+    warnings += [note[:1].upper() + note[1:] for note in notes]
     return (*problems, *duplicated), tuple(warnings)
+
+
+def _pixels(report: VerifyReport, faults: Sequence[str]) -> list[str]:
+    found = []
+    if report.one_colour and not faults:  # rescaled images may have more colours
+        found.append(
+            f"{_images(len(report.one_colour))} of one colour ({report.one_colour[0].name}): "
+            "nothing can be learnt from them. Replace or remove them."
+        )
+    if report.low_contrast and not faults:
+        first = report.low_contrast[0]
+        found.append(
+            f"{_images(len(report.low_contrast))} nearly of one colour ({first.name}: "
+            f"{first.reason}). If they look black, scale the values of all images alike."
+        )
+    if report.distinct_files:
+        one = report.distinct_files[0]
+        number = len(report.distinct_files)
+        found.append(
+            f"{number} class{'' if number == 1 else 'es'} with other files than the other classes "
+            f"({one.name}: {one.share:.0%} are {one.kind}, elsewhere {one.elsewhere:.0%}): a "
+            "network may tell them by their files. Save all images in one format and mode."
+        )
+    return found
 
 
 def _duplicates(duplicates: Sequence[Duplicate]) -> tuple[list[str], list[str]]:

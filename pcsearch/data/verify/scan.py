@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 
 from pcsearch.data.dataset import ImageSource, UInt8Array
-from pcsearch.data.decode import cannot_be_read, open_image, to_rgb
+from pcsearch.data.decode import cannot_be_read, open_image, to_rgb, values_of
 from pcsearch.data.duplicates import fingerprint
+from pcsearch.data.pixel_range import PixelRange
 from pcsearch.data.sources import FileImages
 from pcsearch.io import read_regular
 
@@ -39,6 +40,9 @@ class Scanned:
         fingerprint: see `duplicates.fingerprint`, None if undecodable.
         oddities: see `VerifyReport`.
         reason: why it cannot be decoded, or None.
+        file_kind: format, mode and depth of its file, for example `PNG, RGB`; empty without a file.
+        values: the stored values of an image of more than 8 bits, or None.
+        contrast: the largest difference of two values in a channel, of 0 to 255, as decoded.
     """
 
     size: tuple[int, int]
@@ -46,6 +50,9 @@ class Scanned:
     fingerprint: UInt8Array | None
     oddities: tuple[str, ...] = ()
     reason: str | None = None
+    file_kind: str = ""
+    values: PixelRange | None = None
+    contrast: int = 255
 
 
 def scan(
@@ -91,7 +98,7 @@ def _scan_one(images: ImageSource, index: int) -> Scanned:
     except OSError as error:
         return _unreadable(str(error))
     digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest()
-    return Scanned(image.size, digest, _fingerprint(image))
+    return Scanned(image.size, digest, _fingerprint(image), contrast=_contrast(image))
 
 
 def _scan_file(path: Path) -> Scanned | None:
@@ -102,13 +109,29 @@ def _scan_file(path: Path) -> Scanned | None:
         data = read_regular(path)
         with open_image(io.BytesIO(data)) as image:
             oddities, size = _oddities(image), image.size
+            form = "JPEG" if image.format == "MPO" else image.format
             image.load()
             rgb = to_rgb(image)
     except MemoryError:
         raise
     except Exception:  # Pillow's decoders raise nearly every built-in exception
         return None
-    return Scanned(size, hashlib.sha256(data).digest(), _fingerprint(rgb), oddities)
+    values = values_of(rgb)
+    depth = f", {values.kind}" if values is not None else ""
+    return Scanned(
+        size,
+        hashlib.sha256(data).digest(),
+        _fingerprint(rgb),
+        oddities,
+        file_kind=f"{form}, {image.mode}{depth}",
+        values=values,
+        contrast=_contrast(rgb),
+    )
+
+
+def _contrast(image: Image.Image) -> int:
+    """The largest difference of two values in a channel of an RGB image."""
+    return int(np.ptp(np.array(image.getextrema()), axis=1).max())
 
 
 def _fingerprint(image: Image.Image) -> UInt8Array:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from pcsearch.data.cache import BadImagesError
 from pcsearch.data.catalog import open_dataset
 from pcsearch.data.dataset import DataOptions, Dataset
 from pcsearch.data.fieldguide.options import FieldguideOptions
@@ -18,6 +21,7 @@ from pcsearch.data.prepared import (
     THUMBNAILS,
     TestImages,
     TrainingImages,
+    bad_in_both,
     copies_in_test,
     prepare_test,
     prepare_training,
@@ -29,6 +33,7 @@ from pcsearch.recipe.schema import Recipe
 from pcsearch.search.plan import DatasetFacts, ImageCounts
 from pcsearch.search.verdicts.gain import pack_classes
 
+_Images = TypeVar("_Images", TrainingImages, TestImages)
 PrepareProgress = Callable[[str, int, int], None]
 
 
@@ -158,15 +163,22 @@ def _prepared(
     def show(what: str) -> Callable[[int, int], None]:
         return lambda done, total: progress(f"{name} {what}", done, total)
 
-    training = prepare_training(
-        dataset,
-        image.resize,
-        cache,
-        bad_images,
-        show("training images"),
-        aspect=image.aspect,
-        waiting=show(f"training images {ELSEWHERE}"),
-    )
+    def decode(prepare: Callable[..., _Images], what: str) -> _Images:
+        return prepare(
+            dataset,
+            image.resize,
+            cache,
+            bad_images,
+            show(what),
+            aspect=image.aspect,
+            waiting=show(f"{what} {ELSEWHERE}"),
+        )
+
+    decode_test = partial(decode, prepare_test, "test images")
+    try:
+        training = decode(prepare_training, "training images")
+    except BadImagesError as error:
+        raise bad_in_both(error, decode_test) if needs_test and dataset.test else error from None
     split = split_of(recipe, training, 0)
     test, copies, bad = None, None, training.store.bad
     if needs_test:
@@ -175,15 +187,7 @@ def _prepared(
                 f"{name}: confirm needs test images, and there are none; add a test part, or set "
                 "confirm.seeds=0 to search only"
             )
-        test = prepare_test(
-            dataset,
-            image.resize,
-            cache,
-            bad_images,
-            show("test images"),
-            aspect=image.aspect,
-            waiting=show(f"test images {ELSEWHERE}"),
-        )
+        test = decode_test()
         bad = (*bad, *test.store.bad)
         copies = copies_in_test(training.store, test.store)
     twins = training.store.twins

@@ -12,6 +12,7 @@ from pcsearch.data.dataset import Dataset
 from pcsearch.execution.preflight.datasets import PreparedDataset, prepare_datasets
 from pcsearch.execution.preflight.lr_ranges import is_automatic, with_measured
 from pcsearch.execution.preflight.model_check import NetworkReport, check_networks, network_sizes
+from pcsearch.printable import printable
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.observer import Observer
 from pcsearch.search.plan import Plan, build_plan
@@ -127,6 +128,9 @@ def _check_networks(recipe: Recipe, observer: Observer) -> tuple[NetworkReport, 
 def _prepare(
     recipe: Recipe, datasets: Mapping[str, Dataset], observer: Observer
 ) -> tuple[PreparedDataset, ...]:
+    for dataset in datasets.values():
+        for note in dataset.notes:
+            observer.noted(printable(f"{dataset.id}: {note}"))
     needs_test = recipe.confirm.seeds > 0
     return prepare_datasets(
         recipe, datasets, default_cache_folder(), observer.preparing, needs_test

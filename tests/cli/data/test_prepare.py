@@ -73,6 +73,20 @@ def test_unreadable_images(command: Command, birds: Path) -> None:
     assert "skipped: " in out
 
 
+@pytest.mark.parametrize("recipe", [(), ("--recipe", "quickstart", "datasets=[images]")])
+def test_broken_training_and_test_images_are_told_in_one_run(
+    recipe: tuple[str, ...], command: Command, tmp_path: Path
+) -> None:
+    for seed, part in enumerate(("train", "test")):
+        save_classes(tmp_path / "own" / part, {"auk": 4, "tit": 4}, seed=seed)
+        (tmp_path / "own" / part / "auk" / "00.jpg").write_bytes(b"\xff\xd8 not a picture")
+    code, out, err = command("data", "prepare", *recipe, "--images", tmp_path / "own")
+    assert (code, out) == (2, "")
+    assert err.count("1 of 8 images cannot be read:") == 2
+    assert "train/auk/00.jpg" in err
+    assert "test/auk/00.jpg" in err
+
+
 def test_a_recipe_is_prepared_at_its_own_size(command: Command) -> None:
     code, out, err = command("data", "prepare", "--recipe", "quickstart", *SMALL, "--json")
     assert code == 0, err

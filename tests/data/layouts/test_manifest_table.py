@@ -82,6 +82,12 @@ def test_bad_parquet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("path,label\na/1.jpg, \n", "line 2: the label is empty"),
         ('path,label\na/1.jpg,gull\n"a/2.jpg,tern\n', "line 3: .*Is a double quote missing"),
         ("path,label\na/1.jpg,gull\na/2.jpg,gull\n", "has only one class, gull"),
+        (
+            SPLIT.replace("gull,val", "Gull,val"),
+            r"'Gull' \(1 image\) and 'gull' \(2 images\)",
+        ),
+        (SPLIT.replace("gull", "nan"), "line 2: the label 'nan' is how .* 3 of 6 rows have it"),
+        (SPLIT.replace("gull", "#N/A"), "line 2: the label '#N/A' is how"),
         (SPLIT.replace("val", "dev"), "line 4: the split 'dev' is unknown"),
         (SPLIT.replace("val", "tset"), 'line 4: the split .tset. is unknown, did you mean "test"'),
         (SPLIT.replace("val", ""), "line 4: the split is empty. Write train, val or test"),

@@ -90,6 +90,35 @@ def test_one_lost_image_is_told_when_it_is_read(tmp_path: Path, layout: str) -> 
         images.image(0)
 
 
+@LAYOUTS
+def test_an_archive_unpacked_one_folder_too_deep_is_found(tmp_path: Path, layout: str) -> None:
+    dataset_id, build = BUILDERS[layout]
+    inner = build(tmp_path / "other")
+    for place in (DATASETS[dataset_id].folder, "downloads"):
+        root = tmp_path / f"in {place}"
+        deep = root / place / inner.name
+        deep.parent.mkdir(parents=True)
+        inner.rename(deep)
+        with pytest.raises(UserError) as caught:
+            read(dataset_id, root)
+        assert f"It is in {deep}: give this folder (data.root, or --root)." in str(caught.value)
+        assert read(dataset_id, deep).num_classes == read(dataset_id, deep.parent).num_classes
+        inner = deep
+
+
+def test_missing_training_and_test_images_are_told_together(tmp_path: Path) -> None:
+    files = {part: [f"{part}/{index}.jpg" for index in range(40)] for part in ("train", "test")}
+    for name in files:
+        (tmp_path / name).mkdir()
+    train, test = (Listing(own, np.arange(40, dtype=np.int64) % 2) for own in files.values())
+    with pytest.raises(UserError) as caught:
+        assemble("cub200", tmp_path, ["a", "b"], train, test, DataOptions())
+    assert "lacks 40 of 40 training images (train/0.jpg, ...)" in str(caught.value)
+    assert "lacks 40 of 40 test images (test/0.jpg, ...)" in str(caught.value)
+    listed = assemble("x", tmp_path, ["a", "b"], train, test, DataOptions(half_unpacked="list"))
+    assert len(listed.train.labels) == 40
+
+
 @pytest.mark.parametrize("dataset_id", IDS)
 def test_wrong_root(tmp_path: Path, dataset_id: str) -> None:
     entry = DATASETS[dataset_id]

@@ -82,7 +82,7 @@ def test_all_undecodable_files_are_named(root: Path) -> None:
     reasons = {Path(p.name).name: p.reason for p in report.undecodable}
     assert "truncated" in reasons["0.jpg"]
     assert reasons["1.jpg"] == "the file is empty"
-    assert reasons["2.jpg"] == "not an image"
+    assert reasons["2.jpg"] == "a web page, not the file itself: download it again"
     assert report.problems[0].startswith("3 images undecodable")
     assert report.duplicates == ()
 
@@ -355,3 +355,43 @@ def test_photographs(tmp_path: Path) -> None:
         (("train", "train"), ("Laysan_Albatross_0065_809", "Laysan_Albatross_0096_673")),
     }
     assert not report.ok
+
+
+def test_images_that_would_come_out_black_are_a_problem(root: Path) -> None:
+    for part, count in (("train", 3), ("test", 1)):
+        for index in range(count):
+            grey = np.asarray(picture(900 + index, 60, 50).convert("L")).astype(np.uint16)
+            Image.fromarray(grey * 16).save(root / part / "gull" / f"deep{index}.tif")
+    report = look(root)
+    assert not report.ok
+    assert [re.sub(r" with.*", "", problem) for problem in report.problems[:2]] == [
+        "3 of 29 images have 16-bit pixels",
+        "1 of 5 images have 16-bit pixels",
+    ]
+    assert "Divide their values by 16" in report.problems[0]
+
+
+def test_images_of_one_colour_and_of_few_values_are_told(root: Path) -> None:
+    Image.new("RGB", (50, 40), (200, 30, 30)).save(train(root, "one.png"))
+    dim = np.asarray(picture(901, 60, 50)) // 16  # 0 to 15 of 255
+    Image.fromarray(dim).save(train(root, "dim.png"))
+    report = look(root)
+    assert report.ok
+    assert [Path(one.name).name for one in report.one_colour] == ["one.png"]
+    assert [Path(one.name).name for one in report.low_contrast] == ["dim.png"]
+    assert "1 image of one colour" in " ".join(report.warnings)
+    assert "1 image nearly of one colour" in " ".join(report.warnings)
+
+
+def test_a_class_that_its_files_tell_is_named(root: Path) -> None:
+    assert look(root).distinct_files == ()
+    for part in PARTS:
+        for path in (root / part / "tern").iterdir():
+            Image.open(path).save(path.with_suffix(".png"))
+            path.unlink()
+    report = look(root)
+    assert [(one.name, one.kind, one.share, one.elsewhere) for one in report.distinct_files] == [
+        ("gull", "JPEG, RGB", 1.0, 0.0),
+        ("tern", "PNG, RGB", 1.0, 0.0),
+    ]
+    assert any("gull: 100% are JPEG, RGB, elsewhere 0%" in one for one in report.warnings)
