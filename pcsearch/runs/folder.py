@@ -43,6 +43,7 @@ from pcsearch.io import (
     remove_half_written,
     replacing,
 )
+from pcsearch.printable import encodable
 from pcsearch.runs.shutdown import Marker
 from pcsearch.search.journal.audit import audited, refusal
 from pcsearch.search.journal.journal_file import (
@@ -280,9 +281,9 @@ class RunFolder:
         self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False))
 
     def write_text(self, name: str, content: str) -> None:
-        """Write a file atomically."""
+        """Write a file atomically. Names of files in it may be no UTF-8."""
         with replacing(self.path / name) as temporary:
-            temporary.write_text(content)
+            temporary.write_text(encodable(content), encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from pcsearch.cluster.jobs import marked
-from pcsearch.cluster.ray_internals import counted_cpus, loopback, quick_start
+from pcsearch.cluster.ray_internals import (
+    counted_cpus,
+    encodable_entrypoint,
+    loopback,
+    quick_start,
+)
 from pcsearch.cluster.session.autoscaler import largest_capacity, machines_listed, running_config
 from pcsearch.cluster.session.capacity import Capacity, Node
 from pcsearch.cluster.session.join import reachable
@@ -194,7 +199,7 @@ def _start(folder: Path, preload: Sequence[str]) -> None:
 
     before = exposed_before()
     try:  # "local" never joins a cluster that happens to run here
-        with loopback(), quick_start(SESSION_NAME), driver_code():
+        with loopback(), quick_start(SESSION_NAME), encodable_entrypoint(), driver_code():
             ray.init(
                 "local",
                 job_config=job_config(),
@@ -237,7 +242,7 @@ def _join_cluster(address: str, about: Mapping[str, str] | None) -> None:
         # `cluster down` finds running campaigns by this mark. A submitted campaign is listed once:
         # Ray merges this driver with its job.
         mark = job_config(marked(about) if about is not None else {})
-        with reachable(address) as head:
+        with reachable(address) as head, encodable_entrypoint():
             ray.init(head, job_config=mark, **_SILENT)
     except UserError:
         raise

@@ -13,6 +13,7 @@ from typing import Any
 
 from pcsearch.errors import UserError
 from pcsearch.io import open_regular, read_regular
+from pcsearch.printable import file_name
 
 BOX_COLUMNS = ("x", "y", "w", "h")
 _REQUIRED = ("path", "label")
@@ -65,6 +66,8 @@ def read_manifest(path: Path) -> ManifestTable:
     semicolons or tabs and may be quoted. Any line ends are accepted; blank lines are skipped. Case
     does not matter in column names. Unknown columns are ignored, except probable misspellings of
     `split` and `group`.
+
+    A byte of a path that is not UTF-8 is written `\\udcf6`, as `data verify --write-manifest` does.
 
     Raises:
         UserError: the file cannot be read, has no rows, or lacks or misspells a column; or a row
@@ -263,7 +266,7 @@ def _named(header: Sequence[str]) -> str:
 
 def _column(cells: Iterable[str], name: str) -> list[str]:
     if name == "path":  # a file's name may begin or end with spaces
-        return [cell if cell.strip() else "" for cell in cells]
+        return [file_name(cell) if cell.strip() else "" for cell in cells]
     return [cell.strip() for cell in cells]
 
 
