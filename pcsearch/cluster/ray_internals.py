@@ -55,7 +55,6 @@ INTERNALS = (
     Internal("ray._private.worker", "_global_node", "own processes, ports", "no start"),
     Internal("ray._private.worker", "global_worker", "nodes, logs", "launching nodes not shown"),
     Internal("ray._private.worker", "print_to_stdstream", "errors to stderr", "to stdout"),
-    Internal("ray._private.utils", "get_num_cpus", "CPUs by affinity", "no start"),
     Internal("ray._private.utils", "get_entrypoint_name", "arguments in Latin-1", "no start"),
     Internal("ray.autoscaler._private.providers", "_NODE_PROVIDERS", "cluster check", "no check"),
     Internal("ray.autoscaler._private.util", "prepare_config", "cluster check", "no check"),
@@ -247,13 +246,6 @@ def errors_on_stderr() -> Iterator[None]:
         yield
     finally:
         worker.print_to_stdstream = before  # type: ignore[attr-defined]
-
-
-def counted_cpus() -> int:
-    """The CPUs that Ray counts: it respects quotas of cgroups, but not the affinity."""
-    from ray._private.utils import get_num_cpus
-
-    return int(get_num_cpus(override_docker_cpu_warning=True))
 
 
 def cluster_status(timeout_seconds: float) -> Any:

@@ -34,6 +34,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from pcsearch.cpus import usable_cpus
 from pcsearch.errors import UserError, did_you_mean
 from pcsearch.io import (
     open_regular,
@@ -115,7 +116,7 @@ def environment(weights: Sequence[str]) -> dict[str, Any]:
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpus": os.cpu_count(),
+        "cpus": usable_cpus(),
         "weights": list(weights),
         "versions": {package: _version(package) for package in _REPORTED},
     }

@@ -14,7 +14,6 @@ from typing import Any
 
 from pcsearch.cluster.jobs import marked
 from pcsearch.cluster.ray_internals import (
-    counted_cpus,
     encodable_entrypoint,
     loopback,
     quick_start,
@@ -31,6 +30,7 @@ from pcsearch.cluster.session.security import (
     session_token,
 )
 from pcsearch.cluster.session.signals import orderly_end
+from pcsearch.cpus import usable_cpus
 from pcsearch.errors import UserError
 
 _QUIET = {
@@ -203,7 +203,7 @@ def _start(folder: Path, preload: Sequence[str]) -> None:
             ray.init(
                 "local",
                 job_config=job_config(),
-                num_cpus=_allowed_cpus(),
+                num_cpus=usable_cpus(),
                 include_dashboard=False,
                 _node_ip_address="127.0.0.1",
                 _temp_dir=str(folder),
@@ -220,17 +220,6 @@ def _start(folder: Path, preload: Sequence[str]) -> None:
     except BaseException:
         ray.shutdown()
         raise
-
-
-def _allowed_cpus() -> int | None:
-    """The CPUs that this process may use, if Ray counts more; else None.
-
-    Ray ignores the affinity that taskset and Slurm set.
-    """
-    if not hasattr(os, "sched_getaffinity"):
-        return None
-    allowed = len(os.sched_getaffinity(0))
-    return allowed if allowed < counted_cpus() else None
 
 
 def _join_cluster(address: str, about: Mapping[str, str] | None) -> None:
