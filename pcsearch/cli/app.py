@@ -31,6 +31,7 @@ from pcsearch.cli.console import guard_streams
 from pcsearch.cli.data import app as data
 from pcsearch.cli.options import examples, register
 from pcsearch.errors import PcsearchError, UserError
+from pcsearch.io import home_folder
 from pcsearch.printable import printable_lines
 
 EXIT_MISTAKE, EXIT_LOST = 2, 3
@@ -112,6 +113,7 @@ app.add_typer(recipes.app, name="recipes")
 def main() -> None:
     """Run the command line; never returns. A user error is one message and exit code 2."""
     guard_streams()
+    os.environ.setdefault("HOME", str(home_folder()))  # PyTorch and Ray would use a folder "~"
     try:
         app()
     except UserError as error:

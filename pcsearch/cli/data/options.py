@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pcsearch.errors import UserError
+from pcsearch.io import expanded
 
 if TYPE_CHECKING:
     from pcsearch.data.dataset import CatalogEntry, DataOptions
@@ -15,7 +16,13 @@ if TYPE_CHECKING:
 ROOT = Path("data")
 Root = Annotated[
     Path,
-    typer.Option("--root", metavar="DIR", file_okay=False, help="Folder of the datasets."),
+    typer.Option(
+        "--root",
+        metavar="DIR",
+        file_okay=False,
+        callback=expanded,  # shells do not expand the ~ of --root=~/data
+        help="Folder of the datasets.",
+    ),
 ]
 OwnImages = Annotated[
     Path | None,

@@ -32,6 +32,7 @@ from pcsearch.cluster.session.security import (
 from pcsearch.cluster.session.signals import orderly_end
 from pcsearch.cpus import usable_cpus
 from pcsearch.errors import UserError
+from pcsearch.io import NO_HOME, home_folder
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -134,11 +135,7 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
 
 def _home() -> dict[str, str]:
     """A HOME for a user without one, as in containers: `import ray.tune` needs it."""
-    try:
-        Path.home()
-    except RuntimeError:
-        return {"HOME": "/"}
-    return {}
+    return {"HOME": str(NO_HOME)} if home_folder() == NO_HOME else {}
 
 
 def is_running() -> bool:
@@ -214,7 +211,11 @@ def _start(folder: Path, preload: Sequence[str]) -> None:
                 **_SILENT,
             )
     except Exception as error:
-        raise UserError(f"cannot start Ray on this machine ({_first_line(error)})") from error
+        raise UserError(
+            f"cannot start Ray on this machine ({_first_line(error)}). Try again: a busy machine "
+            f"may be too slow. Ray's sockets and logs are in {folder.parent.parent}; TMPDIR (on "
+            "macOS, RAY_TMPDIR) names another folder"
+        ) from error
     try:
         check_closed(before)
     except BaseException:
