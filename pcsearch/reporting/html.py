@@ -27,6 +27,7 @@ from pcsearch.reporting.trials_table import (
     hyperparameters,
     last_value_text,
     short_name,
+    shown_rows,
     test_value,
     value_text,
 )
@@ -73,7 +74,7 @@ class _Study:
 def html_report(folder: RunFolder, state: CampaignState, status: Status) -> str:
     """The page of a run whose journal holds `state`."""
     summary = summarise(state, status)
-    rows = trial_rows(state)
+    rows = shown_rows(trial_rows(state), running=status == "running")
     studies = [
         _study(state, one, plan, [row for row in rows if row["study"] == plan.id])
         for one, plan in zip(summary.studies, state.plan.studies, strict=True)

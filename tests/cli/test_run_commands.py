@@ -116,7 +116,8 @@ def test_trials_as_a_table(command: Command) -> None:
 def test_trials_of_a_dead_run_say_that_it_is_dead(command: Command) -> None:
     write_run("dead", plan(), until=5)
     _, out, _ = command("trials", "dead")
-    assert "running" in out
+    assert "interrupted  " in out
+    assert "running" not in out
     assert out.endswith("trials from their checkpoints: pcsearch resume runs/dead\n")
     write_run("whole", plan(), status="complete")
     assert "interrupted" not in command("trials", "whole")[1]
