@@ -153,6 +153,21 @@ def test_report_replaces_a_link_and_does_not_follow_it(command: Command) -> None
     assert Path("mine.txt").read_text() == "mine"
 
 
+def test_report_replaces_a_report_and_no_other_file(command: Command) -> None:
+    write_run("first", plan(), status="complete")
+    for name, content in (("mine.txt", "mine"), ("runs/first/report.html", "<html>mine</html>")):
+        Path(name).write_text(content)
+        out = () if "report" in name else ("--out", name)
+        code, _, err = command("report", *out)
+        assert code == 2
+        assert err.endswith("exists and is no report; choose another file with --out FILE\n")
+        assert Path(name).read_text() == content
+    Path("page.html").touch()
+    for _ in range(2):
+        assert command("report", "--out", "page.html")[0] == 0
+        assert "fieldguide · compact_cnn" in Path("page.html").read_text()
+
+
 def test_report_shows_nothing_that_a_link_leads_to(command: Command) -> None:
     write_run("first", plan(), status="complete")
     Path("secret").write_text("aws_secret_access_key = canary")
@@ -208,8 +223,12 @@ def test_runs_ls(command: Command) -> None:
     assert rows["broken"]["status"] == "unreadable"
     code, out, _ = command("runs", "ls")
     assert code == 0
-    for word in ("first", "complete", "interrupted", "unreadable", " 0.0"):
+    for word in ("first", "complete", "interrupted", "unreadable", "best of 2: 0.0"):
         assert word in out
+    write_run("single", plan(("digits/compact_cnn",)), status="complete")
+    (line,) = (line for line in command("runs", "ls")[1].splitlines() if "single" in line)
+    assert " 0.0" in line
+    assert "best" not in line
 
 
 @pytest.mark.parametrize(
