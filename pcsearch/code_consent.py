@@ -21,7 +21,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from pcsearch.errors import UserError
-from pcsearch.io import read_regular, replacing
+from pcsearch.io import home_folder, read_regular, replacing
 
 VARIABLE = "PCSEARCH_ALLOW_CODE"
 """Modules, separated by commas; applies to the process and its children."""
@@ -165,6 +165,8 @@ def code_hash(name: str) -> str:
 def remember(run: Path, options: Mapping[str, object]) -> None:
     """Record that a run on this machine may import the modules it starts with.
 
+    Without a home folder that can be written, a resume asks for consent again.
+
     Args:
         run: Its folder.
         options: Backbone → its options; only `module:function` backbones count.
@@ -175,7 +177,7 @@ def remember(run: Path, options: Mapping[str, object]) -> None:
     begun, calls = str(run.resolve()), _calls(options)
     entries = [entry for entry in _record() if entry[0] != begun]
     entries += [(begun, calls, one.consent, str(one.file)) for one in modules]
-    with replacing(_record_file()) as file:
+    with contextlib.suppress(OSError), replacing(_record_file()) as file:
         file.touch(mode=0o600)
         file.write_text(json.dumps(sorted(set(entries)), indent=1), encoding="utf-8")
 
@@ -260,7 +262,7 @@ def _found(name: str) -> OwnModule | None:
 
 
 def _record_file() -> Path:
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    state = os.environ.get("XDG_STATE_HOME") or home_folder() / ".local" / "state"
     return Path(state) / "pcsearch" / "allowed-code.json"
 
 

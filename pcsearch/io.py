@@ -50,6 +50,18 @@ def expanded(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111 (Path's own raises a RuntimeError)
 
 
+NO_HOME = Path("/dev/null")
+"""Stands for the home folder of a user without one: nothing can ever be written below it."""
+
+
+def home_folder() -> Path:
+    """The user's home folder; `NO_HOME` without HOME and an account, as in some containers."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return NO_HOME
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Open for reading.
 

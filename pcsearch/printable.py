@@ -9,6 +9,7 @@ through here: errors (`PcsearchError`), the streams and consoles of the command 
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 
 _UNSEEN = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))) | frozenset(
@@ -16,6 +17,8 @@ _UNSEEN = frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
 )
 """Unicode counts them as letters or marks, but they are blank or have no width."""
 _SPACE = "Zs"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_NOT_UTF8 = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 
 
 def printable(text: str) -> str:
@@ -32,6 +35,20 @@ def printable_lines(text: str) -> str:
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
     return "".join(c if c in "\n\t" or _is_seen(c) else _escaped(c) for c in text)
+
+
+def encodable(text: str) -> str:
+    """The text with each byte of a file's name that is not UTF-8 as an escape such as `\\udcf6`.
+
+    Python holds such bytes as lone surrogates, which no UTF-8 file can hold. The escape is that of
+    `printable`, so messages, manifests and stored class names agree.
+    """
+    return _SURROGATE.sub(lambda found: _escaped(found[0]), text)
+
+
+def file_name(text: str) -> str:
+    """The inverse of `encodable`."""
+    return _NOT_UTF8.sub(lambda found: chr(int(found[1], 16)), text)
 
 
 def _is_seen(character: str) -> bool:

@@ -178,6 +178,17 @@ def test_a_run_that_began_here_keeps_its_consent_and_a_strangers_has_none(
     assert after(run, options) == (), "another file has the name"
 
 
+def test_without_a_place_for_the_record_a_run_starts_all_the_same(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null")
+    allow(["own_module"])
+    remember(place / "run", {"own_module:net": {}})
+    monkeypatch.setenv(VARIABLE, "")
+    recall(place / "run", {"own_module:net": {}})
+    assert allowed() == ()
+
+
 @pytest.mark.parametrize("content", [b"", b"[1]", b"{}", b"\xff", b'[["a"]]', b"[[1, 2, 3, 4]]"])
 def test_a_broken_record_holds_no_consent(place: Path, content: bytes) -> None:
     record = place.parent / "state" / "pcsearch" / "allowed-code.json"

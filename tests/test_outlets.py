@@ -19,6 +19,7 @@ OPENS = {
 }  # fmt: skip
 ALLOWED = {
     "io.py": "the way itself; syncs a folder",
+    "cpus.py": "the kernel's control groups",
     "pickle_check.py": "looks into what open_regular gives",
     "reporting/figures.py": "the current folder, to come back to",
     "data/decode.py": "open_image, of what open_regular gives",
@@ -42,6 +43,7 @@ ALLOWED = {
     "recipe/load.py": "files of this package",
     "cli/recipes.py": "files of this package, and a new one",
     "cluster/session/autoscaler.py": "the kernel's command lines; what Kubernetes puts into a pod",
+    "cluster/session/signals.py": "the null device",
     "cluster/session/security.py": "the kernel's open ports and users, and a new file",
     "cluster/files/provider.py": "what the machine's firmware says",
     "execution/worker_health.py": "what Tune has just written",

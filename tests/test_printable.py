@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from pcsearch.cli.console import PrintableStream, console, guard_streams, printe
 from pcsearch.cli.data.progress import Lines
 from pcsearch.cli.views.plain import PlainLines
 from pcsearch.errors import NodeError, UserError
-from pcsearch.printable import printable, printable_lines
+from pcsearch.printable import encodable, file_name, printable, printable_lines
 from tests.e2e.cli import CommandLine
 from tests.fuzz.guard import UNSEEN
 
@@ -29,6 +30,15 @@ HOSTILE = (
     "\u202egnp.exe", "\u2066a\u2069", "\u200ea", "\u200bzero", "a\u2028b", "\ufeffa", "\u3164",
     "\U000e0041", "a\ufe0f", "a\U000e0141", "a\u2800", "\udcff", "\u061ca", "\xada",
 )  # fmt: skip
+
+
+def test_a_name_that_is_not_utf8_can_be_stored_and_read_back() -> None:
+    name = os.fsdecode(b"m\xf6we\xff \xc3\xa9")
+    assert encodable(name) == r"m\udcf6we\udcff é" == printable(name)
+    assert file_name(encodable(name)) == name
+    json.dumps(encodable(name), ensure_ascii=False).encode()
+    for plain in ("möwe", r"C:\users\udine", r"a\udc7f", "\n"):
+        assert encodable(plain) == plain == file_name(plain)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

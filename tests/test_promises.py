@@ -266,6 +266,21 @@ def test_weights_that_a_full_disk_does_not_take_are_no_fault_of_the_trial(
     assert list(disk.iterdir()) == []
 
 
+@pytest.mark.parametrize("weights", ["a file", "a" * 300])
+def test_weights_that_cannot_be_written_cost_no_result(
+    weights: str, plan: Plan, context: WorkerContext, tmp_path: Path
+) -> None:
+    (tmp_path / "a file").write_text("no folder")
+    spec = replace(trial(plan, "confirm"), keep_weights=True)
+    *_, kept = run_trial(spec, context)
+    *_, last = run_trial(spec, replace(context, weights=str(tmp_path / weights)))
+    assert kept.test is not None
+    assert kept.weights_error is None
+    assert (last.test, last.hits) == (kept.test, kept.hits)
+    assert last.weights_error is not None
+    assert weights in last.weights_error
+
+
 def test_a_positive_lambda_is_not(
     recipe: Recipe, plan: Plan, context: WorkerContext, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -28,12 +29,16 @@ from pcsearch.cli import (
 )
 from pcsearch.cli.cluster import app as cluster
 from pcsearch.cli.console import guard_streams
+from pcsearch.cli.ctrl_c import note_of
 from pcsearch.cli.data import app as data
 from pcsearch.cli.options import examples, register
 from pcsearch.errors import PcsearchError, UserError
+from pcsearch.io import home_folder
 from pcsearch.printable import printable_lines
 
 EXIT_MISTAKE, EXIT_LOST = 2, 3
+EXIT_CLOSED_PIPE = 128 + signal.SIGPIPE
+"""As of other tools whose output goes to `head`."""
 
 
 class Commands(TyperGroup):
@@ -112,19 +117,39 @@ app.add_typer(recipes.app, name="recipes")
 def main() -> None:
     """Run the command line; never returns. A user error is one message and exit code 2."""
     guard_streams()
+    os.environ.setdefault("HOME", str(home_folder()))  # PyTorch and Ray would use a folder "~"
+    if not os.environ.get("COLUMNS", "").strip("0"):  # some terminals have not measured it yet
+        os.environ.pop("COLUMNS", None)
     try:
-        app(prog_name="pcsearch")  # also as python -m pcsearch, which no shell completes
+        try:
+            app(prog_name="pcsearch")  # also as python -m pcsearch, which no shell completes
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # later, an error would get another exit code
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(EXIT_MISTAKE)
     except PcsearchError as error:  # a lost store, or another process continues the run
         sys.stderr.write(f"error: {error}\n")
         sys.exit(EXIT_LOST)
+    except (SystemExit, BrokenPipeError) as error:
+        if not _closed_pipe(error):
+            raise
+        if note := note_of(error):
+            sys.stderr.write(f"error: nobody reads the output any more; {note}\n")
+        os._exit(EXIT_CLOSED_PIPE)  # a normal exit would try to write the rest again
     except OSError as error:
         if error.filename is not None:  # a user's file or folder
             sys.stderr.write(f"error: {error.filename}: {error.strerror}\n")
             sys.exit(EXIT_MISTAKE)
-        if error.errno not in (errno.ENOSPC, errno.EPIPE):
+        if error.errno != errno.ENOSPC:
             raise
         sys.stderr.write(f"error: the output could not be written: {error.strerror}\n")
-        os._exit(1)  # a normal exit would try to write the rest again
+        os._exit(EXIT_MISTAKE)
+
+
+def _closed_pipe(error: BaseException | None) -> bool:
+    """Whether nobody reads the output any more. Typer and Rich turn this into an exit."""
+    while isinstance(error, SystemExit) and error.code == 1:
+        error = error.__context__
+    return isinstance(error, BrokenPipeError)

@@ -1,4 +1,4 @@
-"""Ctrl-C at the command line: handled and reported from the first to the last moment."""
+"""Ctrl-C and ends by a signal: handled and reported from the first to the last moment."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from types import FrameType
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
-GO_ON = "interrupted; `pcsearch resume` continues a campaign that has started"
-_NOTHING_BEGAN = "interrupted before anything started; the same command starts it again"
+BEFORE_START = "before anything started; the same command starts it again"
+BEFORE_RESUME = "before the campaign continued; the same command continues it"
+AFTER_RESULTS = "after the results above"
+_SIGNALS = {128 + number: number.name for number in (signal.SIGTERM, signal.SIGHUP)}
 
 
 class CtrlC:
@@ -21,7 +23,7 @@ class CtrlC:
     earlier Ctrl-C.
 
     Args:
-        words: The message.
+        words: When it happened, and what to do next; may be set again later.
         clean_up: Whether the first Ctrl-C raises KeyboardInterrupt. Otherwise, and on the second
             one, the process ends at once.
     """
@@ -29,7 +31,7 @@ class CtrlC:
     raises_keyboard_interrupt = True
 
     def __init__(self, words: str, *, clean_up: bool) -> None:
-        self._words = words
+        self.words = words
         self._at_once = not clean_up
         self._told = False
 
@@ -40,19 +42,33 @@ class CtrlC:
         self._at_once = True
         raise KeyboardInterrupt
 
-    def tell(self) -> None:
-        """Write the message once, unbuffered: interrupted code may hold a buffer's lock."""
+    def tell(self, what: str = "interrupted", error: BaseException | None = None) -> None:
+        """Write the message once, unbuffered: interrupted code may hold a buffer's lock.
+
+        If the error ended a campaign, its note has the command that resumes it.
+        """
         self._at_once = True
         if self._told:
             return
         self._told = True
+        note = note_of(error)
+        text = f"{what} {self.words}" if note is None else f"{what}; {note}"
         with contextlib.suppress(OSError, ValueError):  # a closed stream
-            os.write(sys.stderr.fileno(), f"{self._words}\n".encode())
+            os.write(sys.stderr.fileno(), f"{text}\n".encode(errors="replace"))
+
+
+def note_of(error: BaseException | None) -> str | None:
+    """The note of an error, or of one that it replaced; None without one."""
+    while error is not None:
+        if notes := getattr(error, "__notes__", None):
+            return str(notes[0])
+        error = error.__context__
+    return None
 
 
 def nothing_to_clean_up() -> None:
     """From now on, while modules are imported, Ctrl-C ends the process at once."""
-    _hear(CtrlC(_NOTHING_BEGAN, clean_up=False))
+    _hear(CtrlC(BEFORE_START, clean_up=False))
 
 
 def usual() -> None:
@@ -62,18 +78,23 @@ def usual() -> None:
 
 
 @contextlib.contextmanager
-def told_as(words: str) -> Iterator[None]:
-    """Ctrl-C in the block raises KeyboardInterrupt, which becomes `words` and exit code 130.
+def told_as(words: str) -> Iterator[CtrlC]:
+    """Ctrl-C in the block raises KeyboardInterrupt, which becomes a message and exit code 130.
 
-    A second Ctrl-C, or one after the block, ends the process at once.
+    An exit by SIGTERM or SIGHUP gets a message, too. Yields the handler; its words may change. A
+    second Ctrl-C, or one after the block, ends the process at once.
     """
     handler = CtrlC(words, clean_up=True)
     _hear(handler)
     try:
-        yield
-    except KeyboardInterrupt:
-        handler.tell()
+        yield handler
+    except KeyboardInterrupt as error:
+        handler.tell(error=error)
         sys.exit(EXIT_INTERRUPTED)
+    except SystemExit as end:
+        if end.code in _SIGNALS:
+            handler.tell(f"ended by {_SIGNALS[end.code]}", end)
+        raise
 
 
 def _hear(handler: CtrlC) -> None:

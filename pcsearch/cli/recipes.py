@@ -54,6 +54,7 @@ def list_recipes(
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
+    typer.echo("Recipes that compare Pairwise Confusion (PC) with plain cross-entropy:\n")
     for row in rows:
         typer.echo(f"{row['name']}: {row['description']}")
         typer.echo(f"    {', '.join(row['datasets'])} × {', '.join(row['backbones'])}")

@@ -33,13 +33,15 @@ _Out = Annotated[
 def report(run: Run = None, out: _Out = None, runs: Runs = RUNS) -> None:
     """Write a run's report, one HTML page, also while it runs.
 
+    A report replaces an earlier one. Any other file is refused, never overwritten.
+
     It shows the summary and its notes. For each study it shows the arms, the trials by epoch and by
     λ, and the confirm trials seed by seed. It has what is needed to repeat the run: the recipe and
     the command line, including their paths. The page needs no network and no other file, so you can
     send it to others.
     """
     from pcsearch.io import replacing
-    from pcsearch.reporting.html import html_report
+    from pcsearch.reporting.html import html_report, is_report
     from pcsearch.runs.find import find_run
 
     folder = find_run(run, runs)
@@ -56,6 +58,8 @@ def report(run: Run = None, out: _Out = None, runs: Runs = RUNS) -> None:
     if out is not None and not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}")
     named = path if out is None else out.resolve()  # follow a link that the user names
+    if named.is_file() and not named.is_symlink() and not is_report(named):
+        raise UserError(f"{path} exists and is no report; choose another file with --out FILE")
     try:
         if named.exists() and not named.is_file():  # do not replace a pipe or a device
             named.write_bytes(page)

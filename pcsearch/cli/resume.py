@@ -56,7 +56,10 @@ def resume(
     if len(names) > 1:
         raise UserError(f"resume takes one run, but {len(names)} are named: {names}")
     run = names[0] if names else None
-    with ctrl_c.told_as(ctrl_c.GO_ON), Watch(plain=plain, events=events) as watch:
+    with (
+        ctrl_c.told_as(ctrl_c.BEFORE_RESUME) as told,
+        Watch(plain=plain, events=events) as watch,
+    ):
         outcome = api.resume(
             run,
             overrides,
@@ -66,4 +69,5 @@ def resume(
             observer=watch.observer,
         )
         watch.ended(outcome)
+        told.words = ctrl_c.AFTER_RESULTS
     raise typer.Exit(watch.exit_code)

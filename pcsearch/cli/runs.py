@@ -21,8 +21,8 @@ app = typer.Typer(no_args_is_help=True, help="List runs.")
 
 @app.command("ls", epilog=examples("pcsearch runs ls", "pcsearch runs ls --runs /data/runs"))
 def list_command(runs: Runs = RUNS, as_json: Json = False) -> None:
-    """List runs, most recently active first: status, time since their start, studies and the
-    largest gain."""
+    """List runs, most recently active first: status, time since their start, studies and the gain,
+    of several studies or arms the largest."""
     from pcsearch.cli.console import console, write_json
     from pcsearch.runs.find import list_runs
     from pcsearch.runs.folder import at
@@ -46,20 +46,22 @@ def _row(folder: RunFolder, now: float) -> dict[str, Any]:
         state = folder.state()
     except UserError as error:  # one damaged run must not hide the others
         unknown = {"age_seconds": None, "studies": None, "best_gain": None, "mismatches": None}
-        return row | {"status": "unreadable", **unknown, "error": str(error)}
+        return row | {"status": "unreadable", "gains": 0, **unknown, "error": str(error)}
     summary = summarise(state, folder.status(state, quick=True))
+    gains = _gains(summary)
     return row | {
         "status": summary.status,
         "age_seconds": round(max(0.0, now - folder.created())),
         "studies": [study.id for study in summary.studies],
-        "best_gain": _best_gain(summary),
+        "gains": len(gains),
+        "best_gain": max(gains, key=lambda gain: gain["mean"], default=None),
         "mismatches": len(summary.mismatches),
         "error": None,
     }
 
 
-def _best_gain(summary: Summary) -> dict[str, Any] | None:
-    gains: list[dict[str, Any]] = [
+def _gains(summary: Summary) -> list[dict[str, Any]]:
+    return [
         {
             "study": study.id,
             "arm": name,
@@ -70,7 +72,6 @@ def _best_gain(summary: Summary) -> dict[str, Any] | None:
         for name, arm in study.arms.items()
         if arm.gain is not None
     ]
-    return max(gains, key=lambda gain: gain["mean"], default=None)
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
@@ -85,7 +86,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     for heading in ("status", "age"):
         table.add_column(heading, no_wrap=True)
     table.add_column("studies", justify="right", no_wrap=True)
-    table.add_column("best gain")
+    table.add_column("gain")
     for row in rows:
         began, studies = row["age_seconds"], row["studies"]
         table.add_row(
@@ -93,7 +94,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
             row["status"],
             NOTHING if began is None else age(began),
             NOTHING if studies is None else str(len(studies)),
-            Text(row["error"] or _mismatches(row) + _gain_text(row["best_gain"])),
+            Text(row["error"] or _mismatches(row) + _best_of(row) + _gain_text(row["best_gain"])),
         )
     return table
 
@@ -102,6 +103,10 @@ def _mismatches(row: dict[str, Any]) -> str:
     count = row["mismatches"]
     places = "1 place" if count == 1 else f"{count} places"
     return f"journal contradicts itself in {places}: " if count else ""
+
+
+def _best_of(row: dict[str, Any]) -> str:
+    return f"best of {row['gains']}: " if row["gains"] > 1 else ""
 
 
 def _gain_text(gain: dict[str, Any] | None) -> str:

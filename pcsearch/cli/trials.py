@@ -18,7 +18,8 @@ def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     A confirm trial is "superseded" once a wider search has chosen another configuration.
 
     --json prints one object a line: the trial, its study, phase and arm, its state, configuration,
-    validation top-1 by epoch, seconds and error.
+    validation top-1 by epoch, seconds and error. The state RUNNING is that of a trial that has not
+    ended; pcsearch summary --json says whether the run is running.
     """
     from pcsearch.cli.console import console, write_json
     from pcsearch.reporting.notes import journal_notes
@@ -34,14 +35,15 @@ def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
         for line in journal_notes(state):
             typer.echo(line, err=True)
         return
-    from pcsearch.reporting.trials_table import trials_table
+    from pcsearch.reporting.trials_table import shown_rows, trials_table
 
     terminal = console()
-    terminal.print(trials_table(rows, terminal.width))
+    running = bool(state.running) and folder.status(state, quick=True) == "running"
+    terminal.print(trials_table(shown_rows(rows, running=running), terminal.width))
     for line in journal_notes(state):
         typer.echo(line)
-    if state.running and folder.status(state, quick=True) != "running":
+    if state.running and not running:
         typer.echo(
-            "The run was interrupted. To restart its running trials from their checkpoints: "
+            "The run was interrupted. To restart its interrupted trials from their checkpoints: "
             f"{resume_command(folder.address)}"
         )

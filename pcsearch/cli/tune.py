@@ -48,7 +48,8 @@ def tune(
     also after a crash.
 
     Exit codes: 0 done, 1 finished with failed studies, 2 a mistake in the input or a full disk, 3
-    Ray or the store was lost, 130 interrupted, 143 ended by SIGTERM.
+    Ray or the store was lost, 129 the terminal was closed, 130 interrupted, 141 nobody reads the
+    output, 143 ended by SIGTERM.
     """
     ctrl_c.nothing_to_clean_up()
     from pcsearch.cli.console import Watch
@@ -56,7 +57,10 @@ def tune(
     from pcsearch.execution.launch import run_recipes
     from pcsearch.recipe.load import load_recipes
 
-    with ctrl_c.told_as(ctrl_c.GO_ON), Watch(plain=plain, events=events) as watch:
+    with (
+        ctrl_c.told_as(ctrl_c.BEFORE_START) as told,
+        Watch(plain=plain, events=events) as watch,
+    ):
         allow(allow_code or ())
         loaded = load_recipes(
             recipes or [], images=images, noted=watch.observer.noted, gpus=address is not None
@@ -65,4 +69,5 @@ def tune(
             loaded, runs=runs, name=name, address=address, observer=watch.observer
         ):
             watch.ended(outcome)
+            told.words = ctrl_c.AFTER_RESULTS
     raise typer.Exit(watch.exit_code)

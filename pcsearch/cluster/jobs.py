@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from pcsearch.cluster import ray_internals
 from pcsearch.cluster.session.security import warn_if_readable
 from pcsearch.errors import UserError
+from pcsearch.io import expanded
 from pcsearch.version import __version__
 
 _ANSWER_SECONDS = 60.0
@@ -71,7 +72,7 @@ def use_token() -> None:
         UserError: the file in RAY_AUTH_TOKEN_PATH does not exist.
     """
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    if named and not Path(named).expanduser().is_file():
+    if named and not expanded(named).is_file():
         raise UserError(f"RAY_AUTH_TOKEN_PATH is {named}, but there is no such file")
     warn_if_readable()
     logging.getLogger(ray_internals.TOKEN_LOGGER).setLevel(logging.ERROR)

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from pcsearch.cluster.session.security import check_parents
 from pcsearch.errors import UserError
+from pcsearch.io import home_folder
 
 
 def launcher_folder() -> Path:
     """The path; does not make the folder. A user's own `ray attach` finds it by RAY_TMPDIR."""
-    return Path.home() / ".ray" / "pcsearch"
+    return home_folder() / ".ray" / "pcsearch"
 
 
 @contextlib.contextmanager

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from pcsearch.printable import encodable
+
 
 class Internal(NamedTuple):
     """An internal name of Ray, its purpose, and the effect if it is missing."""
@@ -53,7 +55,7 @@ INTERNALS = (
     Internal("ray._private.worker", "_global_node", "own processes, ports", "no start"),
     Internal("ray._private.worker", "global_worker", "nodes, logs", "launching nodes not shown"),
     Internal("ray._private.worker", "print_to_stdstream", "errors to stderr", "to stdout"),
-    Internal("ray._private.utils", "get_num_cpus", "CPUs by affinity", "no start"),
+    Internal("ray._private.utils", "get_entrypoint_name", "arguments in Latin-1", "no start"),
     Internal("ray.autoscaler._private.providers", "_NODE_PROVIDERS", "cluster check", "no check"),
     Internal("ray.autoscaler._private.util", "prepare_config", "cluster check", "no check"),
     Internal("ray.autoscaler._private.util", "validate_config", "cluster check", "no check"),
@@ -112,6 +114,22 @@ def quick_start(session_name: str) -> Iterator[None]:
         yield
     finally:
         parameter.RayParams, services.start_api_server = before
+
+
+@contextlib.contextmanager
+def encodable_entrypoint() -> Iterator[None]:
+    """Let Ray start although an argument, such as a folder's name, is not UTF-8.
+
+    Ray stores the command line with each job, in a field that holds UTF-8 only.
+    """
+    from ray._private import utils
+
+    before = utils.get_entrypoint_name
+    utils.get_entrypoint_name = lambda: encodable(before())
+    try:
+        yield
+    finally:
+        utils.get_entrypoint_name = before
 
 
 def address_from_environment() -> str:
@@ -228,13 +246,6 @@ def errors_on_stderr() -> Iterator[None]:
         yield
     finally:
         worker.print_to_stdstream = before  # type: ignore[attr-defined]
-
-
-def counted_cpus() -> int:
-    """The CPUs that Ray counts: it respects quotas of cgroups, but not the affinity."""
-    from ray._private.utils import get_num_cpus
-
-    return int(get_num_cpus(override_docker_cpu_warning=True))
 
 
 def cluster_status(timeout_seconds: float) -> Any:

@@ -18,6 +18,7 @@ from pcsearch.cluster.files.storage import storage
 from pcsearch.cluster.jobs import Jobs
 from pcsearch.code_consent import own_modules
 from pcsearch.errors import UserError
+from pcsearch.io import home_folder
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.yaml_core import dump
 from pcsearch.runs.find import is_remote
@@ -188,7 +189,7 @@ def _paths(recipe: Recipe) -> Iterator[str]:
 
 def _for_there(recipe: Recipe) -> str:
     """The recipe's text, with paths in this home folder moved to the home folder there."""
-    home = f"{Path.home()}/"
+    home = f"{home_folder()}/"
 
     def there(path: Any) -> Any:
         own = isinstance(path, str) and path.startswith(home)

@@ -11,6 +11,7 @@ import numpy as np
 
 from pcsearch.data.dataset import Int64Array
 from pcsearch.errors import UserError, did_you_mean
+from pcsearch.printable import encodable
 
 _Key = TypeVar("_Key", int, str)
 _NUMBER_PREFIX = re.compile(r"^\d+[._ -]+(?=\D)")
@@ -41,6 +42,7 @@ def choose_classes(
     """
     if chosen is None:
         return list(range(len(names)))
+    names = [encodable(name) for name in names]
     by_number = _positions(_own_numbers(names) if numbers is None else numbers)
     by_name = (
         _positions(names),
@@ -135,6 +137,7 @@ def _find(
     names: Sequence[str],
 ) -> int:
     if isinstance(choice, str):
+        choice = encodable(choice)
         exact, whole, short = by_name
         for found in (exact.get(choice), whole.get(_plain(choice)), short.get(_plain(choice))):
             if found:

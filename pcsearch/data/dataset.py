@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pcsearch.data.fieldguide.options import FieldguideOptions
+from pcsearch.printable import encodable
 
 Int64Array = npt.NDArray[np.int64]
 Float32Array = npt.NDArray[np.float32]
@@ -72,7 +73,8 @@ class Dataset:
 
     Attributes:
         id: the catalogue's id.
-        class_names: N names; label i means class_names[i].
+        class_names: N names; label i means class_names[i]. They are `encodable`, also if they come
+            from folders whose names are not UTF-8.
         train: the official training images, and the official validation images if there are some.
         test: the test images, None if there are none.
         given_val: indices into `train` of the official validation images, or None.
@@ -90,6 +92,9 @@ class Dataset:
     ancestors: tuple[tuple[str, ...], ...] | None = None
     held_out: str = ""
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", tuple(map(encodable, self.class_names)))
 
     @property
     def num_classes(self) -> int:

@@ -72,6 +72,7 @@ def record_outcome(
             ) from error
         with contextlib.suppress(Exception):
             _write_end(campaign, folder, status)
+        error.add_note(f"resume with: {go_on}")
         raise
     finally:
         observer.finished(status)

@@ -6,6 +6,8 @@ images and class names, which trials share, are opened once per process.
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -21,6 +23,7 @@ from pcsearch.data.prepared import TrainingImages
 from pcsearch.errors import NodeError
 from pcsearch.execution.preflight.datasets import preprocessing_for, split_of
 from pcsearch.execution.run_files import RunFiles, UnwritableError, run_files
+from pcsearch.execution.worker import describe
 from pcsearch.execution.worker_data import (
     WorkerContext,
     load_recipe_cached,
@@ -30,11 +33,12 @@ from pcsearch.execution.worker_data import (
 from pcsearch.models.registry import Backbone, build_backbone
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.trial import TrialSpec
+from pcsearch.storage import StorageError
 from pcsearch.training.checkpoints import Checkpoints
 from pcsearch.training.config import TrainConfig
 from pcsearch.training.evaluate import Evaluation, evaluate
 from pcsearch.training.export import save_weights
-from pcsearch.training.failures import explain_failures
+from pcsearch.training.failures import breaks_the_process, explain_failures
 from pcsearch.training.metrics import EpochRecord
 from pcsearch.training.trainer import fit, tune_malloc
 
@@ -56,6 +60,7 @@ class TrialReport:
         replayed: Whether the epoch comes from a checkpoint instead of new training.
         saved: Whether a checkpoint holds the epoch.
         checkpoint_error: Why the last checkpoint could not be written; None if it was.
+        weights_error: Why the weights could not be written; None if they were, or were not asked.
     """
 
     epoch: int
@@ -67,6 +72,7 @@ class TrialReport:
     replayed: bool = False
     saved: bool = False
     checkpoint_error: str | None = None
+    weights_error: str | None = None
 
 
 def report_of(
@@ -154,16 +160,19 @@ def run_trial(
     )
     with closing(records), _let_go(files, spec.trial):
         for record in records:
-            test = None
+            test, weights_error = None, None
             if spec.phase == "confirm" and record.epoch == settings.epochs:
                 images = _test_batches(
                     context, study_dataset, recipe, settings, device, micro_batches
                 )
                 with explain_failures(settings, "evaluating"):
                     test = measure(backbone.module, images)
-                _keep_weights(spec, context, files, recipe, backbone, training)
+                weights_error = _keep_weights(
+                    spec, context, files, recipe, backbone, training, attempt
+                )
             seconds = time.perf_counter() - started
-            yield report_of(record, recipe.metric, seconds, test, checkpoints)
+            report = report_of(record, recipe.metric, seconds, test, checkpoints)
+            yield replace(report, weights_error=weights_error)
             started = time.perf_counter()
 
 
@@ -273,12 +282,35 @@ def _keep_weights(
     recipe: Recipe,
     backbone: Backbone,
     training: TrainingImages,
-) -> None:
+    attempt: int,
+) -> str | None:
+    """Write the weights if they are asked for; why they could not be written.
+
+    The test images are measured by now, so an error must not cost the result. Only a full disk ends
+    the campaign, and a silent store restarts the trial once: a resume or restart can write them.
+    """
     if not spec.keep_weights:
-        return
+        return None
+    # A wider search may replace this choice and later return to it, so each keeps its own file.
+    anew = spec.trial.partition(f"/confirm-{spec.index:03d}")[2]
+    path = files.weights(f"{spec.study.replace('/', '.')}.{spec.arm}{anew}.safetensors")
+    try:
+        save_weights(path, backbone, _weights_metadata(spec, recipe, training))
+        files.kept(path)
+    except Exception as error:
+        if breaks_the_process(error) or (isinstance(error, StorageError) and not attempt):
+            raise
+        code = error.errno if isinstance(error, OSError) else None
+        if code in (errno.ENOSPC, errno.EDQUOT) and context.remote is None:
+            raise UnwritableError(code, os.strerror(code), str(path)) from error
+        return describe(error)
+    return None
+
+
+def _weights_metadata(spec: TrialSpec, recipe: Recipe, training: TrainingImages) -> dict[str, Any]:
     dataset, name = spec.study.split("/", 1)
     image = recipe.image_for(dataset)
-    metadata = {
+    return {
         "backbone": name,
         "backbone_options": dict(recipe.options_for(name)),
         "dataset": dataset,
@@ -294,17 +326,6 @@ def _keep_weights(
         "config": spec.config,
         "variant": spec.variant,
     }
-    # A wider search may replace this choice and later return to it, so each keeps its own file.
-    anew = spec.trial.partition(f"/confirm-{spec.index:03d}")[2]
-    file = f"{spec.study.replace('/', '.')}.{spec.arm}{anew}.safetensors"
-    path = files.weights(file)
-    try:
-        save_weights(path, backbone, metadata)
-    except OSError as error:
-        if context.remote is None:
-            raise UnwritableError(error.errno, error.strerror, str(path)) from error
-        raise NodeError(f"this node cannot write weights to {path}: {error.strerror}") from error
-    files.kept(path)
 
 
 def _ready_process(context: WorkerContext) -> torch.device:

@@ -138,7 +138,8 @@ def imagenet_file(name: str) -> Path:
             f"({error}).\n"
             f"  Looked for: {file}\n"
             f"  Source:     {url}\n"
-            "Download it on a machine with a network and copy it there. Or give `weights: PATH` "
+            "Download it on a machine with a network and copy it there; TORCH_HOME names another "
+            "folder. Or give `weights: PATH` "
             "for your own state dict, or `weights: none` to train from scratch."
         ) from error
     return file

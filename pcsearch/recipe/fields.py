@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
+from pcsearch import io
 from pcsearch.recipe.problems import show
 from pcsearch.training.config import LARGEST, LARGEST_WHOLE, MOST_EPOCHS, Limits
 
@@ -109,7 +110,7 @@ def _path(value: object) -> object:
 
 def expanded(text: str) -> Path:
     """The path of a text, with a leading `~` replaced by the user's home folder."""
-    return Path(text).expanduser() if text.startswith(("~/", "~\\")) or text == "~" else Path(text)
+    return io.expanded(text) if text.startswith(("~/", "~\\")) or text == "~" else Path(text)
 
 
 def _empty(value: object) -> object:

@@ -48,7 +48,7 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     """The recipe with absolute paths, for processes with another current folder."""
 
     def absolute(path: str) -> str:
-        return str(Path(path).expanduser().absolute())
+        return str(expanded(path).absolute())
 
     def weights(value: str) -> str:
         return value if value in ("imagenet", "none") else absolute(value)

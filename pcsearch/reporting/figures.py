@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import re
 import sys
@@ -232,9 +233,11 @@ def _matplotlib() -> ModuleType:
     """Import matplotlib from an empty current folder.
 
     Its first import reads a matplotlibrc in the current folder. That may be a stranger's, and some
-    versions evaluate its content.
+    versions evaluate its content. Without a writable home it caches fonts in a temporary folder;
+    its advice about that is no part of a report.
     """
     if "matplotlib" not in sys.modules:
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
         here = os.open(".", os.O_RDONLY)
         with tempfile.TemporaryDirectory() as empty:
             os.chdir(empty)

@@ -10,11 +10,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 from jinja2 import Environment, Template
 from markupsafe import Markup, escape
 
 from pcsearch.arms import PARAMETERS
+from pcsearch.io import open_regular
 from pcsearch.printable import printable_lines
 from pcsearch.reporting import formatting as fmt
 from pcsearch.reporting.figures import Plot, confirm_plots, search_plot
@@ -28,6 +30,7 @@ from pcsearch.reporting.trials_table import (
     hyperparameters,
     last_value_text,
     short_name,
+    shown_rows,
     test_value,
     value_text,
 )
@@ -38,6 +41,10 @@ from pcsearch.version import __version__
 
 _LISTED_AT_MOST = 1000
 """Most trials of a study on the page; `pcsearch trials` lists all."""
+
+
+_GENERATOR = b'<meta name="generator" content="pcsearch '
+"""What `report.html.j2` has near its start."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +78,20 @@ class _Study:
     time: str
 
 
+def is_report(file: Path) -> bool:
+    """Whether a file is empty or a page of `html_report`, of any version, so that it may go."""
+    try:
+        with open_regular(file) as content:
+            start = content.read(2000)
+    except OSError:
+        return False
+    return not start or _GENERATOR in start
+
+
 def html_report(folder: RunFolder, state: CampaignState, status: Status) -> str:
     """The page of a run whose journal holds `state`."""
     summary = summarise(state, status)
-    rows = trial_rows(state)
+    rows = shown_rows(trial_rows(state), running=status == "running")
     studies = [
         _study(state, one, plan, [row for row in rows if row["study"] == plan.id])
         for one, plan in zip(summary.studies, state.plan.studies, strict=True)

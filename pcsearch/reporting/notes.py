@@ -145,6 +145,15 @@ def _failed_trials(study: StudySummary, plan: StudyPlan, state: CampaignState) -
         )
 
 
+def _unwritten_weights(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    for trial in state.trials.values():
+        if trial.spec.study == plan.id and trial.weights_error is not None:
+            yield (
+                f"The weights of {trial.spec.trial} could not be written: "
+                f"{fmt.first_line(trial.weights_error)}. Its results count."
+            )
+
+
 def _divided(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     divided = [
         trial
@@ -340,6 +349,7 @@ _ABOUT_DATASETS: tuple[Callable[[StudyPlan, CampaignState], Iterator[str]], ...]
 _ABOUT_STUDIES: tuple[_StudyNotes, ...] = (
     _given_up,
     _failed_trials,
+    _unwritten_weights,
     _divided,
     _missing_seeds,
     _seeds_so_far,

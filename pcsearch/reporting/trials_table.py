@@ -20,6 +20,7 @@ STATES = {
     "DIVERGED": "diverged",
     "FAILED": "failed",
     "RUNNING": "running",
+    "INTERRUPTED": "interrupted",
 }
 _NOT_SHOWN = ("lambda", "lambda_over_n", "seed", "split")
 
@@ -71,7 +72,14 @@ _STYLES = {
     "DIVERGED": "red",
     "FAILED": "red",
     "RUNNING": "cyan",
+    "INTERRUPTED": "yellow",
 }
+
+
+def shown_rows(rows: Sequence[Row], *, running: bool) -> list[Row]:
+    """The rows for people: unless the run is running, nobody trains its unended trials."""
+    unended = "RUNNING" if running else "INTERRUPTED"
+    return [{**row, "state": unended} if row["state"] == "RUNNING" else row for row in rows]
 
 
 def trials_table(rows: Sequence[Row], width: int) -> RenderableType:
@@ -81,7 +89,7 @@ def trials_table(rows: Sequence[Row], width: int) -> RenderableType:
     takes two lines.
 
     Args:
-        rows: From `trial_rows`.
+        rows: From `trial_rows`, or `shown_rows`.
         width: Columns of the terminal.
     """
     if not rows:

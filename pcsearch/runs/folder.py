@@ -34,6 +34,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from pcsearch.cpus import usable_cpus
 from pcsearch.errors import UserError, did_you_mean
 from pcsearch.io import (
     open_regular,
@@ -43,6 +44,7 @@ from pcsearch.io import (
     remove_half_written,
     replacing,
 )
+from pcsearch.printable import encodable
 from pcsearch.runs.shutdown import Marker
 from pcsearch.search.journal.audit import audited, refusal
 from pcsearch.search.journal.journal_file import (
@@ -114,7 +116,7 @@ def environment(weights: Sequence[str]) -> dict[str, Any]:
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpus": os.cpu_count(),
+        "cpus": usable_cpus(),
         "weights": list(weights),
         "versions": {package: _version(package) for package in _REPORTED},
     }
@@ -280,9 +282,9 @@ class RunFolder:
         self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False))
 
     def write_text(self, name: str, content: str) -> None:
-        """Write a file atomically."""
+        """Write a file atomically. Names of files in it may be no UTF-8."""
         with replacing(self.path / name) as temporary:
-            temporary.write_text(content)
+            temporary.write_text(encodable(content), encoding="utf-8")
 
 
 @contextlib.contextmanager

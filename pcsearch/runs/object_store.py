@@ -23,6 +23,7 @@ from typing import Any
 from pcsearch.data.cache import default_cache_folder
 from pcsearch.errors import PcsearchError, UserError, did_you_mean
 from pcsearch.io import read_regular
+from pcsearch.printable import encodable
 from pcsearch.runs.folder import READ_AT_MOST_BYTES, RunFolder, check_run_name, resume_command
 from pcsearch.runs.segmented_journal import SegmentJournal, read_segments
 from pcsearch.runs.shutdown import GRACE_SECONDS, Marker
@@ -141,7 +142,7 @@ class RemoteRun(RunFolder):
         return content.decode("utf-8", "replace") if len(content) <= READ_AT_MOST_BYTES else None
 
     def write_text(self, name: str, content: str) -> None:
-        self.storage.write(name, content.encode(errors="replace"))
+        self.storage.write(name, encodable(content).encode())
 
     def _held_lease(self) -> Lease:
         if self.lease is None:

@@ -144,6 +144,7 @@ class Campaign:
         test: Mapping[str, float] | None = None,
         *,
         hits: str | None = None,
+        weights_error: str | None = None,
         attempt: int | None = None,
         replayed: bool = False,
     ) -> bool:
@@ -157,6 +158,7 @@ class Campaign:
             metrics: All other measures.
             test: The test images' metrics, with the last epoch of a confirm trial only.
             hits: Which test images were classified correctly, with `test`.
+            weights_error: Why the weights could not be written, with `test`.
             attempt: The attempt that reports. Workers of earlier attempts stop.
             replayed: Whether the epoch comes from a checkpoint, not from a training just now.
         """
@@ -180,6 +182,8 @@ class Campaign:
             event["test"] = dict(test)
         if hits is not None:
             event["hits"] = hits
+        if weights_error is not None:
+            event["weights_error"] = weights_error
         self._record(event)
         if decision != "continue":
             self._settle(trial.spec.study)

@@ -312,6 +312,7 @@ class CampaignState:
             arm.ladder.record(trial.spec.trial, result.epoch, result.value)
         trial.test = event.get("test") or trial.test
         trial.hits = event.get("hits") or trial.hits
+        trial.weights_error = event.get("weights_error")
         trial.state = _STATE_AFTER[event["decision"]]
         arm.moved(trial, left)
         images = self.plan.study(trial.spec.study).images.of(trial.spec.phase)

@@ -80,6 +80,7 @@ class Trial:
         repeated_seconds: The time of these.
         differing: How many of these gave other measures, compared bit for bit.
         hits: Which test images were classified correctly, packed bits in base64; None if not kept.
+        weights_error: Why its weights could not be written; None if they were, or were not asked.
     """
 
     spec: TrialSpec
@@ -88,6 +89,7 @@ class Trial:
     error: str | None = None
     test: dict[str, float] | None = None
     hits: str | None = None
+    weights_error: str | None = None
     attempt: int = 0
     retries: int = 0
     lost_nodes: int = 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import save
 
 from pcsearch.io import replacing
+from pcsearch.printable import encodable
 
 if TYPE_CHECKING:
     from pcsearch.models import Backbone
@@ -31,7 +32,9 @@ def save_weights(path: Path, backbone: Backbone, metadata: Mapping[str, Any]) ->
     """
     if "format" in metadata:
         raise ValueError('the metadata key "format" belongs to the file format; use another key')
-    texts = {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()}
+    texts = {
+        key: encodable(json.dumps(value, ensure_ascii=False)) for key, value in metadata.items()
+    }
     tensors = {
         name: tensor.detach().cpu().contiguous().clone()
         for name, tensor in backbone.module.state_dict().items()

@@ -145,3 +145,39 @@ def test_a_terminal_without_greek_letters_gets_question_marks(tmp_path: Path) ->
     done = pcsearch("--help", PYTHONIOENCODING="ascii")
     assert done.returncode == 0
     assert "weight ?" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["recipes", "ls"], ["recipes", "show", "cub200"]]
+)
+def test_a_closed_pipe_ends_it_as_other_tools(arguments: list[str]) -> None:
+    """As in `pcsearch recipes ls | head`; 1 would mean failed studies."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "pcsearch", *arguments],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_a_full_disk_does_not_take_is_told() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "pcsearch", "recipes", "ls"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+    told = "error: the output could not be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, told)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["recipes", "ls"]])
+def test_a_terminal_of_no_columns_counts_as_unmeasured(arguments: list[str]) -> None:
+    assert pcsearch(*arguments, COLUMNS="0").stdout == pcsearch(*arguments, COLUMNS="").stdout != ""

@@ -81,7 +81,7 @@ def test_while_modules_are_imported_it_ends_at_once(tmp_path: Path) -> None:
 
 CLEANING = """
 from pcsearch.cli.ctrl_c import told_as
-with told_as("go on so"):
+with told_as("so"):
     try:
         time.sleep(30)
     finally:
@@ -95,7 +95,7 @@ def test_the_first_one_cleans_up_and_is_told(tmp_path: Path) -> None:
     process = start(CLEANING.format(seconds=0.1), "60", "0.3", cwd=tmp_path)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert (out, err) == ("cleaning\nclean\n", "go on so\n")
+    assert (out, err) == ("cleaning\nclean\n", "interrupted so\n")
 
 
 def test_a_second_one_does_not_wait_for_the_cleaning(tmp_path: Path) -> None:
@@ -103,8 +103,52 @@ def test_a_second_one_does_not_wait_for_the_cleaning(tmp_path: Path) -> None:
     began = time.monotonic()
     _out, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert err == "go on so\n"
+    assert err == "interrupted so\n"
     assert time.monotonic() - began < 10
+
+
+ENDED = """
+import contextlib, signal, sys
+from pcsearch.cli.ctrl_c import told_as
+with told_as("before anything started"):
+    try:
+        try:
+            {first}
+        except BaseException as error:
+            {note}
+            raise
+    finally:
+        {last}
+"""
+NOTE = 'error.add_note("resume with: pcsearch resume runs/a")'
+
+
+@pytest.mark.parametrize(
+    ("first", "note", "last", "code", "told"),
+    [
+        ("raise KeyboardInterrupt", "pass", "pass", 130, "interrupted before anything started"),
+        (
+            "raise KeyboardInterrupt", NOTE, "pass", 130,
+            "interrupted; resume with: pcsearch resume runs/a",
+        ),
+        ("sys.exit(143)", "pass", "pass", 143, "ended by SIGTERM before anything started"),
+        (  # Ray turns the exit into another one, which the session turns back
+            "sys.exit(129)", NOTE, "sys.exit(129)", 129,
+            "ended by SIGHUP; resume with: pcsearch resume runs/a",
+        ),
+        ("sys.exit(2)", "pass", "pass", 2, ""),
+    ],
+)  # fmt: skip
+def test_a_resume_is_promised_only_of_a_campaign_that_ran(
+    first: str, note: str, last: str, code: int, told: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENDED.format(first=first, note=note, last=last)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+    )
+    assert (done.returncode, done.stderr) == (code, told and f"{told}\n")
 
 
 def test_a_background_job_of_a_shell_goes_on(tmp_path: Path) -> None:

@@ -116,7 +116,8 @@ def test_trials_as_a_table(command: Command) -> None:
 def test_trials_of_a_dead_run_say_that_it_is_dead(command: Command) -> None:
     write_run("dead", plan(), until=5)
     _, out, _ = command("trials", "dead")
-    assert "running" in out
+    assert "interrupted  " in out
+    assert "running" not in out
     assert out.endswith("trials from their checkpoints: pcsearch resume runs/dead\n")
     write_run("whole", plan(), status="complete")
     assert "interrupted" not in command("trials", "whole")[1]
@@ -150,6 +151,21 @@ def test_report_replaces_a_link_and_does_not_follow_it(command: Command) -> None
     Path("runs/first/report.html").symlink_to(Path("mine.txt").resolve())
     assert command("report")[0] == 0
     assert Path("mine.txt").read_text() == "mine"
+
+
+def test_report_replaces_a_report_and_no_other_file(command: Command) -> None:
+    write_run("first", plan(), status="complete")
+    for name, content in (("mine.txt", "mine"), ("runs/first/report.html", "<html>mine</html>")):
+        Path(name).write_text(content)
+        out = () if "report" in name else ("--out", name)
+        code, _, err = command("report", *out)
+        assert code == 2
+        assert err.endswith("exists and is no report; choose another file with --out FILE\n")
+        assert Path(name).read_text() == content
+    Path("page.html").touch()
+    for _ in range(2):
+        assert command("report", "--out", "page.html")[0] == 0
+        assert "fieldguide · compact_cnn" in Path("page.html").read_text()
 
 
 def test_report_shows_nothing_that_a_link_leads_to(command: Command) -> None:
@@ -207,8 +223,12 @@ def test_runs_ls(command: Command) -> None:
     assert rows["broken"]["status"] == "unreadable"
     code, out, _ = command("runs", "ls")
     assert code == 0
-    for word in ("first", "complete", "interrupted", "unreadable", " 0.0"):
+    for word in ("first", "complete", "interrupted", "unreadable", "best of 2: 0.0"):
         assert word in out
+    write_run("single", plan(("digits/compact_cnn",)), status="complete")
+    (line,) = (line for line in command("runs", "ls")[1].splitlines() if "single" in line)
+    assert " 0.0" in line
+    assert "best" not in line
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from pcsearch.execution.trial_run import WorkerContext, run_trial
 from pcsearch.search.trial import TrialSpec
 from tests.e2e.cli import (
     CommandLine,
+    descendants,
     ended,
     epoch_events,
     overrides,
@@ -182,6 +183,41 @@ def test_ctrl_c_ends_the_campaign_cleanly(interrupted: Interrupted) -> None:
     assert "Traceback" not in result.out + result.err
     assert "interrupted; resume with: pcsearch resume runs/busy" in result.out
     assert interrupted.left_over == []
+
+
+IN_A_TERMINAL = """
+import os, pty, sys, time
+from pathlib import Path
+
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.executable, [sys.executable, "-m", "pcsearch", *sys.argv[1:]])
+journal = Path("runs/hung/journal.jsonl")
+while not (journal.is_file() and b'"epoch"' in journal.read_bytes()):
+    os.read(terminal, 65536)
+print(pid, flush=True)
+time.sleep(1)  # for a look at its processes
+os.close(terminal)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+def test_a_closed_terminal_ends_the_campaign_cleanly(pcsearch: CommandLine) -> None:
+    process = pcsearch.start_python(
+        "-c", IN_A_TERMINAL, "tune", "quickstart", "datasets=[digits]", "--name=hung",
+        *overrides(search={"trials": 40}, asha={"max_epochs": 60}),
+    )  # fmt: skip
+    assert process.stdout is not None
+    below = descendants(int(process.stdout.readline()))
+    assert below
+    result = ended(process, timeout=60)
+    assert result.out == "129\n", result
+    until = time.monotonic() + 20
+    while (left := [other for other in below if other.is_alive]) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert left == []
+    last = pcsearch.events("hung")[-1]
+    assert (last["event"], last["status"]) == ("ended", "interrupted")
 
 
 def test_an_interrupted_campaign_can_still_be_read(interrupted: Interrupted) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,3 +140,17 @@ else:
     assert result.code == 0, result
     assert result.err == ""
     assert json.loads(result.out) == pcsearch.summary("called")
+
+
+def test_a_folder_and_a_class_whose_names_are_not_utf8(
+    pcsearch: CommandLine, tmp_path: Path
+) -> None:
+    folder = save_classes(tmp_path / os.fsdecode(b"V\xf6gel"), images=12)
+    (folder / "crimson").rename(folder / os.fsdecode(b"m\xf6we"))
+    arguments = ("--images", str(folder), *CAMPAIGN, "--name=latin", "--plain")
+    result = ended(pcsearch.start_python("-m", "pcsearch", "tune", *arguments))
+    assert result.code == 0, result
+    (study,) = pcsearch.summary("latin")["studies"]
+    assert study["trials"] == {"total": 8, "complete": 8, "pruned": 0, "failed": 0, "diverged": 0}
+    (path,) = (pcsearch.folder / "runs" / "latin").glob("weights/*.safetensors")
+    assert stored(path).metadata["class_names"] == ["azure", "emerald", r"m\udcf6we"]

@@ -60,6 +60,7 @@ def test_other_errors_are_not_blamed_on_it(folder: RunFolder, error: Exception) 
     with pytest.raises(type(error)) as raised, record_outcome(campaign(), folder, Silent(), GO_ON):
         raise error
     assert raised.value is error
+    assert error.__notes__ == [f"resume with: {GO_ON}"]
     assert status(folder) == "interrupted"
 
 

@@ -32,7 +32,10 @@ def test_ls_names_every_shipped_recipe() -> None:
     quickstart = next(row for row in rows if row["name"] == "quickstart")
     assert quickstart["datasets"] == ["digits", "fieldguide"]
     assert quickstart["backbones"] == ["compact_cnn"]
-    assert "my-images: Your own images" in run("ls").stdout
+    shown = run("ls").stdout
+    assert "my-images: Your own images" in shown
+    assert "Pairwise Confusion (PC)" in shown.splitlines()[0]
+    assert len(shown.splitlines()[0]) <= 80
 
 
 def test_show_resolves_and_raw_does_not(tmp_path: Path) -> None:

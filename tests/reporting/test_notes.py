@@ -46,6 +46,16 @@ def test_a_clean_campaign_has_its_verdict_and_nothing_else() -> None:
     assert lines[1].endswith(", search 0.00 (not measured: test images).")
 
 
+def test_weights_that_could_not_be_written_are_named() -> None:
+    state = simulate(campaign_plan())
+    (trial,) = [trial for trial in state.trials.values() if trial.spec.keep_weights]
+    trial.weights_error = "OSError: [Errno 13] Permission denied"
+    assert only(notes(summarise(state, "complete"), state), "weights") == (
+        f"The weights of {trial.spec.trial} could not be written: OSError: [Errno 13] Permission "
+        "denied. Its results count."
+    )
+
+
 def test_an_interval_with_zero_is_no_evidence() -> None:
     line = only(written(campaign_plan(), curve=useless), "against control")
     assert "]: no clear difference; standard errors in points: seeds " in line

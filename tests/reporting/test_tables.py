@@ -13,6 +13,7 @@ from pcsearch.reporting import formatting as fmt
 from pcsearch.reporting.summary import summarise, trial_rows
 from pcsearch.reporting.summary_types import Summary
 from pcsearch.reporting.tables import accuracies, summary_table, trials_table
+from pcsearch.reporting.trials_table import shown_rows
 from pcsearch.search.state import CampaignState
 from tests.reporting.simulated_campaigns import (
     campaign_plan,
@@ -213,3 +214,10 @@ def test_one_seed_has_neither_deviation_nor_interval() -> None:
     two = accuracies(summarise(simulate(campaign_plan(seeds=2))), "PC")
     assert "mean ± std over 2 confirm seeds" in two
     assert "96 % interval" in two
+
+
+def test_nobody_trains_the_open_trials_of_a_run_that_was_killed() -> None:
+    rows = [{"state": "RUNNING", "trial": "a"}, {"state": "COMPLETE", "trial": "b"}]
+    assert shown_rows(rows, running=True) == rows
+    assert [row["state"] for row in shown_rows(rows, running=False)] == ["INTERRUPTED", "COMPLETE"]
+    assert rows[0]["state"] == "RUNNING", "scripts read this one"

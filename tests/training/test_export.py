@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,13 @@ def test_round_trip(tmp_path: Path) -> None:
     assert {key: json.loads(texts[key]) for key in texts if key != "format"} == metadata
     perceptron(norm=True, seed=9).module.load_state_dict(tensors)
     assert [file.name for file in path.parent.iterdir()] == ["best.safetensors"]
+
+
+def test_metadata_of_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"/data/m\xf6we")
+    save_weights(tmp_path / "w.safetensors", perceptron(), {"images": name})  # type: ignore[arg-type]
+    with safe_open(tmp_path / "w.safetensors", framework="pt") as stored:
+        assert json.loads(stored.metadata()["images"]) == name
 
 
 def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:

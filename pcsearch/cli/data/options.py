@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pcsearch.errors import UserError
+from pcsearch.io import expanded
 
 if TYPE_CHECKING:
     from pcsearch.data.dataset import CatalogEntry, DataOptions
@@ -19,6 +20,7 @@ Root = Annotated[
         "--root",
         metavar="DIR",
         file_okay=False,
+        callback=expanded,  # shells do not expand the ~ of --root=~/data
         help="Folder of the datasets.",
         envvar="PCSEARCH_DATA",
     ),

@@ -128,6 +128,8 @@ def _ended(trial: Trial, plan: Plan) -> str:
         parts.append(f"validation {short_percent(trial.last_value)} %")
     if trial.test is not None:
         parts.append(f"test {short_percent(trial.test.get(plan.metric))} %")
+    if trial.weights_error is not None:
+        parts.append(f"weights not written ({first_line(trial.weights_error)})")
     regulariser = short_regulariser(trial.spec.config)
     return f"{arm_label(trial)}: {', '.join([*parts, *([regulariser] if regulariser else [])])}"
 

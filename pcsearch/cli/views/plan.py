@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pcsearch.cli.views.text import count
+from pcsearch.cpus import machine_cpus, usable_cpus
 from pcsearch.errors import UserError
 from pcsearch.execution.preflight.lr_ranges import LR, lr_sentences
 from pcsearch.search.estimate import LadderLevel, Work, estimate, ladder, training_seconds
@@ -228,6 +229,7 @@ def _totals(plan: Plan, rates: Rates) -> list[RenderableType]:
     cost = (rates.cost(expected), rates.cost(most))
     if cost[0] is not None and cost[1] is not None:
         lines.append(f"Cost: about {cost[0]:,.2f}, {cost[1]:,.2f} at most.")
+    lines.append(_cpus(usable_cpus(), machine_cpus()))
     largest = _checkpoints_bytes(plan)
     if largest is not None:
         lines.append(
@@ -240,6 +242,16 @@ def _totals(plan: Plan, rates: Rates) -> list[RenderableType]:
         price = f"{plan.price_per_node_hour:g} a node-hour"
         lines.append(f"The search ends early enough to cost {plan.budget_cost:g}, at {price}.")
     return [Text(line) for line in lines]
+
+
+def _cpus(usable: int, machine: int) -> str:
+    """The CPUs that `tune` has for its trials on this machine."""
+    if usable == machine:
+        return f"This machine: {count(machine, 'CPU')} for trials."
+    return (
+        f"This machine: {usable} of {count(machine, 'CPU')} for trials, as the process's affinity "
+        "or quota allows."
+    )
 
 
 def _ladder(plan: Plan) -> tuple[LadderLevel, ...]:

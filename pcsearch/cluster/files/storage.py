@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from posixpath import normpath
 
 from pcsearch.cluster.files.cluster_file import (
@@ -17,6 +17,7 @@ from pcsearch.cluster.files.cluster_file import (
     on_kubernetes,
 )
 from pcsearch.cluster.files.kuberay import filled_folders
+from pcsearch.io import home_folder
 from pcsearch.recipe.schema import Recipe
 
 _FILLS = re.compile(
@@ -68,7 +69,7 @@ def _folders(config: ClusterConfig) -> list[str]:
 
 def _there(config: ClusterConfig, path: PurePosixPath) -> PurePosixPath:
     """The path on a node: `submit` replaces the home folder here by the one there."""
-    here = Path.home()
+    here = home_folder()
     if not path.is_relative_to(here):
         return path
     return PurePosixPath(at_home(config, f"~/{path.relative_to(here)}"))

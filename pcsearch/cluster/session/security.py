@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pcsearch.cluster import ray_internals
 from pcsearch.errors import UserError
+from pcsearch.printable import encodable
 from pcsearch.storage.scratch import scratch_folder
 
 SESSION_NAME = "session"
@@ -37,8 +38,8 @@ def session_folder() -> Iterator[Path]:
     user's killed processes left are removed first.
 
     Raises:
-        UserError: the machine's temporary folder is full, cannot be written, has too long a path,
-            or lets another user replace its content.
+        UserError: the machine's temporary folder is full, cannot be written, has too long a path
+            or one that is not UTF-8, or lets another user replace its content.
     """
     variable, base = _temporary_folder()
     with ExitStack() as held:
@@ -53,6 +54,11 @@ def session_folder() -> Iterator[Path]:
                 f"set {variable} to a folder of yours with a short path and "
                 f"{_ROOM_BYTES / 1e6:.0f} MB of room"
             ) from error
+        if encodable(str(base)) != str(base):
+            raise UserError(
+                f"{base}: the path is not UTF-8, which Ray needs for its sockets and logs; set "
+                f"{variable} to another folder"
+            )
         if (too_many := len(os.fsencode(private / _LONGEST)) - _PATH_BYTES) > 0:
             raise UserError(
                 f"{base}: the path is {too_many} bytes too long for Ray's sockets; "

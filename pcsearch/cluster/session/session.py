@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pcsearch.cluster.jobs import marked
-from pcsearch.cluster.ray_internals import counted_cpus, loopback, quick_start
+from pcsearch.cluster.ray_internals import (
+    encodable_entrypoint,
+    loopback,
+    quick_start,
+)
 from pcsearch.cluster.session.autoscaler import largest_capacity, machines_listed, running_config
 from pcsearch.cluster.session.capacity import Capacity, Node
 from pcsearch.cluster.session.join import reachable
@@ -26,7 +30,9 @@ from pcsearch.cluster.session.security import (
     session_token,
 )
 from pcsearch.cluster.session.signals import orderly_end
+from pcsearch.cpus import usable_cpus
 from pcsearch.errors import UserError
+from pcsearch.io import NO_HOME, home_folder
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -129,11 +135,7 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
 
 def _home() -> dict[str, str]:
     """A HOME for a user without one, as in containers: `import ray.tune` needs it."""
-    try:
-        Path.home()
-    except RuntimeError:
-        return {"HOME": "/"}
-    return {}
+    return {"HOME": str(NO_HOME)} if home_folder() == NO_HOME else {}
 
 
 def is_running() -> bool:
@@ -194,11 +196,11 @@ def _start(folder: Path, preload: Sequence[str]) -> None:
 
     before = exposed_before()
     try:  # "local" never joins a cluster that happens to run here
-        with loopback(), quick_start(SESSION_NAME), driver_code():
+        with loopback(), quick_start(SESSION_NAME), encodable_entrypoint(), driver_code():
             ray.init(
                 "local",
                 job_config=job_config(),
-                num_cpus=_allowed_cpus(),
+                num_cpus=usable_cpus(),
                 include_dashboard=False,
                 _node_ip_address="127.0.0.1",
                 _temp_dir=str(folder),
@@ -209,23 +211,16 @@ def _start(folder: Path, preload: Sequence[str]) -> None:
                 **_SILENT,
             )
     except Exception as error:
-        raise UserError(f"cannot start Ray on this machine ({_first_line(error)})") from error
+        raise UserError(
+            f"cannot start Ray on this machine ({_first_line(error)}). Try again: a busy machine "
+            f"may be too slow. Ray's sockets and logs are in {folder.parent.parent}; TMPDIR (on "
+            "macOS, RAY_TMPDIR) names another folder"
+        ) from error
     try:
         check_closed(before)
     except BaseException:
         ray.shutdown()
         raise
-
-
-def _allowed_cpus() -> int | None:
-    """The CPUs that this process may use, if Ray counts more; else None.
-
-    Ray ignores the affinity that taskset and Slurm set.
-    """
-    if not hasattr(os, "sched_getaffinity"):
-        return None
-    allowed = len(os.sched_getaffinity(0))
-    return allowed if allowed < counted_cpus() else None
 
 
 def _join_cluster(address: str, about: Mapping[str, str] | None) -> None:
@@ -237,7 +232,7 @@ def _join_cluster(address: str, about: Mapping[str, str] | None) -> None:
         # `cluster down` finds running campaigns by this mark. A submitted campaign is listed once:
         # Ray merges this driver with its job.
         mark = job_config(marked(about) if about is not None else {})
-        with reachable(address) as head:
+        with reachable(address) as head, encodable_entrypoint():
             ray.init(head, job_config=mark, **_SILENT)
     except UserError:
         raise

@@ -24,6 +24,7 @@ from pcsearch.data.cache.files import (
 from pcsearch.data.cache.metadata import Aspect, StoreMeta, read_meta
 from pcsearch.data.dataset import ImageSource
 from pcsearch.errors import UserError
+from pcsearch.io import expanded, home_folder
 
 _AT_MOST = 200
 
@@ -73,7 +74,7 @@ class SizeLimit:
 def default_cache_folder() -> Path:
     """$PCSEARCH_CACHE, or ~/.cache/pcsearch."""
     named = os.environ.get("PCSEARCH_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "pcsearch"
+    return expanded(named) if named else home_folder() / ".cache" / "pcsearch"
 
 
 def size_limit_bytes(folder: Path | None = None) -> int | None:

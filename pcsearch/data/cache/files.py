@@ -34,7 +34,7 @@ from pcsearch.data.cache.metadata import StoreMeta
 from pcsearch.data.dataset import Int64Array, UInt8Array
 from pcsearch.data.duplicates import FINGERPRINT_BYTES
 from pcsearch.errors import PcsearchError, UserError
-from pcsearch.io import create_anew, descriptor_of, open_regular, read_regular
+from pcsearch.io import NO_HOME, create_anew, descriptor_of, open_regular, read_regular
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -47,6 +47,11 @@ def disk_errors(folder: Path, needed_bytes: int) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise no_room(folder, needed_bytes, quota=error.errno == errno.EDQUOT) from error
+        if NO_HOME in folder.parents:
+            raise UserError(
+                "the image cache has no place: HOME is not set and this user has no home folder. "
+                "Set PCSEARCH_CACHE to a folder of yours."
+            ) from error
         raise UserError(
             f"the image cache cannot be written in {folder}: {error.strerror or error}. "
             "Make that folder writable or set PCSEARCH_CACHE to another one."

@@ -21,6 +21,7 @@ import numpy as np
 import PIL
 from filelock import FileLock, Timeout
 
+from pcsearch.cpus import usable_cpus
 from pcsearch.data.cache.build import blocks_whole, stored_image, write_pixels
 from pcsearch.data.cache.eviction import make_room, remove_files, title_of
 from pcsearch.data.cache.files import (
@@ -110,7 +111,7 @@ def ensure_store(
     if len(images) == 0:
         raise UserError("there are no images to decode.")
     files = StoreFiles(folder, _store_key(images, resize, aspect))
-    workers = workers or _cpus()
+    workers = workers or usable_cpus()
     store = _open_checked(files, images, workers)
     if store is None:
         needed_bytes = len(images) * (resize * resize * 3 + _BESIDE_PIXELS_BYTES)
@@ -289,9 +290,3 @@ def _bad_message(bad: tuple[str, ...], images: int) -> str:
         else "Repair or remove them, or set data.on_bad_image=skip to leave them out."
     )
     return "\n".join([f"{len(bad)} of {images} images cannot be read:", *lines, advice])
-
-
-def _cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -13,6 +13,7 @@ from typing import Any
 
 from pcsearch.errors import UserError
 from pcsearch.io import not_the_file, open_regular, read_regular
+from pcsearch.printable import file_name
 
 BOX_COLUMNS = ("x", "y", "w", "h")
 _REQUIRED = ("path", "label")
@@ -77,6 +78,8 @@ def read_manifest(path: Path) -> ManifestTable:
     semicolons or tabs, or as a first line `sep=` of Excel says, and may be quoted. Any line ends
     are accepted; blank lines are skipped. Case does not matter in column names. Unknown columns are
     ignored, except those that look like `split` or `group` by their names or cells.
+
+    A byte of a path that is not UTF-8 is written `\\udcf6`, as `data verify --write-manifest` does.
 
     Raises:
         UserError: the file cannot be read, has no rows, or lacks or misspells a column; or a row
@@ -330,7 +333,7 @@ def _named(header: Sequence[str]) -> str:
 
 def _column(cells: Iterable[str], name: str) -> list[str]:
     if name == "path":  # a file's name may begin or end with spaces
-        return [cell if cell.strip() else "" for cell in cells]
+        return [file_name(cell) if cell.strip() else "" for cell in cells]
     return [cell.strip() for cell in cells]
 
 

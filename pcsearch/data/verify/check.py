@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 
+from pcsearch.cpus import usable_cpus
 from pcsearch.data.catalog import DATASETS, open_dataset
 from pcsearch.data.dataset import CatalogEntry, DataOptions, Dataset, Int64Array, Part
 from pcsearch.data.duplicates import FINGERPRINT_BYTES, near_duplicates
@@ -23,7 +24,7 @@ from pcsearch.data.verify.report import (
     VerifyReport,
     verdict,
 )
-from pcsearch.data.verify.scan import MISSING, Scanned, cpus, scan
+from pcsearch.data.verify.scan import MISSING, Scanned, scan
 
 _ImageRef = tuple[Part, int]
 
@@ -170,7 +171,7 @@ def inspect(
     began = time.monotonic()
     looking = None if progress is None else partial(progress, THUMBNAILS)
     dataset = open_dataset(dataset_id, replace(options, half_unpacked="list", progress=looking))
-    scanned = _scan_all(dataset, workers or cpus(), progress)
+    scanned = _scan_all(dataset, workers or usable_cpus(), progress)
     return Inspected(dataset, options, scanned, time.monotonic() - began)
 
 

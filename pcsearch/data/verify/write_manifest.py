@@ -18,6 +18,7 @@ from pcsearch.data.splits import units_of
 from pcsearch.data.verify.check import Inspected, clusters_of, images_of
 from pcsearch.errors import UserError
 from pcsearch.io import create_anew, expanded
+from pcsearch.printable import encodable
 
 
 def write_manifest(inspected: Inspected, path: Path) -> int:
@@ -27,7 +28,8 @@ def write_manifest(inspected: Inspected, path: Path) -> int:
       a picture are joined.
     - An official split may divide a group. Then each side gets its own group; `report_on` lists
       such pairs.
-    - Paths are relative to the CSV's folder if the images are in it, else absolute.
+    - Paths are relative to the CSV's folder if the images are in it, else absolute. They are
+      `encodable`; `read_manifest` takes this back.
     - `split` is omitted if this package held out the test images (dataset `images` without a folder
       test/). Then they are held out again, by groups.
 
@@ -51,7 +53,12 @@ def write_manifest(inspected: Inspected, path: Path) -> int:
     groups = _number([*zip(splits, clusters.tolist(), strict=True)])
     header = ["path", "label", "group"] if None in splits else ["path", "label", "group", "split"]
     lines = [
-        [_from(path.parent, Path(images.name(i))), images.label(i), str(groups[i]), splits[i]]
+        [
+            encodable(_from(path.parent, Path(images.name(i)))),
+            images.label(i),
+            str(groups[i]),
+            splits[i],
+        ]
         for i, one in enumerate(scanned)
         if one.reason is None
     ]
@@ -117,7 +124,7 @@ def _write(path: Path, header: list[str], lines: Sequence[Sequence[str | None]])
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         content = create_anew(temporary)
-        with io.TextIOWrapper(content, "utf-8", "surrogateescape", newline="") as file:
+        with io.TextIOWrapper(content, "utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([header, *map(_safe, lines)])
         temporary.replace(path)
     except OSError as error:

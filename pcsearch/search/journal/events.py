@@ -129,6 +129,8 @@ class Epoch(_Timed):
         None
     )
     """Which test images were classified correctly: packed bits in base64."""
+    weights_error: str | None = None
+    """Why the trial's weights could not be written; None if they were, or were not asked."""
 
 
 class Diverged(_Timed):

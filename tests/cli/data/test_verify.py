@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import pwd
 import shutil
 from pathlib import Path
 
@@ -111,3 +112,35 @@ def test_a_manifest_that_cannot_be_written_costs_no_report(command: Command) -> 
     assert code == 2
     assert json.loads(out)["dataset"] == "digits"
     assert "error: dataset digits is not made of image files" in err
+
+
+def _nobody(user: int) -> None:
+    raise KeyError(user)
+
+
+@pytest.mark.parametrize("home", [None, "/proc/home"])
+def test_without_a_home_the_cache_needs_a_folder(
+    home: str | None, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that runs under a number without an account."""
+    save_classes(tmp_path / "birds", {"auk": 6, "tit": 6})
+    monkeypatch.setattr(pwd, "getpwuid", _nobody)
+    monkeypatch.delenv("HOME")
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    arguments = ("data", "verify", "images", "--images", "birds")
+    assert command(*arguments)[0] == 0
+    monkeypatch.delenv("PCSEARCH_CACHE")
+    code, out, err = command(*arguments)
+    assert (code, out) == (2, "")
+    cause = "HOME is not set" if home is None else f"{home}/.cache/pcsearch: "
+    assert cause in err
+    assert " set PCSEARCH_CACHE to a" in err.replace("Set", "set")
+
+
+def test_a_root_below_the_home_folder(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No shell expands the ~ of --root=~/data."""
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    assert str(tmp_path / "me" / "data") in command("data", "verify", "cub200", "--root=~/data")[2]

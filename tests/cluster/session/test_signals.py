@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM around a start in another thread."""
+"""Ctrl-C, SIGTERM and SIGHUP around a start in another thread."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ except:
 
 
 @pytest.mark.parametrize(
-    ("name", "raised"), [("SIGINT", KeyboardInterrupt), ("SIGTERM", SystemExit)]
+    ("name", "raised"),
+    [("SIGINT", KeyboardInterrupt), ("SIGTERM", SystemExit), ("SIGHUP", SystemExit)],
 )
 def test_an_import_is_finished_first(
     name: str, raised: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -104,17 +105,27 @@ def test_what_a_library_has_swallowed_ends_the_campaign_before_it_begins(
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_the_exit_code_says_sigterm_whatever_ray_makes_of_it() -> None:
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_the_exit_code_says_which_signal_whatever_ray_makes_of_it(number: signal.Signals) -> None:
     def session() -> None:
         with orderly_end(lambda: False):
             try:
-                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(number)
             except SystemExit:  # as Ray does while it waits for something
                 sys.exit(1)
 
     with pytest.raises(SystemExit) as ended:
         session()
-    assert ended.value.code == 128 + signal.SIGTERM
+    assert ended.value.code == 128 + number
+
+
+def test_nohup_keeps_a_campaign_running() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with orderly_end(lambda: False):
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_another_exit_keeps_its_code() -> None:

@@ -426,3 +426,15 @@ def test_links_that_lead_nowhere_or_back_are_passed_over(tmp_path: Path) -> None
     assert [name for name in found if name.endswith("self.jpg")] == [
         str(tmp_path / "own/a/self.jpg")
     ]
+
+
+def test_a_class_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    """An old zip file leaves such names: here Latin-1."""
+    save_classes(tmp_path, COUNTS)
+    (tmp_path / "gull").rename(tmp_path / os.fsdecode(b"m\xf6we"))
+    dataset = read(tmp_path)
+    assert dataset.class_names == ("heron", r"m\udcf6we", "tern")
+    assert np.bincount(dataset.train.labels).tolist() == [6, 8, 2]
+    dataset.train.images.image(6)  # its file is found under its own name
+    for choice in (r"m\udcf6we", os.fsdecode(b"m\xf6we"), 2):
+        assert read(tmp_path, classes=("tern", choice)).class_names == (r"m\udcf6we", "tern")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -326,6 +327,21 @@ def test_no_cell_of_a_manifest_is_a_formula(label: str, tmp_path: Path) -> None:
     read = open_dataset("manifest", DataOptions(manifest=path, half_unpacked="refuse"))
     assert set(read.class_names) == {"other", label.strip()}
     assert all(Path(read.train.images.name(i)).is_file() for i in range(len(read.train.images)))
+
+
+def test_manifest_of_names_that_are_not_utf8(root: Path) -> None:
+    for part in ("train", "val", "test"):
+        (root / part / "tern").rename(root / part / os.fsdecode(b"m\xf6we"))
+    path = root / "birds.csv"
+    count = write_manifest(inspect("images", DataOptions(images=root)), path)
+    lines = [line for line in lines_of(path) if line["label"] == r"m\udcf6we"]
+    assert lines
+    assert all(line["path"].split("/")[1] == r"m\udcf6we" for line in lines)
+    path.read_bytes().decode()
+    again = inspect("manifest", DataOptions(manifest=path))
+    assert len(again.scanned) == count
+    assert [one.reason for one in again.scanned] == [None] * count
+    assert r"m\udcf6we" in again.dataset.class_names
 
 
 def test_manifest_of_images_that_are_no_files(tmp_path: Path) -> None:
