@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,14 @@ def tune(
     return outcome.summary
 
 
+@dataclass(frozen=True)
+class PlannedRecipe:
+    """A recipe and the plan of its campaign."""
+
+    recipe: Recipe
+    plan: Plan
+
+
 def plan_all(
     sources: Sequence[str],
     overrides: Sequence[str] = (),
@@ -66,7 +75,7 @@ def plan_all(
     runs: str | Path = "runs",
     allow_code: Sequence[str] = (),
     observer: Observer | None = None,
-) -> list[Plan]:
+) -> list[PlannedRecipe]:
     """The plans of recipes, without starting a campaign.
 
     Images are decoded into the cache. `search.lr: auto` is measured; missing ImageNet weights are
@@ -84,7 +93,7 @@ def plan_all(
     for line in (line for reports in networks for one in reports for line in one.warnings()):
         watcher.noted(line)
     return [
-        plan_recipe(recipe, opened, reports, watcher, priors)
+        PlannedRecipe(recipe, plan_recipe(recipe, opened, reports, watcher, priors))
         for recipe, opened, reports, priors in zip(
             recipes, datasets, networks, earlier, strict=True
         )

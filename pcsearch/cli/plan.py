@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -35,37 +36,56 @@ def plan(
         ),
     ] = None,
     width: Annotated[
-        int, typer.Option(metavar="W", min=1, help="Number of trials at once; used for hours.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            metavar="W",
+            min=1,
+            help="Number of trials at once, for hours; by default what this machine runs.",
+            show_default=False,
+        ),
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option(help="Measure the speed of each network here, in at most 15 seconds."),
+    ] = True,
     runs: Runs = RUNS,
     allow_code: AllowCode = None,
     as_json: Json = False,
 ) -> None:
     """Show what recipes will do and cost, without starting anything.
 
-    Shows studies, trials, rungs of early stopping, images, and epochs, expected and at most. With
-    seconds per epoch and a price, also rough hours and cost. Images are decoded into the cache,
+    Shows studies, trials, rungs of early stopping, images, and epochs, expected and at most. The
+    time is for this machine: each network trains for a few seconds. For another machine, give
+    --seconds-per-epoch; with --price-per-hour, also the cost. Images are decoded into the cache,
     where the run finds them. If search.lr is auto, the range of learning rates is measured. Start
     points of a search.prior are shown with their runs.
     """
     from pcsearch import api
     from pcsearch.cli.console import console, observer, write_json
     from pcsearch.cli.views.plan import Rates, plan_json, plan_view
+    from pcsearch.execution.preflight.speed import forecast
 
-    rates = Rates.checked(seconds_per_epoch, price_per_hour, width)
+    rates = Rates.checked(seconds_per_epoch, price_per_hour, width or 1)
     watcher = observer(stream=sys.stderr)
     try:
-        plans = api.plan_all(
+        planned = api.plan_all(
             recipes or [],
             images=images,
             runs=runs,
             allow_code=allow_code or (),
             observer=watcher,
         )
+        every = [
+            replace(rates, forecast=forecast(one.recipe, one.plan, width))
+            if measure and seconds_per_epoch is None
+            else rates
+            for one in planned
+        ]
     finally:
         watcher.close()
     if as_json:
-        write_json([plan_json(one, rates) for one in plans], indent=2)
+        each = zip(planned, every, strict=True)
+        write_json([plan_json(one.plan, rates) for one, rates in each], indent=2)
         return
-    for one in plans:
-        console().print(plan_view(one, rates))
+    for one, rates in zip(planned, every, strict=True):
+        console().print(plan_view(one.plan, rates))

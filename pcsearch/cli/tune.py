@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -26,6 +27,13 @@ EPILOG = examples(
     "pcsearch tune my.yaml 'backbones=[my_models:small_net]' --allow-code my_models",
     "pcsearch tune cub200 --address auto --runs s3://my-bucket/runs",
 )
+
+
+def agrees() -> bool:
+    """Whether a person at the terminal wants a campaign of more than a day; without one, yes."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    return typer.confirm("This takes more than a day. Start?", err=True)
 
 
 def tune(
@@ -66,7 +74,12 @@ def tune(
             recipes or [], images=images, noted=watch.observer.noted, gpus=address is not None
         )
         for outcome in run_recipes(
-            loaded, runs=runs, name=name, address=address, observer=watch.observer
+            loaded,
+            runs=runs,
+            name=name,
+            address=address,
+            observer=watch.observer,
+            agree=agrees,
         ):
             watch.ended(outcome)
             told.words = ctrl_c.AFTER_RESULTS

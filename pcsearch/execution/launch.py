@@ -16,7 +16,9 @@ from pcsearch.code_consent import allowed, code_of, own_modules, remember
 from pcsearch.data.cache import default_cache_folder
 from pcsearch.errors import NodeError, UserError
 from pcsearch.execution.preflight.datasets import open_datasets
+from pcsearch.execution.preflight.model_check import all_plain
 from pcsearch.execution.preflight.prepare import PreparedCampaign, prepare_campaigns
+from pcsearch.execution.preflight.speed import forecast
 from pcsearch.execution.worker_data import publish_labels
 from pcsearch.printable import printable_lines
 from pcsearch.recipe.load import with_absolute_paths
@@ -121,10 +123,12 @@ def run_recipes(
     name: str | None,
     address: str | None,
     observer: Observer,
+    agree: Callable[[], bool] = lambda: True,
 ) -> Iterator[Outcome]:
     """Prepare every recipe, then run them in turn on one Ray session. Stop if one is interrupted.
 
-    Yields each campaign's outcome when it ends.
+    Yields each campaign's outcome when it ends. `agree` is asked before a campaign of more than a
+    day on this machine.
     """
     recipes, earlier = all_earlier_runs([with_absolute_paths(recipe) for recipe in recipes], runs)
     for recipe in recipes:
@@ -148,6 +152,7 @@ def run_recipes(
         recipes, opened, address, observer, early, about, earlier=earlier
     ) as all_ready:
         for ready, run_name in zip(all_ready, names, strict=True):
+            _tell_time(ready, observer, agree)
             text = ready.recipe.dump_yaml()
             with new_run(runs, run_name, text, environment(ready.weights)) as folder:
                 if folder.url is None:
@@ -156,6 +161,22 @@ def run_recipes(
             yield outcome
             if outcome.summary.status == "interrupted":
                 return
+
+
+def _tell_time(ready: PreparedCampaign, observer: Observer, agree: Callable[[], bool]) -> None:
+    """Say how long a campaign on this machine takes, and ask if it is more than a day.
+
+    Small networks of ours start at once: measuring them would cost the import of PyTorch.
+    """
+    if not ready.one_machine or all_plain(ready.recipe):
+        return
+    measured = forecast(ready.recipe, ready.plan, ready.sizing.max_concurrent)
+    if measured is None:
+        return
+    for line in measured.sentences(ready.plan):
+        observer.noted(line)
+    if measured.is_above_a_day and not agree():
+        raise UserError("not started, as you answered; no run was made")
 
 
 def options_of(recipe: Recipe) -> dict[str, object]:

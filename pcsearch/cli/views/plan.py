@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich import box
@@ -18,6 +18,7 @@ from pcsearch.cli.views.text import count
 from pcsearch.cpus import machine_cpus, usable_cpus
 from pcsearch.errors import UserError
 from pcsearch.execution.preflight.lr_ranges import LR, lr_sentences
+from pcsearch.execution.preflight.speed import Forecast
 from pcsearch.search.estimate import LadderLevel, Work, estimate, ladder, training_seconds
 from pcsearch.search.plan import FILES, Plan, StudyPlan
 from pcsearch.search.sampling.start_points import prior_sentences
@@ -31,6 +32,8 @@ class Rates:
     seconds_per_epoch: float | None
     price_per_hour: float | None
     width: int
+    forecast: Forecast | None = None
+    """Measured on this machine; None if it was not."""
 
     @classmethod
     def checked(cls, seconds: float | None, price: float | None, width: int) -> Rates:
@@ -41,29 +44,36 @@ class Rates:
             raise UserError("--price-per-hour needs --seconds-per-epoch, to know the hours")
         return cls(seconds, price, width)
 
-    def hours(self, work: Work) -> float | None:
-        """Wall hours with `width` trials at once."""
-        total = self.trial_hours(work)
-        return None if total is None else total / self.width
-
-    def cost(self, work: Work) -> float | None:
-        total = self.trial_hours(work)
-        if total is None or self.price_per_hour is None:
+    def hours(self, plan: Plan) -> dict[str, float] | None:
+        """Wall hours, expected and at most: by the seconds per epoch, else as measured."""
+        trial_hours = self._trial_hours(plan)
+        if trial_hours is not None:
+            return {key: hours / self.width for key, hours in trial_hours.items()}
+        if self.forecast is None:
             return None
-        return total * self.price_per_hour
+        seconds = {"expected": self.forecast.expected, "at_most": self.forecast.at_most}
+        return {key: value / 3600 for key, value in seconds.items()}
 
-    def trial_hours(self, work: Work) -> float | None:
+    def cost(self, plan: Plan) -> dict[str, float] | None:
+        """Expected and at most; None without a price."""
+        hours, price = self._trial_hours(plan), self.price_per_hour
+        if hours is None or price is None:
+            return None
+        return {key: value * price for key, value in hours.items()}
+
+    def _trial_hours(self, plan: Plan) -> dict[str, float] | None:
         """Hours with one trial at a time."""
         if self.seconds_per_epoch is None:
             return None
-        return training_seconds(work, self.seconds_per_epoch) / 3600
+        whole = estimate(plan)
+        work = {"expected": whole.expected, "at_most": whole.at_most}
+        each = self.seconds_per_epoch
+        return {key: training_seconds(value, each) / 3600 for key, value in work.items()}
 
 
 def plan_json(plan: Plan, rates: Rates) -> dict[str, Any]:
     """The content of the view as numbers."""
     whole = estimate(plan)
-    hours = {"expected": rates.hours(whole.expected), "at_most": rates.hours(whole.at_most)}
-    cost = {"expected": rates.cost(whole.expected), "at_most": rates.cost(whole.at_most)}
     studies = [
         {
             "study": study.id,
@@ -92,8 +102,9 @@ def plan_json(plan: Plan, rates: Rates) -> dict[str, Any]:
         "ladder": [{"epoch": level.epoch, "trials": level.trials} for level in _ladder(plan)],
         "detectable_gain": {study.id: smallest_gain(plan, study) for study in plan.studies},
         "epochs": _epochs(whole.expected, whole.at_most),
-        "hours": None if hours["expected"] is None else hours,
-        "cost": None if cost["expected"] is None else cost,
+        "hours": rates.hours(plan),
+        "measured": None if rates.forecast is None else asdict(rates.forecast),
+        "cost": rates.cost(plan),
         "checkpoint_bytes_per_running_trial": _checkpoints_bytes(plan),
         "budget_hours": None if plan.budget_seconds is None else plan.budget_seconds / 3600,
         "budget_cost": plan.budget_cost,
@@ -218,17 +229,9 @@ def _totals(plan: Plan, rates: Rates) -> list[RenderableType]:
     whole = estimate(plan)
     expected, most = whole.expected, whole.at_most
     lines = [f"Epochs: about {expected.epochs:,.0f} expected, {most.epochs:,.0f} at most."]
-    hours = (rates.hours(expected), rates.hours(most))
-    if hours[0] is None or hours[1] is None:
-        lines.append("For hours and cost, give --seconds-per-epoch (and --price-per-hour).")
-    else:
-        at_once = count(rates.width, "trial")
-        lines.append(
-            f"Hours: about {_rough(hours[0])}, {_rough(hours[1])} at most, {at_once} at once."
-        )
-    cost = (rates.cost(expected), rates.cost(most))
-    if cost[0] is not None and cost[1] is not None:
-        lines.append(f"Cost: about {cost[0]:,.2f}, {cost[1]:,.2f} at most.")
+    lines += _time(plan, rates)
+    if cost := rates.cost(plan):
+        lines.append(f"Cost: about {cost['expected']:,.2f}, {cost['at_most']:,.2f} at most.")
     lines.append(_cpus(usable_cpus(), machine_cpus()))
     largest = _checkpoints_bytes(plan)
     if largest is not None:
@@ -242,6 +245,19 @@ def _totals(plan: Plan, rates: Rates) -> list[RenderableType]:
         price = f"{plan.price_per_node_hour:g} a node-hour"
         lines.append(f"The search ends early enough to cost {plan.budget_cost:g}, at {price}.")
     return [Text(line) for line in lines]
+
+
+def _time(plan: Plan, rates: Rates) -> Iterator[str]:
+    hours = rates.hours(plan)
+    if hours is None:
+        yield "For hours and cost, give --seconds-per-epoch (and --price-per-hour)."
+    elif rates.seconds_per_epoch is not None:
+        yield (
+            f"Hours: about {_rough(hours['expected'])}, {_rough(hours['at_most'])} at most, "
+            f"{count(rates.width, 'trial')} at once."
+        )
+    elif rates.forecast is not None:
+        yield from rates.forecast.sentences(plan)
 
 
 def _cpus(usable: int, machine: int) -> str:

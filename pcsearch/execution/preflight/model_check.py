@@ -117,6 +117,12 @@ def check_networks(
     )
 
 
+def all_plain(recipe: Recipe) -> bool:
+    """Whether no network has to be tried, so that PyTorch need not be imported for that."""
+    crop = min(recipe.image_for(dataset).crop for dataset in recipe.datasets)
+    return all(_is_plain(recipe, backbone, crop) for backbone in recipe.backbones)
+
+
 def _is_plain(recipe: Recipe, backbone: str, crop: int) -> bool:
     return (
         backbone in ENOUGH_PIXELS

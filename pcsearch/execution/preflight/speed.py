@@ -1,4 +1,4 @@
-"""How fast trials train here: each network trains and evaluates a few batches of random images.
+"""How long a campaign takes here: each network trains and evaluates a few random images.
 
 Random images cost what real ones do, so nothing has to be decoded. Weights and classes do not
 matter either.
@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pcsearch.cluster.session.capacity import Capacity, Node, size_trials
+from pcsearch.cpus import usable_cpus
+from pcsearch.errors import TrialError
 from pcsearch.recipe.schema import Recipe
-from pcsearch.search.estimate import Speed
+from pcsearch.reporting.formatting import duration
+from pcsearch.search.estimate import Speed, campaign_seconds
 from pcsearch.search.plan import Plan, StudyPlan
 
 if TYPE_CHECKING:
@@ -23,6 +28,81 @@ SECONDS = 15.0
 
 _MOST_PER_NETWORK = 3.0
 _FEWEST_ROUNDS = 2
+
+
+_LONG, _DAY = 3600.0, 86_400.0
+"""Seconds above which a campaign is told how to be shorter, and whether to start is asked."""
+
+_LOW, _HIGH = 0.75, 1.35
+"""The range of a forecast. Other processes, the data path and luck are not measured."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Wall seconds of a campaign on this machine, from the measured speed of its trials.
+
+    Attributes:
+        expected: The expected seconds.
+        at_most: If no search trial is stopped early.
+        max_concurrent: Trials at once.
+        speeds: The speed of each study's trials, by its id.
+    """
+
+    expected: float
+    at_most: float
+    max_concurrent: int
+    speeds: dict[str, Speed]
+
+    @property
+    def low(self) -> float:
+        return _LOW * self.expected
+
+    @property
+    def is_above_a_day(self) -> bool:
+        """Whether even the low end is above a day."""
+        return self.low > _DAY
+
+    @property
+    def high(self) -> float:
+        return _HIGH * self.expected
+
+    def sentences(self, plan: Plan) -> tuple[str, ...]:
+        """The range of the time, and what would make it shorter if it is above an hour."""
+        at_once = "1 trial" if self.max_concurrent == 1 else f"{self.max_concurrent} trials"
+        time = (
+            f"Time on this machine: {duration(self.low)} to {duration(self.high)} (measured; "
+            f"{at_once} at once)."
+        )
+        if self.expected <= _LONG:
+            return (time,)
+        slowest = max(plan.studies, key=lambda study: self.speeds[study.id].train)
+        return (
+            time,
+            f"Shorter: a lighter network than {slowest.backbone}, fewer pixels (image.crop, "
+            f"image.resize), fewer search.trials ({plan.studies[0].arms[0].trials} now), or "
+            "budget.hours.",
+        )
+
+
+def forecast(recipe: Recipe, plan: Plan, max_concurrent: int | None = None) -> Forecast | None:
+    """Measure the speed of a plan's trials on this machine; None if a network fails to train.
+
+    `max_concurrent` None means as many trials at once as `tune` runs here.
+    """
+    try:
+        speeds = measure_speeds(recipe, plan)
+    except TrialError:  # the campaign says why, with the trial's own images
+        return None
+    at_once = max_concurrent or _at_once(recipe)
+    expected, at_most = campaign_seconds(plan, speeds, at_once)
+    return Forecast(expected, at_most, at_once, speeds)
+
+
+def _at_once(recipe: Recipe) -> int:
+    import torch
+
+    node = Node(usable_cpus(), torch.cuda.device_count())
+    return size_trials(recipe.resources, Capacity((node,))).max_concurrent
 
 
 def measure_speeds(recipe: Recipe, plan: Plan, seconds: float = SECONDS) -> dict[str, Speed]:
