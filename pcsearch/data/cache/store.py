@@ -102,8 +102,7 @@ def ensure_store(
             (number of images, number of images) when it has finished.
 
     Raises:
-        BadImagesError: no image is readable, or one is not under `fail`; or a new store's pixels of
-            more than 8 bits would come out black or cut off (see `range_fault`).
+        BadImagesError: no image is readable, or one is not under `fail`; or see `range_fault`.
         UserError: the disk is too full (the text states needed
             and free space); the store exceeds the user's size limit (see `size_limit_bytes`); or
             the folder is not writable.
