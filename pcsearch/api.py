@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from pcsearch.code_consent import allow, own_modules
 from pcsearch.execution.launch import Outcome, run_recipes
 from pcsearch.execution.preflight.datasets import open_datasets
 from pcsearch.execution.preflight.model_check import check_networks
-from pcsearch.execution.preflight.prepare import plan_recipe
+from pcsearch.execution.preflight.prepare import OnPlan, plan_recipe
 from pcsearch.recipe.load import load_recipe, load_recipes
 from pcsearch.recipe.schema import Recipe
 from pcsearch.reporting.lambda_curve import LambdaCurve
@@ -59,14 +58,6 @@ def tune(
     return outcome.summary
 
 
-@dataclass(frozen=True)
-class PlannedRecipe:
-    """A recipe and the plan of its campaign."""
-
-    recipe: Recipe
-    plan: Plan
-
-
 def plan_all(
     sources: Sequence[str],
     overrides: Sequence[str] = (),
@@ -75,11 +66,13 @@ def plan_all(
     runs: str | Path = "runs",
     allow_code: Sequence[str] = (),
     observer: Observer | None = None,
-) -> list[PlannedRecipe]:
+    on_plan: OnPlan | None = None,
+) -> list[Plan]:
     """The plans of recipes, without starting a campaign.
 
     Images are decoded into the cache. `search.lr: auto` is measured; missing ImageNet weights are
-    downloaded for it. `runs` is where a `search.prior` is looked up.
+    downloaded for it. `runs` is where a `search.prior` is looked up. `on_plan` is called with each
+    recipe and its plan before that.
     """
     allow(allow_code)
     watcher = observer or Silent()
@@ -93,7 +86,7 @@ def plan_all(
     for line in (line for reports in networks for one in reports for line in one.warnings()):
         watcher.noted(line)
     return [
-        PlannedRecipe(recipe, plan_recipe(recipe, opened, reports, watcher, priors))
+        plan_recipe(recipe, opened, reports, watcher, priors, on_plan)
         for recipe, opened, reports, priors in zip(
             recipes, datasets, networks, earlier, strict=True
         )

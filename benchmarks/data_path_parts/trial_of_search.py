@@ -29,7 +29,7 @@ def reports(
     file = scratch / "trial.yaml"
     file.write_text(json.dumps(_recipe(options, photos, epochs)))  # JSON is YAML
     os.environ["PCSEARCH_CACHE"] = str(scratch / "cache")  # the one that `fit` reads, too
-    plan = api.plan_all([str(file)])[0].plan
+    (plan,) = api.plan_all([str(file)])
     recipe = load_recipe(file)
     spec = Campaign(plan, MemoryJournal(), clock=lambda: 0.0, max_concurrent=1).next_trial()
     if spec is None:

@@ -63,29 +63,30 @@ def plan(
     from pcsearch import api
     from pcsearch.cli.console import console, observer, write_json
     from pcsearch.cli.views.plan import Rates, plan_json, plan_view
-    from pcsearch.execution.preflight.speed import forecast
+    from pcsearch.execution.preflight.speed import Forecast, forecast
 
     rates = Rates.checked(seconds_per_epoch, price_per_hour, width or 1)
+    measured = measure and seconds_per_epoch is None
+    forecasts: list[Forecast | None] = []
     watcher = observer(stream=sys.stderr)
     try:
-        planned = api.plan_all(
+        plans = api.plan_all(
             recipes or [],
             images=images,
             runs=runs,
             allow_code=allow_code or (),
             observer=watcher,
+            on_plan=lambda recipe, plan: forecasts.append(
+                forecast(recipe, plan, width) if measured else None
+            ),
         )
-        every = [
-            replace(rates, forecast=forecast(one.recipe, one.plan, width))
-            if measure and seconds_per_epoch is None
-            else rates
-            for one in planned
-        ]
     finally:
         watcher.close()
+    every = [
+        (plan, replace(rates, forecast=one)) for plan, one in zip(plans, forecasts, strict=True)
+    ]
     if as_json:
-        each = zip(planned, every, strict=True)
-        write_json([plan_json(one.plan, rates) for one, rates in each], indent=2)
+        write_json([plan_json(*one) for one in every], indent=2)
         return
-    for one, rates in zip(planned, every, strict=True):
-        console().print(plan_view(one.plan, rates))
+    for plan, one in every:
+        console().print(plan_view(plan, one))

@@ -149,10 +149,16 @@ def run_recipes(
         "name": ", ".join(names),
     }
     with prepare_campaigns(
-        recipes, opened, address, observer, early, about, earlier=earlier
+        recipes,
+        opened,
+        address,
+        observer,
+        early,
+        about,
+        earlier=earlier,
+        on_plan=lambda recipe, plan: _tell_time(recipe, plan, observer, agree),
     ) as all_ready:
         for ready, run_name in zip(all_ready, names, strict=True):
-            _tell_time(ready, observer, agree)
             text = ready.recipe.dump_yaml()
             with new_run(runs, run_name, text, environment(ready.weights)) as folder:
                 if folder.url is None:
@@ -163,17 +169,15 @@ def run_recipes(
                 return
 
 
-def _tell_time(ready: PreparedCampaign, observer: Observer, agree: Callable[[], bool]) -> None:
+def _tell_time(recipe: Recipe, plan: Plan, observer: Observer, agree: Callable[[], bool]) -> None:
     """Say how long a campaign on this machine takes, and ask if it is more than a day.
 
     Small networks of ours start at once: measuring them would cost the import of PyTorch.
     """
-    if not ready.one_machine or all_plain(ready.recipe):
-        return
-    measured = forecast(ready.recipe, ready.plan, ready.sizing.max_concurrent)
+    measured = None if all_plain(recipe) else forecast(recipe, plan)
     if measured is None:
         return
-    for line in measured.sentences(ready.plan):
+    for line in measured.sentences(plan):
         observer.noted(line)
     if measured.is_above_a_day and not agree():
         raise UserError("not started, as you answered; no run was made")

@@ -40,6 +40,14 @@ def is_automatic(plan: Plan) -> bool:
     return any(_automatic(arm) for study in plan.studies for arm in study.arms)
 
 
+def range_test_images(recipe: Recipe, study: StudyPlan) -> int:
+    """Images that the range tests of a study train on, at most; 0 without `auto`."""
+    from pcsearch.training.lr_range_test import STEPS
+
+    curves = CURVES * sum(map(_automatic, study.arms))
+    return curves * STEPS * int(recipe.train_for(study.backbone)["batch_size"])
+
+
 def without_automatic(plan: Plan, known: Plan | None) -> tuple[Plan, tuple[str, ...]]:
     """The plan with the ranges of the plan `known`, and the ids of studies without one there."""
     studies = [_as_known(study, known) for study in plan.studies]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pcsearch.cluster.session.capacity import Sizing, one_a_cpu, size_trials
@@ -42,6 +42,9 @@ class PreparedCampaign:
     one_machine: bool
 
 
+OnPlan = Callable[[Recipe, Plan], None]
+
+
 @contextlib.contextmanager
 def prepare_campaigns(
     recipes: Sequence[Recipe],
@@ -52,6 +55,7 @@ def prepare_campaigns(
     about: Mapping[str, str] | None = None,
     begun: Plan | None = None,
     earlier: Sequence[Sequence[EarlierRun]] | None = None,
+    on_plan: OnPlan = lambda recipe, plan: None,
 ) -> Iterator[list[PreparedCampaign]]:
     """Start or join Ray in the background, and prepare every recipe during these seconds.
 
@@ -64,6 +68,8 @@ def prepare_campaigns(
         about: Metadata for the cluster's list of campaigns.
         begun: The plan of a resumed campaign: its ranges and start points are reused.
         earlier: Each recipe's earlier runs, for the start points of a new plan.
+        on_plan: Called with each recipe and its plan before learning rates are measured, if trials
+            run on this machine.
     """
     from pcsearch.cluster.session.session import is_running, ray_session
     from pcsearch.execution.node_watch import early_nodes
@@ -80,7 +86,15 @@ def prepare_campaigns(
                 for recipe, datasets in zip(recipes, opened, strict=True)
             ]
             plans = [
-                _plan(recipe, datasets, reports, observer, begun, priors)
+                _plan(
+                    recipe,
+                    datasets,
+                    reports,
+                    observer,
+                    begun,
+                    priors,
+                    on_plan if one_machine else None,
+                )
                 for recipe, datasets, reports, priors in zip(
                     recipes, prepared, networks, earlier or [()] * len(recipes), strict=True
                 )
@@ -110,10 +124,11 @@ def plan_recipe(
     networks: Sequence[NetworkReport],
     observer: Observer,
     earlier: Sequence[EarlierRun] = (),
+    on_plan: OnPlan | None = None,
 ) -> Plan:
     """The plan of a recipe. Decodes its images into the cache and measures its `auto` ranges."""
     prepared = _prepare(recipe, opened, observer)
-    return _plan(recipe, prepared, networks, observer, earlier=earlier)
+    return _plan(recipe, prepared, networks, observer, earlier=earlier, on_plan=on_plan)
 
 
 def _check_networks(recipe: Recipe, observer: Observer) -> tuple[NetworkReport, ...]:
@@ -144,9 +159,12 @@ def _plan(
     observer: Observer,
     begun: Plan | None = None,
     earlier: Sequence[EarlierRun] = (),
+    on_plan: OnPlan | None = None,
 ) -> Plan:
     facts = [dataset.facts for dataset in prepared]
     plan = build_plan(recipe, facts, network_sizes(recipe, networks))
+    if on_plan is not None:
+        on_plan(recipe, plan)
     if is_automatic(plan):
         plan = with_measured(plan, recipe, prepared, begun, observer)
     if begun is not None:

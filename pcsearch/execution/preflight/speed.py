@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pcsearch.cluster.session.capacity import Capacity, Node, size_trials
 from pcsearch.cpus import usable_cpus
 from pcsearch.errors import TrialError
+from pcsearch.execution.preflight.lr_ranges import range_test_images
 from pcsearch.recipe.schema import Recipe
 from pcsearch.reporting.formatting import duration
 from pcsearch.search.estimate import Speed, campaign_seconds
@@ -95,7 +96,10 @@ def forecast(recipe: Recipe, plan: Plan, max_concurrent: int | None = None) -> F
         return None
     at_once = max_concurrent or _at_once(recipe)
     expected, at_most = campaign_seconds(plan, speeds, at_once)
-    return Forecast(expected, at_most, at_once, speeds)
+    before = sum(
+        range_test_images(recipe, study) * speeds[study.id].train for study in plan.studies
+    )
+    return Forecast(before + expected, before + at_most, at_once, speeds)
 
 
 def _at_once(recipe: Recipe) -> int:
