@@ -35,6 +35,7 @@ MARK = (
 )
 SHADOWS = (
     "pydantic.py", "torch.py", "fsspec.py", "numpy/__init__.py", "signal.py", "sitecustomize.py",
+    "profile.py",
     "ray/__init__.py", "optuna.py", "scipy/__init__.py", "PIL/__init__.py", "pyarrow.py",
 )  # fmt: skip
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pcsearch
+
+_INSTALLED_IN = ("site-packages", "dist-packages")
 
 if TYPE_CHECKING:
     from ray.job_config import JobConfig
@@ -35,11 +36,12 @@ def driver_code() -> Iterator[None]:
     """Make workers that start in this context import this pcsearch, also if it is not installed.
 
     `python -m pcsearch` in a checkout imports it from there; workers would import an installed one.
+    An installed pcsearch needs no help, and its folder must not come before Python's own modules.
     """
-    parent = str(Path(pcsearch.__file__).resolve().parent.parent)
+    parent = Path(pcsearch.__file__).resolve().parent.parent
     before = os.environ.get("PYTHONPATH")
-    if sys.path and os.path.realpath(sys.path[0]) == parent and parent not in sys.path[1:]:
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (parent, before)))
+    if parent.name not in _INSTALLED_IN and _first_with_pcsearch(before or "") != parent:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(parent), before)))
     try:
         yield
     finally:
@@ -47,3 +49,9 @@ def driver_code() -> Iterator[None]:
             os.environ.pop("PYTHONPATH", None)
         else:
             os.environ["PYTHONPATH"] = before
+
+
+def _first_with_pcsearch(search_path: str) -> Path | None:
+    """The folder that Python would import pcsearch from; None if none of these has it."""
+    folders = (Path(entry).resolve() for entry in search_path.split(os.pathsep) if entry)
+    return next((folder for folder in folders if (folder / "pcsearch").is_dir()), None)

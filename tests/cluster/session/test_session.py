@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import pcsearch
 from pcsearch.cluster.session.security import session_folder
 from pcsearch.cluster.session.session import ray_session
 from pcsearch.errors import UserError
@@ -221,6 +223,41 @@ def test_two_in_one_program_heed_its_affinity_and_need_no_home(temporary: Path) 
         timeout=120,
     )
     assert (done.returncode, done.stdout) == (0, "1.0\n1.0\n2\n"), done
+
+
+WHOSE = """
+import pcsearch
+from pcsearch.cluster.session.session import ray_session
+with ray_session(None) as capacity:
+    import ray
+
+    capacity()
+    there = ray.remote(num_cpus=0)(lambda: __import__("pcsearch").__file__).remote()
+    print(pcsearch.__file__)
+    print(ray.get(there), flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("also_on_path", [False, True])
+def test_workers_import_the_drivers_code_and_not_another_checkout(
+    also_on_path: bool, tmp_path: Path
+) -> None:
+    ours = Path(pcsearch.__file__).parent
+    copy = tmp_path / "checkout" / "pcsearch"
+    shutil.copytree(ours, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    environment = clean_environment(PYTHONPATH=str(ours.parent))
+    if not also_on_path:
+        del environment["PYTHONPATH"]
+    done = subprocess.run(
+        [sys.executable, "-c", WHOSE],  # searches the current folder first, as `python -m` does
+        cwd=copy.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.stdout.splitlines() == [str(copy / "__init__.py")] * 2, done
 
 
 NICENESS = """
