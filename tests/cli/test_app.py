@@ -87,7 +87,10 @@ def test_version() -> None:
         (["tune"], "--images FOLDER"),
         (["tune", "quickstat"], 'did you mean "quickstart"?'),
         (["tune", "quickstart", "search.trails=3"], 'did you mean "trials"?'),
-        (["tune", "--images", "nowhere", "weights=none", "backbones=[compact_cnn]"], "nowhere"),
+        (
+            ["tune", "my-images", "--images", "nowhere", "weights=none", "backbones=[compact_cnn]"],
+            "nowhere",
+        ),
         (["summary"], "there are no runs under runs; start one with `pcsearch tune quickstart`"),
         (["summary", "nothing"], 'there is no run "nothing" under runs'),
         (["trials", "nothing"], 'there is no run "nothing" under runs'),

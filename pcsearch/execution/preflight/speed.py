@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcsearch.cluster.session.capacity import Capacity, Node, size_trials
 from pcsearch.cpus import usable_cpus
-from pcsearch.errors import TrialError
+from pcsearch.errors import TrialError, UserError
 from pcsearch.execution.preflight.lr_ranges import range_test_images
 from pcsearch.recipe.schema import Recipe
 from pcsearch.reporting.formatting import duration
@@ -92,7 +92,7 @@ def forecast(recipe: Recipe, plan: Plan, max_concurrent: int | None = None) -> F
     """
     try:
         speeds = measure_speeds(recipe, plan)
-    except TrialError:  # the campaign says why, with the trial's own images
+    except (TrialError, UserError):  # the campaign says why, with the trial's own images
         return None
     at_once = max_concurrent or _at_once(recipe)
     expected, at_most = campaign_seconds(plan, speeds, at_once)
