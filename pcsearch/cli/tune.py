@@ -23,7 +23,7 @@ from pcsearch.cli.options import (
 EPILOG = examples(
     "pcsearch tune quickstart",
     "pcsearch tune my.yaml search.trials=30 'search.lr=[0.001, 0.1]' --name first-try",
-    "pcsearch tune --images ~/birds",
+    "pcsearch tune --images ~/birds --hours 2",
     "pcsearch tune my.yaml 'backbones=[my_models:small_net]' --allow-code my_models",
     "pcsearch tune cub200 --address auto --runs s3://my-bucket/runs",
 )
@@ -43,6 +43,15 @@ def tune(
     name: Annotated[
         str | None,
         typer.Option(help="Name of the run; by default the recipe's name and the time."),
+    ] = None,
+    hours: Annotated[
+        float | None,
+        typer.Option(
+            metavar="H",
+            help="Use so many hours of this machine: its speed decides trials, epochs, repeats "
+            "and seeds, in the proportions of the recipe.",
+            show_default=False,
+        ),
     ] = None,
     plain: Plain = False,
     events: Events = False,
@@ -80,6 +89,7 @@ def tune(
             address=address,
             observer=watch.observer,
             agree=agrees,
+            hours=hours,
         ):
             watch.ended(outcome)
             told.words = ctrl_c.AFTER_RESULTS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import time
@@ -124,11 +125,12 @@ def run_recipes(
     address: str | None,
     observer: Observer,
     agree: Callable[[], bool] = lambda: True,
+    hours: float | None = None,
 ) -> Iterator[Outcome]:
     """Prepare every recipe, then run them in turn on one Ray session. Stop if one is interrupted.
 
     Yields each campaign's outcome when it ends. `agree` is asked before a campaign of more than a
-    day on this machine.
+    day on this machine. `hours` changes trials, epochs and seeds so that they fill this time here.
     """
     recipes, earlier = all_earlier_runs([with_absolute_paths(recipe) for recipe in recipes], runs)
     for recipe in recipes:
@@ -143,6 +145,8 @@ def run_recipes(
     check_earlier_runs(recipes, opened, earlier)
     # Early nodes cost money before a campaign counts its spending.
     early = address is not None and recipes[0].budget.cost is None
+    if hours is not None:
+        recipes = [_fitted(recipes, hours, address, observer)]
     about = {
         "recipes": ", ".join(recipe.name for recipe in recipes),
         "runs": str(runs),
@@ -167,6 +171,21 @@ def run_recipes(
             yield outcome
             if outcome.summary.status == "interrupted":
                 return
+
+
+def _fitted(
+    recipes: Sequence[Recipe], hours: float, address: str | None, observer: Observer
+) -> Recipe:
+    """The one recipe, made to fill the hours on this machine."""
+    from pcsearch.execution.preflight.fit_hours import fit_to_hours
+
+    if address is not None:
+        raise UserError("--hours measures this machine, but --address trains elsewhere: omit one")
+    if len(recipes) > 1:
+        raise UserError(f"--hours takes one recipe, but there are {len(recipes)}")
+    if not (math.isfinite(hours) and hours > 0):
+        raise UserError(f"--hours is {hours:g}, but must be greater than 0")
+    return fit_to_hours(recipes[0], hours, observer)
 
 
 def _tell_time(recipe: Recipe, plan: Plan, observer: Observer, agree: Callable[[], bool]) -> None:

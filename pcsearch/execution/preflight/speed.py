@@ -94,7 +94,7 @@ def forecast(recipe: Recipe, plan: Plan, max_concurrent: int | None = None) -> F
         speeds = measure_speeds(recipe, plan)
     except (TrialError, UserError):  # the campaign says why, with the trial's own images
         return None
-    at_once = max_concurrent or _at_once(recipe)
+    at_once = max_concurrent or trials_at_once(recipe)
     expected, at_most = campaign_seconds(plan, speeds, at_once)
     before = sum(
         range_test_images(recipe, study) * speeds[study.id].train for study in plan.studies
@@ -102,7 +102,8 @@ def forecast(recipe: Recipe, plan: Plan, max_concurrent: int | None = None) -> F
     return Forecast(before + expected, before + at_most, at_once, speeds)
 
 
-def _at_once(recipe: Recipe) -> int:
+def trials_at_once(recipe: Recipe) -> int:
+    """How many trials `tune` runs at once on this machine."""
     import torch
 
     node = Node(usable_cpus(), torch.cuda.device_count())
