@@ -26,7 +26,13 @@ def test_the_wheel_carries_recipes_and_data_files(tmp_path: Path) -> None:
     recipes = {f"pcsearch/recipes/{path.name}" for path in (ROOT / "recipes").glob("*.yaml")}
     assert recipes
     assert recipes <= names
-    assert {"pcsearch/reporting/published.json", "pcsearch/recipes/recipes.md"} <= names
+    others = (
+        "reporting/published.json",
+        "recipes/recipes.md",
+        "data/datasets/digits.npz",
+        "py.typed",
+    )
+    assert {f"pcsearch/{name}" for name in others} <= names
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "pcsearch").rglob("*.py")}
     assert modules <= names
     assert not any(name.startswith("tests/") for name in names)

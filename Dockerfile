@@ -1,0 +1,23 @@
+# pcsearch on one machine's CPUs. The container runs the quickstart; other commands follow the image:
+#
+#   docker build -t pcsearch .
+#   docker run --rm pcsearch
+#   docker run --rm -v ~/birds:/birds:ro -v ~/runs:/work/runs pcsearch tune --images /birds
+#
+# For a GPU, leave out the two lines of PyTorch's CPU build and run with --gpus all.
+
+FROM python:3.12-slim
+RUN pip install --no-cache-dir torch torchvision \
+    --index-url https://download.pytorch.org/whl/cpu
+COPY pyproject.toml README.md LICENSE /src/
+COPY recipes /src/recipes
+COPY docs/recipes.md /src/docs/recipes.md
+COPY pcsearch /src/pcsearch
+RUN pip install --no-cache-dir /src && rm -r /src
+# Not root: what a container writes into a mounted folder belongs to its user.
+RUN useradd --create-home --uid 1000 person && install -d -o person /work
+USER person
+WORKDIR /work
+ENV PCSEARCH_CACHE=/home/person/.cache/pcsearch
+ENTRYPOINT ["pcsearch"]
+CMD ["tune", "quickstart"]
