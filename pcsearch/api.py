@@ -76,12 +76,15 @@ def plan_all(
     """
     allow(allow_code)
     watcher = observer or Silent()
-    loaded = load_recipes(sources, overrides, images, watcher.noted)
+    notes: list[str] = []
+    loaded = load_recipes(sources, overrides, images, notes.append)
     recipes, earlier = all_earlier_runs(loaded, runs)
     for recipe in recipes:
         own_modules(recipe.backbones)
     datasets = [open_datasets(recipe) for recipe in recipes]
     check_earlier_runs(recipes, datasets, earlier)
+    for line in notes:
+        watcher.noted(line)
     networks = [check_networks(recipe, download=recipe.measures_lr) for recipe in recipes]
     for line in (line for reports in networks for one in reports for line in one.warnings()):
         watcher.noted(line)

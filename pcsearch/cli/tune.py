@@ -79,8 +79,9 @@ def tune(
         Watch(plain=plain, events=events) as watch,
     ):
         allow(allow_code or ())
+        notes: list[str] = []
         loaded = load_recipes(
-            recipes or [], images=images, noted=watch.observer.noted, gpus=address is not None
+            recipes or [], images=images, noted=notes.append, gpus=address is not None
         )
         for outcome in run_recipes(
             loaded,
@@ -90,6 +91,7 @@ def tune(
             observer=watch.observer,
             agree=agrees,
             hours=hours,
+            notes=notes,
         ):
             watch.ended(outcome)
             told.words = ctrl_c.AFTER_RESULTS

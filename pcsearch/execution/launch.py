@@ -126,11 +126,13 @@ def run_recipes(
     observer: Observer,
     agree: Callable[[], bool] = lambda: True,
     hours: float | None = None,
+    notes: Sequence[str] = (),
 ) -> Iterator[Outcome]:
     """Prepare every recipe, then run them in turn on one Ray session. Stop if one is interrupted.
 
     Yields each campaign's outcome when it ends. `agree` is asked before a campaign of more than a
     day on this machine. `hours` changes trials, epochs and seeds so that they fill this time here.
+    `notes` are sentences on the recipes, told if nothing is wrong with their data sets.
     """
     recipes, earlier = all_earlier_runs([with_absolute_paths(recipe) for recipe in recipes], runs)
     for recipe in recipes:
@@ -143,6 +145,8 @@ def run_recipes(
     check_place(runs)
     opened = [open_datasets(recipe) for recipe in recipes]
     check_earlier_runs(recipes, opened, earlier)
+    for line in notes:
+        observer.noted(line)
     # Early nodes cost money before a campaign counts its spending.
     early = address is not None and recipes[0].budget.cost is None
     if hours is not None:
