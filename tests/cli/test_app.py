@@ -88,7 +88,7 @@ def test_version() -> None:
         (["tune", "quickstat"], 'did you mean "quickstart"?'),
         (["tune", "quickstart", "search.trails=3"], 'did you mean "trials"?'),
         (
-            ["tune", "my-images", "--images", "nowhere", "weights=none", "backbones=[compact_cnn]"],
+            ["tune", "--images", "nowhere", "weights=none", "backbones=[compact_cnn]"],
             "nowhere",
         ),
         (["summary"], "there are no runs under runs; start one with `pcsearch tune quickstart`"),
