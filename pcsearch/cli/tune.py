@@ -23,6 +23,7 @@ from pcsearch.cli.options import (
 EPILOG = examples(
     "pcsearch tune quickstart",
     "pcsearch tune my.yaml search.trials=30 'search.lr=[0.001, 0.1]' --name first-try",
+    "pcsearch tune --images ~/birds",
     "pcsearch tune --images ~/birds --hours 2",
     "pcsearch tune my.yaml 'backbones=[my_models:small_net]' --allow-code my_models",
     "pcsearch tune cub200 --address auto --runs s3://my-bucket/runs",
