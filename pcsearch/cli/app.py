@@ -85,7 +85,7 @@ def _version(wanted: bool) -> None:
     epilog=examples(
         "pcsearch tune quickstart",
         "pcsearch tune --images ~/birds",
-        "pcsearch plan cub200 --seconds-per-epoch 60",
+        "pcsearch plan cub200",
         "pcsearch summary",
     )
 )

@@ -25,8 +25,8 @@ Images = Annotated[
     typer.Option(
         "--images",
         metavar="DIR",
-        help="Folder of your own images, one sub-folder a class; without a recipe, it uses the "
-        "shipped recipe my-images, or my-images-cpu if there is no GPU.",
+        help="Folder of your own images, one sub-folder a class. Without a recipe, it uses "
+        "my-images, or my-images-cpu if trials run here without a GPU.",
     ),
 ]
 Runs = Annotated[
@@ -34,7 +34,7 @@ Runs = Annotated[
     typer.Option(
         "--runs",
         metavar="DIR",
-        help="Folder of the run folders, or s3://BUCKET/PREFIX.",
+        help="Folder that holds the runs, or s3://BUCKET/PREFIX.",
         envvar="PCSEARCH_RUNS",
     ),
 ]
@@ -53,8 +53,8 @@ Events = Annotated[
     bool,
     typer.Option(
         "--events",
-        help="Print one JSON object a line for each step, epoch and decision, for programs; "
-        "replaces view and table.",
+        help="Print JSON for programs instead of view and table: one object a line for each step, "
+        "epoch and decision.",
     ),
 ]
 Address = Annotated[

@@ -1,4 +1,4 @@
-"""`pcsearch plan`: the size and cost of a recipe, without starting anything."""
+"""`pcsearch plan`: the size, time and cost of a recipe, without starting a campaign."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ def plan(
         float | None,
         typer.Option(
             metavar="S",
-            help="Seconds per training epoch of a search trial; needed for hours.",
+            help="Seconds per training epoch of a search trial, for hours on another machine.",
         ),
     ] = None,
     price_per_hour: Annotated[
         float | None,
         typer.Option(
             metavar="P",
-            help="Hourly price of one trial's resources, such as a GPU; needed for the cost.",
+            help="Hourly price of one trial's resources, such as a GPU, for the cost; needs "
+            "--seconds-per-epoch.",
         ),
     ] = None,
     width: Annotated[
@@ -40,25 +41,29 @@ def plan(
         typer.Option(
             metavar="W",
             min=1,
-            help="Number of trials at once, for hours; by default what this machine runs.",
+            help="Number of trials at once; by default as many as this machine runs, or 1 with "
+            "--seconds-per-epoch.",
             show_default=False,
         ),
     ] = None,
     measure: Annotated[
         bool,
-        typer.Option(help="Measure the speed of each network here, in at most 15 seconds."),
+        typer.Option(help="Measure the networks' speed on this machine, in about 15 seconds."),
     ] = True,
     runs: Runs = RUNS,
     allow_code: AllowCode = None,
     as_json: Json = False,
 ) -> None:
-    """Show what recipes will do and cost, without starting anything.
+    """Show what recipes will do, how long it takes and what it costs, without starting a campaign.
 
-    Shows studies, trials, rungs of early stopping, images, and epochs, expected and at most. The
-    time is for this machine: each network trains for a few seconds. For another machine, give
-    --seconds-per-epoch; with --price-per-hour, also the cost. Images are decoded into the cache,
-    where the run finds them. If search.lr is auto, the range of learning rates is measured. Start
-    points of a search.prior are shown with their runs.
+    Shows studies, images, trials and rungs of early stopping. Epochs and time are shown as expected
+    and at most.
+
+    The time is that of this machine: each network trains on random images for a few seconds. For
+    another machine, give --seconds-per-epoch, and --price-per-hour for the cost.
+
+    Images are decoded into the cache, where the run finds them. If search.lr is auto, the range of
+    learning rates is measured. Start points of a search.prior are shown with their runs.
     """
     from pcsearch import api
     from pcsearch.cli.console import console, observer, write_json

@@ -42,7 +42,7 @@ def probe(
     allow_code: AllowCode = None,
     as_json: Json = False,
 ) -> None:
-    """Predict accuracy over λ/N from frozen features, before a training.
+    """Predict accuracy over λ/N from frozen features, without training the network.
 
     The recipe's backbone computes the features of the training images once. Linear heads train on
     them with the recipe's loss, for λ = 0 and 12 values of λ/N from 0.005 to 0.5. The recipe's

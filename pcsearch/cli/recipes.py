@@ -65,7 +65,11 @@ def list_recipes(
 def show_recipe(
     name: Annotated[
         str,
-        typer.Argument(help="Name or file of a recipe.", autocompletion=completion.recipe_files),
+        typer.Argument(
+            metavar="RECIPE",
+            help="Name or file of a recipe.",
+            autocompletion=completion.recipe_files,
+        ),
     ],
     overrides: Overrides = None,
     raw: Annotated[
@@ -100,7 +104,11 @@ def show_recipe(
 def copy_recipe(
     name: Annotated[
         str,
-        typer.Argument(help="Name of a shipped recipe.", autocompletion=completion.recipe_names),
+        typer.Argument(
+            metavar="NAME",
+            help="Name of a shipped recipe.",
+            autocompletion=completion.recipe_names,
+        ),
     ],
     destination: Annotated[
         Path, typer.Argument(metavar="DEST", help="New file, or a folder for it.")
@@ -141,6 +149,9 @@ def _copy(content: bytes, target: Path) -> None:
 def print_schema() -> None:
     """Print the JSON Schema of recipes, by which editors complete and explain keys.
 
+    Write it to a file, and begin a recipe with this line for the YAML language server:
+    # yaml-language-server: $schema=recipe.schema.json
+
     Example: pcsearch recipes schema > recipe.schema.json
     """
     from pcsearch.recipe.json_schema import recipe_schema
@@ -159,7 +170,10 @@ def validate_recipes(
         ),
     ],
     images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of the dataset images.")
+        Path | None,
+        typer.Option(
+            "--images", metavar="DIR", help="Folder of your own images, one sub-folder a class."
+        ),
     ] = None,
 ) -> None:
     """Check recipes; print all problems, one a line, and exit with 2 if there are any.

@@ -21,8 +21,10 @@ app = typer.Typer(no_args_is_help=True, help="List runs.")
 
 @app.command("ls", epilog=examples("pcsearch runs ls", "pcsearch runs ls --runs /data/runs"))
 def list_command(runs: Runs = RUNS, as_json: Json = False) -> None:
-    """List runs, most recently active first: status, time since their start, studies and the gain,
-    of several studies or arms the largest."""
+    """List runs, the most recently active first.
+
+    Shows status, time since the start, studies and the gain (the largest of several).
+    """
     from pcsearch.cli.console import console, write_json
     from pcsearch.runs.find import list_runs
     from pcsearch.runs.folder import at

@@ -18,8 +18,8 @@ def trials(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     A confirm trial is "superseded" once a wider search has chosen another configuration.
 
     --json prints one object a line: the trial, its study, phase and arm, its state, configuration,
-    validation top-1 by epoch, seconds and error. The state RUNNING is that of a trial that has not
-    ended; pcsearch summary --json says whether the run is running.
+    validation top-1 by epoch, seconds and error. A trial that has not ended has the state RUNNING,
+    even if its run was killed; pcsearch summary --json says whether the run still runs.
     """
     from pcsearch.cli.console import console, write_json
     from pcsearch.reporting.notes import journal_notes

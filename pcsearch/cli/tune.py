@@ -23,6 +23,7 @@ from pcsearch.cli.options import (
 EPILOG = examples(
     "pcsearch tune quickstart",
     "pcsearch tune my.yaml search.trials=30 'search.lr=[0.001, 0.1]' --name first-try",
+    "pcsearch tune --images ~/birds",
     "pcsearch tune --images ~/birds --hours 2",
     "pcsearch tune my.yaml 'backbones=[my_models:small_net]' --allow-code my_models",
     "pcsearch tune cub200 --address auto --runs s3://my-bucket/runs",
@@ -48,8 +49,8 @@ def tune(
         float | None,
         typer.Option(
             metavar="H",
-            help="Use so many hours of this machine: its speed decides trials, epochs, repeats "
-            "and seeds, in the proportions of the recipe.",
+            help="Hours that the campaign may take on this machine. The recipe's trials, epochs, "
+            "repeats and seeds are scaled to fit, by the measured speed.",
             show_default=False,
         ),
     ] = None,
@@ -60,9 +61,12 @@ def tune(
 ) -> None:
     """Search λ, confirm it with fresh seeds, print the table.
 
-    Several recipes run one after another; all are checked before the first starts. Ctrl-C ends a
-    campaign cleanly within seconds. pcsearch resume continues a started campaign, however it ended,
-    also after a crash.
+    Several recipes run one after another; all are checked before the first starts. On this machine,
+    the expected time is measured and printed first, unless the network is tiny. On a terminal, a
+    campaign of more than a day starts only after you agree.
+
+    Ctrl-C ends a campaign cleanly within seconds. pcsearch resume continues a started campaign,
+    however it ended, also after a crash.
 
     Exit codes: 0 done, 1 finished with failed studies, 2 a mistake in the input or a full disk, 3
     Ray or the store was lost, 129 the terminal was closed, 130 interrupted, 141 nobody reads the

@@ -184,9 +184,14 @@ def _fitted(
     from pcsearch.execution.preflight.fit_hours import fit_to_hours
 
     if address is not None:
-        raise UserError("--hours measures this machine, but --address trains elsewhere: omit one")
+        raise UserError(
+            "--hours measures this machine, but --address trains elsewhere: omit --hours and set "
+            "budget.hours, or omit --address"
+        )
     if len(recipes) > 1:
-        raise UserError(f"--hours takes one recipe, but there are {len(recipes)}")
+        raise UserError(
+            f"--hours takes one recipe, but there are {len(recipes)}; start them one by one"
+        )
     if not (math.isfinite(hours) and hours > 0):
         raise UserError(f"--hours is {hours:g}, but must be greater than 0")
     return fit_to_hours(recipes[0], hours, observer)
@@ -202,7 +207,7 @@ def _tell_time(recipe: Recipe, plan: Plan, observer: Observer, agree: Callable[[
         return
     for line in measured.sentences(plan):
         observer.noted(line)
-    if measured.is_above_a_day and not agree():
+    if measured.is_above_a_day(plan) and not agree():
         raise UserError("not started, as you answered; no run was made")
 
 

@@ -105,9 +105,9 @@ def test_rates_are_checked(seconds: float | None, price: float | None) -> None:
 
 def test_a_budget_in_money_is_told_with_its_price() -> None:
     paid = plan().model_copy(update={"budget_cost": 12.5, "price_per_node_hour": 0.8})
-    line = "The search ends early enough to cost 12.5, at 0.8 a node-hour."
+    line = "The search ends early enough to keep the cost to 12.5, at 0.8 a node-hour."
     assert line in text_of(paid, NO_RATES)
-    assert "early enough to cost" not in text_of(plan(), NO_RATES)
+    assert "keep the cost" not in text_of(plan(), NO_RATES)
 
 
 def test_measured_ranges_are_shown_for_each_arm() -> None:

@@ -51,9 +51,9 @@ def check(
 ) -> None:
     """Show the problems of a cluster file, without starting anything.
 
-    Checks Ray's schema, values still to be filled in, room for trials and their number at once.
-    Also open ports, the token, files to copy, shared storage, versions, credentials and price. Uses
-    no network.
+    Checks that Ray accepts the file, that all values are filled in, and how many trials have room
+    at once. Also checks open ports, the token, files to copy, shared storage, versions, credentials
+    and price. Uses no network.
 
     Exit codes: 0 no problem, 2 a problem.
     """

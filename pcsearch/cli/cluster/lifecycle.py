@@ -58,7 +58,7 @@ def up(
         bool,
         typer.Option(
             "--force",
-            help="Start also if a campaign runs, which interrupts it, or if that is unknown.",
+            help="Start even if a campaign runs, or may run; this interrupts it.",
         ),
     ] = False,
 ) -> None:
@@ -115,7 +115,7 @@ def down(
         bool,
         typer.Option(
             "--force",
-            help="End also if a campaign runs, which is stopped first, or if that is unknown.",
+            help="End even if a campaign runs, or may run; it is stopped first.",
         ),
     ] = False,
 ) -> None:

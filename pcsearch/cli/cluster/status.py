@@ -29,9 +29,11 @@ def status(cluster: Cluster, as_json: Json = False) -> None:
     """List a cluster's machines, and its campaigns since its head started, latest first.
 
     For machines: their number, their size, and the resources for trials. For campaigns: job id,
-    status, time, recipes and place of the runs. For a running campaign, also how many of the
-    planned trials have ended (early stopping ends many soon). A campaign that joined with --address
-    is listed with its process, which shows its progress there.
+    status, time, recipes and place of the runs.
+
+    A running campaign also shows how many of its planned trials have ended; early stopping ends
+    many soon. A campaign that joined with --address is listed with its process, whose own terminal
+    shows the progress.
     """
     from pcsearch.cli.console import console, write_json
     from pcsearch.cluster.jobs import Jobs

@@ -49,7 +49,7 @@ _Resume = Annotated[
     typer.Option(
         metavar="RUN",
         help="Run to continue instead of a new one: its address, its folder there, or its name "
-        "under --runs. KEY=VALUE then make it wider.",
+        "under --runs. KEY=VALUE then widens it.",
     ),
 ]
 _Module = Annotated[
@@ -78,11 +78,14 @@ def submit(
 ) -> None:
     """Send recipes to a cluster, start the campaign there and follow it.
 
-    It runs as a Ray job on the cluster's head and continues when this machine sleeps or is off.
-    pcsearch cluster attach follows it again, from anywhere. Your own networks (module:function) are
-    sent if --allow-code names their module. Images, weights files and runs are on the cluster:
-    nothing else is sent, and no setting or credential of this machine. A cluster file is first
-    checked for room for a trial, storage for the runs and the token.
+    The campaign runs as a Ray job on the cluster's head. It continues when this machine sleeps or
+    is off. pcsearch cluster attach follows it again, from anywhere.
+
+    Your own networks (module:function) are sent if --allow-code names their module. Nothing else is
+    sent: images and weights files must be on the cluster. No setting or credential of this machine
+    is sent.
+
+    A cluster file is checked first: room for a trial, storage for the runs, and the token.
 
     Exit codes: the campaign's, as for pcsearch tune; 130 after Ctrl-C, which stops following, not
     the campaign.

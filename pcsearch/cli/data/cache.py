@@ -49,7 +49,10 @@ def clear(
     older_than: Annotated[
         float | None,
         typer.Option(
-            "--older-than", metavar="DAYS", min=0, help="Days without use; keeps images used since."
+            "--older-than",
+            metavar="DAYS",
+            min=0,
+            help="Remove only images that were not used for so many days.",
         ),
     ] = None,
     dry_run: Annotated[

@@ -40,7 +40,12 @@ Recipe = Annotated[
 ]
 Resize = Annotated[
     int | None,
-    typer.Option("--resize", metavar="N", min=1, help=f"Side in pixels; default {RESIZE}."),
+    typer.Option(
+        "--resize",
+        metavar="N",
+        min=1,
+        help=f"Side of the square images in pixels; default {RESIZE}.",
+    ),
 ]
 Aspect = Annotated[
     Literal["warp", "keep"] | None,

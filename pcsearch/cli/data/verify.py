@@ -47,9 +47,10 @@ def verify(
 ) -> None:
     """Read every image of a dataset and show its problems.
 
-    Checks the counts against the official ones, unreadable images, duplicates between training and
-    test, boxes outside their image, and more. Exit codes: 0 fine, 1 problems were found, 2 a
-    mistake in the input.
+    Looks for unreadable images, wrong counts, copies of training images among test images, boxes
+    beyond their image, and more.
+
+    Exit codes: 0 fine, 1 problems were found, 2 a mistake in the input.
     """
     from pcsearch.cli.console import console, write_json
     from pcsearch.cli.data.options import chosen_dataset

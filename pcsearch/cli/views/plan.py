@@ -214,7 +214,7 @@ def _ladder_lines(plan: Plan) -> list[RenderableType]:
         return []
     trials = count(round(levels[0].trials), "search trial")
     head = (
-        f"Of {trials} per arm, expected to train for (rungs by a factor "
+        f"How long the {trials} of each arm are expected to train (rungs by a factor "
         f"{plan.reduction_factor}, {plan.sampler} sampler):"
     )
     grid = Table.grid(padding=(0, 2))
@@ -240,17 +240,22 @@ def _totals(plan: Plan, rates: Rates) -> list[RenderableType]:
             "when trials end."
         )
     if plan.budget_seconds is not None:
-        lines.append(f"The search ends early enough to fit {plan.budget_seconds / 3600:g} hours.")
+        lines.append(
+            "The search ends early enough that finalists and confirm fit "
+            f"{plan.budget_seconds / 3600:g} hours."
+        )
     if plan.budget_cost is not None:
         price = f"{plan.price_per_node_hour:g} a node-hour"
-        lines.append(f"The search ends early enough to cost {plan.budget_cost:g}, at {price}.")
+        lines.append(
+            f"The search ends early enough to keep the cost to {plan.budget_cost:g}, at {price}."
+        )
     return [Text(line) for line in lines]
 
 
 def _time(plan: Plan, rates: Rates) -> Iterator[str]:
     hours = rates.hours(plan)
     if hours is None:
-        yield "For hours and cost, give --seconds-per-epoch (and --price-per-hour)."
+        yield "For hours, give --seconds-per-epoch; for the cost, also --price-per-hour."
     elif rates.seconds_per_epoch is not None:
         yield (
             f"Hours: about {_rough(hours['expected'])}, {_rough(hours['at_most'])} at most, "

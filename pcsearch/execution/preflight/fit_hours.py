@@ -99,9 +99,10 @@ def best_size(base: Size, seconds: float, predicted: Callable[[Size], float]) ->
     if not fitting:
         needed = duration(predicted(LEAST) / _USED)
         raise UserError(
-            f"--hours {seconds / _USED / 3600:.3g} is too short: the least that gives a verdict "
-            f"({LEAST.trials} trials of {LEAST.epochs} epochs an arm, {LEAST.seeds} seeds) takes "
-            f"about {needed} here; give more hours, or take a lighter network or fewer pixels"
+            f"--hours {seconds / _USED / 3600:.3g} is too short: the smallest campaign with a "
+            f"verdict ({LEAST.trials} trials of {LEAST.epochs} epochs an arm, {LEAST.seeds} seeds) "
+            f"takes about {needed} here. Give more hours, a lighter network, or fewer pixels "
+            "(image.crop, image.resize)"
         )
     return every[fitting - 1]
 
@@ -137,11 +138,12 @@ def fit_to_hours(recipe: Recipe, hours: float, observer: Observer) -> Recipe:
         return tests + campaign_seconds(resized(plan, recipe, size), speeds, at_once)[0]
 
     size = best_size(base, _USED * hours * 3600, predicted)
-    observer.noted(
-        f"For {hours:g} hours: {size.trials} search trials of at most {size.epochs} epochs an arm, "
-        f"{size.repeats} repeats of each finalist, {size.seeds} confirm seeds."
-    )
     more = replace(size, trials=round(size.trials * _MORE_SEARCH))
+    observer.noted(
+        f"For {hours:g} hours: each arm gets {size.trials} search trials of at most {size.epochs} "
+        f"epochs ({more.trials} if there is time), {size.repeats} repeats of each finalist and "
+        f"{size.seeds} confirm seeds."
+    )
     before = time.monotonic() - began + tests + _START
     left = max(hours - before / 3600, hours / 2)
     return load_recipe(recipe.to_mapping(), [*more.overrides(recipe), f"budget.hours={left:.4g}"])

@@ -58,10 +58,9 @@ class Forecast:
     def low(self) -> float:
         return _LOW * self.expected
 
-    @property
-    def is_above_a_day(self) -> bool:
-        """Whether even the low end is above a day."""
-        return self.low > _DAY
+    def is_above_a_day(self, plan: Plan) -> bool:
+        """Whether even the low end is above a day, and so is the plan's budget, if it has one."""
+        return min(self.low, plan.budget_seconds or self.low) > _DAY
 
     @property
     def high(self) -> float:
@@ -72,16 +71,18 @@ class Forecast:
         at_once = "1 trial" if self.max_concurrent == 1 else f"{self.max_concurrent} trials"
         time = (
             f"Time on this machine: {duration(self.low)} to {duration(self.high)} (measured; "
-            f"{at_once} at once)."
+            f"{at_once} at once)"
         )
+        if plan.budget_seconds is not None:
+            return (f"{time}, or less by budget.hours.",)
         if self.expected <= _LONG:
-            return (time,)
+            return (f"{time}.",)
         slowest = max(plan.studies, key=lambda study: self.speeds[study.id].train)
         return (
-            time,
-            f"Shorter: a lighter network than {slowest.backbone}, fewer pixels (image.crop, "
-            f"image.resize), fewer search.trials ({plan.studies[0].arms[0].trials} now), or "
-            "budget.hours.",
+            f"{time}.",
+            f"To shorten it, take a lighter network than {slowest.backbone}, fewer pixels "
+            "(image.crop, image.resize) or fewer search.trials "
+            f"({plan.studies[0].arms[0].trials} now). Or limit it by tune --hours or budget.hours.",
         )
 
 

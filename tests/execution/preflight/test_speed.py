@@ -84,6 +84,15 @@ def test_what_is_said(seconds: float, at_once: int, time: str) -> None:
     assert all("a lighter network than compact_cnn" in line for line in more)
 
 
+def test_a_budget_in_hours_ends_it_earlier() -> None:
+    long, two_hours = told(2 * 86_400), ONE_TRIAL.model_copy(update={"budget_seconds": 7200.0})
+    (line,) = long.sentences(two_hours)
+    assert line.endswith("(measured; 2 trials at once), or less by budget.hours.")
+    assert long.is_above_a_day(ONE_TRIAL)
+    assert not long.is_above_a_day(two_hours)
+    assert long.is_above_a_day(two_hours.model_copy(update={"budget_seconds": 90_000.0}))
+
+
 @pytest.mark.parametrize("answer", [True, False])
 @pytest.mark.parametrize("days", [0.5, 2.0])
 def test_more_than_a_day_is_asked(
