@@ -51,7 +51,7 @@ def train(options: argparse.Namespace, share: float, ready: Barrier, rates: Any)
     elif share < 1:
         torch.cuda.set_per_process_memory_fraction(share)  # as a trial is given
     settings = TrainConfig(
-        epochs=10**6, seed=0, lr=1e-3, batch_size=options.batch, lambda_=0.1 * CLASSES
+        epochs=10_000, seed=0, lr=1e-3, batch_size=options.batch, lambda_=0.1 * CLASSES
     )
     backbone = build_backbone(options.backbone, CLASSES, seed=0)
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
