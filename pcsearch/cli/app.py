@@ -123,6 +123,10 @@ def main() -> None:
     try:
         try:
             app(prog_name="pcsearch")  # also as python -m pcsearch, which no shell completes
+        except SystemExit as error:
+            if error.code == _EXIT_HANGUP:
+                _discard_output()
+            raise
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()  # later, an error would get another exit code
@@ -146,6 +150,16 @@ def main() -> None:
             raise
         sys.stderr.write(f"error: the output could not be written: {error.strerror}\n")
         os._exit(EXIT_MISTAKE)
+
+
+_EXIT_HANGUP = 128 + signal.SIGHUP
+
+
+def _discard_output() -> None:
+    """From now on, nothing is written: the terminal is gone, and an error would be another exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
 
 
 def _closed_pipe(error: BaseException | None) -> bool:

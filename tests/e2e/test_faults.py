@@ -210,9 +210,9 @@ def test_a_closed_terminal_ends_the_campaign_cleanly(pcsearch: CommandLine) -> N
     assert process.stdout is not None
     below = descendants(int(process.stdout.readline()))
     assert below
-    result = ended(process, timeout=60)
+    result = ended(process, timeout=120)
     assert result.out == "129\n", result
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while (left := [other for other in below if other.is_alive]) and time.monotonic() < until:
         time.sleep(0.1)
     assert left == []
