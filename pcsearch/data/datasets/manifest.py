@@ -254,9 +254,9 @@ def _check_classes(
         lacking = [rows.names[position] for position in chosen if position not in present[split]]
         if lacking:
             raise UserError(
-                f"{table.file}: {', '.join(lacking[:10])} without images of split {split}, which "
-                "other classes have. Every class needs some: add them, or leave out these classes "
-                "with data.classes."
+                f"{table.file}: split {split} has no images of {', '.join(lacking[:10])}, but of "
+                "other classes. Every class needs some: add them, or leave out these classes with "
+                "data.classes."
             )
 
 
