@@ -303,9 +303,9 @@ ENTRY = CatalogEntry(
     title="Your own images, listed in a file",
     classes=None,
     reader=read,
-    description="a CSV or Parquet file with the columns path and label and, optionally, split "
+    description="a CSV or Parquet file with the columns path and label. Optional columns are split "
     "(train, val, test), group (images to keep on one side of a split) and x, y, w, h (a box in "
-    "pixels); a stratified test part is held out if none is given.",
+    "pixels). A stratified test part is held out if none is given.",
     citation="",
     terms="yours",
     homepage="",
