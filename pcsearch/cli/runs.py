@@ -36,7 +36,7 @@ def list_command(runs: Runs = RUNS, as_json: Json = False) -> None:
         console().print(_table(rows))
     else:
         typer.echo(
-            f"there are no runs under {runs}; start one with: pcsearch tune quickstart{at(runs)}"
+            f'there are no runs under "{runs}"; start one with: pcsearch tune quickstart{at(runs)}'
         )
 
 

@@ -101,7 +101,7 @@ def _not_reached(file: Path, said: str) -> UserError:
     if "not found" in said and "Head node of cluster" in said:
         return UserError(
             f"the cluster of {file} is not up; start it with: pcsearch cluster up {file}\n"
-            "If its head's set-up failed, that machine runs, and costs, until: "
+            "If its head's set-up failed, that machine runs, and costs money, until: "
             f"pcsearch cluster down {file} --force"
         )
     look = f"pcsearch cluster check {file} lists all problems"

@@ -200,9 +200,10 @@ def _fitted(
 def _tell_time(recipe: Recipe, plan: Plan, observer: Observer, agree: Callable[[], bool]) -> None:
     """Say how long a campaign on this machine takes, and ask if it is more than a day.
 
-    Small networks of ours start at once: measuring them would cost the import of PyTorch.
+    The smallest network starts at once: measuring it would cost the import of PyTorch.
     """
-    measured = None if all_plain(recipe) else forecast(recipe, plan)
+    is_tiny = set(recipe.backbones) == {"compact_cnn"} and all_plain(recipe)
+    measured = None if is_tiny else forecast(recipe, plan)
     if measured is None:
         return
     for line in measured.sentences(plan):

@@ -162,14 +162,19 @@ def _check_same(before: Plan, now: Plan) -> None:
         tested = bool(before.confirm_seeds)
         if _images(found, tested) != _images(study, tested):
             raise UserError(
-                f"the images of {study.dataset} are no longer those that the campaign began with: "
-                f"{study.images.train} training and {study.images.test} test images in "
-                f"{study.num_classes} classes then (split {study.split_hash}), "
-                f"{found.images.train}, {found.images.test} and {found.num_classes} now (split "
-                f"{found.split_hash}). Restore them, or start a new run. (If the images are "
-                "unchanged, the campaign began with another version of pcsearch or Pillow, which "
-                "split them differently.)"
+                f"the images of {study.dataset} are no longer those that the campaign began with. "
+                f"Then there were {_described(study)}; now there are {_described(found)}. Restore "
+                "the images, or start a new run. If they are unchanged, the campaign began with "
+                "another version of pcsearch or Pillow, which splits them differently"
             )
+
+
+def _described(study: StudyPlan) -> str:
+    images = study.images
+    return (
+        f"{images.train} training and {images.test} test images in {study.num_classes} classes "
+        f"(split {study.split_hash})"
+    )
 
 
 def _check_recipe(before: Plan, now: Plan) -> None:

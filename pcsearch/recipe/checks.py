@@ -101,14 +101,14 @@ def _check_grid(recipe: Recipe) -> Iterator[RecipeFinding]:
     if grid is None:
         if sampler == "grid":
             message = (
-                "is grid, but search.grid does not state the values to try, as in "
+                "is grid, but search.grid states no values to try: give some, as in "
                 "grid: {lambda_over_n: [0.05, 0.1, 0.15], lr: [0.01, 0.1]}"
             )
             yield RecipeFinding(("search", "sampler"), message, (path,))
         return
     if sampler != "grid":
-        message = f"is given, but search.sampler is {show(sampler)}: use sampler grid or leave it"
-        yield RecipeFinding(path, f"{message} out", (("search", "sampler"),))
+        message = f"is given, but search.sampler is {show(sampler)}: set it to grid, or leave out"
+        yield RecipeFinding(path, f"{message} search.grid", (("search", "sampler"),))
     known = tuple(dimensions())
     for key in grid:
         if key not in known:
@@ -116,7 +116,10 @@ def _check_grid(recipe: Recipe) -> Iterator[RecipeFinding]:
     if sampler == "grid":
         keys = sorted({key for b in recipe.backbones for key in _ranges(recipe, b)})
         for key in keys:
-            message = f"has no values for {key}, which search.{key} states as a range"
+            message = (
+                f"has no values for {key}, but search.{key} is a range: list its values here, or "
+                "give it one value"
+            )
             if key == "lr" and recipe.measures_lr:
                 message = (
                     f"has no values for {key}: search.{key} is auto, a measured range, and "

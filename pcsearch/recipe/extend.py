@@ -141,7 +141,7 @@ def _of_backbones(before: Recipe, after: Recipe) -> Iterator[tuple[str, str]]:
         if backbone not in after.backbones:
             continue
         if before.weights_for(backbone) != after.weights_for(backbone):
-            yield "weights", f"{backbone} started with others ({before.weights_for(backbone)})"
+            yield "weights", f"{backbone} started with {before.weights_for(backbone)}"
         if before.options_for(backbone) != after.options_for(backbone):
             yield f"backbone_options.{backbone}", "it would change the network"
         if before.train_for(backbone) != after.train_for(backbone):

@@ -111,8 +111,8 @@ def load_recipes(
         names = [_OWN_IMAGES if gpus or not here or has_gpu() else _OWN_IMAGES_CPU]
         if names == [_OWN_IMAGES_CPU]:
             noted(
-                f"No GPU here, so --images takes the recipe {_OWN_IMAGES_CPU}: a light network "
-                "and small images. For ResNet-50 at 224 pixels: pcsearch tune "
+                f"No GPU here, so --images uses the recipe {_OWN_IMAGES_CPU}: a light network and "
+                "small images. To use a ResNet-50 at 224 pixels nevertheless: pcsearch tune "
                 f"{_OWN_IMAGES} --images DIR"
             )
     if not names:

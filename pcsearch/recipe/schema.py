@@ -88,13 +88,13 @@ def _grid(value: object) -> object:
     for key, values in value.items():
         if key not in known and not isinstance(values, list | tuple):
             raise ValueError(f"is {show(value)}, but must be a mapping from keys to lists")
-    try:
-        return {
-            key: parse_choices(values, known[key]) if key in known else ()
-            for key, values in value.items()
-        }
-    except ValueError as error:
-        raise ValueError(f"holds a list that {error}") from None
+    grid: dict[str, object] = {}
+    for key, values in value.items():
+        try:
+            grid[key] = parse_choices(values, known[key]) if key in known else ()
+        except ValueError as error:
+            raise ValueError(f"is wrong for {key}, which {error}") from None
+    return grid
 
 
 def _searched(dimension: Dimension, default: Space | None) -> tuple[Any, Space | None]:

@@ -273,7 +273,7 @@ def _borrowed(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Ite
             yield (
                 f"The {fmt.label(arm.name)} is an ablation, not a tuned baseline "
                 f"(search.control: single): it repeats {lender}'s chosen configuration with λ = 0, "
-                "so gains may overstate the gain over a tuned baseline."
+                "so the gain may be larger than over a tuned baseline."
             )
 
 

@@ -159,8 +159,8 @@ def beyond(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterat
                 ends = " to ".join(map(fmt.significant, (min(tried), max(tried))))
                 yield (
                     f"{fmt.label(arm.name)} tried {key} from {ends}, beyond the stated "
-                    f"{fmt.significant(low)} to {fmt.significant(high)}, because its own best or "
-                    "another arm's was there (search.widen: auto)."
+                    f"{fmt.significant(low)} to {fmt.significant(high)}: its own best value, or "
+                    "another arm's, was at that end (search.widen: auto)."
                 )
 
 

@@ -114,7 +114,7 @@ def find_run(run: str | None, runs: Runs, *, begun: bool = True) -> RunFolder:
         known = list_runs(runs)
         if not known:
             raise UserError(
-                f"there are no runs under {runs}; start one with "
+                f'there are no runs under "{runs}"; start one with '
                 f"`pcsearch tune quickstart{at(runs)}`"
             )
         return known[0]

@@ -369,7 +369,7 @@ def find_run(run: str | None, runs: Path, *, begun: bool = True) -> RunFolder:
     if run is None:
         if not known:
             raise UserError(
-                f"there are no runs under {runs}; start one with "
+                f'there are no runs under "{runs}"; start one with '
                 f"`pcsearch tune quickstart{at(runs)}`"
             )
         return known[0]

@@ -26,6 +26,7 @@ from pcsearch.storage.base import LeaseLostError, Storage
 JOURNAL_FOLDER = "journal"
 
 _READERS = 16
+_REMEDY = "restore it from a copy, or start a new run"
 _NAME = re.compile(rf"{JOURNAL_FOLDER}/(?:(compacted)-([0-9]{{8}})-)?([0-9]{{8}})\.jsonl")
 
 
@@ -66,7 +67,7 @@ def chain(storage: Storage) -> list[Segment]:
             after = one.last + 1
         elif one.last >= after:
             missing = f"{storage.url}/{Segment(after, after).name}"
-            raise UserError(f"{missing} is missing; the journal is damaged")
+            raise UserError(f"{missing} is missing; the journal is damaged: {_REMEDY}")
     return used
 
 
@@ -94,7 +95,9 @@ def parse(
     *lines, rest = content.split(b"\n")
     path = f"{storage.url}/{segment.name}"
     if not lines or rest:
-        raise UserError(f"{path}:{len(lines) + 1}: the file is truncated; the journal is damaged")
+        raise UserError(
+            f"{path}:{len(lines) + 1}: the file is truncated; the journal is damaged: {_REMEDY}"
+        )
     places = [f"{path}:{number}" for number in range(1, len(lines) + 1)]
     chain = chain or Chain()
     return [(where, _event(line, where, chain)) for where, line in zip(places, lines, strict=True)]
@@ -105,10 +108,10 @@ def _event(line: bytes, where: str, chain: Chain) -> Event:
         event = chain.check(line)
     except ValueError as error:
         raise UserError(
-            f"{where}: this line is not an event: {error}; the journal is damaged"
+            f"{where}: this line is not an event: {error}; the journal is damaged: {_REMEDY}"
         ) from None
     if not isinstance(event, dict) or "event" not in event:
-        raise UserError(f"{where}: this line is not an event; the journal is damaged")
+        raise UserError(f"{where}: this line is not an event; the journal is damaged: {_REMEDY}")
     return event
 
 
@@ -152,7 +155,8 @@ def read_segments(storage: Storage, seals: Chain | None = None) -> list[Event]:
             raise UserError(f"{where}: this line cannot be read: {error}") from None
         except ValueError as error:
             raise UserError(
-                f"{where}: this line does not belong here: {error}; the journal is damaged"
+                f"{where}: this line does not belong here: {error}; the journal is damaged: "
+                f"{_REMEDY}"
             ) from None
         events.append(event)
     return events
@@ -171,7 +175,10 @@ def stored_events(storage: Storage, seals: Chain | None = None) -> list[tuple[st
             continue
         seals = seals or Chain()
         return [line for one in contents for line in parse(storage, one, contents[one], seals)]
-    raise UserError(f"{storage.url}/{JOURNAL_FOLDER}: segments disappear while they are read")
+    raise UserError(
+        f"{storage.url}/{JOURNAL_FOLDER}: its files disappear while they are read, perhaps because "
+        "another process joins them; repeat this command"
+    )
 
 
 class SegmentJournal:

@@ -45,7 +45,7 @@ def _ended(trials: Sequence[Trial]) -> str:
     if states["DIVERGED"]:
         ways.append(f"{states['DIVERGED']} diverged (lower search.lr)")
     if states["PRUNED"]:
-        ways.append(f"{states['PRUNED']} stopped early against a trial that failed later")
+        ways.append(f"{states['PRUNED']} stopped early, behind a trial that failed later")
     if divided:
         ways.append(
             f"{divided} ran out of memory and were trained in smaller batches, so they do not "

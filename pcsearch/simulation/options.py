@@ -207,8 +207,8 @@ def _simulated(
     if unknown:
         plan = with_default(plan)
         notes.append(
-            f"search.lr: auto is not measured here; {DEFAULT_LR.low:g} to {DEFAULT_LR.high:g} is "
-            f"used for {', '.join(unknown)}"
+            "search.lr: auto is not measured in a simulation; "
+            f"{DEFAULT_LR.low:g} to {DEFAULT_LR.high:g} is used for {', '.join(unknown)}"
         )
     plan, lines = with_start_points(plan, earlier)
     notes += lines

@@ -91,7 +91,7 @@ def test_version() -> None:
             ["tune", "--images", "nowhere", "weights=none", "backbones=[compact_cnn]"],
             "nowhere",
         ),
-        (["summary"], "there are no runs under runs; start one with `pcsearch tune quickstart`"),
+        (["summary"], 'there are no runs under "runs"; start one with `pcsearch tune quickstart`'),
         (["summary", "nothing"], 'there is no run "nothing" under runs'),
         (["trials", "nothing"], 'there is no run "nothing" under runs'),
         (["plan", "quickstart", "--price-per-hour", "3"], "needs --seconds-per-epoch"),

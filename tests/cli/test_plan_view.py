@@ -50,7 +50,7 @@ def test_a_plan_says_how_small_a_gain_its_seeds_can_tell() -> None:
     least = detectable_gain(3, 2, 300)
     assert content == {"digits/compact_cnn": least}
     words = " ".join(text_of(ONE_TRIAL, NO_RATES).split())
-    assert f"3 seeds and 300 test images show a gain of about {least:.1f} points" in words
+    assert f"300 test images, a true gain must be about {least:.1f} points for 8 of 10" in words
     assert "One point takes more test images; more seeds do not help." in words
     competing = plan(
         ("digits/compact_cnn",), (arm("control"), arm("pc"), arm("label_smoothing"))
@@ -60,7 +60,7 @@ def test_a_plan_says_how_small_a_gain_its_seeds_can_tell() -> None:
     assert shared > least, "two looks and two arms share the error rate"
     single = plan(("digits/compact_cnn",), seeds=1)
     assert plan_json(single, NO_RATES)["detectable_gain"] == {"digits/compact_cnn": None}
-    assert "show a gain" not in text_of(single, NO_RATES)
+    assert "a true gain" not in text_of(single, NO_RATES)
 
 
 def test_json_without_rates() -> None:

@@ -251,7 +251,7 @@ def test_a_gain_of_nothing_has_no_sign(mean: float, text: str) -> None:
 def test_runs_ls_without_runs(command: Command) -> None:
     code, out, _ = command("runs", "ls", "--runs", "elsewhere")
     assert code == 0
-    assert out.startswith("there are no runs under elsewhere; start one with: ")
+    assert out.startswith('there are no runs under "elsewhere"; start one with: ')
     assert out.endswith("pcsearch tune quickstart --runs elsewhere\n")
     assert command("runs", "ls", "--json")[1] == "[]\n"
 

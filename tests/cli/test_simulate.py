@@ -135,7 +135,7 @@ def test_measured_ranges_come_from_the_recorded_run_or_are_stated(tmp_path: Path
     """A simulation cannot train: it says which range it takes instead."""
     result = CliRunner().invoke(app, [*QUICK, "search.lr=auto", "--json"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    said = "search.lr: auto is not measured here; 0.001 to 0.1 is used for digits/compact_cnn"
+    said = "auto is not measured in a simulation; 0.001 to 0.1 is used for digits/compact_cnn"
     assert said in result.stderr
 
 

@@ -132,7 +132,7 @@ def down(
         try:
             launch.stop_campaigns(file, _stopped)
         except UserError as error:  # do not keep paying for machines because of it
-            typer.echo(f"{error}\nits machines are ended anyway", err=True)
+            typer.echo(f"{error}\nthe machines of {file} are ended anyway", err=True)
         for job in [job for job in running if job.process is not None]:
             typer.echo(f"{_named(job)} was not submitted: it ends with its machine", err=True)
     launch.end(path)

@@ -41,7 +41,9 @@ class Rates:
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise UserError(f"{option} is {value:g}, but must be 0 or more")
         if price is not None and seconds is None:
-            raise UserError("--price-per-hour needs --seconds-per-epoch, to know the hours")
+            raise UserError(
+                "--price-per-hour needs --seconds-per-epoch, the speed of the machine at that price"
+            )
         return cls(seconds, price, width)
 
     def hours(self, plan: Plan) -> dict[str, float] | None:

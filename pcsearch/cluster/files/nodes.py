@@ -61,7 +61,7 @@ def _another_than_here(there: str, here: str, *, applied: bool) -> Finding:
     """A finding on Ray's versions. Python's do not matter: a job runs with the head's."""
     return Finding(
         "warning" if applied else "problem",  # a manifest's own job needs no Ray here
-        f"the nodes get Ray {there}, and this machine has {here}, which checked the file; "
+        f"the nodes get Ray {there}, but this machine checked the file with {here}; "
         "pcsearch cluster submit needs the same on both",
         f"pip install 'ray[default,tune]=={there}' here, or state {here} there",
     )
@@ -139,7 +139,9 @@ def nodes(config: ClusterConfig, recipes: Sequence[Recipe]) -> Iterator[Finding]
     for name, kind in workers.items():
         if kind.get("min_workers"):
             many = kind["min_workers"]
-            yield Finding("warning", f"{many} of {name} run, and cost, also without trials")
+            yield Finding(
+                "warning", f"min_workers: {many} of {name} run, and cost money, even without trials"
+            )
     if config["provider"]["type"] == "local" and not types:
         yield Finding(
             "warning",

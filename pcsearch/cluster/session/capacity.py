@@ -98,10 +98,10 @@ def size_trials(resources: ResourcesSection, capacity: Capacity) -> Sizing:
     most = capacity.max_trials(cpus, gpus)
     if most < 1:
         raise UserError(
-            f"resources: a trial needs {cpus:g} CPUs and {gpus:g} GPUs on one machine, but no "
-            f"machine has that many (there are {capacity.cpus:g} CPUs and {capacity.gpus:g} GPUs "
-            "in all); lower resources.cpus_per_trial or resources.gpus_per_trial (0 trains on the "
-            "CPU), or join a larger cluster with --address"
+            f"resources: a trial needs {cpus:g} CPUs and {gpus:g} GPUs on one machine, but none "
+            f"has that many. In all, there are {capacity.cpus:g} CPUs and {capacity.gpus:g} GPUs. "
+            "Lower resources.cpus_per_trial or resources.gpus_per_trial (0 trains on the CPU), or "
+            "join a larger cluster with --address"
         )
     limit = resources.max_concurrent
     return Sizing(cpus, gpus, most if limit == "auto" else min(most, limit))

@@ -123,12 +123,12 @@ ENTRY = CatalogEntry(
     images={"train": 8144, "test": 8041},
     folder="stanford_cars",
     is_in=_is_own_folder,
-    by_hand="Its site is gone: fetch a copy, for example "
-    "https://www.kaggle.com/datasets/jessicali9530/stanford-cars-dataset (images) and what "
-    "https://github.com/pytorch/vision/issues/7545 links to (development kit, test labels), and "
-    "arrange it as stanford_cars/cars_train/*.jpg, stanford_cars/cars_test/*.jpg, "
+    by_hand="Its site is gone. Fetch a copy of the images, for example from "
+    "https://www.kaggle.com/datasets/jessicali9530/stanford-cars-dataset . Fetch the development "
+    "kit and the test labels from the links in https://github.com/pytorch/vision/issues/7545 . "
+    "Arrange them as stanford_cars/cars_train/*.jpg, stanford_cars/cars_test/*.jpg, "
     "stanford_cars/devkit/cars_meta.mat, stanford_cars/devkit/cars_train_annos.mat and "
-    "stanford_cars/cars_test_annos_withlabels.mat (185,758 bytes; the development kit's "
-    "cars_test_annos.mat lacks the labels)",
+    "stanford_cars/cars_test_annos_withlabels.mat. The last file has 185,758 bytes; the "
+    "development kit's cars_test_annos.mat lacks the labels",
     samples_per_class=41.55,
 )

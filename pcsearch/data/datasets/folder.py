@@ -254,8 +254,8 @@ def _refuse_difference(
                 "look like one class. Give both folders the same name."
             )
     raise UserError(
-        f"{', '.join(names[:10])}: in {root / there}, but without images in {root / absent_from}. "
-        "All parts need the same class folders, with images in each."
+        f"{root / absent_from} has no images of {', '.join(names[:10])}, but {root / there} has "
+        "these classes. All parts need the same class folders, with images in each."
         f"{passed.hint(_joined(absent_from, names[0]))}"
     )
 

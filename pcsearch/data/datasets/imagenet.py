@@ -348,11 +348,11 @@ CITATION = (
 TERMS = "non-commercial research and education; the photographs belong to their authors"
 HOMEPAGE = "https://www.image-net.org/challenges/LSVRC/2012/"
 BY_HAND = (
-    "ImageNet needs an account: log in at https://www.image-net.org/download-images.php, fetch "
-    "ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz, and "
-    "unpack them to imagenet/train/n01440764/*.JPEG (a folder for each of the 1,000 archives "
-    "inside), imagenet/val/*.JPEG and imagenet/ILSVRC2012_devkit_t12/ in the root. The kit is not "
-    "needed for validation images in class folders, as torchvision sorts them, nor for Kaggle's "
+    "ImageNet needs an account: log in at https://www.image-net.org/download-images.php . Fetch "
+    "ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz. Unpack "
+    "them in the root to imagenet/train/n01440764/*.JPEG (a folder for each of the 1,000 archives "
+    "inside), imagenet/val/*.JPEG and imagenet/ILSVRC2012_devkit_t12/. The kit is not needed if "
+    "the validation images are in class folders, as torchvision sorts them. Nor is it for Kaggle's "
     "archive, imagenet-object-localization-challenge.zip, unpacked in imagenet/."
 )
 

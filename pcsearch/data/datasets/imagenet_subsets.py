@@ -80,7 +80,7 @@ def read_random(options: DataOptions) -> Dataset:
 def draw_classes(instance: int) -> list[int]:
     """The ascending positions of one instance's classes among all classes in WordNet id order."""
     if instance < 0:
-        raise UserError(f"data.instance: {instance} is not a seed; the instances are 0, 1, 2, ...")
+        raise UserError(f"data.instance: {instance} is no number of a draw; give 0, 1, 2, ...")
     order = np.random.default_rng((_DRAW, instance)).permutation(CLASSES)
     return sorted(order[:SUBSET_CLASSES].tolist())
 

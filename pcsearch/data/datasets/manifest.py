@@ -254,9 +254,9 @@ def _check_classes(
         lacking = [rows.names[position] for position in chosen if position not in present[split]]
         if lacking:
             raise UserError(
-                f"{table.file}: {', '.join(lacking[:10])} without images of split {split}, which "
-                "other classes have. Every class needs some: add them, or leave out these classes "
-                "with data.classes."
+                f"{table.file}: split {split} has no images of {', '.join(lacking[:10])}, but of "
+                "other classes. Every class needs some: add them, or leave out these classes with "
+                "data.classes."
             )
 
 
@@ -303,9 +303,9 @@ ENTRY = CatalogEntry(
     title="Your own images, listed in a file",
     classes=None,
     reader=read,
-    description="a CSV or Parquet file with the columns path and label and, optionally, split "
+    description="a CSV or Parquet file with the columns path and label. Optional columns are split "
     "(train, val, test), group (images to keep on one side of a split) and x, y, w, h (a box in "
-    "pixels); a stratified test part is held out if none is given.",
+    "pixels). A stratified test part is held out if none is given.",
     citation="",
     terms="yours",
     homepage="",

@@ -61,7 +61,7 @@ def hint_at(root: Path, written: str) -> str:
             rest = "/".join(parts[start:])
             if _is_there(root / rest):
                 prefix = written.strip()[: len(written.strip()) - len(rest)]
-                return f' Without "{prefix}", {root / rest} is there: take it from all paths.'
+                return f' Without "{prefix}", {root / rest} is there: remove this from all paths.'
         for folder in _folders_near(root):
             if _is_there(folder / path):
                 return f" {folder / path} is there: put the manifest into {folder}."

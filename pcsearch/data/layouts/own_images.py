@@ -132,8 +132,8 @@ def _twins(root: Path, files: Sequence[str], options: DataOptions) -> Int64Array
         raise
     except UserError as error:
         raise UserError(
-            f"{error} This concerns thumbnails, which serve to hold out copies of a picture "
-            "together; data.near_duplicates=ignore skips them."
+            f"{error} This happened to thumbnails, by which copies of a picture are found and kept "
+            "in one part. data.near_duplicates=ignore does without them."
         ) from error
 
 

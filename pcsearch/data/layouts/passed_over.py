@@ -121,7 +121,7 @@ def _in(files: list[str], folder: str) -> list[str]:
 def _passed_over(images: dict[str, int]) -> str:
     total = sum(images.values())
     verb = "image is" if total == 1 else "images are"
-    return f"{total:,} {verb} passed over for the ending of the name: {_named(images)}."
+    return f"{total:,} {verb} passed over because of their names' endings: {_named(images)}."
 
 
 def _named(counts: dict[str, int]) -> str:

@@ -212,7 +212,7 @@ def _pixels(report: VerifyReport, faults: Sequence[str]) -> list[str]:
         found.append(
             f"{number} class{'' if number == 1 else 'es'} with other files than the other classes "
             f"({one.name}: {one.share:.0%} are {one.kind}, elsewhere {one.elsewhere:.0%}): a "
-            "network may tell them by their files. Save all images in one format and mode."
+            "network may recognise them by this. Save all images in one format and mode."
         )
     return found
 

@@ -70,7 +70,9 @@ class NewerError(ValueError):
     """An event that this version does not know, but a later one may."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what}: was this written by a newer pcsearch?")
+        super().__init__(
+            f"{what}: was this written by a newer pcsearch? environment.json names its version"
+        )
 
 
 class _Strict(BaseModel):

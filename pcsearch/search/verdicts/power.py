@@ -80,10 +80,10 @@ def _gains(plan: Plan) -> Iterator[str]:
         least = smallest_gain(plan, study)
         if least is not None:
             yield (
-                f"{study.id}: {plan.looks[-1]} seeds and {study.images.test:,} test images show a "
-                f"gain of about {least:.1f} points in 8 of 10 campaigns{_sharing(plan)}, if seeds "
-                f"scatter as on ten bird classes (SD of a difference {TYPICAL.pair:g} points). "
-                f"{_for_one_point(study.images.test)}"
+                f"{study.id}: with {plan.looks[-1]} seeds and {study.images.test:,} test images, a "
+                f"true gain must be about {least:.1f} points for 8 of 10 campaigns to find it"
+                f"{_sharing(plan)}. This assumes that seeds scatter as on ten bird classes (SD of "
+                f"a difference {TYPICAL.pair:g} points). {_for_one_point(study.images.test)}"
             )
 
 

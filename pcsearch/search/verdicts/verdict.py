@@ -196,9 +196,10 @@ def _few_strengths(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> str 
     if space is None or space.kind == "fixed" or tried >= _FEWEST_STRENGTHS:
         return None
     label = label_of(arm.name)
+    values = "1 value" if tried == 1 else f"{tried} values"
     return (
-        f"{label} is worse, but its search tried only {tried} of its own settings, too few to have "
-        f"found the best {arm.parameter} (raise search.trials to at least {_FEWEST_STRENGTHS})"
+        f"{label} is worse, but its search tried only {values} of {arm.parameter}, too few to find "
+        f"the best (raise search.trials to at least {_FEWEST_STRENGTHS})"
     )
 
 

@@ -238,7 +238,7 @@ def test_what_costs_or_helps_less_than_it_might(tmp_path: Path) -> None:
     pod(gpu(documents))["volumes"] = [{"name": "images", "emptyDir": {}}]
     texts = [f.text for f in findings(documents, tmp_path) if f.level == "warning"]
     assert "the number of workers does not follow the trials" in texts
-    assert "2 of gpu run, and cost, also without trials" in texts
+    assert "min_workers: 2 of gpu run, and cost money, even without trials" in texts
     assert any(text.startswith("the head has room for trials") for text in texts)
     assert "gpu: the file gives no credentials for s3://bucket-x/runs" in texts
 

@@ -34,7 +34,7 @@ def test_trials_that_fit(
 
 
 def test_more_than_there_is_is_refused_with_both_numbers() -> None:
-    with pytest.raises(UserError, match=r"4 GPUs on one .* \(there are 2 CPUs and 0 GPUs in all\)"):
+    with pytest.raises(UserError, match=r"4 GPUs on one .* In all, there are 2 CPUs and 0 GPUs"):
         size_trials(ResourcesSection(gpus_per_trial=4), Capacity((Node(2, 0),)))
 
 

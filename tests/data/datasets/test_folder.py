@@ -171,11 +171,11 @@ def test_too_few_images(tmp_path: Path) -> None:
 def test_classes_must_agree(tmp_path: Path, part: str) -> None:
     save_classes(tmp_path / "train", {"a": 3, "b": 3, "c": 3})
     save_classes(tmp_path / part, {"a": 1, "b": 1}, seed=1)
-    refuse(tmp_path, f"c: in .*train, but without images in .*{part}")
+    refuse(tmp_path, f"{part} has no images of c, but .*train has these classes")
     save_classes(tmp_path / part, {"c": 1, "d": 1}, seed=2)
-    refuse(tmp_path, f"d: in .*{part}, but without images in .*train")
+    refuse(tmp_path, f"train has no images of d, but .*{part} has these classes")
     (tmp_path / "train" / "d").mkdir()
-    refuse(tmp_path, f"d: in .*{part}, but without images in .*train")
+    refuse(tmp_path, f"train has no images of d, but .*{part} has these classes")
 
 
 def test_only_the_chosen_classes_must_agree(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_only_the_chosen_classes_must_agree(tmp_path: Path) -> None:
     assert dataset.class_names == ("a", "b")
     assert dataset.test is not None
     assert dataset.test.labels.tolist() == [0, 1]
-    with pytest.raises(UserError, match=r"^c: in .*train, but without images in .*test"):
+    with pytest.raises(UserError, match=r"test has no images of c, but .*train has"):
         read(tmp_path, classes=("a", "c"))
     with pytest.raises(UserError, match="e holds no images"):
         read(tmp_path, classes=("a", "e"))

@@ -236,7 +236,7 @@ def test_random_classes(tmp_path: Path) -> None:
     assert dataset.class_names == tuple(wnids[position] for position in draw_classes(1))
     some = read(tmp_path, "imagenet_random", instance=1, classes=dataset.class_names[3:6])
     assert some.class_names == dataset.class_names[3:6]
-    with pytest.raises(UserError, match="instance: -1 is not a seed"):
+    with pytest.raises(UserError, match="instance: -1 is no number of a draw"):
         read(tmp_path, "imagenet_random", instance=-1)
     (tmp_path / "train" / wnids[-1]).rename(tmp_path / "moved")
     with pytest.raises(

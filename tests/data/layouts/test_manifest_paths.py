@@ -77,7 +77,7 @@ def test_one_file_listed_in_two_ways_is_listed_twice(folder: Path) -> None:
     ("written", "hint"),
     [
         ("C:\\Users\\me\\birds\\a\\1.jpg", r' Without "C:\Users\me\birds\", {root}/a/1.jpg is'),
-        ("/home/other/a/1.jpg", ' Without "/home/other/", {root}/a/1.jpg is there: take it from'),
+        ("/home/other/a/1.jpg", ' Without "/home/other/", {root}/a/1.jpg is there: remove this'),
         ("birds/a/1.jpg", ' Without "birds/", {root}/a/1.jpg is there'),
         ("file:///D:/x/a/1.jpg", ' Without "file:///D:/x/", {root}/a/1.jpg is there'),
         ("a/1", " {root}/a/1.jpg is there: add the ending to the paths."),

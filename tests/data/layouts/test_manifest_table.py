@@ -93,7 +93,7 @@ def test_bad_parquet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (SPLIT.replace("val", ""), "line 4: the split is empty. Write train, val or test"),
         (SPLIT.replace("train", "test"), "has no images of split train"),
         (SPLIT + "a/7.jpg,auk,test\n", "line 8: class auk has images of split test, but none"),
-        (SPLIT + "a/7.jpg,auk,train\n", "auk without images of split val"),
+        (SPLIT + "a/7.jpg,auk,train\n", "split val has no images of auk"),
         (SPLIT + "./a//1.jpg,gull,train\n", r"line 8: ./a//1\.jpg is already listed in line 2"),
         ("path,label\na/1.jpg,gull\na/2.jpg,tern\na/3.jpg,tern\n", r"gull \(1\), tern \(2\)"),
         (

@@ -60,7 +60,7 @@ def test_images_of_other_endings_are_counted_by_ending(tmp_path: Path) -> None:
     (tmp_path / "bee" / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
     for half_unpacked in ("refuse", "list"):
         assert notes(tmp_path, half_unpacked) == (
-            "5 images are passed over for the ending of the name: 2 .mpo, 1 without ending, "
+            "5 images are passed over because of their names' endings: 2 .mpo, 1 without ending, "
             "1 .jpg?..., 1 .jpg_large. Rename them to end in .jpg or .png, whatever their content; "
             "or list them in a manifest, which takes any ending.",
         )

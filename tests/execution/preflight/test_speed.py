@@ -121,6 +121,19 @@ def test_more_than_a_day_is_asked(
     assert lines[0].startswith("Time on this machine: ")
 
 
+@pytest.mark.parametrize(("backbone", "is_told"), [("compact_cnn", False), ("resnet50", True)])
+def test_only_the_smallest_network_starts_without_its_time(
+    backbone: str, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "forecast", lambda recipe, plan: told(100))
+    lines: list[str] = []
+    watch = Silent()
+    watch.noted = lines.append  # type: ignore[method-assign]
+    recipe = load_recipe("quickstart", [f"backbones=[{backbone}]", "image.crop=32"])
+    launch._tell_time(recipe, ONE_TRIAL, watch, lambda: True)
+    assert bool(lines) == is_told
+
+
 def test_plain_networks_start_at_once() -> None:
     assert all_plain(load_recipe("quickstart"))
     assert not all_plain(load_recipe("quickstart", ["backbones=[resnet50]", "weights=imagenet"]))

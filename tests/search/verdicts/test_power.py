@@ -33,7 +33,9 @@ def planned(
 
 def test_with_seeds_and_images_enough_only_the_smallest_gain_is_said() -> None:
     (line,) = limits(planned())
-    assert line.startswith("digits/compact_cnn: 3 seeds and 200 test images show a gain of about")
+    assert line.startswith(
+        "digits/compact_cnn: with 3 seeds and 200 test images, a true gain must be about"
+    )
 
 
 @pytest.mark.parametrize("repeats", [0, 1])
@@ -54,7 +56,7 @@ def test_several_looks_are_said_to_share_the_error_rate() -> None:
     plan = planned(6).model_copy(update={"confirm_looks": (3, 6)})
     (line,) = limits(plan)
     assert "6 seeds and 200 test images" in line
-    assert "in 8 of 10 campaigns, as 2 looks share the error rate, if seeds scatter as" in line
+    assert "for 8 of 10 campaigns to find it, as 2 looks share the error rate. This" in line
 
 
 @pytest.mark.parametrize(("seeds", "line"), [(0, NO_TEST), (1, NO_INTERVAL)])
@@ -95,4 +97,4 @@ def test_few_images_are_said_once_a_dataset() -> None:
     more = planned(test=300).studies[0].model_copy(update={"id": "birds/vgg16", "dataset": "birds"})
     lines = limits(plan.model_copy(update={"studies": (*plan.studies, more)}))
     assert lines[0].startswith("digits/compact_cnn: There will be no verdict: there are only 2")
-    assert lines[-1].startswith("birds/vgg16: 3 seeds and 300 test images")
+    assert lines[-1].startswith("birds/vgg16: with 3 seeds and 300 test images")
