@@ -176,7 +176,7 @@ def test_a_mistake_in_an_image_folder(
 ) -> None:
     folder = tmp_path / "pictures"
     told = make(folder)
-    message = refused(pcsearch, "--images", folder, *SMALL)
+    message = refused(pcsearch, "my-images", "--images", folder, *SMALL)
     assert told in message, message
     assert not list(pcsearch.cache.glob("*.tmp"))
 
