@@ -135,3 +135,10 @@ def test_google_credentials_are_missed_and_read(google: Path, home: Path) -> Non
         f.text for f in check_cluster_file(filled("gcp.yaml"), folder=home) if f.level == "problem"
     ]
     assert found == [*NO_CLIENT, "there are no Google Cloud credentials on this machine"]
+
+
+def test_skypilot_takes_its_file() -> None:
+    """SkyPilot is not installed for the tests: its dependencies are as many as ours."""
+    sky = pytest.importorskip("sky")
+    task = sky.Task.from_yaml_config(yaml.safe_load((FOLDER / "sky.yaml").read_text()))
+    assert task.envs.keys() >= {"RECIPE", "RUNS", "RUN"}
