@@ -2,7 +2,7 @@
 #
 #   docker build -t pcsearch .
 #   docker run --rm pcsearch
-#   docker run --rm -v ~/birds:/birds:ro -v ~/runs:/work/runs pcsearch tune --images /birds
+#   docker run --rm -v ~/birds:/birds:ro -v ~/runs:/campaigns/runs pcsearch tune --images /birds
 #
 # For a GPU, leave out the two lines of PyTorch's CPU build and run with --gpus all.
 
@@ -15,9 +15,9 @@ COPY docs/recipes.md /src/docs/recipes.md
 COPY pcsearch /src/pcsearch
 RUN pip install --no-cache-dir /src && rm -r /src
 # Not root: what a container writes into a mounted folder belongs to its user.
-RUN useradd --create-home --uid 1000 person && install -d -o person /work
+RUN useradd --create-home --uid 1000 person && install -d -o person /campaigns
 USER person
-WORKDIR /work
+WORKDIR /campaigns
 ENV PCSEARCH_CACHE=/home/person/.cache/pcsearch
 ENTRYPOINT ["pcsearch"]
 CMD ["tune", "quickstart"]
