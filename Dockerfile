@@ -1,14 +1,12 @@
-# pcsearch on one machine's CPUs. The container runs the quickstart; other commands follow the image:
+# pcsearch on one machine. The container runs the quickstart; other commands follow the image:
 #
 #   docker build -t pcsearch .
 #   docker run --rm pcsearch
 #   docker run --rm -v ~/birds:/birds:ro -v ~/runs:/campaigns/runs pcsearch tune --images /birds
 #
-# For a GPU, leave out the two lines of PyTorch's CPU build and run with --gpus all.
+# With an NVIDIA GPU, run it with --gpus all. PyTorch's ordinary build trains on either.
 
 FROM python:3.12-slim
-RUN pip install --no-cache-dir torch torchvision \
-    --index-url https://download.pytorch.org/whl/cpu
 COPY pyproject.toml README.md LICENSE /src/
 COPY recipes /src/recipes
 COPY docs/recipes.md /src/docs/recipes.md
