@@ -108,7 +108,7 @@ def best_size(base: Size, seconds: float, predicted: Callable[[Size], float]) ->
 
 
 def fit_to_hours(recipe: Recipe, hours: float, observer: Observer) -> Recipe:
-    """The recipe with the numbers that use `hours` of this machine; `observer` is told of them.
+    """The recipe with the numbers that use `hours` of this machine; a note to `observer` says them.
 
     Decodes the images, and measures the speed of each network.
 
