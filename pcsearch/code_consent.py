@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import importlib.util
+import inspect
 import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from pcsearch.errors import UserError
+from pcsearch.errors import UserError, did_you_mean
 from pcsearch.io import home_folder, read_regular, replacing
 
 VARIABLE = "PCSEARCH_ALLOW_CODE"
@@ -97,51 +99,51 @@ def check_allowed(reference: str) -> OwnModule:
     """
     if not REFERENCE.fullmatch(reference):
         raise UserError(
-            f'backbone "{reference}" is not of the form module:function, as in my_models:small_net'
+            f'"{reference}" is not of the form module:function, as in my_models:small_net'
         )
     module = _located(reference)
     for folder in module.file.parents:
         if any((folder / sign).exists() for sign in _RUN_SIGNS):
             raise UserError(
-                f'backbone "{reference}": {module.file} is inside the run {folder}, whose files '
+                f'"{reference}": {module.file} is inside the run {folder}, whose files '
                 "are never executed; move the module elsewhere"
             )
     if module.consent not in allowed():
         raise UserError(
-            f'backbone "{reference}" is code, from {module.file}, and is not allowed here. '
+            f'"{reference}" is code, from {module.file}, and is not allowed here. '
             f"Read it; if you trust it and the recipe, add --allow-code {module.consent}"
         )
     return module
 
 
-def own_modules(backbones: Iterable[str]) -> list[OwnModule]:
-    """The modules that backbones name, after checking that all are allowed.
+def own_modules(names: Iterable[str]) -> list[OwnModule]:
+    """The modules that `module:function` names mean, after checking that all are allowed.
 
     Raises:
         UserError: as `check_allowed`, for the first that is not.
     """
-    return [check_allowed(name) for name in backbones if is_reference(name)]
+    return [check_allowed(name) for name in names if is_reference(name)]
 
 
-def check_outside(run: Path, backbones: Iterable[str]) -> None:
+def check_outside(run: Path, names: Iterable[str]) -> None:
     """Refuse modules inside the run that names them.
 
     Raises:
         UserError: one does.
     """
-    for reference in filter(REFERENCE.fullmatch, filter(is_reference, backbones)):
+    for reference in filter(REFERENCE.fullmatch, filter(is_reference, names)):
         module = _found(reference.partition(":")[0].partition(".")[0])
         if module is not None and module.file.is_relative_to(run.resolve()):
             raise UserError(
-                f'backbone "{reference}": {module.file} is inside the run itself, whose files '
+                f'"{reference}": {module.file} is inside the run itself, whose files '
                 "are never executed; move the module elsewhere"
             )
 
 
-def code_of(backbones: Iterable[str]) -> dict[str, str]:
-    """A hash of each allowed module that the backbones name, and of pcsearch, for workers."""
-    names = {module.name for module in own_modules(backbones)}
-    return {name: code_hash(name) for name in ("pcsearch", *sorted(names))}
+def code_of(names: Iterable[str]) -> dict[str, str]:
+    """A hash of each allowed module that `module:function` names mean, and of pcsearch."""
+    modules = {module.name for module in own_modules(names)}
+    return {name: code_hash(name) for name in ("pcsearch", *sorted(modules))}
 
 
 def code_hash(name: str) -> str:
@@ -169,7 +171,7 @@ def remember(run: Path, options: Mapping[str, object]) -> None:
 
     Args:
         run: Its folder.
-        options: Backbone → its options; only `module:function` backbones count.
+        options: Name → its options; only `module:function` names count.
     """
     modules = own_modules(options)
     if not modules:
@@ -193,6 +195,47 @@ def recall(run: Path, options: Mapping[str, object]) -> None:
             found = _found(consent.removeprefix(INSTALLED))
             if found is not None and (found.consent, str(found.file)) == (consent, file):
                 allow([consent])
+
+
+def find_function(reference: str) -> Callable[..., object]:
+    """The function `module:function`, from a module that the user has allowed.
+
+    Modules in the working directory count. Functions that the module imports do not: through them
+    a recipe could run any Python code.
+
+    Raises:
+        UserError: the reference is ill-formed, is not allowed, cannot be imported, or names no
+            function that the module defines.
+    """
+    own = check_allowed(reference)
+    module_name, _, path = reference.partition(":")
+    with importable(own):
+        try:
+            found: object = importlib.import_module(module_name)
+        except Exception as error:
+            raise UserError(
+                f'"{reference}": importing {module_name} failed '
+                f"({type(error).__name__}: {error}); is it in the working directory, {Path.cwd()}, "
+                "on PYTHONPATH or installed?"
+            ) from error
+    for attribute in path.split("."):
+        if not hasattr(found, attribute):
+            hint = did_you_mean(attribute, [key for key in dir(found) if key[0] != "_"])
+            raise UserError(f'"{reference}": there is no "{attribute}" in it{hint}')
+        found = getattr(found, attribute)
+    if not callable(found):
+        raise UserError(f'"{reference}" is a {type(found).__name__}, not a function')
+    _refuse_imported(reference, own.name, found)
+    return found
+
+
+def _refuse_imported(reference: str, own: str, found: object) -> None:
+    defined = found if inspect.isroutine(found) or inspect.isclass(found) else type(found)
+    home = str(getattr(defined, "__module__", None))
+    if home.partition(".")[0] != own:
+        raise UserError(
+            f'"{reference}" is not defined in {own} but in {home}; name a function of {own} itself'
+        )
 
 
 @contextmanager
@@ -225,13 +268,13 @@ def _located(reference: str) -> OwnModule:
     name = reference.partition(":")[0].partition(".")[0]
     if name in _NEVER:
         raise UserError(
-            f'backbone "{reference}" is part of {name} itself; name a function that returns the '
+            f'"{reference}" is part of {name} itself; name a function that returns the '
             "network, in a module of your own"
         )
     module = _found(name)
     if module is None:
         raise UserError(
-            f'backbone "{reference}": there is no module {name} with source files in the working '
+            f'"{reference}": there is no module {name} with source files in the working '
             f"directory {Path.cwd()}, on PYTHONPATH or installed"
         )
     return module

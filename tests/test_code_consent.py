@@ -21,11 +21,11 @@ from pcsearch.code_consent import (
     check_outside,
     code_hash,
     code_of,
+    find_function,
     recall,
     remember,
 )
 from pcsearch.errors import UserError
-from pcsearch.models.custom import find_function
 
 MARKED = "from pathlib import Path\nPath(__file__).with_name('was_run').touch()\n"
 """A module that shows that it was imported."""

@@ -34,8 +34,9 @@ from data_path_parts.timing import (
 )
 from pcsearch.models.registry import build_backbone
 from pcsearch.training.config import TrainConfig
+from pcsearch.training.objective import Objective
 from pcsearch.training.optim import build_optimizer, stages_of
-from pcsearch.training.trainer import EpochTrainer, Objective, tune_malloc
+from pcsearch.training.trainer import EpochTrainer, tune_malloc
 
 WARMUPS = 3
 ALONE = 2000

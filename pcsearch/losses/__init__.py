@@ -11,6 +11,7 @@ Fine-Grained Visual Classification", ECCV 2018.
 
 from __future__ import annotations
 
+from pcsearch.losses.classification import classification_loss
 from pcsearch.losses.divergences import (
     energy_distance,
     entropy,
@@ -27,6 +28,7 @@ __all__ = [
     "PAIRINGS",
     "VARIANTS",
     "PairwiseConfusionLoss",
+    "classification_loss",
     "energy_distance",
     "entropy",
     "epoch_batches",

@@ -1,8 +1,9 @@
 """The training loss: cross-entropy plus λ times a confusion penalty, and the penalties by name.
 
-A penalty takes logits [B, N] in at least float32 and targets [B]. It returns the scalar R of
-L = mean cross-entropy + λ·R. Pairs are (k, k + B//2) for k < B//2. The last sample of an odd batch
-is in no pair. A batch without pairs has R = 0, except for `entropic`, which uses no pairs.
+A penalty takes logits [B, N] in at least float32, and targets: class indices [B], or probabilities
+[B, N] of mixed images. It returns the scalar R of L = mean cross-entropy + λ·R. Pairs are
+(k, k + B//2) for k < B//2. The last sample of an odd batch is in no pair. A batch without pairs has
+R = 0, except for penalties that use no pairs.
 """
 
 from __future__ import annotations
@@ -57,18 +58,61 @@ def _entropic_penalty(logits: Tensor, targets: Tensor) -> Tensor:
     return -entropy(F.log_softmax(logits, dim=-1)).mean()
 
 
+_MARGIN = 10.0
+"""Logits may differ by this much without penalty: the authors' value, also on CUB."""
+
+
+def _logit_margin_penalty(logits: Tensor, targets: Tensor) -> Tensor:
+    """R = mean over samples and classes of max(0, max_j z_j − z_k − 10). Uses no pairs.
+
+    Margin-based label smoothing: Liu, Ben Ayed, Galdran, Dolz, "The Devil is in the Margin", CVPR
+    2022, Eq. 8. As in the authors' code, classes are averaged, not summed.
+    """
+    gaps = logits.max(dim=-1, keepdim=True).values - logits
+    return F.relu(gaps - _MARGIN).mean()
+
+
+def _poly1_penalty(logits: Tensor, targets: Tensor) -> Tensor:
+    """R = mean over samples of 1 − p(true class); λ is the paper's ε₁. Uses no pairs.
+
+    Leng, Tan, Liu, Cubuk, Shi, Cheng, Anguelov, "PolyLoss", ICLR 2022, Eq. 6. For a mixed image,
+    p(true class) is the mean over its labels.
+    """
+    probabilities = logits.softmax(dim=-1)
+    if targets.dim() == 1:
+        true = probabilities.gather(1, targets.unsqueeze(1)).squeeze(1)
+    else:
+        true = (probabilities * targets).sum(dim=-1)
+    return (1 - true).mean()
+
+
 VARIANTS: dict[str, _Penalty] = {
     "euclidean": _euclidean_penalty,
     "norm": _norm_penalty,
     "jeffreys": _jeffreys_penalty,
     "entropic": _entropic_penalty,
+    "logit_margin": _logit_margin_penalty,
+    "poly1": _poly1_penalty,
 }
 """Penalty by variant name; a row adds one. `euclidean` is the paper's method."""
 
 
+def check_variant(name: str) -> None:
+    """Raise `UserError` for a name that is not in `VARIANTS`."""
+    if name not in VARIANTS:
+        hint = did_you_mean(name, VARIANTS) or f"; choose one of {', '.join(VARIANTS)}"
+        raise UserError(f'unknown loss variant "{name}"{hint}')
+
+
 def _between_classes(divergences: Tensor, targets: Tensor) -> Tensor:
-    """γ·D: the divergences [B//2] with pairs of one class set to zero."""
+    """γ·D: the divergences [B//2] with pairs of one class set to zero.
+
+    For mixed images, γ is the probability that a label drawn from each one's targets differs:
+    1 − Σ_i t_i·u_i. For images of one label each, this is the γ of Eq. 10.
+    """
     first, second = split_pairs(targets)
+    if targets.dim() == 2:
+        return (1 - (first * second).sum(dim=-1)) * divergences
     return torch.where(first != second, divergences, 0.0)
 
 
@@ -89,6 +133,8 @@ class PairwiseConfusionLoss(nn.Module):
     | `norm`      | mean CE + λ · Σ over pairs of ‖p₁ − p₂‖₂ / batch size           |
     | `jeffreys`  | mean CE + (λ/2) · mean over pairs of γ·D_J(p₁, p₂)              |
     | `entropic`  | mean CE − λ · mean over samples of H(p)                         |
+    | `logit_margin` | mean CE + λ · mean of max(0, max_j z_j − z_k − 10)           |
+    | `poly1`     | mean CE + λ · mean over samples of 1 − p(true class)            |
 
     `euclidean` is Eq. 10, halved and averaged over the pairs. So λ is the paper's λ at the learning
     rate of plain cross-entropy. Pairs of one class count in the mean, as zeros. `norm` is the
@@ -121,9 +167,7 @@ class PairwiseConfusionLoss(nn.Module):
         super().__init__()
         if not (math.isfinite(lambda_) and lambda_ >= 0.0):
             raise UserError(f"lambda_ is {lambda_}, but must be a finite number of at least 0")
-        if variant not in VARIANTS:
-            hint = did_you_mean(variant, VARIANTS) or f"; choose one of {', '.join(VARIANTS)}"
-            raise UserError(f'unknown loss variant "{variant}"{hint}')
+        check_variant(variant)
         if not 0.0 <= label_smoothing <= 1.0:
             raise UserError(f"label_smoothing is {label_smoothing}, but must be in [0, 1]")
         self.lambda_ = float(lambda_)
@@ -131,11 +175,14 @@ class PairwiseConfusionLoss(nn.Module):
         self.label_smoothing = float(label_smoothing)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The scalar loss of logits [B, N] (before softmax) and int64 class indices [B]."""
-        if logits.dim() != 2 or targets.shape != logits.shape[:1]:
+        """The scalar loss of logits [B, N] (before softmax).
+
+        `targets`: int64 class indices [B], or probabilities [B, N], as of mixed images.
+        """
+        if logits.dim() != 2 or targets.shape not in (logits.shape[:1], logits.shape):
             raise UserError(
-                "PairwiseConfusionLoss takes logits [B, N] and class indices [B], but got "
-                f"{list(logits.shape)} and {list(targets.shape)}"
+                "PairwiseConfusionLoss takes logits [B, N] and class indices [B] or probabilities "
+                f"[B, N], but got {list(logits.shape)} and {list(targets.shape)}"
             )
         cross_entropy = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         if self.lambda_ == 0.0:

@@ -10,12 +10,12 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from pcsearch.code_consent import is_reference
+from pcsearch.code_consent import find_function, is_reference
 from pcsearch.errors import UserError
 from pcsearch.models import torchvision as torchvision_models
 from pcsearch.models.bilinear import BilinearCNN, FeatureMaps
 from pcsearch.models.compact_cnn import CompactCNN
-from pcsearch.models.custom import build_custom, find_function
+from pcsearch.models.custom import build_custom
 from pcsearch.models.heads import find_head, parameter_names
 from pcsearch.models.names import (
     BILINEAR,

@@ -13,7 +13,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -138,8 +138,12 @@ def _check_archive(file: BinaryIO) -> None:
             raise ValueError(f"its part {damaged} is damaged")
 
 
+_DEFAULTS = {one.name: one.default for one in fields(TrainConfig) if one.default is not MISSING}
+"""Values of settings that older checkpoints do not have."""
+
+
 def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> Sequence[str]:
-    there, here = stored["settings"], wanted["settings"]
+    there, here = _DEFAULTS | stored["settings"], wanted["settings"]
     found = [
         f"{key} is {there.get(key)} there and {here.get(key)} here"
         for key in sorted(there.keys() | here.keys())

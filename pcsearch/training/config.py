@@ -12,7 +12,7 @@ from pcsearch.errors import UserError, did_you_mean
 OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["linear", "poly", "cosine", "step", "constant"]
 PairingName = Literal["split_batch", "two_shuffles"]
-VariantName = Literal["euclidean", "norm", "jeffreys", "entropic"]
+VariantName = Literal["euclidean", "norm", "jeffreys", "entropic", "logit_margin", "poly1"]
 
 # Far beyond useful values, so that no recipe fills the memory.
 LARGEST, LARGEST_WHOLE = 1e6, 10**6
@@ -58,6 +58,14 @@ def _above_0(default: float | None, most: float = LARGEST) -> Any:
 
 
 @dataclass(frozen=True)
+class OwnLoss:
+    """A loss function of the user's own, `module:function`, and the values of its parameters."""
+
+    reference: str
+    values: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """The hyperparameters of one training. A checkpoint made with others is refused.
 
@@ -85,7 +93,13 @@ class TrainConfig:
             statistics are frozen.
         head_only_lr: the constant learning rate of those epochs (None: lr × head_lr_multiplier).
         pairing: how an epoch's batches are drawn ("split_batch" or "two_shuffles").
-        variant, lambda_, label_smoothing: see `pcsearch.losses.PairwiseConfusionLoss`.
+        variant, lambda_: see `pcsearch.losses.PairwiseConfusionLoss`.
+        label_smoothing, focal_gamma, logit_norm: see `pcsearch.losses.classification_loss`.
+        mixup, cutmix: α of the Beta distribution of the mixing share; 0 for none. See
+            `pcsearch.training.mixing`.
+        sam_rho: ρ of sharpness-aware minimisation, the L2 length of its step uphill; 0 for none.
+            See `pcsearch.training.sam`.
+        own_loss: a loss of the user's own, in place of the classification loss.
 
     Raises:
         UserError: a value is out of range; the text names each one on its own line.
@@ -116,6 +130,12 @@ class TrainConfig:
     variant: VariantName = "euclidean"
     lambda_: float = _number(0.0, high=math.inf)
     label_smoothing: float = _number(0.0, high=1)
+    focal_gamma: float = _number(0.0, high=100)
+    logit_norm: float = _number(0.0)
+    mixup: float = _number(0.0, high=100)
+    cutmix: float = _number(0.0, high=100)
+    sam_rho: float = _number(0.0, high=100)
+    own_loss: OwnLoss | None = None
 
     def __post_init__(self) -> None:
         problems = [*_out_of_range(self), *_unknown_names(self)]
@@ -125,7 +145,7 @@ class TrainConfig:
             raise UserError("\n".join(problems))
 
 
-SET_BY_CAMPAIGN = ("epochs", "seed", "lambda_", "label_smoothing")
+SET_BY_CAMPAIGN = ("epochs", "seed", "lambda_", "own_loss")
 """Fields that no recipe states for all trainings."""
 
 
@@ -166,6 +186,8 @@ def _unknown_names(settings: TrainConfig) -> Iterator[str]:
 def _contradictions(settings: TrainConfig) -> Iterator[str]:
     if settings.nesterov and (settings.optimizer != "sgd" or settings.momentum == 0):
         yield 'nesterov needs optimizer "sgd" and a momentum greater than 0'
+    if settings.own_loss is not None and (settings.mixup or settings.cutmix):
+        yield "mixup and cutmix give each image two labels, which own_loss does not take"
     remaining = settings.epochs - settings.head_only_epochs
     if remaining < 0:
         yield (

@@ -20,9 +20,10 @@ from torch import Tensor
 from pcsearch.errors import TrialError
 from pcsearch.training.config import TrainConfig
 from pcsearch.training.failures import explain_failures
+from pcsearch.training.objective import Objective
 from pcsearch.training.optim import Stage, build_optimizer, set_training_mode
 from pcsearch.training.schedule import Schedule
-from pcsearch.training.trainer import EpochTrainer, Objective
+from pcsearch.training.trainer import EpochTrainer
 
 if TYPE_CHECKING:
     from pcsearch.data.loaders import TrainBatches

@@ -9,22 +9,21 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn, optim
-from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 
 from pcsearch.errors import DivergedError
-from pcsearch.losses import PairwiseConfusionLoss
-from pcsearch.losses.divergences import at_least_float32
 from pcsearch.training.checkpoints import Checkpoint, Checkpoints, Identity, identity_of
 from pcsearch.training.config import TrainConfig
 from pcsearch.training.failures import explain_failures
 from pcsearch.training.metrics import EpochRecord, Evaluation
+from pcsearch.training.micro_batches import divided, pairs_per_part
+from pcsearch.training.mixing import mixed
+from pcsearch.training.objective import Network, Objective
 from pcsearch.training.optim import (
     Stage,
     build_optimizer,
@@ -35,6 +34,7 @@ from pcsearch.training.optim import (
     trained_parameters,
 )
 from pcsearch.training.precision import autocast
+from pcsearch.training.sam import uphill
 
 if TYPE_CHECKING:
     from pcsearch.data.loaders import TrainBatches
@@ -65,79 +65,24 @@ def tune_malloc() -> bool:
     )
 
 
-def pairs_per_part(batch_size: int, micro_batches: int) -> int:
-    """Pairs in a micro-batch when whole batches are trained in `micro_batches` parts, at least one.
+@dataclass(frozen=True)
+class _Batch:
+    """Images [B, 3, H, W] with labels [B], or mixed ones with labels [B, 2] (see `mixed`)."""
 
-    Pairs and batch normalisation both need two images.
+    images: Tensor
+    labels: Tensor
+    share: float
 
-    Raises:
-        ValueError: fewer than one part.
-    """
-    if micro_batches < 1:
-        raise ValueError(f"micro_batches is {micro_batches}, but must be at least 1")
-    return max(1, -(-(batch_size // 2) // micro_batches))
-
-
-def divided(images: Tensor, labels: Tensor, pairs: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The micro-batches of a batch [B, ...]: at most `pairs` pairs each, of nearly equal size.
-
-    Sample k stays the partner of sample k + B//2 (see `pcsearch.losses.pairing`). So the whole
-    batch's penalty is the mean over its parts, weighted by their images. The sample left over in
-    an odd batch joins the last part, which makes those weights slightly inexact. A batch that fits
-    is not divided.
-    """
-    half = len(labels) // 2
-    if half <= pairs:
-        yield images, labels
-        return
-    parts = -(-half // pairs)
-    for start, stop in pairwise(-(-half * part // parts) for part in range(parts + 1)):
-        end = half + stop if stop < half else len(labels)
-        sides = slice(start, stop), slice(half + start, end)
-        yield (
-            torch.cat([images[side] for side in sides]),
-            torch.cat([labels[side] for side in sides]),
-        )
-
-
-_AUXILIARY_WEIGHT = 0.3  # GoogLeNet's own weight for its auxiliary classifiers
-
-_NetworkOutput = Tensor | tuple[Tensor, Sequence[Tensor]]
-Network = Callable[[Tensor], _NetworkOutput]
-
-
-class Objective:
-    """The loss of `settings` on what a network returns: logits, or (logits, [auxiliary logits]).
-
-    Pairwise Confusion acts on the main logits. Each auxiliary head adds 0.3 times its
-    cross-entropy, with the same label smoothing.
-    """
-
-    def __init__(self, settings: TrainConfig) -> None:
-        self._criterion = PairwiseConfusionLoss(
-            lambda_=settings.lambda_,
-            variant=settings.variant,
-            label_smoothing=settings.label_smoothing,
-        )
-        self._label_smoothing = settings.label_smoothing
-
-    def __call__(self, output: _NetworkOutput, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The scalar loss, and the main logits [B, N] without their graph."""
-        auxiliaries: Sequence[Tensor] = ()
-        if not isinstance(output, Tensor):
-            output, auxiliaries = output
-        loss: Tensor = self._criterion(at_least_float32(output), labels)
-        for logits in auxiliaries:
-            loss = loss + _AUXILIARY_WEIGHT * F.cross_entropy(
-                at_least_float32(logits), labels, label_smoothing=self._label_smoothing
-            )
-        return loss, output.detach()
+    def main(self, labels: Tensor) -> Tensor:
+        """Of a part's labels, those with the larger share: [B]."""
+        return labels if labels.dim() == 1 else labels[:, 0 if self.share >= 0.5 else 1]
 
 
 @dataclass(frozen=True)
 class EpochMeans:
     """Mean loss and top-1 percent over an epoch's samples, and the last update's learning rate.
 
+    A mixed image counts as correct if its label with the larger share is found.
     `clipped` is the percentage of updates whose gradient norm exceeded `clip_norm`; None without
     `clip_norm`.
     """
@@ -182,6 +127,7 @@ class EpochTrainer:
         self._divides = micro_batches > 1
         self._losses = torch.empty(batches, device=device)
         self._correct = torch.empty(batches, dtype=torch.int64, device=device)
+        self._group: list[_Batch] = []  # of the running update, for its second gradient
         self._clipped = torch.zeros((), dtype=torch.int64, device=device)  # read once an epoch
 
     def train(self, batches: Iterable[tuple[Tensor, Tensor]], epoch: int) -> EpochMeans:
@@ -198,12 +144,18 @@ class EpochTrainer:
         group = self._settings.accumulation_steps
         every = batches_between_checks(self._device)
         sizes: list[int] = []
+        self._group.clear()
         self._losses.zero_()
         self._correct.zero_()
         self._clipped.zero_()
         self._optimizer.zero_grad()
         for images, labels in batches:
-            self._backward(len(sizes), images, labels)
+            batch = _Batch(*mixed(images, labels, self._settings))
+            for loss, of_batch, correct in self._backward(batch):
+                self._losses[len(sizes)].add_(loss, alpha=of_batch)
+                self._correct[len(sizes)].add_(correct)
+            if self._settings.sam_rho:
+                self._group.append(batch)
             sizes.append(len(labels))
             if len(sizes) % every == 0:
                 self._check(range(len(sizes) - every, len(sizes)), epoch)
@@ -215,18 +167,22 @@ class EpochTrainer:
             self._check(range(len(sizes) - left, len(sizes)), epoch)
         return self._means(sizes, epoch)
 
-    def _backward(self, position: int, images: Tensor, labels: Tensor) -> None:
-        """Add the gradient of one batch; record its loss and correct answers on the device."""
+    def _backward(self, batch: _Batch) -> Iterator[tuple[Tensor, float, Tensor]]:
+        """Add the gradient of one batch, part by part.
+
+        Yields each part's loss, its share of the batch, and its correct answers, on the device.
+        """
+        images, labels = batch.images, batch.labels
         accumulates = self._settings.accumulation_steps > 1
         of_group = len(labels) / self._full_group if accumulates else 1.0
         parts = divided(images, labels, self._pairs) if self._divides else [(images, labels)]
         for part_images, part_labels in parts:
             with autocast(self._device, self._settings.amp):
                 output = self._network(part_images)
-            loss, logits = self._objective(output, part_labels)
+            loss, logits = self._objective(output, part_labels, batch.share)
             of_batch = len(part_labels) / len(labels)
-            self._losses[position].add_(loss.detach(), alpha=of_batch)
-            self._correct[position].add_((logits.argmax(dim=1) == part_labels).sum())
+            correct = (logits.argmax(dim=1) == batch.main(part_labels)).sum()
+            yield loss.detach(), of_batch, correct
             if (share := of_batch * of_group) != 1.0:
                 loss = loss * share
             loss.backward()  # type: ignore[no-untyped-call]
@@ -237,6 +193,12 @@ class EpochTrainer:
         return before + position // self._settings.accumulation_steps
 
     def _update(self, update: int, images: int) -> None:
+        if rho := self._settings.sam_rho:
+            with uphill(self._parameters, rho, self._network):
+                for batch in self._group:
+                    for _ in self._backward(batch):
+                        pass
+            self._group.clear()
         if self._settings.accumulation_steps > 1 and images != self._full_group:
             for parameter in self._parameters:
                 if parameter.grad is not None:

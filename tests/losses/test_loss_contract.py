@@ -122,7 +122,14 @@ def test_it_is_an_ordinary_module() -> None:
     logits, targets = batch(6, 4)
     for twin in (copy.deepcopy(criterion), pickle.loads(pickle.dumps(criterion))):
         assert torch.equal(twin(logits, targets), criterion(logits, targets))
-    assert list(VARIANTS) == ["euclidean", "norm", "jeffreys", "entropic"]
+    assert list(VARIANTS) == [
+        "euclidean",
+        "norm",
+        "jeffreys",
+        "entropic",
+        "logit_margin",
+        "poly1",
+    ]
 
 
 @variants

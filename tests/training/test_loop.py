@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from pcsearch.errors import TrialError, UserError
 from pcsearch.training import trainer as epoch_module
 from pcsearch.training.evaluate import evaluate
-from pcsearch.training.trainer import Objective
+from pcsearch.training.objective import Objective
 from tests.training.helpers import (
     MemoryBatches,
     TinyBackbone,

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from pcsearch.losses.pairing import PAIRINGS, epoch_batches, split_pairs
 from pcsearch.training.metrics import EpochRecord
-from pcsearch.training.trainer import divided, pairs_per_part
+from pcsearch.training.micro_batches import divided, pairs_per_part
 from tests.training.helpers import (
     MemoryBatches,
     TinyBackbone,
