@@ -80,7 +80,7 @@ def plan_all(
     loaded = load_recipes(sources, overrides, images, notes.append)
     recipes, earlier = all_earlier_runs(loaded, runs)
     for recipe in recipes:
-        own_modules(recipe.backbones)
+        own_modules(recipe.code)
     datasets = [open_datasets(recipe) for recipe in recipes]
     check_earlier_runs(recipes, datasets, earlier)
     for line in notes:

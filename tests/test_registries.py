@@ -21,7 +21,7 @@ OVERRIDES = (
     "data.classes=[3, 5, 8]",
     "metric=late_top1",
     "image.darkening=0.4",
-    "search.arms=[small]",
+    "search.arms=[small,small+label_smoothing,mixup]",
     "search.trials=3",
     "search.small_lambda=[0.01,0.02]",
     "asha.max_epochs=2",
@@ -63,9 +63,31 @@ def test_the_arm_searched_its_range_with_its_penalty(told: dict[str, Any]) -> No
     assert told["calls"]["images"] > 0
 
 
+def test_joined_by_a_plus_it_searches_both_parameters(told: dict[str, Any]) -> None:
+    name = "small+label_smoothing"
+    configs = [trial["config"] for trial in told["trials"] if trial["arm"] == name]
+    assert configs
+    assert all(0.01 <= one["lambda"] <= 0.02 for one in configs)
+    assert all(0.02 <= one["label_smoothing"] <= 0.3 for one in configs)
+    for trial in told["trials"]:
+        if trial["arm"] in ("control", "small"):
+            assert "label_smoothing" not in trial["config"]
+    line = next(line for line in told["notes"] if line.startswith("small logits + label smoothing"))
+    assert re.search(r"λ 0\.01\d*, smoothing 0\.\d+, val top-1", line)
+
+
+def test_arms_with_settings_of_their_own_leave_the_others_alone(told: dict[str, Any]) -> None:
+    for trial in told["trials"]:
+        config = trial["config"]
+        assert ("mixup" in config) == (trial["arm"] == "mixup")
+        if trial["arm"] == "mixup":
+            assert 0.05 <= config["mixup"] <= 1
+            assert config["lambda"] == 0
+
+
 def test_the_metric_decides_and_is_measured_on_the_test_images(told: dict[str, Any]) -> None:
     tests = [trial["test"] for trial in told["trials"] if trial["test"]]
-    assert len(tests) == 4
+    assert len(tests) == 8
     assert all({"late_top1", "top1", "ece"} <= set(test) for test in tests)
     (study,) = told["summary"]["studies"]
     arm = study["arms"]["small"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from pcsearch.arms import ARMS, Arm
+from pcsearch.arms import ARMS, Arm, Parameter
 from pcsearch.data.augmentations import AUGMENTATIONS, Augmentation
 from pcsearch.losses import VARIANTS
 from pcsearch.training.config import Limits
@@ -35,7 +35,11 @@ def darken(pixels: Tensor, factors: Tensor) -> None:
 
 VARIANTS["shrink"] = shrink
 ARMS["small"] = Arm(
-    "small", "small logits", "#123456", "lambda", (0.001, 0.1), True, Limits(high=5), "shrink"
+    "small",
+    "small logits",
+    "#123456",
+    (Parameter("lambda", "λ", (0.001, 0.1), True, Limits(high=5)),),
+    "shrink",
 )
 METRICS["late_top1"] = Metric(
     "late_top1",

@@ -69,9 +69,9 @@ AllowCode = Annotated[
     typer.Option(
         "--allow-code",
         metavar="MODULE",
-        help="Module that the recipe may import for its networks written module:function. It is "
-        "code: read it first. [bold]installed:NAME[/] allows a package from site-packages. The "
-        "variable PCSEARCH_ALLOW_CODE does the same.",
+        help="Module that the recipe may import for networks and losses written module:function. "
+        "It is code: read it first. [bold]installed:NAME[/] allows a package from site-packages. "
+        "The variable PCSEARCH_ALLOW_CODE does the same.",
         show_default=False,
     ),
 ]

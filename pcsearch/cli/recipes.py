@@ -195,7 +195,7 @@ def validate_recipes(
     for source in sources:
         try:
             recipe = load_recipe(source, overrides, images=images, images_needed=False, noted=note)
-            own = [name for name in recipe.backbones if is_reference(name)]
+            own = [name for name in recipe.code if is_reference(name)]
             check_networks(recipe, download=False, leave=own)
         except UserError as error:
             problems += str(error).splitlines()

@@ -64,7 +64,7 @@ def new_campaign(
         file = folder / f"recipe-{number}.yaml"
         file.write_text(_for_there(recipe), encoding="utf-8")
         words.append(file.name)
-        for module in own_modules(recipe.backbones):
+        for module in own_modules(recipe.code):
             consents.append(module.consent)
             if not module.installed:
                 _copy(module.file, folder / f"{module.name}{module.file.suffix}")

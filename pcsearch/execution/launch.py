@@ -136,7 +136,7 @@ def run_recipes(
     """
     recipes, earlier = all_earlier_runs([with_absolute_paths(recipe) for recipe in recipes], runs)
     for recipe in recipes:
-        own_modules(recipe.backbones)
+        own_modules(recipe.code)
     if name is not None and len(recipes) > 1:
         raise UserError(f"--name names one run, but there are {len(recipes)} recipes; omit --name")
     names = [name] if name is not None else free_names(runs, [recipe.name for recipe in recipes])
@@ -170,7 +170,7 @@ def run_recipes(
             text = ready.recipe.dump_yaml()
             with new_run(runs, run_name, text, environment(ready.weights)) as folder:
                 if folder.url is None:
-                    remember(folder.path, options_of(ready.recipe))
+                    remember(folder.path, ready.recipe.code)
                 outcome = run_in(folder, ready, observer)
             yield outcome
             if outcome.summary.status == "interrupted":
@@ -210,11 +210,6 @@ def _tell_time(recipe: Recipe, plan: Plan, observer: Observer, agree: Callable[[
         observer.noted(line)
     if measured.is_above_a_day(plan) and not agree():
         raise UserError("not started, as you answered; no run was made")
-
-
-def options_of(recipe: Recipe) -> dict[str, object]:
-    """Each backbone's options."""
-    return {name: recipe.options_for(name) for name in recipe.backbones}
 
 
 def run_in(
@@ -367,7 +362,7 @@ def worker_context(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing
         "cpus": max(1, int(sizing.cpus_per_trial)),
         "gpus": sizing.gpus_per_trial,
         "split_hashes": {study.id: study.split_hash for study in plan.studies},
-        "code": code_of(recipe.backbones),
+        "code": code_of(recipe.code),
         "allowed_code": list(allowed()),
         "import_path": str(Path.cwd()),
         "version": __version__,

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from pcsearch.code_consent import check_outside, own_modules, recall, remember
 from pcsearch.errors import UserError
-from pcsearch.execution.launch import Outcome, finish, options_of, run_in
+from pcsearch.execution.launch import Outcome, finish, run_in
 from pcsearch.execution.preflight.datasets import open_datasets
 from pcsearch.execution.preflight.prepare import prepare_campaigns
 from pcsearch.recipe.extend import check_extension
@@ -100,11 +100,11 @@ def resume_run(
 
 def _check_code(folder: RunFolder, before: Recipe, recipe: Recipe) -> None:
     """Check consent to the user's code. A run that began here keeps it; others need it again."""
-    check_outside(folder.path, recipe.backbones)
+    check_outside(folder.path, recipe.code)
     if folder.url is None:  # others may write to a bucket, so its consent is not remembered
-        recall(folder.path, options_of(before))
-        remember(folder.path, options_of(recipe))
-    own_modules(recipe.backbones)
+        recall(folder.path, before.code)
+        remember(folder.path, recipe.code)
+    own_modules(recipe.code)
 
 
 def _other_sampler(state: CampaignState, began_with: str | None, now: str | None) -> Iterator[str]:

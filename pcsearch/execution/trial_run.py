@@ -32,10 +32,11 @@ from pcsearch.execution.worker_data import (
 )
 from pcsearch.models.registry import Backbone, build_backbone
 from pcsearch.recipe.schema import Recipe
+from pcsearch.search.plan import OWN_LOSS
 from pcsearch.search.trial import TrialSpec
 from pcsearch.storage import StorageError
 from pcsearch.training.checkpoints import Checkpoints
-from pcsearch.training.config import TrainConfig
+from pcsearch.training.config import OwnLoss, TrainConfig
 from pcsearch.training.evaluate import Evaluation, evaluate
 from pcsearch.training.export import save_weights
 from pcsearch.training.failures import breaks_the_process, explain_failures
@@ -190,9 +191,13 @@ def train_config(recipe: Recipe, backbone: str, spec: TrialSpec) -> TrainConfig:
     own: dict[str, Any] = {
         "epochs": spec.epochs,
         "seed": config.pop("seed"),
-        "variant": spec.variant,
         "lambda_": config.pop("lambda"),
     }
+    if spec.variant == OWN_LOSS:
+        values = tuple((name, config.pop(name)) for name in recipe.arms[spec.arm].space)
+        own["own_loss"] = OwnLoss(recipe.arms[spec.arm].loss, values)
+    else:
+        own["variant"] = spec.variant
     for key in ("lambda_over_n", "split"):
         config.pop(key, None)
     return TrainConfig(**{**recipe.train_for(backbone), **config, **own})

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from pcsearch.arms import ARMS, CONTROL, competitors
+from pcsearch.arms import ARMS, CONTROL, arm_named, competitors, search_keys
 from pcsearch.errors import did_you_mean
 from pcsearch.recipe.extend import largest_of, trained_at
-from pcsearch.recipe.fields import BACKBONE, expanded
+from pcsearch.recipe.fields import ARM, BACKBONE, expanded
 from pcsearch.recipe.problems import KeyPath, dotted, show, suggest
 from pcsearch.recipe.schema import NO_IMAGENET, Recipe
-from pcsearch.recipe.search_space import SHARED, dimensions
+from pcsearch.recipe.search_space import dimensions
 
 
 @dataclass(frozen=True)
@@ -81,17 +81,38 @@ def _opening(recipe: Recipe, backbone: str) -> tuple[tuple[KeyPath, float], ...]
 def _check_arms(recipe: Recipe) -> Iterator[RecipeFinding]:
     """Arms are known competitors, and there is something to compare."""
     path: KeyPath = ("search", "arms")
+    known = (*competitors(), *recipe.arms)
     for index, name in enumerate(recipe.search.arms):
         if name == CONTROL:
             message = "holds control: search.control says whether the control runs; leave it out"
             yield RecipeFinding((*path, index), message)
-        elif name not in ARMS:
-            message = f"unknown arm {show(name)}{suggest(name, competitors())}"
-            yield RecipeFinding((*path, index), message)
+        elif name not in recipe.arms and (wrong := _wrong_arm(name, known)):
+            yield RecipeFinding((*path, index), wrong)
+    for name in recipe.arms:
+        own = ("arms", name)
+        if name == CONTROL or any(part in ARMS for part in name.split("+")):
+            yield RecipeFinding(own, "has the name of an arm that exists: choose another one")
+        elif not ARM.fullmatch(name):
+            message = "is no name for an arm: it must be a letter, then letters, digits, _ or -"
+            yield RecipeFinding(own, message)
+        elif name not in recipe.search.arms:
+            message = f"is defined, but search.arms does not name it: add {name} there"
+            yield RecipeFinding(own, message, (path,))
     if not recipe.search.arms and recipe.search.control != "matched":
         control = show(recipe.search.control)
         message = f"is empty, but search.control {control} needs at least one arm, as in [pc]"
         yield RecipeFinding(path, message, (("search", "control"),))
+
+
+def _wrong_arm(name: str, known: tuple[str, ...]) -> str | None:
+    """What is wrong with the name of an arm; None for one that exists."""
+    try:
+        arm_named(name)
+    except ValueError as error:
+        if str(error) == "is unknown":
+            return f"unknown arm {show(name)}{suggest(name, known)}"
+        return f"{show(name)} {error}"
+    return None
 
 
 def _check_grid(recipe: Recipe) -> Iterator[RecipeFinding]:
@@ -169,7 +190,11 @@ def _check_prior(recipe: Recipe) -> Iterator[RecipeFinding]:
 def _searching(recipe: Recipe) -> list[str]:
     """The arms that have search trials of their own."""
     control = [CONTROL] if recipe.search.control == "matched" else []
-    return [*control, *(name for name in recipe.search.arms if name in ARMS)]
+    return [*control, *(name for name in recipe.search.arms if _exists(recipe, name))]
+
+
+def _exists(recipe: Recipe, name: str) -> bool:
+    return name in recipe.arms or _wrong_arm(name, ()) is None
 
 
 def _points(recipe: Recipe, backbone: str, arm: str) -> int:
@@ -182,11 +207,11 @@ def _points(recipe: Recipe, backbone: str, arm: str) -> int:
 
 def _ranges(recipe: Recipe, backbone: str) -> Iterator[str]:
     """Keys of the dimensions that are still ranges under a grid."""
-    names = [CONTROL, *recipe.search.arms]
-    for arm in (ARMS[name] for name in names if name in ARMS):
+    for arm in [CONTROL, *recipe.search.arms]:
+        keys = {parameter.name: key for key, parameter in search_keys(arm).items()}
         for name, space in recipe.space_for(backbone, arm).items():
             if space.kind in ("range", "auto"):
-                yield name if name in SHARED else str(arm.search_key)
+                yield keys.get(name, name)
 
 
 _OWN_DATA = ("images", "manifest")

@@ -21,6 +21,10 @@ REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 BACKBONE = re.compile(rf"[A-Za-z_][A-Za-z0-9_]*|{REFERENCE.pattern}")
 
 
+ARM = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+"""The name of an arm of the user's own."""
+
+
 class Section(BaseModel):
     """A part of a recipe: frozen; unknown keys are errors."""
 

@@ -18,7 +18,7 @@ from pcsearch.io import read_text
 from pcsearch.models.names import known_backbones
 from pcsearch.recipe.fields import NAME, NAME_LENGTH, REFERENCE
 from pcsearch.recipe.schema import Recipe
-from pcsearch.recipe.search_space import Dimension, Space, dimensions
+from pcsearch.recipe.search_space import ANY_NUMBER, Dimension, Space, dimensions
 from pcsearch.training.metrics import deciding_metrics
 
 Node = dict[str, Any]
@@ -89,7 +89,9 @@ class _Walk:
         if "$ref" in given:
             name = given["$ref"].rsplit("/", 1)[-1]
             if name == "Space":
-                return _space(dimensions()[path[-1]])
+                known = dimensions()
+                own = path[0] == "arms" or path[-1] not in known
+                return _space(Dimension(path[-1], ANY_NUMBER) if own else known[path[-1]])
             return self.node(self._definitions[name], path)
         if "anyOf" in given:
             return {"anyOf": [self.node(one, path) for one in given["anyOf"]]}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from pcsearch.arms import ARMS, Arm
+from pcsearch.arms import ARMS, search_keys
 from pcsearch.errors import did_you_mean
 from pcsearch.recipe import yaml_core
 from pcsearch.recipe.fields import (
@@ -41,6 +41,7 @@ from pcsearch.recipe.sections import (
     DataSection,
     FinalistsSection,
     ImageSection,
+    OwnArm,
     ResourcesSection,
     TrainSection,
 )
@@ -111,9 +112,9 @@ def _space_fields() -> Iterator[tuple[str, tuple[Any, Space | None]]]:
         yield name, _searched(dimension, DEFAULT_LR if name == "lr" else None)
     own = own_dimensions()
     for arm in ARMS.values():
-        if arm.search_key is not None:
-            default = Space.between(*arm.default, log=arm.log)
-            yield arm.search_key, _searched(own[arm.search_key], default)
+        for key, parameter in arm.search_keys():
+            default = Space.between(*parameter.default, log=parameter.log)
+            yield key, _searched(own[key], default)
 
 
 SpaceValues: Any = section_of(
@@ -141,16 +142,14 @@ class SearchSection(SpaceValues):  # type: ignore[misc]
     evaluate_on: Annotated[Literal["validation"], BeforeValidator(_validation_only)] = "validation"
     per_backbone: Annotated[dict[str, SpaceExceptions], OrEmpty] = Field(default_factory=dict)
 
-    def space_for(self, backbone: str, arm: str | Arm) -> dict[str, Space]:
+    def space_for(self, backbone: str, arm: str) -> dict[str, Space]:
         """The dimensions of an arm: the shared ones in their order, then its own.
 
-        The arm's own dimension has the name of its parameter (`lambda_over_n`, `lambda`,
-        `label_smoothing`). Keys of a grid become choices.
+        The arm's own dimensions have the names of its parameters, such as `lambda_over_n`. Keys of
+        a grid become choices. An arm of the user's own has only the shared ones here.
         """
-        arm = ARMS[arm] if isinstance(arm, str) else arm
-        names: dict[str, str] = {name: name for name in SHARED}
-        if arm.parameter and arm.search_key:
-            names[arm.search_key] = arm.parameter
+        own = {key: parameter.name for key, parameter in search_keys(arm).items()}
+        names: dict[str, str] = {name: name for name in SHARED} | own
         spaces = ((name, self._space(backbone, key)) for key, name in names.items())
         return {name: space for name, space in spaces if space is not None}
 
@@ -193,6 +192,7 @@ class Recipe(Section):
         default_factory=dict
     )
     metric: Annotated[str, BeforeValidator(_metric)] = "top1"
+    arms: Annotated[dict[str, OwnArm], OrEmpty] = Field(default_factory=dict)
     data: DataSection = Field(default_factory=DataSection)
     image: ImageSection = Field(default_factory=ImageSection)
     search: SearchSection = Field(default_factory=SearchSection)
@@ -225,9 +225,19 @@ class Recipe(Section):
         """The `train` settings of a backbone, its exceptions applied."""
         return self.train.for_backbone(backbone)
 
-    def space_for(self, backbone: str, arm: str | Arm) -> dict[str, Space]:
+    def space_for(self, backbone: str, arm: str) -> dict[str, Space]:
         """The search dimensions of an arm, in the order in which they are sampled."""
-        return self.search.space_for(backbone, arm)
+        own = self.arms[arm].space if arm in self.arms else {}
+        return self.search.space_for(backbone, arm) | own
+
+    @property
+    def code(self) -> dict[str, object]:
+        """What is imported for this recipe, if any is code: each name with its options.
+
+        Names of networks and of losses; only those written `module:function` are code.
+        """
+        networks = {name: self.options_for(name) for name in self.backbones}
+        return networks | {own.loss: sorted(own.space) for own in self.arms.values()}
 
     @property
     def measures_lr(self) -> bool:

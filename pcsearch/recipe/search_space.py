@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from pcsearch.arms import ARMS
 from pcsearch.recipe.problems import show
-from pcsearch.training.config import LIMITS, NOT_NEGATIVE, Limits, recipe_settings
+from pcsearch.training.config import LARGEST, LIMITS, NOT_NEGATIVE, Limits, recipe_settings
 
 Number = int | float
+ANY_NUMBER = Limits(low=-LARGEST)
 _AUTO = "auto"
 
 
@@ -135,9 +136,9 @@ SHARED = {
 
 
 def own_dimensions() -> dict[str, Dimension]:
-    """The dimension that belongs to each arm, by its key under `search`."""
-    keys = ((arm.search_key, arm.limits) for arm in ARMS.values())
-    return {key: Dimension(key, limits) for key, limits in keys if key is not None}
+    """The dimensions that belong to arms, by their keys under `search`."""
+    keys = (pair for arm in ARMS.values() for pair in arm.search_keys())
+    return {key: Dimension(key, parameter.limits) for key, parameter in keys}
 
 
 def dimensions() -> dict[str, Dimension]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 from pcsearch.data.augmentations import AUGMENTATIONS, Augmentation
 from pcsearch.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pcsearch.recipe.fields import (
+    REFERENCE,
     Count,
     Epochs,
     FilePath,
@@ -29,8 +30,15 @@ from pcsearch.recipe.fields import (
     section_of,
 )
 from pcsearch.recipe.problems import show
-from pcsearch.recipe.search_space import SHARED, to_number
-from pcsearch.training.config import LARGEST_WHOLE, LIMITS, recipe_settings
+from pcsearch.recipe.search_space import (
+    ANY_NUMBER,
+    SHARED,
+    Dimension,
+    Space,
+    parse_space,
+    to_number,
+)
+from pcsearch.training.config import LARGEST_WHOLE, LIMITS, TrainConfig, recipe_settings
 
 
 def _train_field(name: str, kind: Any, default: Any) -> tuple[Any, Any]:
@@ -197,6 +205,50 @@ class ImageSection(_ImageValues):  # type: ignore[misc]
             one.name: tuple(getattr(value, part) for part in one.parts) if one.parts else (value,)
             for one, value in values
         }
+
+
+def _loss(value: object) -> object:
+    if not isinstance(value, str) or not REFERENCE.fullmatch(value):
+        raise ValueError(f"is {show(value)}, but must be module:function, as in my_losses:gentle")
+    return value
+
+
+def _own_space(value: object) -> object:
+    """The parameters of a loss function, each with its space."""
+    if not isinstance(value, dict) or not value:
+        raise ValueError(
+            f"is {show(value)}, but must be a mapping from the function's parameters to spaces, as "
+            "in {strength: {low: 0.1, high: 10, log: true}}"
+        )
+    spaces = {}
+    for name, given in value.items():
+        if not isinstance(name, str) or not name.isidentifier() or name in _TAKEN:
+            raise ValueError(
+                f"holds {show(name)}, which is no name for a parameter: it must be a name of "
+                "Python that no training setting has"
+            )
+        try:
+            spaces[name] = parse_space(given, Dimension(name, ANY_NUMBER))
+        except ValueError as error:
+            raise ValueError(f"is wrong for {name}, which {error}") from None
+    return spaces
+
+
+_TAKEN = frozenset({"logits", "labels", "lambda", "lambda_over_n", "seed", "split"}) | {
+    one.name for one in fields(TrainConfig)
+}
+"""Names that mean something else in a configuration or in the function's call."""
+
+
+class OwnArm(Section):
+    """An arm of the user's own: a loss function in place of the classification loss.
+
+    It is called as `loss(logits, labels, **values)`, with logits [B, N] in float32 or wider, class
+    indices [B], and a value for each parameter of `space`. It returns a scalar.
+    """
+
+    loss: Annotated[str, BeforeValidator(_loss)]
+    space: Annotated[dict[str, Space], BeforeValidator(_own_space)]
 
 
 class AshaSection(Section):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pcsearch.arms import ARMS, CONTROL, SYMBOLS
+from pcsearch.arms import CONTROL, colour_of, symbol_of
 from pcsearch.printable import printable_lines
 from pcsearch.reporting import formatting as fmt
 from pcsearch.reporting.summary_types import StudySummary
@@ -73,12 +73,12 @@ def search_plot(state: CampaignState, study: StudyPlan) -> Plot | None:
     if not any(drawn.values()):
         return None
     ended = {name for name, trials in drawn.items() if any(t.state != "RUNNING" for t in trials)}
-    treated = [arm for arm in study.arms if arm.parameter is not None and arm.name in ended]
+    treated = [(arm, own) for arm in study.arms if arm.name in ended for own in arm.own]
     with _style(f"search {study.id}"):
         figure, panels = _panels(1 + len(treated))
         _curves(panels[0], state, drawn)
-        for panel, arm in zip(panels[1:], treated, strict=True):
-            _strength(panel, state, study, arm, drawn)
+        for panel, (arm, own) in zip(panels[1:], treated, strict=True):
+            _strength(panel, state, study, arm, own, drawn)
         svg = _svg(figure)
     caption = (
         "Search trials of each arm. Left: validation by epoch; dotted lines are the rungs at which "
@@ -113,7 +113,7 @@ def _pairs(study: StudySummary, name: str, ours: _BySeed, theirs: _BySeed, gain:
         for pair in pairs:
             left.plot((0, 1), pair, "-o", color="#9aa0a6", markersize=3.5, linewidth=0.9)
         means = [sum(values) / len(pairs) for values in zip(*pairs, strict=True)]
-        left.plot((0, 1), means, "-D", color=_colour(name), markersize=6, label="mean")
+        left.plot((0, 1), means, "-D", color=colour_of(name), markersize=6, label="mean")
         left.set_xticks((0, 1), (fmt.label(CONTROL), fmt.label(name)))
         left.set_xlim(-0.4, 1.4)
         left.set(title="test accuracy, a line a seed", ylabel="%")
@@ -138,11 +138,11 @@ def _curves(panel: Axes, state: CampaignState, drawn: dict[str, list[Trial]]) ->
         for trial in trials:
             points = [(e.epoch, e.value) for e in trial.epochs if e.value is not None]
             epochs, values = zip(*points, strict=True)
-            panel.plot(epochs, values, color=_colour(name), alpha=0.45, linewidth=1.0)
+            panel.plot(epochs, values, color=colour_of(name), alpha=0.45, linewidth=1.0)
             if trial.state != "COMPLETE":
-                panel.plot(*points[-1], "o", color=_colour(name), alpha=0.45, markersize=2.5)
+                panel.plot(*points[-1], "o", color=colour_of(name), alpha=0.45, markersize=2.5)
         if trials:
-            panel.plot([], [], color=_colour(name), label=fmt.label(name))
+            panel.plot([], [], color=colour_of(name), label=fmt.label(name))
     panel.set(title="search trials", xlabel="epoch", ylabel="validation %")
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.legend(loc="best")
@@ -153,10 +153,10 @@ def _strength(
     state: CampaignState,
     study: StudyPlan,
     arm: ArmPlan,
+    parameter: str,
     drawn: dict[str, list[Trial]],
 ) -> None:
-    parameter = arm.parameter or ""
-    colour, choice = _colour(arm.name), state.arms[study.id, arm.name].choice
+    colour, choice = colour_of(arm.name), state.arms[study.id, arm.name].choice
     for state_name, face, label in (
         ("COMPLETE", colour, "fully trained"),
         ("PRUNED", "none", "stopped early"),
@@ -178,11 +178,11 @@ def _strength(
     best = max((value for value in complete if value is not None), default=None)
     if best is not None:
         panel.axhline(
-            best, color=_colour(CONTROL), linestyle="--", linewidth=1.0, label="control's best"
+            best, color=colour_of(CONTROL), linestyle="--", linewidth=1.0, label="control's best"
         )
     if parameter == "lambda_over_n":
         panel.axvspan(*_PAPER_RANGE, color="#0072b2", alpha=0.07, zorder=0, label="paper's range")
-    panel.set(title=fmt.label(arm.name), xlabel=SYMBOLS[parameter], ylabel="last validation %")
+    panel.set(title=fmt.label(arm.name), xlabel=symbol_of(parameter), ylabel="last validation %")
     if arm.space[parameter].log:
         panel.set_xscale("log")
     if panel.get_legend_handles_labels()[0]:
@@ -210,10 +210,6 @@ def _most_telling(arm: ArmState) -> list[Trial]:
         trial for trial in arm.trials["search"] if trial.comparable and trial.last_value is not None
     ]
     return sorted(known, key=lambda t: (-t.last_epoch, -(t.last_value or 0.0)))[:DRAWN_AT_MOST]
-
-
-def _colour(arm: str) -> str:
-    return ARMS[arm].colour if arm in ARMS else "#202124"
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:

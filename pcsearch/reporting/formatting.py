@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from pcsearch.arms import label_of
+from pcsearch.arms import label_of, symbol_of
 from pcsearch.printable import printable
 from pcsearch.reporting.summary_types import ArmSummary, Scores, StudySummary, Summary
 from pcsearch.search.verdicts.gain import Gain
@@ -77,9 +77,16 @@ def significant(value: float) -> str:
 
 
 def regulariser_text(arm: ArmSummary) -> str:
-    """λ, or the amount of label smoothing of an arm that tunes it."""
-    value = arm.config.get("label_smoothing") if arm.lambda_ is None else arm.lambda_
-    return ABSENT if value is None else significant(value)
+    """The values of an arm's own parameters, λ/N as λ; `–` before the choice and for none."""
+    return ", ".join(significant(value) for _, value in strengths(arm)) or ABSENT
+
+
+def strengths(arm: ArmSummary) -> list[tuple[str, float]]:
+    """Symbol and value of each of an arm's own parameters, λ/N as λ; the control has λ = 0."""
+    known = [] if arm.lambda_ is None else [("λ", arm.lambda_)]
+    others = (name for name in arm.own if name not in ("lambda", "lambda_over_n"))
+    known += [(symbol_of(name), arm.config[name]) for name in others if name in arm.config]
+    return known
 
 
 def fraction(arm: ArmSummary) -> str:

@@ -15,7 +15,6 @@ from pathlib import Path
 from jinja2 import Environment, Template
 from markupsafe import Markup, escape
 
-from pcsearch.arms import PARAMETERS
 from pcsearch.io import open_regular
 from pcsearch.printable import printable_lines
 from pcsearch.reporting import formatting as fmt
@@ -109,7 +108,11 @@ def html_report(folder: RunFolder, state: CampaignState, status: Status) -> str:
         version=__version__,
         duration=fmt.duration(state.seconds),
         resume=resume_command(folder.address) if status == "interrupted" else None,
-        smoothing=any("label_smoothing" in study.arms for study in summary.studies),
+        strengths=any(
+            set(arm.own) - {"lambda", "lambda_over_n"}
+            for study in summary.studies
+            for arm in study.arms.values()
+        ),
     )
     return page
 
@@ -158,7 +161,8 @@ def _study(
 
 def _arm(arm: ArmSummary, plan: ArmPlan) -> _Arm:
     searched = [key for key in arm.config if key in plan.space] or arm.config  # or borrowed
-    settings = (f"{key}={value_text(arm.config[key])}" for key in searched if key not in PARAMETERS)
+    own = ("lambda", "lambda_over_n", *plan.own)
+    settings = (f"{key}={value_text(arm.config[key])}" for key in searched if key not in own)
     gain = arm.gain
     word = arm.verdict.word if arm.verdict else ""
     return _Arm(

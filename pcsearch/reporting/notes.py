@@ -321,9 +321,9 @@ def _others(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Itera
 
 
 def _arm_line(arm: ArmSummary) -> str:
-    what = "smoothing" if arm.lambda_ is None else "λ"
+    strengths = ", ".join(f"{name} {fmt.significant(value)}" for name, value in fmt.strengths(arm))
     line = (
-        f"{what} {fmt.regulariser_text(arm)}, val top-1 {fmt.percent(arm.val_top1)}, "
+        f"{strengths}, val top-1 {fmt.percent(arm.val_top1)}, "
         f"test top-1 {fmt.scores(arm.test_top1)}"
     )
     if arm.gain is None:

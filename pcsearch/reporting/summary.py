@@ -133,7 +133,8 @@ def _study(state: CampaignState, study: StudyPlan) -> StudySummary:
 def _arm(state: CampaignState, study: StudyPlan, plan: ArmPlan) -> ArmSummary:
     arm = state.arms[study.id, plan.name]
     chosen: Config = arm.choice.config if arm.choice else {}
-    strength = {} if plan.parameter == "label_smoothing" else chosen
+    weighted = plan.parameter is None or {"lambda", "lambda_over_n"} & set(plan.own)
+    strength = chosen if weighted else {}
     gain = gain_of(state, study, plan.name)
     return ArmSummary(
         lambda_=strength.get("lambda"),
@@ -147,6 +148,7 @@ def _arm(state: CampaignState, study: StudyPlan, plan: ArmPlan) -> ArmSummary:
         edges=arm.choice.edges if arm.choice else {},
         gain=gain,
         verdict=_verdict(state, study, plan.name, gain),
+        own=plan.own,
     )
 
 

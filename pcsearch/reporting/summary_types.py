@@ -40,7 +40,7 @@ class ArmSummary:
     """An arm's choice and its results; None means unknown (yet).
 
     Attributes:
-        lambda_: λ; None for label smoothing, which has none.
+        lambda_: λ; None for an arm without a penalty, such as label smoothing.
         lambda_over_n: λ divided by the number of classes.
         config: Hyperparameters of the choice without seed and split; empty before the choice.
         variant: The loss variant.
@@ -52,6 +52,7 @@ class ArmSummary:
         edges: Searched values of the choice at an end of their range.
         gain: Against the control, in percentage points.
         verdict: The verdict on that gain.
+        own: The names of its own parameters in `config`.
     """
 
     lambda_: float | None
@@ -65,6 +66,7 @@ class ArmSummary:
     edges: Mapping[str, str]
     gain: Gain | None
     verdict: Verdict | None
+    own: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from pcsearch.arms import search_keys, symbol_of
 from pcsearch.reporting import formatting as fmt
 from pcsearch.reporting.formatting import natural_width
 from pcsearch.reporting.notes import notes
@@ -105,23 +106,24 @@ class Column:
 def summary_table(summary: Summary, width: int) -> RenderableType:
     """The summary with one row per study, in at most `width` terminal columns."""
     studies = [cells(study) for study in summary.studies]
-    treated = fmt.label(fmt.campaign_headline(summary))
+    name = fmt.campaign_headline(summary)
+    treated, best = fmt.label(name), _best(name)
     title = Text(f"{summary.campaign} · {summary.status}", style="bold")
     counts = "trials: run / stopped early / failed. time: summed over trials."
     meaning = Text(f"{accuracies(summary, treated)}\n{counts}", style="dim")
-    for layout in (_one_line(treated), _three_lines(treated), _four_lines(treated)):
+    for layout in (one(treated, best) for one in (_one_line, _three_lines, _four_lines)):
         table = _table(layout, studies)
         if natural_width(table) <= width:
             return Group(title, table, meaning)
-    return Group(title, Text(), *(_block(study, treated) for study in studies), meaning)
+    return Group(title, Text(), *(_block(study, treated, best) for study in studies), meaning)
 
 
-def _one_line(treated: str) -> list[Column]:
+def _one_line(treated: str, best: str) -> list[Column]:
     return [
         Column("dataset", lambda c: c.dataset),
         Column("backbone", lambda c: c.backbone),
         Column("N", lambda c: c.classes, right=True),
-        Column(_best(treated), lambda c: c.regulariser_text, right=True),
+        Column(best, lambda c: c.regulariser_text, right=True),
         Column("λ/N", lambda c: c.fraction, right=True),
         Column(f"lr\n{treated}, control", lambda c: f"{c.rate}, {c.control_rate}", right=True),
         Column(
@@ -142,13 +144,11 @@ def _one_line(treated: str) -> list[Column]:
     ]
 
 
-def _three_lines(treated: str) -> list[Column]:
+def _three_lines(treated: str, best: str) -> list[Column]:
     return [
         Column("dataset\nbackbone", lambda c: f"{c.dataset}\n{c.backbone}"),
         Column("\nN", lambda c: c.classes, right=True),
-        Column(
-            f"{_best(treated)}\nλ/N", lambda c: f"{c.regulariser_text}\n{c.fraction}", right=True
-        ),
+        Column(f"{best}\nλ/N", lambda c: f"{c.regulariser_text}\n{c.fraction}", right=True),
         Column(f"lr {treated},\ncontrol", lambda c: f"{c.rate}\n{c.control_rate}", right=True),
         Column(
             f"val top-1\n{treated}, control",
@@ -167,11 +167,11 @@ def _three_lines(treated: str) -> list[Column]:
     ]
 
 
-def _four_lines(treated: str) -> list[Column]:
+def _four_lines(treated: str, best: str) -> list[Column]:
     return [
         Column("dataset\nbackbone", lambda c: f"{c.dataset}\n{c.backbone}\nN = {c.classes}"),
         Column(
-            f"{_best(treated)}\nλ/N\nlr {treated}\ncontrol",
+            f"{best}\nλ/N\nlr {treated}\ncontrol",
             lambda c: f"{c.regulariser_text}\n{c.fraction}\n{c.rate}\n{c.control_rate}",
             right=True,
         ),
@@ -197,8 +197,12 @@ def _halved(verdict: str) -> str:
     return verdict.replace(" difference", "\ndifference")
 
 
-def _best(treated: str) -> str:
-    return "smoothing" if treated == fmt.label("label_smoothing") else "best λ"
+def _best(arm: str) -> str:
+    """The heading of the column with the arm's own parameters."""
+    names = (parameter.name for parameter in search_keys(arm).values())
+    symbols = ["λ" if name == "lambda_over_n" else symbol_of(name) for name in names]
+    text = ", ".join(symbols or [arm])
+    return f"best {text}" if len(text) == 1 else text
 
 
 def _table(columns: Sequence[Column], studies: Sequence[Cells]) -> Table:
@@ -216,11 +220,11 @@ def _table(columns: Sequence[Column], studies: Sequence[Cells]) -> Table:
     return table
 
 
-def _block(study: Cells, treated: str) -> RenderableType:
+def _block(study: Cells, treated: str, best: str) -> RenderableType:
     """A study as lines of words and numbers, for narrow terminals."""
     heading = f"{study.dataset} · {study.backbone} · N = {study.classes}"
     body = Text.assemble(
-        f"{_best(treated)} {study.regulariser_text}, λ/N {study.fraction}\n",
+        f"{best} {study.regulariser_text}, λ/N {study.fraction}\n",
         f"lr: {treated} {study.rate}, control {study.control_rate}\n",
         f"val top-1: {study.validation}, control {study.control_validation}\n",
         f"test top-1: {treated} {study.treated}\n",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pcsearch.arms import ARMS, CONTROL, PARAMETERS, SYMBOLS
+from pcsearch.arms import CONTROL, search_keys, symbol_of
 from pcsearch.recipe.search_space import Space
 from pcsearch.reporting import formatting as fmt
 from pcsearch.reporting.summary_types import StudySummary
@@ -129,7 +129,7 @@ def shared_edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> 
     for arm in plan.arms:
         choice = state.arms[plan.id, arm.name].choice
         for key, end in (choice.edges if choice else {}).items():
-            if choice is None or key in PARAMETERS or key not in arm.space:
+            if choice is None or key in arm.own or key not in arm.space:
                 continue
             if nothing_beyond(key, end, arm.space[key]):
                 continue
@@ -168,38 +168,38 @@ def edges(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterato
     """A sentence for each arm whose chosen strength is at an end of its range."""
     for arm in plan.arms:
         choice = state.arms[plan.id, arm.name].choice
-        key = ARMS[arm.name].search_key if arm.name in ARMS else None
-        if key is not None and state.plan.sampler == "grid":
-            key = f"grid.{key}"
-        if choice is None or choice.edge is None or arm.parameter is None or key is None:
-            continue
-        value = float(choice.config[arm.parameter])
         search = state.arms[plan.id, arm.name].trials["search"]
-        if len(search) < 2:
-            continue  # it would be at both ends
+        if choice is None or len(search) < 2:  # a single value would be at both ends
+            continue
+        keys = {one.name: key for key, one in search_keys(arm.name).items()}
         whole = sum(trial.state == "COMPLETE" for trial in search)
         of = f"of {len(search)} values tried, {whole} fully trained"
-        symbol = SYMBOLS[arm.parameter]
-        yield (
-            f"{fmt.label(arm.name)}'s best {symbol}, {fmt.significant(value)}, is at the "
-            f"{choice.edge} end of what was searched ({of}): {_advice(arm, key, choice.edge)}"
-        )
+        for name in arm.own:
+            if (edge := choice.edges.get(name)) is None:
+                continue
+            value = fmt.significant(float(choice.config[name]))
+            grid = "grid." if state.plan.sampler == "grid" else ""
+            key = f"search.{grid}{keys[name]}" if name in keys else f"arms.{arm.name}.space.{name}"
+            yield (
+                f"{fmt.label(arm.name)}'s best {symbol_of(name)}, {value}, is at the {edge} end "
+                f"of what was searched ({of}): {_advice(arm, name, key, edge)}"
+            )
 
 
-def _advice(arm: ArmPlan, key: str, edge: str) -> str:
-    low, high = _ends(arm.space[arm.parameter or ""])
-    if key.startswith("grid."):
-        return f"a better value may be beyond it. Add values to search.{key} in a new run."
+def _advice(arm: ArmPlan, name: str, key: str, edge: str) -> str:
+    low, high = _ends(arm.space[name])
+    if key.startswith("search.grid."):
+        return f"a better value may be beyond it. Add values to {key} in a new run."
     if edge == "high":
-        upper = min(2 * high, 0.9) if arm.parameter == "label_smoothing" else 2 * high
+        upper = min(2 * high, 0.9) if name == "label_smoothing" else 2 * high
         return (
-            f"a better value may be above. Widen search.{key} upwards in a new run, "
+            f"a better value may be above. Widen {key} upwards in a new run, "
             f"for example to [{low:.3g}, {upper:.3g}]."
         )
     if low == 0:
         return "that is nearly no regularisation, and there is nothing below."
     return (
-        f"a better value may be below. Widen search.{key} downwards in a new run, "
+        f"a better value may be below. Widen {key} downwards in a new run, "
         f"for example to [{low / 2:.3g}, {high:.3g}]."
     )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pcsearch.arms import ARMS, Parameter
+from pcsearch.arms import arm_named
 from pcsearch.recipe.search_space import SHARED, Space
 from pcsearch.search.sampling.tpe_options import sampler_version
 from pcsearch.search.trial import Phase
@@ -60,6 +60,9 @@ def checkpoint_bytes(recipe: Recipe, backbone: str, size: NetworkSize, num_class
     copies = _COPIES[str(recipe.train_for(backbone)["optimizer"])]
     return size.numbers(num_classes) * _BYTES * copies
 
+
+OWN_LOSS = "own_loss"
+"""The variant of an arm whose loss is the user's own."""
 
 JOURNAL_SCHEMA = 2
 """The format of new journals. Format 1 had no seals. Both can be read."""
@@ -132,7 +135,8 @@ class ArmPlan(_Data):
 
     name: str
     variant: str
-    parameter: Parameter | None
+    parameter: str | None
+    """The first parameter of its own, and `further` ones; None for the control."""
     trials: int
     """Search trials; 0 for an arm that takes another arm's configuration."""
     space: dict[str, Space]
@@ -141,6 +145,12 @@ class ArmPlan(_Data):
     """The arm whose chosen configuration this one repeats without its regulariser."""
     measured: tuple[str, ...] = ()
     """Dimensions whose range was measured, as `auto` asks (see `preflight/lr_ranges.py`)."""
+    further: tuple[str, ...] = ()
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The names of the parameters that are its own, in the order of sampling."""
+        return () if self.parameter is None else (self.parameter, *self.further)
 
 
 class StartPoint(_Data):
@@ -341,13 +351,15 @@ def _arms(recipe: Recipe, backbone: str) -> tuple[ArmPlan, ...]:
 
 
 def _arm(recipe: Recipe, backbone: str, name: str, *, single: bool) -> ArmPlan:
-    arm = ARMS[name]
     train = recipe.train_for(backbone)
     space = recipe.space_for(backbone, name)
+    own = [key for key in space if key not in SHARED_KEYS]
+    variant = OWN_LOSS if name in recipe.arms else arm_named(name).variant or str(train["variant"])
     return ArmPlan(
         name=name,
-        variant=arm.variant or str(train["variant"]),
-        parameter=arm.parameter,
+        variant=variant,
+        parameter=own[0] if own else None,
+        further=tuple(own[1:]),
         trials=0 if single else recipe.search.trials,
         space={} if single else space,
         fixed={key: train[key] for key in SHARED_KEYS if key not in space},

@@ -184,15 +184,15 @@ def _sources(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> Iterator[T
 
 
 def _same(one: Config, other: Config, arm: ArmPlan, *, own: bool) -> bool:
-    """Whether two configurations share their hyperparameters; if `own`, also the arm's own one."""
-    if own and arm.parameter is not None and one[arm.parameter] != other[arm.parameter]:
+    """Whether two configurations share their hyperparameters; if `own`, also the arm's own."""
+    if own and any(one[name] != other[name] for name in arm.own):
         return False
     return _shared(one, arm) == _shared(other, arm)
 
 
 def _shared(config: Config, arm: ArmPlan) -> dict[str, object]:
     """The hyperparameters except the arm's own, without seeds."""
-    own = ("seed", "split", "lambda", "lambda_over_n", arm.parameter)
+    own = ("seed", "split", "lambda", "lambda_over_n", *arm.own)
     return {key: value for key, value in config.items() if key not in own}
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from pcsearch.recipe.search_space import Space
+from pcsearch.recipe.search_space import SHARED, Space
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan, derive_seed
 from pcsearch.search.trial import Config
 
@@ -18,39 +18,39 @@ def search_config(
     return {
         **regulariser_weight(arm, sampled, study.num_classes),
         **arm.fixed,
-        **{key: value for key, value in sampled.items() if key != arm.parameter},
+        **{key: value for key, value in sampled.items() if key not in arm.own},
         "seed": derive_seed(plan.seed, "search", index),
         "split": 0,
     }
 
 
 def regulariser_weight(arm: ArmPlan, sampled: Mapping[str, Any], num_classes: int) -> Config:
-    """λ and λ/N; for the label smoothing arm, also the smoothing."""
-    if arm.parameter is None:
-        return {"lambda": 0.0, "lambda_over_n": 0.0}
-    value = float(sampled[arm.parameter])
-    if arm.parameter == "label_smoothing":
-        return {"lambda": 0.0, "lambda_over_n": 0.0, "label_smoothing": value}
-    if arm.parameter == "lambda":
-        return {"lambda": value, "lambda_over_n": value / num_classes}
-    return {"lambda": value * num_classes, "lambda_over_n": value}
+    """λ and λ/N, and the arm's other parameters."""
+    config: Config = {"lambda": 0.0, "lambda_over_n": 0.0}
+    for name in arm.own:
+        value = float(sampled[name])
+        if name == "lambda":
+            config |= {"lambda": value, "lambda_over_n": value / num_classes}
+        elif name == "lambda_over_n":
+            config |= {"lambda": value * num_classes, "lambda_over_n": value}
+        else:
+            config[name] = value
+    return config
 
 
 def adopted(config: Config, arm: ArmPlan, own: Config | None, num_classes: int) -> Config:
-    """Another arm's shared hyperparameters, with this arm's own parameter.
+    """Another arm's shared hyperparameters, with this arm's own parameters.
 
     Args:
         config: The other arm's configuration.
         arm: The arm that adopts it.
-        own: The configuration that supplies the arm's own parameter; None takes the middle of
-            its range.
+        own: The configuration that supplies the arm's own parameters; None takes the middles of
+            their ranges.
         num_classes: Classes of the dataset.
     """
     shared = without_regulariser(config)
-    if arm.parameter is None:
-        return shared
-    value = middle(arm.space[arm.parameter]) if own is None else float(own[arm.parameter])
-    return {**shared, **regulariser_weight(arm, {arm.parameter: value}, num_classes)}
+    values = {name: middle(arm.space[name]) if own is None else own[name] for name in arm.own}
+    return {**shared, **regulariser_weight(arm, values, num_classes)}
 
 
 def middle(space: Space) -> float:
@@ -76,5 +76,6 @@ def confirm_config(plan: Plan, config: Config, index: int) -> Config:
 
 def without_regulariser(config: Config) -> Config:
     """The configuration of `search.control: single`: another arm's, with λ = 0."""
-    kept = {key: value for key, value in config.items() if key != "label_smoothing"}
+    shared = (*SHARED, "lambda", "lambda_over_n", "seed", "split")
+    kept = {key: value for key, value in config.items() if key in shared}
     return {**kept, "lambda": 0.0, "lambda_over_n": 0.0}

@@ -19,6 +19,12 @@ SMALL = overrides(
     finalists={"configs": 0, "repeats": 0},
     confirm={"seeds": 1, "epochs": 1},
 )
+LOSS = """
+from torch.nn.functional import cross_entropy
+
+def gentle(logits, labels, strength):
+    return cross_entropy(logits, labels) + strength * logits.square().mean()
+"""
 NETWORK = """
 from pathlib import Path
 Path(__file__).with_name("was_imported").touch()
@@ -69,8 +75,10 @@ def test_another_pcsearch_beside_the_command_trains_nothing(pcsearch: CommandLin
 
 def test_a_network_of_ones_own_needs_consent_once(pcsearch: CommandLine) -> None:
     (pcsearch.folder / "own_nets.py").write_text(NETWORK)
+    (pcsearch.folder / "own_losses.py").write_text(LOSS)
     mark = pcsearch.folder / "was_imported"
-    own = [*SMALL, "backbones=[own_nets:net]"]
+    arm = "arms={gentle: {loss: 'own_losses:gentle', space: {strength: [0.01, 0.1]}}}"
+    own = [*SMALL, "backbones=[own_nets:net]", "search.arms=[gentle]", arm]
     for command in ("plan", "tune", "probe"):
         refused = pcsearch.run(command, "quickstart", *own)
         assert refused.code == 2
@@ -79,15 +87,23 @@ def test_a_network_of_ones_own_needs_consent_once(pcsearch: CommandLine) -> None
     checked = pcsearch.run("recipes", "validate", "quickstart", *own)
     assert checked.code == 0
     assert "own_nets:net is code and was not checked" in checked.out
+    assert "own_losses:gentle is code and was not checked" in checked.out
+    half = pcsearch.run("tune", "quickstart", *own, "--allow-code=own_nets")
+    assert half.code == 2
+    assert "add --allow-code own_losses" in half.err
     assert not mark.exists()
     assert not (pcsearch.folder / "runs").exists()
 
-    result = pcsearch.run("tune", "quickstart", *own, "--name=own", "--allow-code=own_nets")
+    both = ("--allow-code=own_nets", "--allow-code=own_losses")
+    result = pcsearch.run("tune", "quickstart", *own, "--name=own", *both)
     assert result.code == 0, result
     assert mark.exists()
     wider = pcsearch.run("resume", "own", "confirm.seeds=2")
     assert wider.code == 0, wider
-    assert pcsearch.summary("own")["studies"][0]["backbone"] == "own_nets:net"
+    (study,) = pcsearch.summary("own")["studies"]
+    assert study["backbone"] == "own_nets:net"
+    assert 0.01 <= study["arms"]["gentle"]["config"]["strength"] <= 0.1
+    assert study["arms"]["gentle"]["variant"] == "own_loss"
 
     mark.unlink()
     shutil.copytree(pcsearch.folder / "runs" / "own", pcsearch.folder / "runs" / "theirs")

@@ -182,7 +182,7 @@ def test_train_section_has_the_settings_of_a_training() -> None:
         field.name: field.default for field in dataclasses.fields(settings_module.TrainConfig)
     }
     ours = recipe(train={"lr": 0.01}).train_for("resnet50")
-    assert set(ours) == set(fields) - {"epochs", "seed", "lambda_", "label_smoothing"}
+    assert set(ours) == set(fields) - {"epochs", "seed", "lambda_", "own_loss"}
     for name, default in fields.items():
         if name in ours and name not in ("lr", "channels_last"):  # recipes have their own defaults
             assert ours[name] == default, name

@@ -7,6 +7,10 @@ from typing import Any
 
 from rich.text import Text
 
+from pcsearch.arms import symbol_of
+from pcsearch.recipe.search_space import SHARED
+
+_NOT_OWN = ("lambda", "lambda_over_n", "seed", "split")
 NOTHING = "–"
 _LEVELS = "▁▂▃▄▅▆▇█"
 
@@ -33,12 +37,10 @@ def short_percent(value: float | None) -> str:
 
 
 def short_regulariser(config: dict[str, Any]) -> str:
-    """The regulariser's strength in a configuration: `λ/N 0.081`; empty for λ = 0."""
-    if config.get("lambda"):
-        return f"λ/N {config['lambda_over_n']:.3g}"
-    if config.get("label_smoothing"):
-        return f"ε {config['label_smoothing']:.3g}"
-    return ""
+    """The values of an arm's own parameters in a configuration: `λ/N 0.081`; empty for none."""
+    shown = [f"λ/N {config['lambda_over_n']:.3g}"] if config.get("lambda") else []
+    others = (key for key in config if key not in (*SHARED, *_NOT_OWN))
+    return ", ".join([*shown, *(f"{symbol_of(key)} {config[key]:.3g}" for key in others)])
 
 
 def count(number: int, thing: str) -> str:

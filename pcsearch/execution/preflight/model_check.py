@@ -1,4 +1,4 @@
-"""Check backbones and weights before a campaign starts."""
+"""Check backbones, weights and losses of the user's own before a campaign starts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pcsearch.errors import UserError
 from pcsearch.recipe.problems import show
 from pcsearch.recipe.schema import Recipe
+from pcsearch.recipe.sections import OwnArm
 from pcsearch.search.plan import KNOWN, NetworkSize
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def check_networks(
 ) -> tuple[NetworkReport, ...]:
     """Build every network once, with its weights and options, and try it on images of each crop.
 
+    Losses of the user's own are tried on random logits, too.
+
     Our own networks without weights and options are skipped if the images are large enough: they
     work, so they get no report and do not import torch.
 
@@ -101,12 +104,15 @@ def check_networks(
         recipe: The recipe whose backbones are checked.
         download: Whether to load ImageNet weights, and download missing ones. If not, such a
             network is checked without weights.
-        leave: Backbones to skip.
+        leave: Backbones and losses to skip.
 
     Raises:
-        UserError: a backbone or option is unknown, weights are missing or do not fit, or a network
-            does not take the recipe's images.
+        UserError: a backbone or option is unknown, weights are missing or do not fit, a network
+            does not take the recipe's images, or a loss returns no finite scalar with a gradient.
     """
+    for name, own in recipe.arms.items():
+        if own.loss not in leave:
+            _try_loss(name, own)
     crops: dict[int, list[str]] = {}
     for dataset in recipe.datasets:
         crops.setdefault(recipe.image_for(dataset).crop, []).append(dataset)
@@ -117,10 +123,34 @@ def check_networks(
     )
 
 
+def _try_loss(arm: str, own: OwnArm) -> None:
+    """Call a loss of the user's own with values in the middle of its spaces."""
+    import torch
+
+    from pcsearch.errors import TrialError
+    from pcsearch.search.trial_config import middle
+    from pcsearch.training.config import OwnLoss, TrainConfig
+    from pcsearch.training.objective import Objective
+
+    values = tuple((name, middle(space)) for name, space in own.space.items())
+    settings = TrainConfig(epochs=1, seed=0, own_loss=OwnLoss(own.loss, values))
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2 * _TRIED_CLASSES, _TRIED_CLASSES, generator=generator)
+    logits.requires_grad_()
+    labels = torch.arange(2 * _TRIED_CLASSES) % _TRIED_CLASSES
+    try:
+        loss, _ = Objective(settings)(logits, labels)
+    except TrialError as error:
+        raise UserError(f"arms.{arm}: {error}") from error
+    if not torch.isfinite(loss):
+        raise UserError(f'arms.{arm}: the loss "{own.loss}" is {loss.item()} for ordinary logits')
+
+
 def all_plain(recipe: Recipe) -> bool:
     """Whether no network has to be tried, so that PyTorch need not be imported for that."""
     crop = min(recipe.image_for(dataset).crop for dataset in recipe.datasets)
-    return all(_is_plain(recipe, backbone, crop) for backbone in recipe.backbones)
+    plain = all(_is_plain(recipe, backbone, crop) for backbone in recipe.backbones)
+    return plain and not recipe.arms
 
 
 def _is_plain(recipe: Recipe, backbone: str, crop: int) -> bool:

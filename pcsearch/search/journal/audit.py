@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from pcsearch.arms import PARAMETERS
 from pcsearch.recipe.problems import show
 from pcsearch.recipe.search_space import Space
 from pcsearch.search import trial_config as configs
@@ -34,7 +33,14 @@ from pcsearch.search.next_trial import (
     search_open,
     unconfirmed,
 )
-from pcsearch.search.plan import JOURNAL_SCHEMA, Plan, StudyPlan, confirm_seeds, derive_seed
+from pcsearch.search.plan import (
+    JOURNAL_SCHEMA,
+    SHARED_KEYS,
+    Plan,
+    StudyPlan,
+    confirm_seeds,
+    derive_seed,
+)
 from pcsearch.search.sampling.ranges import current_space
 from pcsearch.search.sampling.samplers import grid_point
 from pcsearch.search.state import CampaignState, replay
@@ -174,7 +180,7 @@ class _Audit:
         if spec["keep_weights"]:
             yield "its weights were kept, but search trials keep none"
         yield from _seed(state.plan, spec)
-        own = {"lambda", "lambda_over_n", arm.parameter} - {None}
+        own = {"lambda", "lambda_over_n", *arm.own}
         stated = {*own, *arm.fixed, *arm.space, *_SEEDS}
         for key in sorted(config.keys() ^ stated, key=str):
             yield f"its {key} is {'missing' if key in stated else 'not in the plan'}"
@@ -324,10 +330,10 @@ def _search_closed(state: CampaignState, event: Event) -> Iterator[str]:
 
 
 def _strength(config: Config, arm_ref: tuple[Any, Any, Any]) -> Iterator[str]:
-    """λ, λ/N and label smoothing must follow from the arm's one parameter."""
+    """λ, λ/N and other parameters must follow from those that are the arm's own."""
     study, arm, _ = arm_ref
     expected = configs.regulariser_weight(arm, config, study.num_classes)
-    for key in PARAMETERS:
+    for key in sorted({*expected, *_own(config)}):
         if config.get(key) != expected.get(key):
             yield f"its {key} is {config.get(key)}, but must be {expected.get(key)}"
 
@@ -347,8 +353,13 @@ def _seed(plan: Plan, spec: Mapping[str, Any]) -> Iterator[str]:
 
 def _shared(config: Config) -> dict[str, Any]:
     """The hyperparameters that a retrained configuration shares with its source."""
-    own = (*_SEEDS, *PARAMETERS)
+    own = (*_SEEDS, *_own(config))
     return {key: value for key, value in config.items() if key not in own}
+
+
+def _own(config: Config) -> tuple[str, ...]:
+    """The parameters of arms in a configuration: all but the shared ones and the seeds."""
+    return tuple(key for key in config if key not in (*SHARED_KEYS, *_SEEDS))
 
 
 def _is_share(percent: float, images: int) -> bool:

@@ -26,7 +26,7 @@ LARGEST_INTEGER = 10**9
 
 _DATASET = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _BACKBONE = r"[A-Za-z_][\w.]*(?::[A-Za-z_]\w*)?"
-_ARM = r"[A-Za-z][A-Za-z0-9_-]*"
+_ARM = r"[A-Za-z][A-Za-z0-9_+-]*"
 _LATER_CHOICE = re.compile(r"-c(?:[2-9]|[1-9][0-9]{1,8})")
 
 StudyId = Annotated[str, Field(pattern=f"^{_DATASET}/{_BACKBONE}$", max_length=300)]

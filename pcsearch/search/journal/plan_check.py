@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pcsearch.arms import ARMS
+from pcsearch.arms import ARMS, search_keys
 from pcsearch.recipe.fields import NAME, NAME_LENGTH
 from pcsearch.recipe.problems import show
 from pcsearch.recipe.search_space import Space
@@ -144,11 +144,12 @@ def _arm_problems(arm: ArmPlan, names: list[str]) -> Iterator[str]:
         yield f"it borrows from {show(arm.borrows)}, which is not another arm"
     if arm.borrows is None and arm.trials == 0:
         yield "it has no trials and borrows from no other arm"
-    known = ARMS.get(arm.name)
-    if known is not None and arm.parameter != known.parameter:
+    known = tuple(parameter.name for parameter in search_keys(arm.name).values())
+    if arm.name in ARMS and arm.own != known:
         yield f"parameter is {show(arm.parameter)}"
-    if arm.parameter is not None and arm.parameter not in arm.space:
-        yield f"its parameter {arm.parameter} has no space"
+    for name in arm.own:
+        if name not in arm.space:
+            yield f"its parameter {name} has no space"
     for key, space in arm.space.items():
         if not _WORD.fullmatch(key) or not _whole(space):
             yield f"the space of {show(key)} is not a range, a value or a list of choices"

@@ -199,5 +199,6 @@ class History:
 
 
 def _check_strength(config: dict[str, float | None], arm: ArmPlan) -> None:
-    if arm.parameter is not None and config.get(arm.parameter) is None:
-        raise ValueError(f"its configuration has no {arm.parameter}")
+    for name in arm.own:
+        if config.get(name) is None:
+            raise ValueError(f"its configuration has no {name}")

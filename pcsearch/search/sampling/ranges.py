@@ -47,9 +47,9 @@ def current_space(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> dict[
         return dict(arm.space)
     space = dict(arm.space)
     if 2 * len(trials) >= arm.trials:
-        for key in (_RATE, arm.parameter):
+        for key in (_RATE, *arm.own):
             if key in space and space[key].kind == "range":
-                space[key] = _widened(key or "", space[key], done)
+                space[key] = _widened(key, space[key], done)
     if _RATE in space and space[_RATE].kind == "range":
         noise = Noise(max(1, study.images.val), study.guessing(plan.metric))
         space[_RATE] = _trainable(space[_RATE], trials, noise)

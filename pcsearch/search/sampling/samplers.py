@@ -256,14 +256,28 @@ def _qmc_point(
     """Point `index` of one scrambled Sobol sequence that all arms of a study share.
 
     Every arm samples the shared dimensions and one more: its own, or one that is discarded. So the
-    shared coordinates are the same in each.
+    shared coordinates are the same in each. Further dimensions of its own come from a second
+    sequence.
     """
-    import optuna
     from optuna.distributions import FloatDistribution
 
     shared = {key: distributions[key] for key in SHARED_KEYS if key in distributions}
     own = [key for key in distributions if key not in shared]
     joint = {**shared, "own": distributions[own[0]] if own else FloatDistribution(0.0, 1.0)}
+    point = _sobol_point(seed, joint, index)
+    if own:
+        point[own[0]] = point["own"]
+    if further := {key: distributions[key] for key in own[1:]}:
+        point |= _sobol_point(derive_seed(seed, "further"), further, index)
+    return {key: point[key] for key in distributions}
+
+
+def _sobol_point(
+    seed: int, distributions: Mapping[str, BaseDistribution], index: int
+) -> dict[str, Any]:
+    """Point `index` of a scrambled Sobol sequence over `distributions`."""
+    import optuna
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sampler = optuna.samplers.QMCSampler(seed=seed, scramble=True)
@@ -272,7 +286,4 @@ def _qmc_point(
     optuna.logging.set_verbosity(logging.ERROR)
     study = optuna.create_study(sampler=sampler)
     blank = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
-    point = sampler.sample_relative(study, blank, joint)
-    if own:
-        point[own[0]] = point["own"]
-    return {key: point[key] for key in distributions}
+    return sampler.sample_relative(study, blank, dict(distributions))

@@ -280,7 +280,7 @@ def _value(arm: ArmPlan, key: str, state: CampaignState, study: StudyPlan, found
     If that run did not search the arm, the middle of the range stands in.
     """
     config: Config | None = found.config
-    if key == arm.parameter and arm.name != found.arm:
+    if key in arm.own and arm.name != found.arm:
         done = state.arms.get((study.id, arm.name))
         best = [trial.spec.config for trial in done.best(1)] if done is not None else []
         chosen = done.choice.config if done is not None and done.choice is not None else None
