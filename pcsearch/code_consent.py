@@ -120,9 +120,17 @@ def own_modules(names: Iterable[str]) -> list[OwnModule]:
     """The modules that `module:function` names mean, after checking that all are allowed.
 
     Raises:
-        UserError: as `check_allowed`, for the first that is not.
+        UserError: as `check_allowed`, for each that is not.
     """
-    return [check_allowed(name) for name in names if is_reference(name)]
+    modules, problems = [], []
+    for name in filter(is_reference, names):
+        try:
+            modules.append(check_allowed(name))
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
+    return modules
 
 
 def check_outside(run: Path, names: Iterable[str]) -> None:

@@ -110,17 +110,18 @@ def check_networks(
         UserError: a backbone or option is unknown, weights are missing or do not fit, a network
             does not take the recipe's images, or a loss returns no finite scalar with a gradient.
     """
-    for name, own in recipe.arms.items():
-        if own.loss not in leave:
-            _try_loss(name, own)
     crops: dict[int, list[str]] = {}
     for dataset in recipe.datasets:
         crops.setdefault(recipe.image_for(dataset).crop, []).append(dataset)
-    return tuple(
+    reports = tuple(
         _checked(recipe, backbone, crops, download)
         for backbone in recipe.backbones
         if backbone not in leave and not _is_plain(recipe, backbone, min(crops))
     )
+    for name, own in recipe.arms.items():
+        if own.loss not in leave:
+            _try_loss(name, own)
+    return reports
 
 
 def _try_loss(arm: str, own: OwnArm) -> None:
