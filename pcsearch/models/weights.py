@@ -135,6 +135,9 @@ _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 _MOST_MISSING = 0.1
 """Share of a body's tensors that a file may lack: a layer, but not the rest of a deeper network."""
 
+_MOST_UNUSED = 0.1
+"""Share of a file's tensors, in parts that the network has, that may find no place in it."""
+
 
 @dataclass(frozen=True)
 class LoadReport:
@@ -172,9 +175,10 @@ def load_state(
 
     Raises:
         UserError: the file has no tensor of the body (all but the head), one of another shape or
-            with values that are not finite, or too few of them. The last limit is `_MOST_MISSING`
+            with values that are not finite, or too few of them. That limit is `_MOST_MISSING`
             (ResNet-50's file for a ResNet-101): a partly random body would say nothing about the
-            weights.
+            weights. Or the network has too few places for the file's tensors: `_MOST_UNUSED`
+            (ResNet-34's file for a ResNet-18). A part of a deeper network is no trained network.
     """
     own = {key: tensor.shape for key, tensor in module.state_dict().items()}
     body = set(own) - set(head)
@@ -197,6 +201,7 @@ def load_state(
         key for key in own if key not in named and not key.endswith("num_batches_tracked")
     )
     _check_missing([key for key in missing if key in body], body, source)
+    _check_unused(named, own, source)
     misfits = set(head) if wrong else set()
     kept = OrderedDict((k, v) for k, v in named.items() if k in own and k not in misfits)
     _check_finite(kept, source)
@@ -212,6 +217,23 @@ def _check_missing(missing: list[str], body: Collection[str], source: str) -> No
             f"weights: {source} lacks {len(missing)} of the {len(tensors)} tensors of this "
             f"network's body: {_first(missing)}; give weights of this network, or choose the "
             "backbone to which they belong"
+        )
+
+
+def _check_unused(named: Mapping[str, Tensor], own: Collection[str], source: str) -> None:
+    """Refuse a deeper network's file. Parts that this network lacks as a whole do not count."""
+    parts = {key.partition(".")[0] for key in own}
+    shared = [
+        key
+        for key in named
+        if key.partition(".")[0] in parts and not key.endswith("num_batches_tracked")
+    ]
+    unused = [key for key in shared if key not in own]
+    if len(unused) > _MOST_UNUSED * len(shared):
+        raise UserError(
+            f"weights: {source} is of a larger network: {len(unused)} of its {len(shared)} tensors "
+            f"have no place in this one: {_first(unused)}; give weights of this network, or "
+            "choose the backbone to which they belong"
         )
 
 

@@ -301,17 +301,18 @@ def _gpus(value: object) -> object:
     if value == "auto":
         return value
     number = to_number(value)
-    if number is None or number < 0 or (number > 1 and number != int(number)):
+    if number is None or number < 0:
+        raise ValueError(f"is {show(value)}, but must be 0, 1, a fraction of a GPU, or auto")
+    if number > 1:
         raise ValueError(
-            f"is {show(value)}, but must be a whole number, a fraction of one GPU below 1, or auto"
+            f"is {show(value)}, but must be at most 1: a trial trains on one GPU. More GPUs run "
+            "more trials at once"
         )
-    if number > MOST_OF_A_TRIAL:
-        raise ValueError(f"is {show(value)}, but must be at most {MOST_OF_A_TRIAL}")
     return number
 
 
 _AtOnce = Annotated[Count, Field(le=MOST_AT_ONCE)]
-_Gpus = Annotated[NonNegative, Field(le=MOST_OF_A_TRIAL)]
+_Gpus = Annotated[NonNegative, Field(le=1)]
 
 
 class ResourcesSection(Section):

@@ -217,6 +217,18 @@ def test_a_shallower_network_of_the_same_names(tmp_path: Path) -> None:
         build_backbone("resnet101", 5, weights=path)
 
 
+def test_a_deeper_network_of_the_same_names(tmp_path: Path) -> None:
+    path = saved(state_of("resnet34", 5), tmp_path)
+    with pytest.raises(UserError, match=r"is of a larger network: \d+ of its \d+ tensors"):
+        build_backbone("resnet18", 5, weights=path)
+
+
+def test_parts_that_a_network_lacks_as_a_whole_are_left_out(tmp_path: Path) -> None:
+    state = state_of(NAME, 5)
+    more = {f"decoder.{key}": value for key, value in state.items()}
+    assert build_backbone(NAME, 5, weights=saved(state | more, tmp_path)).loading.dropped
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("half", [False, True])
 def test_values_that_are_not_finite_are_refused(tmp_path: Path, value: float, half: bool) -> None:

@@ -90,7 +90,7 @@ IN_A_FILE = [
     ("data: {on_bad_image: ignore}", '4: data.on_bad_image is "ignore", but must be fail, skip'),
     ("data: {fieldguide: {specis: 3}}", '4: data.fieldguide.specis: unknown key, did you mean "species"?'),
     ("finalists: {configs: 2, repeats: 0}", "4: finalists.repeats is 0, but must be at least 1 for 2 finalists an arm (finalists.configs)"),
-    ("resources: {gpus_per_trial: 1.5}", "4: resources.gpus_per_trial is 1.5, but must be a whole number, a fraction of one GPU below 1, or auto"),
+    ("resources: {gpus_per_trial: 1.5}", "4: resources.gpus_per_trial is 1.5, but must be at most 1: a trial trains on one GPU. More GPUs run more trials at once"),
     ("resources: {max_concurrent: 0}", '4: resources.max_concurrent is 0, but must be "auto" or a whole number, at least 1'),
     (
         "budget: {cost: 20}",

@@ -331,7 +331,9 @@ def test_security_groups_of_ones_own_cannot_be_seen(ready: dict[str, Any], home:
 
 
 def test_a_trial_that_fits_on_no_node(ready: dict[str, Any], home: Path) -> None:
-    (found,) = problems(ready, home, recipes=[recipe("resources.gpus_per_trial=2")])
+    (found,) = problems(
+        ready, home, recipes=[recipe("resources.gpus_per_trial=1", "resources.cpus_per_trial=99")]
+    )
     assert "no node has room for one (gpu-spot 4 CPUs and 1 GPU, gpu-on-demand 4 CPUs" in found
 
 
