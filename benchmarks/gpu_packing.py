@@ -41,8 +41,9 @@ def train(options: argparse.Namespace, share: float, ready: Barrier, rates: Any)
     put the `Rate`."""
     from pcsearch.models.registry import build_backbone
     from pcsearch.training.config import TrainConfig
+    from pcsearch.training.memory import tune_malloc
     from pcsearch.training.optim import build_optimizer, stages_of
-    from pcsearch.training.trainer import EpochTrainer, tune_malloc
+    from pcsearch.training.trainer import EpochTrainer
 
     device = torch.device(options.device)
     if device.type == "cpu":

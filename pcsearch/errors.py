@@ -44,8 +44,10 @@ class NodeError(PcsearchError):
 def did_you_mean(word: str, choices: Iterable[str], alike: float = 0.6) -> str:
     """`', did you mean "resnet50"?'` for a near miss, else an empty string.
 
-    `alike` is the least share of common letters, from 0 to 1.
+    Of several near ones, the first that begins with the word is meant, else the nearest. `alike` is
+    the least share of common letters, from 0 to 1.
     """
     lowered = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=alike)
+    near = difflib.get_close_matches(word.lower(), list(lowered), n=len(lowered) or 1, cutoff=alike)
+    near.sort(key=lambda name: not name.startswith(word.lower()))
     return f', did you mean "{lowered[near[0]]}"?' if near else ""

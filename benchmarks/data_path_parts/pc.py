@@ -34,9 +34,10 @@ from data_path_parts.timing import (
 )
 from pcsearch.models.registry import build_backbone
 from pcsearch.training.config import TrainConfig
+from pcsearch.training.memory import tune_malloc
 from pcsearch.training.objective import Objective
 from pcsearch.training.optim import build_optimizer, stages_of
-from pcsearch.training.trainer import EpochTrainer, tune_malloc
+from pcsearch.training.trainer import EpochTrainer
 
 WARMUPS = 3
 ALONE = 2000

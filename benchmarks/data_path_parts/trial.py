@@ -36,7 +36,8 @@ from pcsearch.models.registry import Backbone, build_backbone
 from pcsearch.training.checkpoints import Checkpoints
 from pcsearch.training.config import TrainConfig
 from pcsearch.training.evaluate import Evaluation, evaluate
-from pcsearch.training.trainer import fit, tune_malloc
+from pcsearch.training.memory import tune_malloc
+from pcsearch.training.trainer import fit
 
 EVAL_BATCH = {"cpu": 32, "cuda": 256}  # as run_trial has it
 LR = 0.001

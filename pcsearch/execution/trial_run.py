@@ -40,8 +40,9 @@ from pcsearch.training.config import OwnLoss, TrainConfig
 from pcsearch.training.evaluate import Evaluation, evaluate
 from pcsearch.training.export import save_weights
 from pcsearch.training.failures import breaks_the_process, explain_failures
+from pcsearch.training.memory import tune_malloc
 from pcsearch.training.metrics import EpochRecord
-from pcsearch.training.trainer import fit, tune_malloc
+from pcsearch.training.trainer import fit
 
 __all__ = ["EVAL_BATCH", "TrialReport", "WorkerContext", "fit_batches", "run_trial", "train_config"]
 

@@ -47,11 +47,13 @@ class Checkpoint:
         model: the network's state dict.
         optimizer: the optimizer's state dict, including momentum.
         records: of all epochs so far. The last one's number is the epoch of this state.
+        average: the state dict of the running mean of the weights; None without one.
     """
 
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
     records: tuple[EpochRecord, ...]
+    average: dict[str, Any] | None = None
 
 
 def identity_of(settings: TrainConfig, module: nn.Module, batches_per_epoch: int) -> Identity:
@@ -75,6 +77,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, identity: Identity) -> N
         "model": checkpoint.model,
         "optimizer": checkpoint.optimizer,
         "records": [asdict(record) for record in checkpoint.records],
+        "average": checkpoint.average,
     }
     try:
         with replacing(path) as written, written.open("wb") as file:
@@ -112,7 +115,8 @@ def _load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
             raise ValueError(f"its version is {content['version']}, not {_VERSION}")
         stored = asdict(Identity(**json.loads(content["identity"])))
         records = tuple(record_from_dict(record) for record in content["records"])
-        checkpoint = Checkpoint(content["model"], content["optimizer"], records)
+        average = content.get("average")
+        checkpoint = Checkpoint(content["model"], content["optimizer"], records, average)
         if not records or [record.epoch for record in records] != [*range(1, len(records) + 1)]:
             raise ValueError("it does not have every epoch")
         differences = _differences(stored, json.loads(json.dumps(asdict(identity))))

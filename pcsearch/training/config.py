@@ -12,6 +12,7 @@ from pcsearch.errors import UserError, did_you_mean
 OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["linear", "poly", "cosine", "step", "constant"]
 PairingName = Literal["split_batch", "two_shuffles"]
+DecayedName = Literal["all", "matrices"]
 VariantName = Literal["euclidean", "norm", "jeffreys", "entropic", "logit_margin", "poly1"]
 
 # Far beyond useful values, so that no recipe fills the memory.
@@ -79,8 +80,13 @@ class TrainConfig:
         batch_size: images in a batch (a micro-batch when accumulating). Pairs stay within it.
         accumulation_steps: batches whose gradients are averaged, per image, into one update.
         momentum, nesterov: of SGD. AdamW keeps its usual betas (0.9, 0.999).
-        weight_decay: acts on every trained parameter, including biases and normalisation. SGD adds
-            it to the gradient; in AdamW it is decoupled.
+        weight_decay: SGD adds it to the gradient; in AdamW it is decoupled.
+        weight_decay_on: "all" trained parameters, including biases and normalisation, as in the
+            paper; or "matrices": see `pcsearch.training.optim.is_decayed`.
+        layer_lr_decay: learning rate of a layer divided by that of the next one, from the head
+            down; 1 for one rate in the whole body. See `pcsearch.training.optim.layers_of`.
+        ema_decay: share of the old value in a running mean of all weights, updated at each step.
+            The mean is what is evaluated and kept. 0 for none. The first update copies the weights.
         head_lr_multiplier: the head's learning rate divided by the body's.
         schedule: see `pcsearch.training.schedule`. `poly_power` belongs to "poly"; `step_epochs`
             and `step_gamma` belong to "step".
@@ -114,6 +120,8 @@ class TrainConfig:
     momentum: float = _number(0.9, high=1, high_open=True)
     nesterov: bool = False
     weight_decay: float = _number(1e-4)
+    weight_decay_on: DecayedName = "all"
+    layer_lr_decay: float = _above_0(1.0, most=1)
     head_lr_multiplier: float = _above_0(1.0)
     schedule: ScheduleName = "linear"
     warmup_epochs: float = _number(0.0, high=MOST_EPOCHS)
@@ -121,6 +129,7 @@ class TrainConfig:
     step_epochs: float = _above_0(10.0, most=MOST_EPOCHS)
     step_gamma: float = _above_0(0.1, most=1)
     clip_norm: float | None = _above_0(None)
+    ema_decay: float = _number(0.0, high=1, high_open=True)
     amp: bool = True
     channels_last: bool = True  # on a CPU, convolutions run about 1.4 times as fast
     compile: bool = False
@@ -173,7 +182,12 @@ def _out_of_range(settings: TrainConfig) -> Iterator[str]:
 
 
 def _unknown_names(settings: TrainConfig) -> Iterator[str]:
-    for key, choices in (("optimizer", OptimizerName), ("schedule", ScheduleName)):
+    named = (
+        ("optimizer", OptimizerName),
+        ("schedule", ScheduleName),
+        ("weight_decay_on", DecayedName),
+    )
+    for key, choices in named:
         known = get_args(choices)
         value = getattr(settings, key)
         if value not in known:

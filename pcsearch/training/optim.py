@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,9 +26,9 @@ def build_optimizer(
 ) -> optim.Optimizer:
     """SGD or AdamW over the parameters that require gradients, at the rates of `set_lr(..., lr)`.
 
-    The body's group trains at the learning rate, the head's at `head_lr_multiplier` times it.
-    `head_only` leaves the body out and sets the multiplier to 1. Weight decay acts on every
-    parameter of both groups, including biases and normalisation weights.
+    The body trains at the learning rate, its lower layers at less with `layer_lr_decay`; the head
+    at `head_lr_multiplier` times it. `head_only` leaves the body out and sets the multiplier to 1.
+    Weight decay acts on what `weight_decay_on` says.
 
     Raises:
         UserError: no parameter requires a gradient.
@@ -36,13 +37,14 @@ def build_optimizer(
         wanted = [(backbone.head_parameters(), 1.0)]
     else:
         wanted = [
-            (backbone.body_parameters(), 1.0),
+            *_body_groups(backbone, settings.layer_lr_decay),
             (backbone.head_parameters(), settings.head_lr_multiplier),
         ]
     groups = [
-        {"params": trained, "lr": settings.lr * multiplier, _MULTIPLIER: multiplier}
+        {"params": trained, "lr": settings.lr * multiplier, _MULTIPLIER: multiplier} | decay
         for parameters, multiplier in wanted
-        if (trained := _trained(parameters))
+        for chosen, decay in _by_decay(backbone, parameters, settings)
+        if (trained := _trained(chosen))
     ]
     if not groups:
         raise UserError(
@@ -58,6 +60,75 @@ def build_optimizer(
         nesterov=settings.nesterov,
         weight_decay=settings.weight_decay,
     )
+
+
+def _body_groups(backbone: Backbone, decay: float) -> list[tuple[list[nn.Parameter], float]]:
+    """The body's parameters with the multipliers of their learning rates, lowest layer first."""
+    body = backbone.body_parameters()
+    if decay == 1.0:
+        return [(body, 1.0)]
+    own = {id(parameter) for parameter in body}
+    layers = [
+        [parameter for parameter in layer if id(parameter) in own]
+        for layer in layers_of(backbone.module)
+    ]
+    layers = [layer for layer in layers if layer]
+    return [(layer, decay ** (len(layers) - place)) for place, layer in enumerate(layers)]
+
+
+def layers_of(module: nn.Module) -> list[list[nn.Parameter]]:
+    """The parameters of each layer, from the images to the logits.
+
+    A layer is a child of the network, such as a convolution or a residual block. Containers
+    (`nn.Sequential` and others) count as their children, and so does a child with more than half
+    of all parameters, such as a transformer's encoder. Parameters outside all children, such as
+    a class token, belong to the first layer.
+    """
+    half = sum(parameter.numel() for parameter in module.parameters()) / 2
+
+    def parts(part: nn.Module, outermost: bool = False) -> Iterator[nn.Module]:
+        size = sum(parameter.numel() for parameter in part.parameters())
+        if any(part.children()) and (outermost or isinstance(part, _CONTAINERS) or size > half):
+            for child in part.children():
+                yield from parts(child)
+        elif size:
+            yield part
+
+    layers = [list(part.parameters()) for part in parts(module, outermost=True)]
+    inside = {id(parameter) for layer in layers for parameter in layer}
+    outside = [parameter for parameter in module.parameters() if id(parameter) not in inside]
+    if not layers:
+        return [outside] if outside else []
+    return [outside + layers[0], *layers[1:]]
+
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+def is_decayed(name: str, parameter: nn.Parameter) -> bool:
+    """Whether `weight_decay_on: matrices` decays a parameter.
+
+    Not: biases, weights of normalisation and other vectors; and by name, tokens, position
+    embeddings and layer scales.
+    """
+    last = name.rpartition(".")[2]
+    return parameter.ndim > 1 and last != "bias" and not _NOT_DECAYED.search(last)
+
+
+_NOT_DECAYED = re.compile(r"token|pos_emb|position_bias|layer_scale")
+
+
+def _by_decay(
+    backbone: Backbone, parameters: Sequence[nn.Parameter], settings: TrainConfig
+) -> list[tuple[Sequence[nn.Parameter], dict[str, float]]]:
+    """The parameters in parts, each with what it changes about weight decay."""
+    if settings.weight_decay_on == "all":
+        return [(parameters, {})]
+    decayed = {id(one) for name, one in backbone.module.named_parameters() if is_decayed(name, one)}
+    return [
+        ([one for one in parameters if id(one) in decayed], {}),
+        ([one for one in parameters if id(one) not in decayed], {"weight_decay": 0.0}),
+    ]
 
 
 def set_lr(optimizer: optim.Optimizer, lr: float) -> None:

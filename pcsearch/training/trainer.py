@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
-import platform
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn, optim
 from torch.nn.utils import clip_grad_norm_
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pcsearch.errors import DivergedError
 from pcsearch.training.checkpoints import Checkpoint, Checkpoints, Identity, identity_of
@@ -39,30 +39,6 @@ from pcsearch.training.sam import uphill
 if TYPE_CHECKING:
     from pcsearch.data.loaders import TrainBatches
     from pcsearch.models import Backbone
-
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-_BYTES = (2**30, 2**25)
-"""Blocks up to this size are kept. Older versions of glibc accept only the second value."""
-
-
-def tune_malloc() -> bool:
-    """Make glibc keep freed memory in the process; False if that could not be set.
-
-    By default glibc returns large blocks to the kernel, and new pages are zeroed one by one.
-    A training step's activations are such blocks. For SqueezeNet at 112 pixels that costs up to
-    20,000 page faults a step, a tenth to a quarter of its time. The price is memory: the process
-    keeps its peak. Without glibc nothing is set.
-
-    Threads other than the main one have their own memory pools. Their large blocks still go back
-    now and then, unless the process was started with MALLOC_ARENA_MAX=1.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    mallopt = ctypes.CDLL(None).mallopt
-    return all(
-        any(mallopt(which, size) for size in _BYTES) for which in (_TRIM_THRESHOLD, _MMAP_THRESHOLD)
-    )
 
 
 @dataclass(frozen=True)
@@ -102,6 +78,7 @@ class EpochTrainer:
         optimizer: from `build_optimizer`; its learning rates are set at each update.
         batches: batches in an epoch.
         micro_batches: parts in which each batch is trained, one after the other.
+        after_update: called after every update of the parameters.
     """
 
     def __init__(
@@ -113,9 +90,11 @@ class EpochTrainer:
         batches: int,
         device: torch.device,
         micro_batches: int = 1,
+        after_update: Callable[[], None] = lambda: None,
     ) -> None:
         self._network = network
         self._optimizer = optimizer
+        self._after_update = after_update
         self._stage = stage
         self._settings = settings
         self._device = device
@@ -207,6 +186,7 @@ class EpochTrainer:
             self._clipped.add_(clip_grad_norm_(self._parameters, most) > most)
         set_lr(self._optimizer, self._stage.lr_at(update))
         self._optimizer.step()
+        self._after_update()
         self._optimizer.zero_grad()
 
     def _check(self, positions: range, epoch: int) -> None:
@@ -276,6 +256,8 @@ def fit(
     Nothing happens before the first `next`. The caller may stop at any record by closing the
     generator. `batches.epoch(e)` is called for e = 1, 2, ...; `evaluate` gets the module.
 
+    With `ema_decay`, a running mean of the weights is evaluated, and `backbone` has it at the end.
+
     With `micro_batches`, each batch passes through the network in that many parts, which takes
     less memory. Updates, learning rates and pairs are those of whole batches.
 
@@ -293,7 +275,10 @@ def fit(
     device = torch.device(device)
     module = _placed(backbone.module, settings, device)
     identity = identity_of(settings, module, len(batches))
-    saved, records = _loaded(checkpoints, identity, module)
+    average = _average_of(module, settings)
+    saved, records = _loaded(checkpoints, identity, module, average)
+    if average is not None and len(records) == settings.epochs:
+        module.load_state_dict(average.module.state_dict())
     yield from tuple(records)
     done = len(records)
     for stage in stages_of(settings, math.ceil(len(batches) / settings.accumulation_steps)):
@@ -306,7 +291,14 @@ def fit(
             saved = None
             network: Network = _compiled(module, settings) if settings.compile else module
             trainer = EpochTrainer(
-                network, optimizer, stage, settings, len(batches), device, micro_batches
+                network,
+                optimizer,
+                stage,
+                settings,
+                len(batches),
+                device,
+                micro_batches,
+                (lambda: None) if average is None else partial(average.update_parameters, module),
             )
             for epoch in range(max(stage.epochs.start, done + 1), stage.epochs.stop):
                 start = time.perf_counter()
@@ -317,9 +309,12 @@ def fit(
                 ):
                     means = trainer.train(batches.epoch(epoch), epoch)
                 with explain_failures(settings, "evaluating"):
-                    validation = evaluate(module) if evaluate is not None else None
+                    measured = module if average is None else average.module
+                    validation = evaluate(measured) if evaluate is not None else None
                 records.append(_record(epoch, means, validation, time.perf_counter() - start))
-                _save_if_due(checkpoints, identity, module, optimizer, records)
+                _save_if_due(checkpoints, identity, module, optimizer, records, average)
+                if average is not None and epoch == settings.epochs:
+                    module.load_state_dict(average.module.state_dict())
                 yield records[-1]
 
 
@@ -332,14 +327,27 @@ def _placed(module: nn.Module, settings: TrainConfig, device: torch.device) -> n
     return module
 
 
+def _average_of(module: nn.Module, settings: TrainConfig) -> AveragedModel | None:
+    """The running mean of the weights and of batch statistics; None without `ema_decay`."""
+    if settings.ema_decay == 0:
+        return None
+    average = get_ema_multi_avg_fn(settings.ema_decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(module, multi_avg_fn=average, use_buffers=True)
+
+
 def _loaded(
-    checkpoints: Checkpoints | None, identity: Identity, module: nn.Module
+    checkpoints: Checkpoints | None,
+    identity: Identity,
+    module: nn.Module,
+    average: AveragedModel | None,
 ) -> tuple[Checkpoint | None, list[EpochRecord]]:
     """Load the latest checkpoint into the module; return it and its records, or (None, [])."""
     saved = checkpoints.load(identity) if checkpoints is not None else None
     if saved is None:
         return None, []
     module.load_state_dict(saved.model)
+    if average is not None and saved.average is not None:
+        average.load_state_dict(saved.average)
     return saved, [replace(record, replayed=True) for record in saved.records]
 
 
@@ -349,9 +357,11 @@ def _save_if_due(
     module: nn.Module,
     optimizer: optim.Optimizer,
     records: Sequence[EpochRecord],
+    average: AveragedModel | None,
 ) -> None:
     if checkpoints is not None and checkpoints.due:
-        state = Checkpoint(module.state_dict(), optimizer.state_dict(), (*records,))
+        mean = None if average is None else average.state_dict()
+        state = Checkpoint(module.state_dict(), optimizer.state_dict(), (*records,), mean)
         checkpoints.save(state, identity)
 
 

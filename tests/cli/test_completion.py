@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pcsearch.arms import competitors
 from pcsearch.recipe import shipped_recipes
 
 
@@ -58,7 +59,7 @@ SAMPLERS = ["tpe", "gp", "random", "grid", "qmc"]
         (["tune", "quickstart", "search.sampler", "=", "t"], ["tpe"]),
         (["tune", "quickstart", "search.arms", "=", "[pc,e"], ["[pc,entropic"]),
         (["tune", "quickstart", "search.arms=[pc,"], [
-            f"search.arms=[pc,{arm}" for arm in ("label_smoothing", "entropic", "jeffreys")
+            f"search.arms=[pc,{arm}" for arm in competitors() if arm != "pc"
         ]),
         (["tune", "quickstart", "datasets", "=", "fl"], ["flowers102"]),
         (["plan", "quickstart", "backbones", "=", "resnet5"], ["resnet50"]),

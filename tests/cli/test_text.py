@@ -41,7 +41,8 @@ def test_count() -> None:
 def test_strength_names_what_the_arm_tunes() -> None:
     assert short_regulariser({"lambda": 1.6, "lambda_over_n": 0.0812}) == "λ/N 0.0812"
     assert (
-        short_regulariser({"lambda": 0.0, "lambda_over_n": 0.0, "label_smoothing": 0.1}) == "ε 0.1"
+        short_regulariser({"lambda": 0.0, "lambda_over_n": 0.0, "label_smoothing": 0.1})
+        == "smoothing 0.1"
     )
     assert short_regulariser({"lambda": 0.0, "lambda_over_n": 0.0, "lr": 0.1}) == ""
 

@@ -12,7 +12,7 @@ import pytest
 _STEPS = """
 import resource, sys, threading
 import torch
-from pcsearch.training.trainer import tune_malloc
+from pcsearch.training.memory import tune_malloc
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
