@@ -366,5 +366,6 @@ def worker_context(recipe: Recipe, plan: Plan, folder: RunFolder, sizing: Sizing
         "allowed_code": list(allowed()),
         "import_path": str(Path.cwd()),
         "version": __version__,
+        "bfloat16": [study.id for study in plan.studies if study.bfloat16],
         "remote": folder.url,
     }

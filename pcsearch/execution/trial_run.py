@@ -36,7 +36,7 @@ from pcsearch.search.plan import OWN_LOSS
 from pcsearch.search.trial import TrialSpec
 from pcsearch.storage import StorageError
 from pcsearch.training.checkpoints import Checkpoints
-from pcsearch.training.config import OwnLoss, TrainConfig
+from pcsearch.training.config import OwnLoss, TrainConfig, with_precision
 from pcsearch.training.evaluate import Evaluation, evaluate
 from pcsearch.training.export import save_weights
 from pcsearch.training.failures import breaks_the_process, explain_failures
@@ -135,7 +135,7 @@ def run_trial(
     context = replace(context, data=files.data)
     device = _ready_process(context)
     training = training_images(context.recipe, study_dataset, context.cache, context.data)
-    settings = train_config(recipe, backbone_name, spec)
+    settings = train_config(recipe, backbone_name, spec, spec.study in context.bfloat16)
     backbone = build_backbone(
         backbone_name,
         len(training.class_names),
@@ -186,8 +186,10 @@ def _let_go(files: RunFiles, trial: str) -> Iterator[None]:
         files.done(trial)
 
 
-def train_config(recipe: Recipe, backbone: str, spec: TrialSpec) -> TrainConfig:
-    """The recipe's training section with the trial's values."""
+def train_config(
+    recipe: Recipe, backbone: str, spec: TrialSpec, bfloat16: bool | None = None
+) -> TrainConfig:
+    """The recipe's training section with the trial's values; `bfloat16` is as in the plan."""
     config = dict(spec.config)
     own: dict[str, Any] = {
         "epochs": spec.epochs,
@@ -201,7 +203,8 @@ def train_config(recipe: Recipe, backbone: str, spec: TrialSpec) -> TrainConfig:
         own["variant"] = spec.variant
     for key in ("lambda_over_n", "split"):
         config.pop(key, None)
-    return TrainConfig(**{**recipe.train_for(backbone), **config, **own})
+    settings = TrainConfig(**{**recipe.train_for(backbone), **config, **own})
+    return with_precision(settings, bfloat16)
 
 
 def fit_batches(

@@ -43,6 +43,7 @@ class WorkerContext:
         version: The driver's version of pcsearch, which a node must share; None skips the check.
         code: Hashes of the driver's files of pcsearch and of each such module. A worker with other
             files must not train.
+        bfloat16: Studies whose trials train in bfloat16 on CPUs (see `preflight/precision.py`).
         remote: The address of a run in an object store; `data`, `checkpoints` and `weights` are
             unused then.
     """
@@ -59,6 +60,7 @@ class WorkerContext:
     allowed_code: tuple[str, ...] = ()
     version: str | None = None
     code: dict[str, str] = field(default_factory=dict)
+    bfloat16: tuple[str, ...] = ()
     remote: str | None = None
 
 

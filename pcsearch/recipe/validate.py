@@ -190,7 +190,8 @@ def explain(details: ErrorDetails) -> str:
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":
-        known = tuple(re.findall(r"'([^']*)'", str(context["expected"])))
+        expected = re.findall(r"'([^']*)'|(True|False)", str(context["expected"]))
+        known = tuple(name or flag.lower() for name, flag in expected)
         hint = suggest(str(details["input"]), known) if len(known) > 1 else ""
         hint = hint if hint.startswith(",") else ""
         one = "one of " if len(known) > 2 else ""

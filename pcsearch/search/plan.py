@@ -182,6 +182,8 @@ class StudyPlan(_Data):
     """The first search trials of every arm, in this order (see `sampling/start_points.py`)."""
     test_classes: str | None = None
     """The class of each test image, if the metric's weights need it (see `pack_classes`)."""
+    bfloat16: bool | None = None
+    """Whether trials on CPUs train in bfloat16, measured for `train.amp: auto`; None: not asked."""
 
     def guessing(self, metric: str) -> float:
         """The value of a metric for guessing, in percent."""

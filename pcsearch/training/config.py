@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_type_hints
 
 from pcsearch.errors import UserError, did_you_mean
 
 OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["linear", "poly", "cosine", "step", "constant"]
+AmpName = Literal[True, False, "cpu", "auto"]
 PairingName = Literal["split_batch", "two_shuffles"]
 DecayedName = Literal["all", "matrices"]
 VariantName = Literal["euclidean", "norm", "jeffreys", "entropic", "logit_margin", "poly1"]
@@ -92,7 +93,8 @@ class TrainConfig:
             and `step_gamma` belong to "step".
         warmup_epochs: linear warm-up, after the classifier-only stage.
         clip_norm: largest L2 norm of the gradient of all trained parameters together.
-        amp: bfloat16 autocast, on CUDA only.
+        amp: bfloat16 autocast: True on CUDA, "cpu" on CUDA and on CPUs. "auto" stands for one of
+            them; a campaign measures which (see `with_precision`).
         channels_last: keep the network's weights in that memory format.
         compile: train through `torch.compile`.
         head_only_epochs: first epochs, which train the head alone. The body and its BatchNorm
@@ -130,7 +132,7 @@ class TrainConfig:
     step_gamma: float = _above_0(0.1, most=1)
     clip_norm: float | None = _above_0(None)
     ema_decay: float = _number(0.0, high=1, high_open=True)
-    amp: bool = True
+    amp: AmpName = True
     channels_last: bool = True  # on a CPU, convolutions run about 1.4 times as fast
     compile: bool = False
     head_only_epochs: int = _number(0, high=MOST_EPOCHS)
@@ -162,6 +164,13 @@ LIMITS: dict[str, Limits] = {
     one.name: one.metadata["limits"] for one in fields(TrainConfig) if "limits" in one.metadata
 }
 """The limits of every setting that is a number."""
+
+
+def with_precision(settings: TrainConfig, bfloat16: bool | None) -> TrainConfig:
+    """`settings` with `amp: auto` resolved: bfloat16 on CPUs, or on CUDA alone."""
+    if settings.amp != "auto":
+        return settings
+    return replace(settings, amp="cpu" if bfloat16 else True)
 
 
 def recipe_settings() -> dict[str, tuple[Any, Any]]:

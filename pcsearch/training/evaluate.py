@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from pcsearch.errors import DivergedError
 from pcsearch.losses.divergences import at_least_float32
+from pcsearch.training.config import AmpName
 from pcsearch.training.metrics import METRICS, Evaluation, Predictions
 from pcsearch.training.precision import autocast
 
@@ -29,7 +30,7 @@ def evaluate(
     batches: EvalBatches,
     num_classes: int,
     device: torch.device | str,
-    amp: bool = True,
+    amp: AmpName = True,
 ) -> Evaluation:
     """Measure `module` on all of `batches`; see `METRICS` for the measures.
 

@@ -133,5 +133,6 @@ def test_docs_explain_every_key_and_no_other() -> None:
 def test_docs_name_the_choices_of_every_key() -> None:
     docs = Path(__file__).parents[2].joinpath("docs/recipes.md").read_text("utf-8")
     for path, node in keys(recipe_schema()).items():
-        for choice in node.get("enum", []):
+        for one in node.get("enum", []):
+            choice = str(one).lower() if isinstance(one, bool) else one
             assert f"`{choice}`" in docs or f": {choice}`" in docs, (path, choice)

@@ -73,7 +73,6 @@ IN_A_FILE = [
     ("search: {lr: auto, sampler: grid, grid: {lambda_over_n: [0.1]}}", "4: search.grid has no values for lr: search.lr is auto, a measured range, and sampler grid needs values, as in grid: {lr: [0.01, 0.1]}"),
     ("search: {lr: automatic}", '4: search.lr is "automatic", but must be auto, a number, [low, high], {low: , high: , log: true} or {choices: [...]}'),
     ("search: {lambda_over_n: auto}", '4: search.lambda_over_n is "auto", but must be a number, [low, high], {low: , high: , log: true} or {choices: [...]}'),
-    ("train: {amp: maybe}", '4: train.amp is "maybe", but must be true or false'),
     ("train: {warmup_epochs: 1}", "3: asha.grace_epochs is 1, but must exceed train.warmup_epochs (1)"),
     ("train: {per_backbone: {resnet50: {head_only_epochs: 2}}}", "3: asha.grace_epochs is 1, but must exceed train.per_backbone.resnet50.head_only_epochs (2)"),
     ("search: {head_only_epochs: {choices: [0, 3]}}", "3: asha.grace_epochs is 1, but must exceed search.head_only_epochs (3)"),
@@ -90,6 +89,7 @@ IN_A_FILE = [
     ("data: {on_bad_image: ignore}", '4: data.on_bad_image is "ignore", but must be fail, skip'),
     ("data: {fieldguide: {specis: 3}}", '4: data.fieldguide.specis: unknown key, did you mean "species"?'),
     ("finalists: {configs: 2, repeats: 0}", "4: finalists.repeats is 0, but must be at least 1 for 2 finalists an arm (finalists.configs)"),
+    ("train: {amp: maybe}", '4: train.amp is "maybe", but must be one of true, false, cpu, auto'),
     ("resources: {gpus_per_trial: 1.5}", "4: resources.gpus_per_trial is 1.5, but must be at most 1: a trial trains on one GPU. More GPUs run more trials at once"),
     ("resources: {max_concurrent: 0}", '4: resources.max_concurrent is 0, but must be "auto" or a whole number, at least 1'),
     (

@@ -230,6 +230,7 @@ def _curve(
                 dataset,
                 micro_batches,
                 lambda step: steps.show(before, step),
+                study.bfloat16,
             )
         except TrialError as error:
             if not out_of_memory(error) or 4 * micro_batches > spec.config["batch_size"]:
@@ -269,6 +270,7 @@ def _trained(
     dataset: PreparedDataset,
     micro_batches: int,
     progress: Callable[[int], None],
+    bfloat16: bool | None,
 ) -> LossCurve:
     from pcsearch.execution.trial_run import fit_batches, train_config
     from pcsearch.models.registry import build_backbone
@@ -276,7 +278,7 @@ def _trained(
     from pcsearch.training.lr_range_test import measure_curve
 
     name = spec.study.split("/", 1)[1]
-    settings = train_config(recipe, name, spec)
+    settings = train_config(recipe, name, spec, bfloat16)
     with _device(recipe) as device:
         backbone = build_backbone(
             name,

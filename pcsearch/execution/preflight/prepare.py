@@ -12,6 +12,7 @@ from pcsearch.data.dataset import Dataset
 from pcsearch.execution.preflight.datasets import PreparedDataset, prepare_datasets
 from pcsearch.execution.preflight.lr_ranges import is_automatic, with_measured
 from pcsearch.execution.preflight.model_check import NetworkReport, check_networks, network_sizes
+from pcsearch.execution.preflight.precision import with_precision
 from pcsearch.printable import printable
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.observer import Observer
@@ -94,6 +95,7 @@ def prepare_campaigns(
                     begun,
                     priors,
                     on_plan if one_machine else None,
+                    here=one_machine,
                 )
                 for recipe, datasets, reports, priors in zip(
                     recipes, prepared, networks, earlier or [()] * len(recipes), strict=True
@@ -160,9 +162,12 @@ def _plan(
     begun: Plan | None = None,
     earlier: Sequence[EarlierRun] = (),
     on_plan: OnPlan | None = None,
+    *,
+    here: bool = True,
 ) -> Plan:
     facts = [dataset.facts for dataset in prepared]
     plan = build_plan(recipe, facts, network_sizes(recipe, networks))
+    plan = with_precision(plan, recipe, begun, observer, here=here)
     if on_plan is not None:
         on_plan(recipe, plan)
     if is_automatic(plan):

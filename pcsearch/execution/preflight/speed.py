@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from pcsearch.models import Backbone
+    from pcsearch.training.config import TrainConfig
+
 SECONDS = 15.0
 """Most seconds that all networks of a recipe take together, about."""
 
@@ -136,30 +139,62 @@ def _kind(recipe: Recipe, study: StudyPlan) -> tuple[str, int]:
     return study.backbone, recipe.image_for(study.dataset).crop
 
 
-def _measure(recipe: Recipe, study: StudyPlan, device: torch.device, seconds: float) -> Speed:
-    import torch
-
-    from pcsearch.models import build_backbone
-    from pcsearch.training.config import TrainConfig
-    from pcsearch.training.precision import autocast
+def steps_of(
+    recipe: Recipe, study: StudyPlan, device: torch.device, *, bfloat16: bool
+) -> Iterator[object]:
+    """Steps of a study's training on random images, one at each `next`; the first is done."""
     from pcsearch.training.trainer import fit
+
+    config = _config(recipe, study, bfloat16)
+    images = _images(recipe, study, config, device)
+    backbone = _backbone(recipe, study)
+    steps = fit(backbone, _Batches(images), config, device=device, evaluate=None)  # type: ignore[arg-type]
+    next(steps)
+    return steps
+
+
+def _config(recipe: Recipe, study: StudyPlan, bfloat16: bool | None) -> TrainConfig:
+    """The settings of endless training at a rate that changes nothing."""
+    from pcsearch.training.config import TrainConfig, with_precision
 
     settings = recipe.train_for(study.backbone) | {"compile": False, "head_only_epochs": 0}
     settings |= {"lr": 1e-9, "warmup_epochs": 0.0, "accumulation_steps": 1, "clip_norm": None}
-    config = TrainConfig(epochs=10_000, seed=0, **settings)
-    began = time.perf_counter()
-    backbone = build_backbone(
+    return with_precision(TrainConfig(epochs=10_000, seed=0, **settings), bfloat16)
+
+
+def _images(recipe: Recipe, study: StudyPlan, config: TrainConfig, device: torch.device) -> Tensor:
+    import torch
+
+    crop = recipe.image_for(study.dataset).crop
+    images = torch.rand(config.batch_size, 3, crop, crop, device=device)
+    if config.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    return images
+
+
+def _backbone(recipe: Recipe, study: StudyPlan) -> Backbone:
+    from pcsearch.models import build_backbone
+
+    return build_backbone(
         study.backbone,
         study.num_classes,
         weights="none",
         options=recipe.options_for(study.backbone),
         seed=0,
     )
+
+
+def _measure(recipe: Recipe, study: StudyPlan, device: torch.device, seconds: float) -> Speed:
+    import torch
+
+    from pcsearch.training.precision import autocast
+    from pcsearch.training.trainer import fit
+
+    config = _config(recipe, study, study.bfloat16)
+    began = time.perf_counter()
+    backbone = _backbone(recipe, study)
     built = time.perf_counter() - began
-    crop = recipe.image_for(study.dataset).crop
-    images = torch.rand(config.batch_size, 3, crop, crop, device=device)
-    if config.channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
+    images = _images(recipe, study, config, device)
     # A first step of two images tells how many a step may have: on a CPU, 32 may take 20 s.
     small = _Batches(images[:2])
     epochs = fit(backbone, small, config, device=device, evaluate=None)  # type: ignore[arg-type]
