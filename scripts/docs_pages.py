@@ -66,6 +66,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Lead links between files of the repository to their pages."""
     here = page.file.src_uri
+    if here == "index.md":
+        page.meta["hide"] = ["toc"]  # README's table is wide
     origin = {target: file for file, target in FROM_ROOT.items()}.get(here, f"docs/{here}")
 
     def led(link: re.Match[str]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import typer
+import yaml
 
 from pcsearch.cli.app import app
 from pcsearch.recipe.json_schema import Node, recipe_schema
@@ -60,7 +61,7 @@ def command_page(names: Names, command: Any) -> str:
     lines = [line.strip() for line in examples.splitlines()]
     arguments = [one for one in command.params if one.param_type_name == "argument"]
     options = [one for one in command.params if one not in arguments and not one.hidden]
-    usage = " ".join([title, "[OPTIONS]", *(one.metavar or one.name.upper() for one in arguments)])
+    usage = " ".join([title, "[OPTIONS]", *map(_argument, arguments)])
     text = re.sub(r"^#.*$", r"`\g<0>`", text, flags=re.MULTILINE)  # a line to copy is no heading
     parts = [f"# {title}", text, _code([usage])]
     if lines:
@@ -96,10 +97,10 @@ def recipe_reference() -> str:
 
 def _keys(properties: Node) -> str:
     rows = [
-        (f"`{key}`", _values(node), _default(node), node["description"])
+        (f"`{key}`", node["description"], _values(node), _default(node))
         for key, node in properties.items()
     ]
-    return _table(("key", "values", "default", "meaning"), rows)
+    return _table(("key", "meaning", "values", "default"), rows)
 
 
 def _section(node: Node) -> Node:
@@ -126,7 +127,7 @@ def _values(node: Node) -> str:
     if kind in ("number", "integer"):
         return {"number": "number", "integer": "whole number"}[kind] + _limits(node)
     if kind == "array":
-        return f"list of {_values(node['items'])}"
+        return f"list, each: {_values(node['items'])}"
     return {"string": "text", "boolean": "`true`, `false`", "object": "mapping"}.get(kind, kind)
 
 
@@ -146,21 +147,24 @@ def _limits(node: Node) -> str:
 def _default(node: Node) -> str:
     if node.get("default", "") in ("", None, []):
         return ""
-    value = node["default"]
-    if isinstance(value, dict):
-        value = "{" + ", ".join(f"{key}: {one}" for key, one in value.items()) + "}"
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    value = yaml.safe_dump(node["default"], default_flow_style=True, sort_keys=False, width=1e9)
+    return f"`{value.partition('...')[0].strip()}`"  # YAML marks the end of a lone value so
 
 
 def _parameter(one: Any) -> tuple[str, str, str]:
     """The row of an argument or an option."""
     if one.param_type_name == "argument":
-        return f"`{one.metavar or one.name.upper()}`", _plain(one.help), ""
+        return f"`{_argument(one)}`", _plain(one.help), ""
     names = ", ".join(f"`{name}`" for name in (*one.opts, *one.secondary_opts))
     value = f" `{one.metavar}`" if one.metavar else ""
     variable = f" The variable `{one.envvar}` does the same." if one.envvar else ""
     shown = "" if one.default in (None, True, False) else f"`{one.default}`"
     return names + value, _plain(one.help) + variable, shown
+
+
+def _argument(one: Any) -> str:
+    name: str = one.metavar or one.name.upper()
+    return name if one.required or "[" in name or "..." in name else f"[{name}]"
 
 
 def _plain(text: str | None) -> str:

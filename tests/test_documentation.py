@@ -34,11 +34,13 @@ def test_the_reference_has_every_key_with_values_default_and_meaning() -> None:
     assert {key for key in keys if f"| `{key}` |" not in page} == set()
     sections = re.findall("^## (.+)$", page, re.MULTILINE)
     assert {"data", "image", "search", "asha", "train", "budget"} <= set(sections)
-    assert "| `crop` | whole number ≥ 8, ≤ 4096 | `224` | side of the square that is" in page
-    assert "| `val_fraction` | number > 0, < 1 | `0.2` |" in page
-    assert "| `lr` | space (number > 0), `auto` | `{low: 0.001, high: 0.1, log: True}` |" in page
-    assert "| `datasets` | one or a list of `digits`, `fieldguide`, `cub200`," in page
-    assert "| `flip` | `true`, `false` | `true` |" in page
+    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    assert rows["crop"].startswith("| `crop` | side of the square that is cropped from them")
+    assert rows["crop"].endswith(" | whole number ≥ 8, ≤ 4096 | `224` |")
+    assert rows["val_fraction"].endswith(" | number > 0, < 1 | `0.2` |")
+    assert "| space (number > 0), `auto` | `{low: 0.001, high: 0.1, log: true}` |" in page
+    assert "| one or a list of `digits`, `fieldguide`, `cub200`," in rows["datasets"]
+    assert rows["flip"].endswith(" | `true`, `false` | `true` |")
     top = page.partition("## Top level")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)`", top, re.MULTILINE)) | set(sections) >= {
         *recipe_schema()["properties"]
