@@ -37,8 +37,9 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Not --quiet, with which --strict passes over broken links.
 docs: $(VENV)/.installed-dev
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 licences: $(VENV)/.installed-test
 	$(BIN)/python scripts/licences.py > docs/licences.md

@@ -38,7 +38,10 @@ FROM_ROOT = {
 
 _CODE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)")
-_LOADED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//")
+_LOADED = re.compile(
+    r"<(?:script|img|iframe|link(?! rel=.(?:canonical|prev|next)))\b[^>]*"
+    r"\b(?:src|href)=[\"']?(?:https?:)?//"
+)
 
 
 def on_config(config: MkDocsConfig) -> None:
