@@ -120,6 +120,12 @@ def run(pcsearch: CommandLine, commands: list[Documented]) -> None:
         assert result.code == command.code, f"pcsearch {command.text}: {result}"
 
 
+def run_in_shell(text: str, folder: Path) -> None:
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    environment = {"PATH": path, "PYTHONPATH": str(PACKAGE)}
+    subprocess.run(["bash", "-c", text], cwd=folder, env=environment, check=True)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_readme(pcsearch: CommandLine) -> None:
@@ -141,12 +147,12 @@ def test_tutorial(pcsearch: CommandLine) -> None:
     for kind, text in blocks("docs/tutorial.md"):
         if kind == "yaml":
             (folder / text.split()[1]).write_text(text)
-        elif text.startswith("pcsearch "):
-            run(pcsearch, [Documented.of_line(line) for line in text.splitlines()])
         elif kind == "sh":
-            path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-            environment = {"PATH": path, "PYTHONPATH": str(PACKAGE)}
-            subprocess.run(["bash", "-c", text], cwd=folder, env=environment, check=True)
+            for line in text.splitlines() if "\npcsearch " in f"\n{text}" else [text]:
+                if line.startswith("pcsearch "):
+                    run(pcsearch, [Documented.of_line(line)])
+                else:
+                    run_in_shell(line, folder)
     assert len(list(folder.glob("birds/*/*.jpg"))) == 480
     assert (folder / "runs/first-try/report.html").stat().st_size > 10_000
     assert list(folder.glob("runs/first-try/weights/*.safetensors"))
