@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -15,6 +16,13 @@ import pytest
 from pcsearch import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=tester", "-c", "user.email=tester@localhost")
+    command = ["git", *who, "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def test_the_wheel_carries_recipes_and_data_files(tmp_path: Path) -> None:
@@ -43,6 +51,17 @@ def test_the_wheel_carries_recipes_and_data_files(tmp_path: Path) -> None:
     assert not any(name.startswith("tests/") for name in names)
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only git knows what belongs to it")
+def test_the_source_archive_has_all_that_tests_and_documentation_need(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {name.partition("/")[2] for name in opened.getnames()}
+    known = set(git(ROOT, "ls-files").splitlines())
+    assert {name for name in known - names if not name.startswith(".")} == set()
+
+
 def test_one_oldest_python_everywhere() -> None:
     requires = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
     oldest = requires.removeprefix(">=")
@@ -65,15 +84,6 @@ def test_licences_are_listed_of_what_runs_and_of_nothing_else() -> None:
     assert "BSD-3-Clause" in listed["torch"]
     committed = (ROOT / "docs/licences.md").read_text()
     assert all(f"| {name} |" in committed for name in direct)
-
-
-needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-
-
-def git(folder: Path, *arguments: str) -> str:
-    who = ("-c", "user.name=tester", "-c", "user.email=tester@localhost")
-    command = ["git", *who, "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 @needs_git

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.docs_reference import commands
 from tests.e2e.cli import PACKAGE, CommandLine
 from tests.e2e.pictures import save_classes
 
@@ -102,8 +103,8 @@ def in_sentences(document: str) -> list[Documented]:
     for span in INLINE.findall(text):
         words = " ".join(span.split()).replace("\\|", "|").partition(" | ")[0]
         for one in _alternatives(words):
-            plain = re.fullmatch(r"[a-z ]+", one)
-            help_only = one not in INSTEAD and (plain or PLACEHOLDER.search(one))
+            is_name = any(names[: len(one.split())] == tuple(one.split()) for names in commands())
+            help_only = is_name or PLACEHOLDER.search(one)
             found.append(f"{one} --help" if help_only else one)
     return [Documented(one) for one in dict.fromkeys(found)]
 
@@ -114,8 +115,8 @@ def _alternatives(words: str) -> list[str]:
     return [words] if choice is None else [words.replace(choice, one) for one in choice.split("|")]
 
 
-def run(pcsearch: CommandLine, commands: list[Documented]) -> None:
-    for command in commands:
+def run(pcsearch: CommandLine, documented: list[Documented]) -> None:
+    for command in documented:
         result = pcsearch.run(*command.arguments(pcsearch.folder))
         assert result.code == command.code, f"pcsearch {command.text}: {result}"
 
@@ -134,9 +135,8 @@ def test_readme(pcsearch: CommandLine) -> None:
         if kind == "yaml":
             (pcsearch.folder / "written.yaml").write_text(text)
             run(pcsearch, [Documented("recipes validate written.yaml")])
-    commands = in_blocks("README.md")
-    assert len(commands) > 10
-    run(pcsearch, commands)
+    assert len(in_blocks("README.md")) > 10
+    run(pcsearch, in_blocks("README.md"))
     run(pcsearch, in_sentences("README.md"))
 
 
