@@ -1,8 +1,10 @@
 # make quickstart   set everything up and run the main job on two small data sets
 # make test         set everything up and run all tests
 # make check        format, lint, types, and the arrows between folders
+# make docs         the documentation as a site, in build/site
 # make licences     docs/licences.md: what an installation brings, and under which licence
 # make sbom         dist/pcsearch.cdx.json: the same as a CycloneDX bill of materials, for a release
+# make release      dist/: wheel, source archive and bill of materials, if the tag is the version
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -16,7 +18,7 @@ SOAK := tests/e2e/test_soak.py
 # What a release's bill of materials is made of: an installation with nothing else in it.
 RELEASE := build/release
 
-.PHONY: quickstart test fast check licences sbom clean
+.PHONY: quickstart test fast check docs licences sbom release clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/pcsearch tune recipes/quickstart.yaml
@@ -35,6 +37,10 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Not --quiet, with which --strict passes over broken links.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 licences: $(VENV)/.installed-test
 	$(BIN)/python scripts/licences.py > docs/licences.md
 
@@ -46,6 +52,12 @@ sbom: $(VENV)/.installed-dev
 	mkdir -p dist
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 		--output-file dist/pcsearch.cdx.json $(RELEASE)/bin/python
+
+release: $(VENV)/.installed-dev
+	$(BIN)/python scripts/release.py
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+	$(MAKE) sbom
 
 $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "pcsearch needs Python 3.11.4 or newer; set PYTHON=/path/to/python"; exit 1; }
