@@ -9,6 +9,8 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+from pcsearch.cluster.files.shipped import SHIPPED
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -31,6 +33,7 @@ def test_the_wheel_carries_recipes_and_data_files(tmp_path: Path) -> None:
         "recipes/recipes.md",
         "data/datasets/digits.npz",
         "py.typed",
+        *(f"clusters/{Path(of.name).name}" for of in SHIPPED.values()),
     )
     assert {f"pcsearch/{name}" for name in others} <= names
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "pcsearch").rglob("*.py")}
