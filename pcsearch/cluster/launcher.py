@@ -30,10 +30,14 @@ def start(file: Path) -> None:
     """
     from ray.autoscaler.sdk import create_or_update_cluster
 
-    content = _content(file)
     _launcher(lambda: create_or_update_cluster(str(file)), file, "started")
+    record_start(file)
+
+
+def record_start(file: Path) -> None:
+    """Remember, for `changed_since_start`, the files that a cluster was started with."""
     with contextlib.suppress(OSError), replacing(_started(file)) as record:
-        record.write_text(content, encoding="utf-8")
+        record.write_text(_content(file), encoding="utf-8")
 
 
 def changed_since_start(file: Path) -> bool:

@@ -173,8 +173,8 @@ def _question(
     stated = [r.budget.price_per_node_hour for r in recipes if r.budget.price_per_node_hour]
     parts = [f"Start the machines of {cluster}?"]
     most = None
-    if types and prices:
-        most = highest_price(config, prices)  # `check` refuses, or warns of, missing types
+    if types and not types.keys() - prices.keys():
+        most = highest_price(config, prices)
         parts.append(f"They cost {most:,.2f} an hour at most.")
     elif types and stated:
         most = highest_price(config, dict.fromkeys(worker_types(config), max(stated)))
@@ -183,7 +183,7 @@ def _question(
             "head's price comes on top."
         )
     elif types:
-        wanted = " ".join(f"--price {name}=P" for name in types)
+        wanted = " ".join(f"--price {name}=P" for name in types if name not in prices)
         parts.append(f"Their price is unknown; {wanted} gives it.")
     for recipe in recipes:
         hours, cost = recipe.budget.hours, recipe.budget.cost
@@ -207,6 +207,7 @@ def _submit(cluster: str, package: Package, down: bool, told: ctrl_c.CtrlC) -> F
         f"while the campaign was sent; pcsearch cluster status {shlex.quote(cluster)} shows "
         f"whether it runs. {_cost(cluster, down)}"
     )
+    what = f"pcsearch cluster up {shlex.quote(cluster)} --force repairs a head without Ray"
     try:
         with dashboard_of(cluster) as address:
             jobs = Jobs(address)
@@ -217,12 +218,13 @@ def _submit(cluster: str, package: Package, down: bool, told: ctrl_c.CtrlC) -> F
                 f"{', '.join(map(named, others))} also runs on {cluster}; --down ends no machine "
                 "while it runs"
             )
+        what = f"the campaign runs; pcsearch cluster attach {shlex.quote(cluster)} {job} follows it"
+        told.words = f"after it was sent; {what}. {_cost(cluster, down)}"
         return submitted(cluster, job)
     except PcsearchError as error:
         if is_address(cluster):
             raise
-        repair = f"pcsearch cluster up {shlex.quote(cluster)} --force repairs a head without Ray"
-        raise type(error)(f"{error}\n{_cost(cluster, down)}\n{repair}") from error
+        raise type(error)(f"{error}\n{what}\n{_cost(cluster, down)}") from error
 
 
 def _finish(
