@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pcsearch import __version__
+from pcsearch.cluster.files.shipped import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[1]
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -44,6 +45,7 @@ def test_the_wheel_carries_recipes_and_data_files(tmp_path: Path) -> None:
         "recipes/recipes.md",
         "data/datasets/digits.npz",
         "py.typed",
+        *(f"clusters/{Path(of.name).name}" for of in SHIPPED.values()),
     )
     assert {f"pcsearch/{name}" for name in others} <= names
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "pcsearch").rglob("*.py")}

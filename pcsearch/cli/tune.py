@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pcsearch.cli import ctrl_c
+from pcsearch.cli.cluster.options import Down, OnCluster, Price, Yes
 from pcsearch.cli.options import (
     RUNS,
     Address,
@@ -27,6 +28,8 @@ EPILOG = examples(
     "pcsearch tune --images ~/birds --hours 2",
     "pcsearch tune my.yaml 'backbones=[my_models:small_net]' --allow-code my_models",
     "pcsearch tune cub200 --address auto --runs s3://my-bucket/runs",
+    "pcsearch tune cub200 data.root=/data --cluster my-cluster.yaml --runs s3://my-bucket/runs "
+    "--down",
 )
 
 
@@ -38,6 +41,7 @@ def agrees() -> bool:
 
 
 def tune(
+    ctx: typer.Context,
     recipes: Recipes = None,
     images: Images = None,
     runs: Runs = RUNS,
@@ -57,6 +61,10 @@ def tune(
     plain: Plain = False,
     events: Events = False,
     address: Address = None,
+    cluster: OnCluster = None,
+    down: Down = False,
+    price: Price = None,
+    yes: Yes = False,
     allow_code: AllowCode = None,
 ) -> None:
     """Search λ, confirm it with fresh seeds, print the table.
@@ -68,16 +76,36 @@ def tune(
     Ctrl-C ends a campaign cleanly within seconds. pcsearch resume continues a started campaign,
     however it ended, also after a crash.
 
+    With --cluster, the campaign runs on a cluster: the file is checked, its machines start after
+    you agree, and the campaign is followed. Ctrl-C then ends only the following, and says how to
+    come back.
+
     Exit codes: 0 done, 1 finished with failed studies, 2 a mistake in the input or a full disk, 3
     Ray or the store was lost, 129 the terminal was closed, 130 interrupted, 141 nobody reads the
     output, 143 ended by SIGTERM.
     """
     ctrl_c.nothing_to_clean_up()
+    from pcsearch.cli.cluster.tune import check_options, runs_there, tune_there
     from pcsearch.cli.console import Watch
     from pcsearch.code_consent import allow
     from pcsearch.execution.launch import run_recipes
     from pcsearch.recipe.load import load_recipes
 
+    check_options(ctx)
+    if cluster is not None:
+        allow(allow_code or ())
+        raise tune_there(
+            cluster,
+            recipes or [],
+            images=images,
+            runs=runs_there(ctx),
+            name=name,
+            prices=price,
+            yes=yes,
+            down=down,
+            plain=plain,
+            events=events,
+        )
     with (
         ctrl_c.told_as(ctrl_c.BEFORE_START) as told,
         Watch(plain=plain, events=events) as watch,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,7 @@ from pcsearch.cluster.jobs import Job, Jobs, LostConnectionError, SilentError, U
 from pcsearch.cluster.tunnel import dashboard_of
 from pcsearch.errors import PcsearchError, UserError
 from pcsearch.reporting.summary import Summary, summarise
+from pcsearch.runs.find import is_remote
 from pcsearch.search.journal.events import check_event
 from pcsearch.search.journal.journal_file import Event, encode, parse_line
 from pcsearch.search.observer import STOPPING, STOPPING_THERE, Observer, Silent
@@ -54,7 +56,9 @@ class EventLines:
 
     def started(self, run_folder: Path | str, plan: Plan, width: int) -> None:
         campaign = {"event": "campaign", "t": 0.0, "plan": plan.model_dump(mode="json")}
-        self._write("started", run=str(run_folder), width=width, campaign=campaign)
+        run = str(run_folder)  # readers are in another folder
+        run = run if is_remote(run) else os.path.abspath(run)  # noqa: PTH100 (keeps links)
+        self._write("started", run=run, width=width, campaign=campaign)
 
     def event(self, event: Event, state: CampaignState) -> None:
         self._write("event", event=event)

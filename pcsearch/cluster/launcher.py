@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import io
+import logging
+import os
 import shlex
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pcsearch.cluster.files.cluster_file import load_launcher_file
 from pcsearch.cluster.jobs import Job, Jobs
-from pcsearch.cluster.launcher_folder import private_launcher
+from pcsearch.cluster.launcher_folder import launcher_folder, private_launcher
 from pcsearch.cluster.tunnel import dashboard_of, is_address
 from pcsearch.errors import UserError
+from pcsearch.io import expanded, own_text, read_regular, replacing
 
 _STOP_SECONDS = 40.0
 
@@ -24,6 +31,37 @@ def start(file: Path) -> None:
     from ray.autoscaler.sdk import create_or_update_cluster
 
     _launcher(lambda: create_or_update_cluster(str(file)), file, "started")
+    record_start(file)
+
+
+def record_start(file: Path) -> None:
+    """Remember, for `changed_since_start`, the files that a cluster was started with."""
+    with contextlib.suppress(OSError), replacing(_started(file)) as record:
+        record.write_text(_content(file), encoding="utf-8")
+
+
+def changed_since_start(file: Path) -> bool:
+    """Whether a cluster file, or a file that it copies, differs from the latest start's.
+
+    False if this machine did not start the cluster.
+    """
+    record = own_text(_started(file), 100)
+    return record is not None and record != _content(file)
+
+
+def _started(file: Path) -> Path:
+    """The record of a cluster's start on this machine."""
+    name = hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:16]
+    return launcher_folder() / f"started-{name}"
+
+
+def _content(file: Path) -> str:
+    """The hash of a cluster file and of the files that it copies to the nodes."""
+    digest = hashlib.sha256(read_regular(file))
+    for here in (load_launcher_file(file).get("file_mounts") or {}).values():
+        with contextlib.suppress(OSError):  # a folder, or what `check` misses
+            digest.update(read_regular(expanded(str(here))))
+    return digest.hexdigest()
 
 
 def is_up(file: Path) -> bool:
@@ -34,6 +72,7 @@ def is_up(file: Path) -> bool:
     """
     from ray.autoscaler.sdk import get_head_node_ip
 
+    _quiet()
     try:
         with private_launcher():
             get_head_node_ip(str(file))
@@ -106,7 +145,7 @@ def check_is_file(cluster: str, what: str) -> Path:
     """
     if is_address(cluster):
         raise UserError(
-            f"cluster {what} needs a file of Ray's launcher, but {cluster} is an address; end that "
+            f"{what} needs a file of Ray's launcher, but {cluster} is an address; end that "
             "cluster with the tool that started it (kubectl on Kubernetes)"
         )
     file = Path(cluster)
@@ -115,12 +154,13 @@ def check_is_file(cluster: str, what: str) -> Path:
 
 
 def _launcher(does: Callable[[], object], file: Path, done: str) -> None:
-    from ray.autoscaler.sdk import configure_logging
-
-    configure_logging(log_style="pretty", color_mode="auto", verbosity=0)
+    _quiet()
     try:
-        with private_launcher():
+        with private_launcher(), _no_input():
             does()
+    except KeyboardInterrupt:
+        sys.stdout = io.StringIO()  # its threads would say last how their ssh ended
+        raise
     except UserError:
         raise
     except Exception as error:
@@ -129,6 +169,27 @@ def _launcher(does: Callable[[], object], file: Path, done: str) -> None:
             f"above says more. Your provider's console shows which machines run and cost. To end "
             f"all of them: pcsearch cluster down {shlex.quote(str(file))} --force"
         ) from error
+
+
+def _quiet() -> None:
+    """Leave out colours, which this process's streams would escape, and news of the state file."""
+    from ray.autoscaler.sdk import configure_logging
+
+    configure_logging(log_style="pretty", color_mode="false", verbosity=0)
+    logging.getLogger("ray.autoscaler").setLevel(logging.WARNING)
+
+
+@contextlib.contextmanager
+def _no_input() -> Iterator[None]:
+    """Keep the launcher's ssh from the terminal, where it would pass Ctrl-C to the machine."""
+    before, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    try:
+        yield
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
 
 
 def _first(error: Exception) -> str:

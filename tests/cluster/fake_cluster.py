@@ -96,14 +96,17 @@ class FakeCluster:
 @contextlib.contextmanager
 def fake_cluster(
     workers: int,
-    *,
+    *more: str,
     cpus: int = 1,
     gpus: int = 0,
     idle_seconds: float = 6.0,
     provider: str = PROVIDER,
     **environment: str,
 ) -> Iterator[FakeCluster]:
-    """A cluster of no worker nodes yet, on loopback, with token authentication on."""
+    """A cluster of no worker nodes yet, on loopback, with token authentication on.
+
+    `more` are further options of its head.
+    """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="pcs-") as folder:
         file = Path(folder) / "cluster.yaml"
@@ -118,7 +121,7 @@ def fake_cluster(
             "AUTOSCALER_UPDATE_INTERVAL_S": "1",
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listen on 127.0.0.1 and nowhere else
         }
-        options = ("--num-cpus=0", "--num-gpus=0", f"--autoscaling-config={file}")
+        options = ("--num-cpus=0", "--num-gpus=0", f"--autoscaling-config={file}", *more)
         with running_head(*options, port=port, **fake | HEALTH | environment) as head:
             yield FakeCluster(head)
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from pcsearch.cluster.session.autoscaler import largest_capacity
 from tests.cluster.fake_cluster import fake_cluster
+from tests.cluster.heads import free_port
+from tests.cluster.test_jobs import SMALL
+from tests.e2e.cli import PACKAGE
 
 ASK = """
 import json, sys, time
@@ -48,6 +53,34 @@ def test_nodes_that_may_be_added_count_and_come_before_the_trials_do() -> None:
         [6.0, 3.0, 0.0],
         [6.0, 6, True],
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_one_command_runs_a_campaign_on_an_empty_cluster(tmp_path: Path) -> None:
+    """A cluster without a file, such as KubeRay's, is up already, and stays."""
+    port = free_port()
+    head = ["--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}"]
+    head.append(f"--dashboard-agent-listen-port={free_port()}")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    address = f"http://127.0.0.1:{port}"
+    own = {"PATH": path, "PYTHONPATH": str(PACKAGE)}
+    with fake_cluster(2, *head, provider="tests.cluster.own_folders.OwnFolders", **own) as cluster:
+        command = [sys.executable, "-m", "pcsearch", "tune", *SMALL, "--cluster", address]
+        done = subprocess.run(
+            [*command, "--runs", str(tmp_path / "runs"), "--name=first"],
+            env={**cluster.head.environment, "PCSEARCH_RUNS": "here"},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert cluster.head.alive()
+    assert "submitted pcsearch-first-" in done.stdout
+    assert "quickstart · complete" in done.stdout
+    assert done.stdout.rstrip().endswith(f"{address} runs until the tool that started it ends it")
+    assert (tmp_path / "runs" / "first" / "summary.json").exists()
 
 
 def test_the_most_respects_every_limit() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import itertools
+import json
 import os
 import shutil
 import signal
@@ -54,9 +56,28 @@ class Laptop:
     def _typed(self, command: str, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "pcsearch", "cluster", command, str(self._file), *arguments]
 
+    def tuned(self, *arguments: str) -> list[str]:
+        """The command that does it all."""
+        command = [sys.executable, "-m", "pcsearch", "tune", *arguments]
+        return [*command, "--cluster", str(self._file)]
+
+    def start(self, command: list[str]) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+        )
+
     def run(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.finish(self._typed(command, *arguments))
+
+    def finish(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self._typed(command, *arguments),
+            command,
             env=self._environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -66,11 +87,14 @@ class Laptop:
 
     def answer(self, command: str, answer: bytes) -> subprocess.CompletedProcess[str]:
         """Run a command that asks, at a terminal."""
+        return self.say(self._typed(command), answer)
+
+    def say(self, command: list[str], answer: bytes) -> subprocess.CompletedProcess[str]:
         keyboard, terminal = os.openpty()
         try:
             os.write(keyboard, answer)
             return subprocess.run(
-                self._typed(command),
+                command,
                 env=self._environment,
                 stdin=terminal,
                 capture_output=True,
@@ -143,6 +167,50 @@ def test_a_cluster_from_up_to_down(machine: SshMachine, tmp_path: Path) -> None:
     down = laptop.run("down", "--yes", "--force")
     assert down.returncode == 0, down.stdout + down.stderr
     assert f"{job} was stopped" in down.stdout
+    assert "is not up" in laptop.run("status").stderr
+
+
+def test_from_a_recipe_to_an_answer_and_no_machine_left(
+    machine: SshMachine, tmp_path: Path
+) -> None:
+    """`tune --cluster`: started, left, found again, and ended with the campaign."""
+    file = machine.cluster_file(f"pcs-{machine.port}")
+    laptop = Laptop(machine, file)
+    runs = ["--runs", str(tmp_path / "runs")]
+    endless = [*SMALL, "search.trials=50", "asha.max_epochs=500", "asha.grace_epochs=500"]
+
+    unasked = laptop.finish(laptop.tuned(*SMALL, *runs))
+    assert unasked.returncode == 2
+    assert "cannot ask without a terminal; give --yes" in unasked.stderr
+    no = laptop.say(laptop.tuned(*SMALL, *runs), b"n\n")
+    assert no.returncode == 1, no.stderr
+    assert f"Start the machines of {file}?" in no.stdout
+    assert "nothing was started" in no.stderr
+    assert "is not up" in laptop.run("status").stderr
+
+    first = laptop.start(laptop.tuned(*endless, *runs, "--name=first", "--yes", "--down"))
+    assert first.stdout is not None
+    lines = iter(first.stdout.readline, "")
+    seen = list(itertools.takewhile(lambda line: "trial at once" not in line, lines))
+    first.send_signal(signal.SIGINT)
+    out, err = first.communicate(timeout=60)
+    assert first.returncode == 130, "".join(seen) + out + err
+    (job,) = [line.split()[1] for line in seen if line.startswith("submitted ")]
+    assert f"{file} is up\n" in seen
+    assert f"come back with: pcsearch cluster attach {file} {job}\n" in "".join(seen)
+    assert "no longer following; the campaign continues" in out
+    assert f"--down ended nothing: the machines of {file} run, and cost money, until: " in out
+    assert f"pcsearch cluster down {file}" in out
+
+    stopped = laptop.run("stop")
+    assert stopped.stdout.startswith(f"{job} was stopped"), stopped.stderr
+    file.write_text(f"{file.read_text()}# another\n")
+    last = laptop.finish(laptop.tuned(*SMALL, *runs, "--name=last", "--down", "--events"))
+    assert last.returncode == 0, last.stdout + last.stderr
+    told = [json.loads(line) for line in last.stdout.splitlines()]  # and nothing else
+    assert told[-1]["status"] == "complete"
+    assert f"note: {file}, or a file that it copies, was changed after" in last.stderr
+    assert last.stderr.rstrip().endswith(f"{file} is down")
     assert "is not up" in laptop.run("status").stderr
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from pcsearch.cli.cluster import check, follow, lifecycle, status, submit
+from pcsearch.cli.cluster import check, follow, init, lifecycle, status, submit
 from pcsearch.cli.options import register
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Check, start and end Ray clusters, and run campaigns on them.",
+    help="Describe, check, start and end Ray clusters, and run campaigns on them.",
 )
 
+app.add_typer(init.app, name="init")
 register(app, "check", check.check, check.EPILOG)
 register(app, "up", lifecycle.up, lifecycle.UP_EPILOG)
 register(app, "submit", submit.submit, submit.EPILOG)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pcsearch.cli import completion
+from pcsearch.cli.cluster.options import Price
 from pcsearch.cli.options import Json, examples
 from pcsearch.errors import UserError
 
 if TYPE_CHECKING:
     from pcsearch.cluster.files.cluster_file import Finding
+    from pcsearch.recipe.schema import Recipe
 
 EPILOG = examples(
     "pcsearch cluster check cluster.yaml cub200 data.root=/home/ubuntu/data",
@@ -43,10 +46,7 @@ def check(
             help="Where to store runs: s3://..., or a folder that all nodes share.",
         ),
     ] = None,
-    price: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TYPE=P", help="Hourly price of a node type; once per type."),
-    ] = None,
+    price: Price = None,
     as_json: Json = False,
 ) -> None:
     """Show the problems of a cluster file, without starting anything.
@@ -72,14 +72,21 @@ def findings_of(
 ) -> list[Finding]:
     """All findings on a file, for these recipes."""
     from pcsearch.cli.console import note
-    from pcsearch.cluster.files.check import check_cluster_file as look
-    from pcsearch.cluster.files.cluster_file import load_cluster_file
     from pcsearch.recipe.load import load_recipes
 
-    config = load_cluster_file(file)
     loaded = load_recipes(recipes, noted=note, here=False) if recipes else []
-    known = dict(_price(text) for text in prices or [])
-    return list(look(config, folder=Path.cwd(), recipes=loaded, runs=runs, prices=known))
+    return findings_for(file, loaded, runs, known_prices(prices))
+
+
+def findings_for(
+    file: Path, recipes: Sequence[Recipe], runs: str | None, prices: Mapping[str, float]
+) -> list[Finding]:
+    """All findings on a file, for loaded recipes."""
+    from pcsearch.cluster.files.check import check_cluster_file as look
+    from pcsearch.cluster.files.cluster_file import load_cluster_file
+
+    config = load_cluster_file(file)
+    return list(look(config, folder=Path.cwd(), recipes=recipes, runs=runs, prices=prices))
 
 
 def print_findings(findings: list[Finding]) -> None:
@@ -104,6 +111,11 @@ def refuse_problems(
     problems = sum(finding.level == "problem" for finding in findings)
     if problems:
         raise UserError(f"{file}: {problems} problem{'s' if problems > 1 else ''}{then}")
+
+
+def known_prices(prices: list[str] | None) -> dict[str, float]:
+    """Price of a node-hour by node type, from the options."""
+    return dict(map(_price, prices or []))
 
 
 def _price(text: str) -> tuple[str, float]:

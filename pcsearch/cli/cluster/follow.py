@@ -67,12 +67,12 @@ def logs(
         pass
 
 
-def watch(cluster: str, following: Following, *, plain: bool) -> typer.Exit:
+def watch(cluster: str, following: Following, *, plain: bool, events: bool = False) -> typer.Exit:
     """Follow until the campaign ends, or Ctrl-C; returns the exit with its code."""
     from pcsearch.cli.console import Watch
     from pcsearch.cluster.follow import follow
 
-    with Watch(plain=plain) as view:
+    with Watch(plain=plain, events=events) as view:
         lines = following.lines(lambda: view.observer.noted("the connection is lost; retrying"))
         try:
             for followed in follow(lines, view.observer, _say, cluster):
@@ -84,7 +84,8 @@ def watch(cluster: str, following: Following, *, plain: bool) -> typer.Exit:
         typer.echo(
             f"no longer following; the campaign continues. Follow it again with: "
             f"{following.attach_command}\nStop it with: pcsearch cluster stop "
-            f"{shlex.quote(cluster)} {following.job.id}"
+            f"{shlex.quote(cluster)} {following.job.id}",
+            err=events,
         )
         return typer.Exit(_EXIT_DETACHED)
     job = following.job

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcsearch.cli import completion
+from pcsearch.cli import completion, ctrl_c
 from pcsearch.cli.cluster.check import findings_of, print_findings, refuse_problems
-from pcsearch.cli.cluster.options import Cluster, File, JobArgument, Yes
+from pcsearch.cli.cluster.options import Cluster, File, JobArgument, Price, Yes
 from pcsearch.cli.options import examples
 from pcsearch.errors import UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pcsearch.cluster import jobs
 
 UP_EPILOG = examples(
@@ -49,10 +51,7 @@ def up(
             "check.",
         ),
     ] = None,
-    price: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TYPE=P", help="Hourly price of a node type; once per type."),
-    ] = None,
+    price: Price = None,
     yes: Yes = False,
     force: Annotated[
         bool,
@@ -69,20 +68,43 @@ def up(
     """
     from pcsearch.cluster import launcher as launch
 
-    path = launch.check_is_file(file, "up")
-    findings = findings_of(path, recipes, runs, price)
-    print_findings(findings)
-    refuse_problems(path, findings)
-    if launch.is_up(path) and not force:
-        again = "restarts Ray there, which also repairs a head without Ray"
-        running = _running(file, f"pcsearch cluster up {shlex.quote(file)} --force {again}")
-        _refuse_while_running(file, running, "restarting Ray")
-    _ask(f"Start the machines of {file}?", yes)
-    launch.start(path)
-    typer.echo(
-        f"{file} is up. Next: pcsearch cluster submit {shlex.quote(file)} RECIPE --runs URL\n"
-        f"Its head costs money until: pcsearch cluster down {shlex.quote(file)}"
+    with ctrl_c.told_as(ctrl_c.BEFORE_START) as told:
+        path = launch.check_is_file(file, "cluster up")
+        findings = findings_of(path, recipes, runs, price)
+        print_findings(findings)
+        refuse_problems(path, findings)
+        if launch.is_up(path) and not force:
+            again = "restarts Ray there, which also repairs a head without Ray"
+            running = _running(file, f"pcsearch cluster up {shlex.quote(file)} --force {again}")
+            _refuse_while_running(file, running, "restarting Ray")
+        ask(f"Start the machines of {file}?", yes, "nothing was started")
+        start_machines(path, told)
+        typer.echo(
+            f"Next: pcsearch cluster submit {shlex.quote(file)} RECIPE --runs URL\n"
+            f"Its head costs money until: {down_command(file)}"
+        )
+
+
+def start_machines(file: Path, told: ctrl_c.CtrlC) -> None:
+    """Start a cluster and say so; Ctrl-C says that its machines may run.
+
+    Raises:
+        UserError: the launcher failed; machines that it started cost money.
+    """
+    from pcsearch.cluster import launcher as launch
+
+    told.words = (
+        f"while the machines of {file} started; some may run, and cost money, until: "
+        f"{down_command(str(file))} --force\nThe same command starts the rest"
     )
+    launch.start(file)
+    told.words = f"after {file} had started; it costs money until: {down_command(str(file))}"
+    typer.echo(f"{file} is up")
+
+
+def down_command(file: str) -> str:
+    """The command that ends a cluster's machines."""
+    return f"pcsearch cluster down {shlex.quote(file)}"
 
 
 def stop(cluster: Cluster, job: JobArgument = None) -> None:
@@ -122,21 +144,44 @@ def down(
     """End every machine of a cluster; files on S3 or a shared file system remain."""
     from pcsearch.cluster import launcher as launch
 
-    path = launch.check_is_file(file, "down")
-    all_the_same = f"pcsearch cluster down {shlex.quote(file)} --force ends all machines"
-    running = _running(file, None if force else f"{all_the_same} anyway")
-    if not force:
-        _refuse_while_running(file, running, "ending its machines")
-    _ask(f"End every machine of {file}?", yes)
+    path = launch.check_is_file(file, "cluster down")
+    with ctrl_c.told_as("before any machine was ended") as told:
+        all_the_same = f"{down_command(file)} --force ends all machines"
+        running = _running(file, None if force else f"{all_the_same} anyway")
+        if not force:
+            _refuse_while_running(file, running, "ending its machines")
+        ask(f"End every machine of {file}?", yes, "no machine was ended")
+        _stop_all(file, running)
+        end_machines(path, told)
+
+
+def end_machines(file: Path, told: ctrl_c.CtrlC) -> None:
+    """End every machine of a cluster and say so; Ctrl-C says that some may still run.
+
+    Raises:
+        UserError: the launcher failed; machines may still run, and cost money.
+    """
+    from pcsearch.cluster import launcher as launch
+
+    told.words = (
+        f"while the machines of {file} were ended; some may still run, and cost money, until: "
+        f"{down_command(str(file))} --force"
+    )
+    launch.end(file)
+    told.words = f"after {file} was down"
+    typer.echo(f"{file} is down")
+
+
+def _stop_all(file: str, running: list[jobs.Job]) -> None:
+    from pcsearch.cluster import launcher as launch
+
     if running:
         try:
             launch.stop_campaigns(file, _stopped)
         except UserError as error:  # do not keep paying for machines because of it
             typer.echo(f"{error}\nthe machines of {file} are ended anyway", err=True)
         for job in [job for job in running if job.process is not None]:
-            typer.echo(f"{_named(job)} was not submitted: it ends with its machine", err=True)
-    launch.end(path)
-    typer.echo(f"{file} is down")
+            typer.echo(f"{named(job)} was not submitted: it ends with its machine", err=True)
 
 
 def _running(file: str, all_the_same: str | None) -> list[jobs.Job]:
@@ -155,7 +200,7 @@ def _refuse_while_running(file: str, running: list[jobs.Job], what: str) -> None
     from pcsearch.cluster.jobs import STOP_THERE
 
     if running:
-        names = ", ".join(map(_named, running))
+        names = ", ".join(map(named, running))
         by_command = f"pcsearch cluster stop {shlex.quote(file)}"
         ways = {STOP_THERE if job.process is not None else by_command for job in running}
         raise UserError(
@@ -164,7 +209,7 @@ def _refuse_while_running(file: str, running: list[jobs.Job], what: str) -> None
         )
 
 
-def _named(job: jobs.Job) -> str:
+def named(job: jobs.Job) -> str:
     """A job's id; also its process if it was not submitted."""
     return job.id if job.process is None else f"{job.id} ({job.process})"
 
@@ -177,9 +222,26 @@ def _past(job: jobs.Job) -> str:
     return {"SUCCEEDED": "is done", "FAILED": "failed"}.get(job.status, "was stopped")
 
 
-def _ask(question: str, yes: bool) -> None:
+def ask(question: str, yes: bool, nothing: str) -> None:
+    """Ask before something that costs money or ends machines.
+
+    Args:
+        question: What to ask.
+        yes: Whether the answer was given as an option.
+        nothing: What to say after a no, which ends the command with exit code 1.
+
+    Raises:
+        UserError: there is no terminal to ask.
+    """
     if yes:
         return
     if not sys.stdin.isatty():
         raise UserError("cannot ask without a terminal; give --yes")
-    typer.confirm(question, abort=True)
+    try:
+        agreed = typer.confirm(question)
+    except typer.Abort:  # Ctrl-C, or the end of the input
+        typer.echo(err=True)  # the question's line is unfinished
+        raise KeyboardInterrupt from None
+    if not agreed:
+        typer.echo(nothing, err=True)
+        raise typer.Exit(1)

@@ -15,6 +15,7 @@ from pcsearch.cli.options import AllowCode, Images, Plain, examples
 from pcsearch.errors import UserError
 
 if TYPE_CHECKING:
+    from pcsearch.cluster.follow import Following
     from pcsearch.recipe.schema import Recipe
 
 EPILOG = examples(
@@ -92,7 +93,6 @@ def submit(
     """
     from pcsearch.cli.console import note
     from pcsearch.cluster import submit as sending
-    from pcsearch.cluster.follow import Following
     from pcsearch.cluster.jobs import Jobs
     from pcsearch.cluster.tunnel import dashboard_of, is_address, refuse_bare_address
     from pcsearch.code_consent import allow
@@ -124,5 +124,17 @@ def submit(
     if detach:
         typer.echo(job)
         return
+    raise watch(cluster, submitted(cluster, job), plain=plain)
+
+
+def submitted(cluster: str, job: str) -> Following:
+    """A campaign to follow, after a line with its id and how to come back to it."""
+    from pcsearch.cluster.follow import Following
+
     typer.echo(f"submitted {job}")
-    raise watch(cluster, Following(cluster, job), plain=plain)
+    following = Following(cluster, job)
+    typer.echo(
+        f"It continues after Ctrl-C, and with this machine off; come back with: "
+        f"{following.attach_command}"
+    )
+    return following

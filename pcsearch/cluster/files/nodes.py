@@ -191,8 +191,10 @@ def _size(node: Node) -> str:
 
 def price(config: ClusterConfig, prices: Mapping[str, float]) -> Iterator[Finding]:
     types = config.get("available_node_types") or {}
-    if not types and not prices:
-        return  # existing machines
+    if not types:  # existing machines
+        if prices:
+            yield Finding("problem", "--price: the file has no node types", "omit --price")
+        return
     for name in prices:
         if name not in types:
             yield Finding(
@@ -205,23 +207,27 @@ def price(config: ClusterConfig, prices: Mapping[str, float]) -> Iterator[Findin
         missing = " ".join(f"--price {name}=P" for name in unpriced)
         yield Finding("warning", "the cost is unknown", f"give {missing}")
         return
-    limit = int(config.get("max_workers", 2))
-    each = sorted(
-        (
-            prices[name]
-            for name, kind in worker_types(config).items()
-            for _ in range(min(int(kind.get("max_workers", limit)), limit))
-        ),
-        reverse=True,
-    )
     head = prices.get(str(config.get("head_node_type")), 0.0)
-    most = head + sum(each[:limit])
     idle = head + sum(
         prices[name] * int(kind.get("min_workers", 0))
         for name, kind in worker_types(config).items()
     )
     yield Finding(
         "fine",
-        f"the cluster costs {idle:,.2f} an hour idle and {most:,.2f} an hour at most; to estimate "
-        "a campaign: pcsearch simulate RECIPE --nodes K --price P",
+        f"the cluster costs {idle:,.2f} an hour idle and {highest_price(config, prices):,.2f} an "
+        "hour at most; to estimate a campaign: pcsearch simulate RECIPE --nodes K --price P",
     )
+
+
+def highest_price(config: ClusterConfig, prices: Mapping[str, float]) -> float:
+    """The price of an hour in which all machines run; types without a price count as free."""
+    limit = int(config.get("max_workers", 2))
+    each = sorted(
+        (
+            prices.get(name, 0.0)
+            for name, kind in worker_types(config).items()
+            for _ in range(min(int(kind.get("max_workers", limit)), limit))
+        ),
+        reverse=True,
+    )
+    return prices.get(str(config.get("head_node_type")), 0.0) + sum(each[:limit])

@@ -88,7 +88,7 @@ def _aws() -> Iterator[Finding]:
     from botocore.exceptions import BotoCoreError
 
     try:
-        found = _aws_credentials()
+        found = aws_credentials()
     except (BotoCoreError, OSError, ValueError) as error:
         yield Finding("problem", f"AWS credentials cannot be read: {error}", "run `aws configure`")
         return
@@ -104,7 +104,8 @@ def _aws() -> Iterator[Finding]:
         )
 
 
-def _aws_credentials() -> bool:
+def aws_credentials() -> bool:
+    """Whether this machine has credentials of AWS; uses no network."""
     from botocore.session import Session
 
     before = os.environ.get("AWS_EC2_METADATA_DISABLED")

@@ -156,6 +156,15 @@ def _in_a_folder(config: ClusterConfig, runs: str) -> Finding:
     )
 
 
+def outlives_machines(config: ClusterConfig, runs: str) -> bool:
+    """Whether runs remain when the machines of a cluster are ended."""
+    if "://" in runs or config["provider"]["type"] == "local":
+        return True
+    path = PurePosixPath(normpath(at_home(config, runs)))
+    folders = _shared_folders(config) | _asserted_folders(config)
+    return any(not folder or path.is_relative_to(folder) for folder in folders)
+
+
 def _shared_folders(config: ClusterConfig) -> set[str]:
     """Where every node mounts a network file system; "" for a mount of an unknown folder."""
     found = [

@@ -160,6 +160,22 @@ def session_token() -> Iterator[None]:
         ray_internals.forget_token()
 
 
+def make_token(file: Path) -> bool:
+    """Write a new token that only this user can read; False if the file exists.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w") as token:
+        token.write(secrets.token_hex(32))
+    return True
+
+
 def warn_if_readable() -> None:
     """Warn, once per file, if other users of this machine can read the token's file."""
     if os.environ.get("RAY_AUTH_TOKEN"):
