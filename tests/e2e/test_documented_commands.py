@@ -21,6 +21,8 @@ SMALL = (
 )
 NO_DOWNLOAD = "'backbones=[compact_cnn]' weights=none image.resize=40 image.crop=32"
 
+CLOUD = "tune cub200 data.root=/home/ubuntu/data --runs s3://BUCKET/runs --cluster my-cluster.yaml --down"
+
 INSTEAD = {
     # campaigns: small, and with a network that needs no download
     "plan --images ~/birds": f"plan --images ~/birds {NO_DOWNLOAD}",
@@ -45,13 +47,9 @@ INSTEAD = {
     "data verify cub200 --root data": "data verify cub200 --root data --help",
     "tune cub200 data.root=data": "recipes validate cub200 data.root=data",
     # needs a cloud
-    "cluster up cluster.yaml": "cluster up cluster.yaml --help",
-    "cluster submit cluster.yaml cub200 data.root=/home/ubuntu/data --runs s3://my-bucket/runs": (
-        "cluster submit cluster.yaml cub200 data.root=/home/ubuntu/data "
-        "--runs s3://my-bucket/runs --help"
-    ),
-    "cluster attach cluster.yaml": "cluster attach cluster.yaml --help",
-    "cluster down cluster.yaml": "cluster down cluster.yaml --help",
+    "cluster init aws": "cluster init aws --help",
+    CLOUD: f"{CLOUD} --help",
+    "cluster attach my-cluster.yaml": "cluster attach my-cluster.yaml --help",
     # would change the shell of whoever tests
     "--install-completion": "--help",
     # half of a command: the sentence around it has the recipe
@@ -92,7 +90,8 @@ def blocks(document: str) -> list[tuple[str, str]]:
 
 
 def in_blocks(document: str) -> list[Documented]:
-    lines = [line for _, block in blocks(document) for line in block.splitlines()]
+    joined = [re.sub(r"\s*\\\n\s*", " ", block) for _, block in blocks(document)]
+    lines = [line for block in joined for line in block.splitlines()]
     return [Documented.of_line(line) for line in lines if line.startswith("pcsearch ")]
 
 
