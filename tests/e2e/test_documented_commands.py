@@ -21,7 +21,10 @@ SMALL = (
 )
 NO_DOWNLOAD = "'backbones=[compact_cnn]' weights=none image.resize=40 image.crop=32"
 
-CLOUD = "tune cub200 data.root=/home/ubuntu/data --runs s3://BUCKET/runs --cluster my-cluster.yaml --down"
+CLOUD = (
+    "tune cub200 data.root=/home/ubuntu/data --runs s3://BUCKET/runs "
+    "--cluster my-cluster.yaml --down"
+)
 
 INSTEAD = {
     # campaigns: small, and with a network that needs no download
