@@ -37,6 +37,7 @@ def arguments(description: str) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--loader-workers", type=int, default=2)
     parser.add_argument("--persistent-workers", action="store_true")
+    parser.add_argument("--bfloat16", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -134,13 +135,16 @@ def train_epoch(
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     lambda_: float,
+    bfloat16: bool,
 ) -> float:
     """One epoch; the mean loss."""
     network.train()
     total = 0.0
     for images, labels in loader:
         optimizer.zero_grad()
-        loss = pc_loss(network(images), labels, lambda_)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+            logits = network(images)
+        loss = pc_loss(logits.float(), labels, lambda_)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5)
         optimizer.step()
@@ -152,11 +156,11 @@ def train_epoch(
     return mean
 
 
-def validate(network: nn.Module, loader: DataLoader) -> float:
+def validate(network: nn.Module, loader: DataLoader, bfloat16: bool) -> float:
     """Percent of the validation images that are classified right."""
     network.eval()
     correct = 0
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
         for images, labels in loader:
             correct += (network(images).argmax(dim=1) == labels).sum().item()
     return 100 * correct / len(loader.dataset)

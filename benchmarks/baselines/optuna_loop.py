@@ -38,8 +38,8 @@ def main() -> None:
         network = build_network(classes, options.weights)
         optimizer, schedule = build_optimizer(network, lr, options.epochs, len(train_loader))
         for epoch in range(1, options.epochs + 1):
-            train_epoch(network, train_loader, optimizer, schedule, lambda_)
-            accuracy = validate(network, val_loader)
+            train_epoch(network, train_loader, optimizer, schedule, lambda_, options.bfloat16)
+            accuracy = validate(network, val_loader, options.bfloat16)
             accuracies.append(accuracy)
             trial.report(accuracy, epoch)
             if trial.should_prune():

@@ -48,8 +48,9 @@ def train_birds(config: dict, options: argparse.Namespace) -> None:
         network.load_state_dict(network_state)
         optimizer.load_state_dict(optimizer_state)
     for _ in range(options.epochs):
-        train_epoch(network, train_loader, optimizer, schedule, config["lambda_over_n"] * classes)
-        accuracy = validate(network, val_loader)
+        lambda_ = config["lambda_over_n"] * classes
+        train_epoch(network, train_loader, optimizer, schedule, lambda_, options.bfloat16)
+        accuracy = validate(network, val_loader, options.bfloat16)
         with tempfile.TemporaryDirectory() as folder:
             torch.save(
                 (network.state_dict(), optimizer.state_dict()), Path(folder) / "checkpoint.pt"

@@ -9,9 +9,9 @@ rate searched by TPE, SqueezeNet 1.1 at 112 pixels, batches of 32, on ten look-a
 Each is a process of its own, timed from start to end with imports, Ray's start and end and all.
 Which trials are stopped differs with their order, so the time is divided by the epochs that were
 trained, which each prints. All train and validate on as many images, in float32, and should reach
-about the same accuracy: it is printed. bfloat16 has no part here: pcsearch's `amp` is for CUDA
-only. The baselines keep torch's default memory format, as ordinary programs do; pcsearch's default,
-channels last, is part of what is compared.
+about the same accuracy: it is printed. With `--bfloat16`, pcsearch trains in bfloat16, and with
+`--bfloat16-baselines` the other programs, too. The baselines keep torch's default memory format, as
+ordinary programs do; pcsearch's default, channels last, is part of what is compared.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--size", help="enlarge the photographs first, as in 500x375")
+    parser.add_argument("--bfloat16", action="store_true", help="pcsearch trains in bfloat16")
+    parser.add_argument("--bfloat16-baselines", action="store_true", help="the others do")
     parser.add_argument("--optuna-loader-workers", type=int, default=2)
     parser.add_argument("--ray-loader-workers", type=int, default=2, help="of each trial")
     parser.add_argument(
@@ -118,6 +120,8 @@ def _baseline(
     command += ["--seed", str(options.seed + number), "--loader-workers", str(workers)]
     if photos.weights:
         command += ["--weights", str(photos.weights)]
+    if options.bfloat16_baselines:
+        command.append("--bfloat16")
     if options.persistent_workers:
         command.append("--persistent-workers")
     # a cluster that happens to run here, or ran and was killed, would be joined otherwise
@@ -139,6 +143,8 @@ def _ours(
         seed=options.seed + number,
         network=squeezenet(photos),
     )
+    if options.bfloat16:
+        recipe["train"]["amp"] = "cpu"
     campaign = tune(recipe, scratch / "ours", cache)
     counts = campaign.events[0]["plan"]["studies"][0]["images"]
     images = [counts["fit"], counts["val"]]

@@ -13,7 +13,8 @@ from data_path_parts.photos import Photos
 from pcsearch import api
 from pcsearch.cluster.session.capacity import Sizing
 from pcsearch.execution import launch as running
-from pcsearch.execution.trial_run import TrialReport, WorkerContext, run_trial
+from pcsearch.execution.trial_run import TrialReport, run_trial
+from pcsearch.execution.worker_data import WorkerContext
 from pcsearch.recipe.load import load_recipe
 from pcsearch.runs.folder import new_run
 from pcsearch.search.campaign import Campaign
@@ -36,7 +37,7 @@ def reports(
         raise RuntimeError("the campaign asks for no trial")
     sizing = Sizing(float(options.threads), float(options.device == "cuda"), 1)
     with new_run(scratch / "runs", "trial", recipe.dump_yaml(), {}) as folder:
-        yield run_trial(spec, WorkerContext(**running.context(recipe, plan, folder, sizing)))
+        yield run_trial(spec, WorkerContext(**running.worker_context(recipe, plan, folder, sizing)))
 
 
 def _recipe(options: argparse.Namespace, photos: Photos, epochs: int) -> dict[str, object]:
@@ -55,5 +56,9 @@ def _recipe(options: argparse.Namespace, photos: Photos, epochs: int) -> dict[st
         "asha": {"max_epochs": epochs, "grace_epochs": epochs},
         "finalists": {"configs": 0, "repeats": 0},
         "confirm": {"seeds": 0},
-        "train": {"batch_size": options.batch, "channels_last": True},
+        "train": {
+            "batch_size": options.batch,
+            "channels_last": True,
+            "amp": "cpu" if options.bfloat16 else True,
+        },
     }
