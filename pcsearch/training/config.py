@@ -12,7 +12,7 @@ from pcsearch.errors import UserError, did_you_mean
 OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["linear", "poly", "cosine", "step", "constant"]
 AmpName = Literal[True, False, "cpu", "auto"]
-PairingName = Literal["split_batch", "two_shuffles"]
+PairingName = Literal["split_batch", "two_shuffles", "between_classes"]
 DecayedName = Literal["all", "matrices"]
 VariantName = Literal["euclidean", "norm", "jeffreys", "entropic", "logit_margin", "poly1"]
 
@@ -100,7 +100,7 @@ class TrainConfig:
         head_only_epochs: first epochs, which train the head alone. The body and its BatchNorm
             statistics are frozen.
         head_only_lr: the constant learning rate of those epochs (None: lr × head_lr_multiplier).
-        pairing: how an epoch's batches are drawn ("split_batch" or "two_shuffles").
+        pairing: how an epoch's batches are drawn (see `pcsearch.losses.PAIRINGS`).
         variant, lambda_: see `pcsearch.losses.PairwiseConfusionLoss`.
         label_smoothing, focal_gamma, logit_norm: see `pcsearch.losses.classification_loss`.
         mixup, cutmix: α of the Beta distribution of the mixing share; 0 for none. See

@@ -196,7 +196,9 @@ def train_heads(
     batches = [
         batch
         for _ in range(settings.epochs)
-        for batch in epoch_batches(len(inputs), settings.batch_size, settings.pairing, generator)
+        for batch in epoch_batches(
+            len(inputs), settings.batch_size, settings.pairing, generator, labels
+        )
     ]
     momentum = torch.zeros_like(weights)
     for step, batch in enumerate(batches):

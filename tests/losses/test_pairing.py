@@ -1,4 +1,4 @@
-"""Both pairings: who appears how often, who is paired with whom, and determinism."""
+"""The pairings: who appears how often, who is paired with whom, and determinism."""
 
 from __future__ import annotations
 
@@ -44,15 +44,50 @@ def test_two_shuffles_show_every_sample_once_on_each_side(
     assert all(len(batch) == 2 * (batch_size // 2) for batch in batches[:-1])
 
 
+@given(st.lists(st.integers(0, 5), max_size=60), st.integers(1, 9), seeds)
+@settings(max_examples=80, deadline=None)
+def test_between_classes_pairs_as_few_of_one_class_as_possible(
+    classes: list[int], half: int, seed: int
+) -> None:
+    labels = torch.tensor(classes, dtype=torch.int64)
+    batches = epoch_batches(len(labels), 2 * half, "between_classes", seeded(seed), labels)
+    plain = epoch_batches(len(labels), 2 * half, "split_batch", seeded(seed))
+    assert sorted(i for batch in batches for i in batch.tolist()) == list(range(len(labels)))
+    assert [len(batch) for batch in batches] == [len(batch) for batch in plain]
+    for batch in batches:
+        if len(batch) % 2 == 0:
+            first, second = split_pairs(labels[batch])
+            most = max(Counter(labels[batch].tolist()).values())
+            assert int((first == second).sum()) == max(0, most - len(batch) // 2)
+
+
+def test_between_classes_pairs_every_class_with_every_other() -> None:
+    labels = torch.arange(400) % 5
+    generator, met = seeded(0), set()
+    for _ in range(5):
+        for batch in epoch_batches(400, 20, "between_classes", generator, labels):
+            first, second = split_pairs(labels[batch])
+            met |= {
+                tuple(sorted(pair)) for pair in zip(first.tolist(), second.tolist(), strict=True)
+            }
+    assert len(met) == 10
+
+
+def test_between_classes_needs_labels() -> None:
+    with pytest.raises(UserError, match="needs the labels"):
+        epoch_batches(4, 2, "between_classes", seeded(0))
+
+
 @given(counts, batch_sizes, st.sampled_from(PAIRINGS), seeds)
 @settings(max_examples=60, deadline=None)
 def test_the_generator_alone_decides(
     samples: int, batch_size: int, pairing: str, seed: int
 ) -> None:
     torch.manual_seed(seed)
-    once = epoch_batches(samples, batch_size, pairing, seeded(seed))
+    labels = torch.arange(samples) % 3
+    once = epoch_batches(samples, batch_size, pairing, seeded(seed), labels)
     torch.manual_seed(seed + 1)
-    again = epoch_batches(samples, batch_size, pairing, seeded(seed))
+    again = epoch_batches(samples, batch_size, pairing, seeded(seed), labels)
     assert [a.tolist() for a in once] == [b.tolist() for b in again]
     assert all(batch.dtype == torch.int64 for batch in once)
     assert num_batches(samples, batch_size, pairing) == len(once)
@@ -61,7 +96,7 @@ def test_the_generator_alone_decides(
 def test_the_global_generator_is_left_alone() -> None:
     before = torch.get_rng_state()
     for pairing in PAIRINGS:
-        epoch_batches(10, 4, pairing, seeded(0))
+        epoch_batches(10, 4, pairing, seeded(0), torch.arange(10) % 3)
     assert torch.equal(before, torch.get_rng_state())
 
 

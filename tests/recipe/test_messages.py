@@ -63,7 +63,7 @@ IN_A_FILE = [
     ("search: {trials: 1, sampler: grid, arms: [label_smoothing], label_smoothing: 0.1, grid: {lr: [0.1, 0.2]}}", "4: search.trials is 1, but the grid has 2 points for control: give search.trials=2, or fewer values in search.grid"),
     ("search: {per_backbone: {resnet5: {lr: 0.1}}}", '4: search.per_backbone.resnet5: "resnet5" is not among backbones, did you mean "resnet50"?'),
     ("train: {variant: euclidian}", '4: train.variant is "euclidian", but must be one of euclidean, norm, jeffreys, entropic, logit_margin, poly1, did you mean "euclidean"?'),
-    ("train: {pairing: splitbatch}", '4: train.pairing is "splitbatch", but must be split_batch, two_shuffles, did you mean "split_batch"?'),
+    ("train: {pairing: splitbatch}", '4: train.pairing is "splitbatch", but must be one of split_batch, two_shuffles, between_classes, did you mean "split_batch"?'),
     ("train: {schedule: cosin}", '4: train.schedule is "cosin", but must be one of linear, poly, cosine, step, constant, did you mean "cosine"?'),
     ("train: {optimizer: adam}", '4: train.optimizer is "adam", but must be sgd, adamw, did you mean "adamw"?'),
     ("train: {momentum: 1}", "4: train.momentum is 1, but must be less than 1"),

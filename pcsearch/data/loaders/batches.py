@@ -67,6 +67,7 @@ class TrainBatches:
         )
         self._indices = np.ascontiguousarray(indices, dtype=np.int64)
         self._preprocessing = preprocessing
+        self._own_labels = torch.from_numpy(labels[self._indices])
         self._places = images.shape[1] - preprocessing.crop + 1
         self._batch_size, self._pairing, self._seed = batch_size, pairing, seed
         self._length = num_batches(len(self._indices), batch_size, pairing)
@@ -93,7 +94,9 @@ class TrainBatches:
         sequence = np.random.SeedSequence((self._seed, epoch, ORDER_STREAM))
         generator = torch.Generator()
         generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
-        positions = epoch_batches(len(self._indices), self._batch_size, self._pairing, generator)
+        positions = epoch_batches(
+            len(self._indices), self._batch_size, self._pairing, generator, self._own_labels
+        )
         return [self._indices[batch.numpy()] for batch in positions]
 
 
