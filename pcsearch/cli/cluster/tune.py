@@ -208,7 +208,7 @@ def _submit(cluster: str, package: Package, down: bool, told: ctrl_c.CtrlC) -> F
         f"whether it runs. {_cost(cluster, down)}"
     )
     again = f"pcsearch cluster up {shlex.quote(cluster)} --force"
-    what = f"nothing was sent; if Ray does not run on the head, this starts it: {again}"
+    what = f"the submission failed; if Ray does not run on the head, this starts it: {again}"
     try:
         with dashboard_of(cluster) as address:
             jobs = Jobs(address)
