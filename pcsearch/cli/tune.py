@@ -28,8 +28,7 @@ EPILOG = examples(
     "pcsearch tune --images ~/birds --hours 2",
     "pcsearch tune my.yaml 'backbones=[my_models:small_net]' --allow-code my_models",
     "pcsearch tune cub200 --address auto --runs s3://my-bucket/runs",
-    "pcsearch tune cub200 data.root=/data --cluster my-cluster.yaml --runs s3://my-bucket/runs "
-    "--down",
+    "pcsearch tune cub200 --cluster my-cluster.yaml --runs s3://my-bucket/runs --down",
 )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from pcsearch.cluster.files.cluster_file import load_launcher_file
 from pcsearch.cluster.jobs import Job, Jobs
 from pcsearch.cluster.launcher_folder import launcher_folder, private_launcher
-from pcsearch.cluster.tunnel import dashboard_of, is_address
+from pcsearch.cluster.tunnel import dashboard_of, is_address, refuse_bare_address
 from pcsearch.errors import UserError
 from pcsearch.io import expanded, own_text, read_regular, replacing
 
@@ -148,6 +148,7 @@ def check_is_file(cluster: str, what: str) -> Path:
             f"{what} needs a file of Ray's launcher, but {cluster} is an address; end that "
             "cluster with the tool that started it (kubectl on Kubernetes)"
         )
+    refuse_bare_address(cluster)
     file = Path(cluster)
     load_launcher_file(file)
     return file

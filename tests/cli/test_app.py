@@ -23,6 +23,8 @@ COMMANDS: tuple[list[str], ...] = (
     ["recipes", "ls"],
     ["data"],
     ["data", "get"],
+    ["cluster"],
+    ["cluster", "init", "aws"],
 )
 
 

@@ -134,7 +134,7 @@ def test_a_cluster_from_up_to_down(machine: SshMachine, tmp_path: Path) -> None:
     assert "cannot ask without a terminal; give --yes" in unasked.stderr
     up = laptop.run("up", "--yes")
     assert up.returncode == 0, up.stdout + up.stderr
-    assert "is up. Next: pcsearch cluster submit" in up.stdout
+    assert "is up\nNext: pcsearch cluster submit" in up.stdout
 
     cut_off = Laptop(machine, _cut_off(machine, file)).run("status")
     assert cut_off.returncode == 2

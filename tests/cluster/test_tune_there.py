@@ -5,6 +5,9 @@ test_launch.py runs it through SSH, test_autoscaling.py on a cluster that grows.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -62,6 +65,8 @@ def test_options_for_a_cluster_need_one() -> None:
 
 
 def test_an_address_cannot_be_ended() -> None:
+    message = refusal("quickstart", "--cluster=127.0.0.1:1", "--runs=/r")
+    assert "a dashboard's address begins with http://" in message
     message = refusal("quickstart", "--cluster=http://127.0.0.1:1", "--runs=/r", "--down")
     assert message.startswith("--down needs a file of Ray's launcher, but http://127.0.0.1:1 is")
 
@@ -115,6 +120,30 @@ def test_without_a_terminal_it_is_not_asked() -> None:
     with pytest.raises(UserError, match="cannot ask without a terminal; give --yes"):
         ask("Start?", False, "nothing was started")
     ask("Start?", True, "nothing was started")
+
+
+@pytest.mark.parametrize(
+    ("typed", "ends", "told"),
+    [
+        (b"y\n", None, ""),
+        (b"n\n", typer.Exit, "nothing was started"),
+        (b"\x04", KeyboardInterrupt, ""),  # as after Ctrl-C, which Typer reports in the same way
+    ],
+)
+def test_the_answers_of_a_person(
+    typed: bytes,
+    ends: type[BaseException] | None,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    keyboard, terminal = os.openpty()
+    with os.fdopen(terminal) as stdin, os.fdopen(keyboard, "wb", buffering=0) as keys:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        keys.write(typed)
+        with contextlib.nullcontext() if ends is None else pytest.raises(ends):
+            ask("Start?", False, "nothing was started")
+    assert told in capsys.readouterr().err
 
 
 def job(name: str, status: str = "RUNNING") -> Job:

@@ -24,7 +24,7 @@ app = typer.Typer(
     help="Write a cluster file of your own, make the token, build the wheel, and check all of it.",
 )
 
-_File = Annotated[Path, typer.Argument(metavar="[FILE]", help="File to write.")]
+_File = Annotated[Path, typer.Argument(metavar="FILE", help="File to write.")]
 _FILE = Path("my-cluster.yaml")
 _Force = Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")]
 _Text = str | None
@@ -175,6 +175,8 @@ def _values(kind: str, given: Mapping[str, str]) -> dict[str, str]:
     Raises:
         UserError: a value has the wrong form; or several are missing, without a terminal to ask.
     """
+    from pcsearch.cli.console import note
+    from pcsearch.cluster.files.aws_account import has_credentials
     from pcsearch.cluster.files.shipped import SHIPPED
 
     wanted = SHIPPED[kind].values
@@ -183,6 +185,8 @@ def _values(kind: str, given: Mapping[str, str]) -> dict[str, str]:
         for value in wanted
         if value.option in given
     }
+    if kind == "aws" and not has_credentials() and len(found) < len(wanted):
+        note("no AWS credentials on this machine, so your account cannot say the zones and image")
     missing = []
     for value in wanted:
         if value.option in found:
@@ -224,7 +228,8 @@ def _asked(value: Value) -> str:
     """The answer of a person; asked again until it has the value's form."""
     while True:
         try:
-            text = typer.prompt(f"{value.question}, such as {value.example}", default=value.default)
+            such = "" if value.default else f", such as {value.example}"
+            text = typer.prompt(f"{value.question}{such}", default=value.default)
         except typer.Abort:  # Ctrl-C, or the end of the input
             typer.echo(err=True)
             raise KeyboardInterrupt from None

@@ -207,7 +207,8 @@ def _submit(cluster: str, package: Package, down: bool, told: ctrl_c.CtrlC) -> F
         f"while the campaign was sent; pcsearch cluster status {shlex.quote(cluster)} shows "
         f"whether it runs. {_cost(cluster, down)}"
     )
-    what = f"pcsearch cluster up {shlex.quote(cluster)} --force repairs a head without Ray"
+    again = f"pcsearch cluster up {shlex.quote(cluster)} --force"
+    what = f"the submission failed; if Ray does not run on the head, this starts it: {again}"
     try:
         with dashboard_of(cluster) as address:
             jobs = Jobs(address)
