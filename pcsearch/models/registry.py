@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pcsearch.code_consent import find_function, is_reference
 from pcsearch.errors import UserError
+from pcsearch.models import timm as timm_models
 from pcsearch.models import torchvision as torchvision_models
 from pcsearch.models.bilinear import BilinearCNN, FeatureMaps
 from pcsearch.models.compact_cnn import CompactCNN
@@ -21,6 +22,7 @@ from pcsearch.models.names import (
     BILINEAR,
     COMPACT,
     DEFAULT_FEATURES,
+    TIMM,
     known_backbones,
     wrong_name,
     wrong_options,
@@ -101,8 +103,8 @@ def build_backbone(
     """Build a backbone for `num_classes` classes. The same arguments give the same network.
 
     Args:
-        name: `compact_cnn`, `bilinear_cnn`, a torchvision classifier, or `module:function`, called
-            as `function(num_classes=num_classes, **options)`.
+        name: `compact_cnn`, `bilinear_cnn`, a torchvision classifier, `timm/NAME`, or
+            `module:function`, called as `function(num_classes=num_classes, **options)`.
         weights: `imagenet`, `none`, or the path of a state dict.
         options: the backbone's own (`dropout` for VGG-16, `aux` for GoogLeNet, `features` for the
             Bilinear CNN, ...).
@@ -138,6 +140,10 @@ def _weights(
         return weights, None
     if weights != "imagenet":
         return weights, read_state_dict(weights)
+    if name.startswith(TIMM):
+        file = timm_models.pretrained_file(name)
+        license_ = getattr(timm_models.published(name), "license", None) or "licence unknown"
+        return f"imagenet: {file.parents[2].name} ({license_})", read_state_dict(file)
     plain = _plain(name, options)
     if plain not in torchvision_models.classifier_names():
         raise UserError(
@@ -152,6 +158,9 @@ def weights_normalisation(
     name: str, weights: str, options: Mapping[str, object] = _NO_OPTIONS
 ) -> Normalisation | None:
     """The normalisation that the weights expect; None without weights or for weights of a file."""
+    if weights == "imagenet" and name.startswith(TIMM):
+        settings = timm_models.published(name)
+        return None if settings is None else Normalisation(settings.mean, settings.std)
     plain = _plain(name, options)
     if weights != "imagenet" or plain not in torchvision_models.classifier_names():
         return None
@@ -175,6 +184,8 @@ def _construct(
             return _Network(CompactCNN(num_classes, **options), ("head",))  # type: ignore[arg-type]
     except ValueError as error:
         raise UserError(f"{name}: {error}") from error
+    if name.startswith(TIMM):
+        return _Network(*timm_models.build_classifier(name, num_classes, options))
     module, heads = torchvision_models.build_classifier(
         name, num_classes, options, initialise=initialise
     )

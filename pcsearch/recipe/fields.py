@@ -18,7 +18,8 @@ NAME_LENGTH = 100
 _MOST_NAMES = 1000
 REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 """`module:function`."""
-BACKBONE = re.compile(rf"[A-Za-z_][A-Za-z0-9_]*|{REFERENCE.pattern}")
+TIMM_NETWORK = re.compile(r"timm/[A-Za-z0-9_]+(\.[A-Za-z0-9_-]+)?")
+BACKBONE = re.compile(rf"[A-Za-z_][A-Za-z0-9_]*|{REFERENCE.pattern}|{TIMM_NETWORK.pattern}")
 
 
 ARM = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")

@@ -16,7 +16,7 @@ from pcsearch.data.augmentations import AUGMENTATIONS
 from pcsearch.data.catalog import DATASETS
 from pcsearch.io import read_text
 from pcsearch.models.names import known_backbones
-from pcsearch.recipe.fields import NAME, NAME_LENGTH, REFERENCE
+from pcsearch.recipe.fields import NAME, NAME_LENGTH, REFERENCE, TIMM_NETWORK
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.search_space import ANY_NUMBER, Dimension, Space, dimensions
 from pcsearch.training.metrics import deciding_metrics
@@ -207,5 +207,6 @@ def _name(path: KeyNames) -> Node:
         return {"enum": list(competitors())}
     if path == ("backbones",):
         reference = {"type": "string", "pattern": f"^{REFERENCE.pattern}$"}
-        return {"anyOf": [{"enum": list(known_backbones())}, reference]}
+        of_timm = {"type": "string", "pattern": f"^{TIMM_NETWORK.pattern}$"}
+        return {"anyOf": [{"enum": list(known_backbones())}, of_timm, reference]}
     return {"type": "string"}

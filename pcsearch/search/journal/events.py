@@ -25,7 +25,7 @@ LARGEST_INTEGER = 10**9
 """The largest count or index, as in recipes."""
 
 _DATASET = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-_BACKBONE = r"[A-Za-z_][\w.]*(?::[A-Za-z_]\w*)?"
+_BACKBONE = r"(?:[A-Za-z_][\w.]*(?::[A-Za-z_]\w*)?|timm/\w+(?:\.[\w-]+)?)"
 _ARM = r"[A-Za-z][A-Za-z0-9_+-]*"
 _LATER_CHOICE = re.compile(r"-c(?:[2-9]|[1-9][0-9]{1,8})")
 
