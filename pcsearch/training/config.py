@@ -87,7 +87,8 @@ class TrainConfig:
         layer_lr_decay: learning rate of a layer divided by that of the next one, from the head
             down; 1 for one rate in the whole body. See `pcsearch.training.optim.layers_of`.
         ema_decay: share of the old value in a running mean of all weights, updated at each step.
-            The mean is what is evaluated and kept. 0 for none. The first update copies the weights.
+            The mean is what is evaluated and kept. 0 for none. After n updates the share is at
+            most (1 + n) / (10 + n), so that the start is soon forgotten (as in TensorFlow).
         head_lr_multiplier: the head's learning rate divided by the body's.
         schedule: see `pcsearch.training.schedule`. `poly_power` belongs to "poly"; `step_epochs`
             and `step_gamma` belong to "step".

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -331,8 +331,12 @@ def _average_of(module: nn.Module, settings: TrainConfig) -> AveragedModel | Non
     """The running mean of the weights and of batch statistics; None without `ema_decay`."""
     if settings.ema_decay == 0:
         return None
-    average = get_ema_multi_avg_fn(settings.ema_decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(module, multi_avg_fn=average, use_buffers=True)
+
+    def count(averaged: Any, present: Any, updates: Any) -> None:
+        decay = min(settings.ema_decay, (1 + int(updates)) / (10 + int(updates)))
+        get_ema_multi_avg_fn(decay)(averaged, present, updates)  # type: ignore[no-untyped-call]
+
+    return AveragedModel(module, multi_avg_fn=count, use_buffers=True)
 
 
 def _loaded(

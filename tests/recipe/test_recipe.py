@@ -162,6 +162,19 @@ def test_bilinear_recipe_trains_in_two_stages() -> None:
     assert (found.image.resize, found.image.crop) == (512, 448)
 
 
+@pytest.mark.parametrize("name", ["cub200-convnext", "cub200-vit"])
+def test_recipes_for_networks_of_today(name: str) -> None:
+    found = load_recipe(name)
+    train = found.train_for(found.backbones[0])
+    assert (train["optimizer"], train["weight_decay_on"]) == ("adamw", "matrices")
+    assert train["layer_lr_decay"] < 1
+    assert 0 < train["ema_decay"] < 1
+    assert found.asha.grace_epochs > train["warmup_epochs"]
+    space = found.space_for(found.backbones[0], "pc")["lr"]
+    assert space.log
+    assert space.highest <= 0.001
+
+
 def test_weights_in_the_own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert recipe(weights="~/a.pth").weights == str(tmp_path / "a.pth")

@@ -21,7 +21,7 @@ from tests.training.helpers import (
 
 
 def test_it_is_the_exponential_mean_of_the_weights_after_each_update() -> None:
-    """A naive loop over the same updates: m ← 0.9·m + 0.1·w, from the first w on."""
+    """A naive loop over the same updates: m ← d·m + (1 − d)·w, from the first w on."""
     plain, averaged = perceptron(norm=True), perceptron(norm=True)
     weights: list[dict[str, Tensor]] = []
     step = torch.optim.SGD.step
@@ -35,9 +35,11 @@ def test_it_is_the_exponential_mean_of_the_weights_after_each_update() -> None:
         patch.setattr(torch.optim.SGD, "step", recorded)
         list(train(plain, MemoryBatches(), settings(epochs=3)))
     mean = weights[0]
-    for one in weights[1:]:
-        mean = {key: 0.9 * mean[key] + 0.1 * one[key] for key in mean}
-    list(train(averaged, MemoryBatches(), settings(epochs=3, ema_decay=0.9)))
+    for updates, one in enumerate(weights[1:], start=1):
+        decay = min(0.5, (1 + updates) / (10 + updates))  # 2/11, 3/12, ..., 1/2 from the 8th on
+        mean = {key: decay * mean[key] + (1 - decay) * one[key] for key in mean}
+    assert len(weights) == 15
+    list(train(averaged, MemoryBatches(), settings(epochs=3, ema_decay=0.5)))
     for key, value in state(averaged).items():
         if value.is_floating_point():
             torch.testing.assert_close(value, mean[key], rtol=1e-4, atol=1e-6)

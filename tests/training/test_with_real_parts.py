@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from pcsearch.data.loaders import EvalBatches, TrainBatches
 from pcsearch.data.preprocessing import Preprocessing
 from pcsearch.models import Backbone, build_backbone
+from pcsearch.recipe import load_recipe
 from pcsearch.training.checkpoints import Checkpoints
 from pcsearch.training.config import TrainConfig
 from pcsearch.training.evaluate import Evaluation, evaluate
@@ -147,3 +148,24 @@ def test_bilinear_with_a_torchvision_trunk() -> None:
 
 def _same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     return all(torch.equal(*pair) for pair in zip(one, other, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options"), [("cub200-convnext", {}), ("cub200-vit", {"image_size": 32})]
+)
+def test_recipes_for_networks_of_today_train(
+    digits: tuple[np.ndarray, np.ndarray], name: str, options: dict[str, object]
+) -> None:
+    """With their own settings, at 32 pixels and without weights: two epochs of eight images."""
+    recipe = load_recipe(name)
+    (network,) = recipe.backbones
+    own = recipe.train_for(network) | {"batch_size": 4, "warmup_epochs": 0.0, "lr": 0.0001}
+    chosen = TrainConfig(epochs=2, seed=0, lambda_=1.0, **own)
+    backbone = build_backbone(network, 10, options=options)
+    before = {key: value.clone() for key, value in backbone.module.state_dict().items()}
+    records = list(fit(backbone, training(digits, 8, chosen), chosen, device="cpu", evaluate=None))
+    assert all(np.isfinite(record.train_loss) for record in records)
+    after = backbone.module.state_dict()
+    assert all(torch.isfinite(value).all() for value in after.values())
+    assert not all(torch.equal(before[key], after[key]) for key in backbone.head_names)
