@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from pcsearch.cli import (
+    attach,
     ctrl_c,
     plan,
     probe,
@@ -102,6 +103,8 @@ def root(
 
 register(app, "tune", tune.tune, tune.EPILOG)
 register(app, "resume", resume.resume, resume.EPILOG)
+register(app, "attach", attach.attach, attach.ATTACH_EPILOG)
+register(app, "stop", attach.stop, attach.STOP_EPILOG)
 register(app, "plan", plan.plan, plan.EPILOG)
 register(app, "probe", probe.probe, probe.EPILOG)
 register(app, "simulate", simulate.simulate, simulate.EPILOG)

@@ -36,6 +36,15 @@ def runs(ctx: typer.Context, incomplete: str) -> list[Item]:
     return [name for _, name in sorted(found, reverse=True)]
 
 
+def running_runs(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Names of the runs that a process runs; of all, if none runs."""
+    from pcsearch.runs.driver import LOCK_FILE, is_locked
+
+    named = runs(ctx, incomplete)
+    folder = Path(str(ctx.params.get("runs") or ""))
+    return [name for name in named if is_locked(folder / str(name) / LOCK_FILE)] or named
+
+
 def run_and_keys(ctx: typer.Context, incomplete: str) -> list[Item]:
     """A run, then keys to widen it."""
     words = _words(ctx)

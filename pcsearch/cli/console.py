@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from pcsearch.cli.views.plain import PlainLines
     from pcsearch.cluster.follow import EventLines
     from pcsearch.reporting.summary_types import Summary
+    from pcsearch.search.observer import Observer
     from pcsearch.search.state import CampaignState
+
+    class View(Observer, Protocol):
+        """An observer that shows a campaign."""
+
+        def close(self) -> None: ...
 
 
 def print_summary(console: Console, summary: Summary) -> None:
@@ -189,7 +195,7 @@ class Watch:
     """
 
     def __init__(self, *, plain: bool, events: bool = False) -> None:
-        self.observer = observer(plain=plain, events=events)
+        self.observer: View = observer(plain=plain, events=events)
         self.exit_code = 0
         self._prints = not events
 
@@ -198,6 +204,12 @@ class Watch:
 
     def __exit__(self, *error: object) -> None:
         self.observer.close()
+
+    def agrees(self) -> bool:
+        """Whether a person here wants a campaign of more than a day; without a person, yes."""
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return True
+        return typer.confirm("This takes more than a day. Start?", err=True)
 
     def ended(self, outcome: EndedCampaign) -> None:
         """Print a campaign's results, and how to resume it if it was interrupted."""

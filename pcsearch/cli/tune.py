@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ from pcsearch.cli.options import (
     RUNS,
     Address,
     AllowCode,
+    Detach,
     Events,
     Images,
     Plain,
@@ -24,17 +24,10 @@ EPILOG = examples(
     "pcsearch tune quickstart",
     "pcsearch tune my.yaml search.trials=30 'search.lr=[0.001, 0.1]' --name first-try",
     "pcsearch tune --images ~/birds",
-    "pcsearch tune --images ~/birds --hours 2",
+    "pcsearch tune --images ~/birds --hours 8 --detach",
     "pcsearch tune my.yaml 'backbones=[my_models:small_net]' --allow-code my_models",
     "pcsearch tune cub200 --address auto --runs s3://my-bucket/runs",
 )
-
-
-def agrees() -> bool:
-    """Whether a person at the terminal wants a campaign of more than a day; without one, yes."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return True
-    return typer.confirm("This takes more than a day. Start?", err=True)
 
 
 def tune(
@@ -56,6 +49,7 @@ def tune(
     ] = None,
     plain: Plain = False,
     events: Events = False,
+    detach: Detach = False,
     address: Address = None,
     allow_code: AllowCode = None,
 ) -> None:
@@ -73,14 +67,14 @@ def tune(
     output, 143 ended by SIGTERM.
     """
     ctrl_c.nothing_to_clean_up()
-    from pcsearch.cli.console import Watch
+    from pcsearch.cli.detach import watch_of
     from pcsearch.code_consent import allow
     from pcsearch.execution.launch import run_recipes
     from pcsearch.recipe.load import load_recipes
 
     with (
         ctrl_c.told_as(ctrl_c.BEFORE_START) as told,
-        Watch(plain=plain, events=events) as watch,
+        watch_of(detach, plain=plain, events=events) as watch,
     ):
         allow(allow_code or ())
         notes: list[str] = []
@@ -93,7 +87,7 @@ def tune(
             name=name,
             address=address,
             observer=watch.observer,
-            agree=agrees,
+            agree=watch.agrees,
             hours=hours,
             notes=notes,
         ):
