@@ -32,8 +32,8 @@ def plan(
         float | None,
         typer.Option(
             metavar="P",
-            help="Hourly price of one trial's resources, such as a GPU, for the cost; needs "
-            "--seconds-per-epoch.",
+            help="Hourly price of one trial's resources, such as a GPU, for the cost; at the "
+            "speed of this machine, or of --seconds-per-epoch.",
         ),
     ] = None,
     width: Annotated[
@@ -60,7 +60,7 @@ def plan(
     and at most.
 
     The time is that of this machine: each network trains on random images for a few seconds. For
-    another machine, give --seconds-per-epoch, and --price-per-hour for the cost.
+    another machine, give --seconds-per-epoch. With --price-per-hour, the cost is shown.
 
     Images are decoded into the cache, where the run finds them. If search.lr is auto, the range of
     learning rates is measured. Start points of a search.prior are shown with their runs.
@@ -70,7 +70,7 @@ def plan(
     from pcsearch.cli.views.plan import Rates, plan_json, plan_view
     from pcsearch.execution.preflight.speed import Forecast, forecast
 
-    rates = Rates.checked(seconds_per_epoch, price_per_hour, width or 1)
+    rates = Rates.checked(seconds_per_epoch, price_per_hour, width or 1, measure)
     measured = measure and seconds_per_epoch is None
     forecasts: list[Forecast | None] = []
     watcher = observer(stream=sys.stderr)
