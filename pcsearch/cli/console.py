@@ -6,7 +6,10 @@ import contextlib
 import io
 import json
 import os
+import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -159,9 +162,40 @@ def observer(
     return LiveView(terminal)
 
 
+_WHOLE = re.compile(r"`[^`\n]*`|\"[^\"\n]*\"|\bpcsearch [^;,()\n]*")
+"""What stays in one piece to be copied: names in quotes, and commands."""
+
+
+def broken_at_words(text: str, columns: int) -> str:
+    """The text in lines of so many columns; a longer word, name or command stays in one piece.
+
+    A terminal breaks lines within words, and a command that is broken cannot be pasted.
+    """
+    joined = _WHOLE.sub(lambda found: found[0].replace(" ", "\0"), text)
+    lines = [
+        textwrap.fill(
+            line,
+            columns,
+            break_long_words=False,
+            break_on_hyphens=False,
+            expand_tabs=False,
+            replace_whitespace=False,
+        )
+        for line in joined.split("\n")
+    ]
+    return "\n".join(lines).replace("\0", " ")
+
+
+def say(text: str) -> None:
+    """Write a message to standard error, broken at words on a terminal."""
+    if sys.stderr.isatty():
+        text = broken_at_words(text, shutil.get_terminal_size().columns)
+    sys.stderr.write(f"{text}\n")
+
+
 def note(line: str) -> None:
     """A line for the user that is no result, on standard error."""
-    typer.echo(f"note: {line}", err=True)
+    say(f"note: {line}")
 
 
 def write_json(content: Any, *, indent: int | None = None) -> None:

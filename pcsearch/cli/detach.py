@@ -24,7 +24,7 @@ from typing import Any
 import typer
 
 from pcsearch.cli.attach import watch_run
-from pcsearch.cli.console import EndedCampaign, Watch, observer, write_json
+from pcsearch.cli.console import EndedCampaign, Watch, observer, say, write_json
 from pcsearch.cluster.follow import LINE_KEY, EventLines, follow
 from pcsearch.io import open_to_append
 from pcsearch.runs.find import find_run
@@ -79,7 +79,7 @@ class _Starting:
         before = {number: signal.signal(number, self._pass_on) for number in _PASSED_ON}
         try:
             with self._view:
-                for end in follow(self._lines(), self._view.observer, _say, None):
+                for end in follow(self._lines(), self._view.observer, say, None):
                     self._view.ended(end)
         finally:
             for number, handler in before.items():
@@ -154,10 +154,6 @@ class _Starting:
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM)
 """Signals of the command that also end the process before its campaign has begun. A closed
 terminal does not."""
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
 
 
 class _DetachedWatch(Watch):
