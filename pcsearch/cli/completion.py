@@ -1,4 +1,4 @@
-"""What the shell completes: recipes, their keys and values, data sets and runs.
+"""What the shell completes: recipes, their keys and values, datasets and runs.
 
 Typer calls these functions with the command line so far. Nothing here imports PyTorch or Ray, and
 nothing opens a network connection. An empty list lets the shell complete files.
@@ -53,7 +53,7 @@ def run_and_keys(ctx: typer.Context, incomplete: str) -> list[Item]:
 
 
 def dataset_ids(ctx: typer.Context, incomplete: str) -> list[Item]:
-    """Data set ids, with what they are."""
+    """Dataset ids, with what they are."""
     from pcsearch.data.catalog import DATASETS
 
     entries = DATASETS.items()
@@ -91,7 +91,7 @@ def keys_only(ctx: typer.Context, incomplete: str) -> list[Item]:
 
 
 def id_or_keys(ctx: typer.Context, incomplete: str) -> list[Item]:
-    """A data set id; with --recipe, keys."""
+    """A dataset id; with --recipe, keys."""
     return (keys_only if ctx.params.get("recipe") else dataset_ids)(ctx, incomplete)
 
 
