@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from pcsearch.cli.options import RUNS, AllowCode, Images, Json, Recipes, Runs, examples
+from pcsearch.cli.options import RUNS, AllowCode, Images, Json, Recipes, examples
 
 EPILOG = examples(
     "pcsearch plan quickstart",
     "pcsearch plan cub200 --seconds-per-epoch 60 --price-per-hour 1.20 --width 4",
     "pcsearch plan my.yaml search.trials=50 --json",
-    "pcsearch plan my.yaml search.prior=first-try",
+    "pcsearch plan my.yaml search.prior=first-try --runs /data/runs",
 )
 
 
@@ -50,7 +50,15 @@ def plan(
         bool,
         typer.Option(help="Measure the networks' speed on this machine, in about 15 seconds."),
     ] = True,
-    runs: Runs = RUNS,
+    runs: Annotated[
+        str,
+        typer.Option(
+            "--runs",
+            metavar="DIR",
+            help="Folder, or s3://BUCKET/PREFIX, of the runs that search.prior names.",
+            envvar="PCSEARCH_RUNS",
+        ),
+    ] = RUNS,
     allow_code: AllowCode = None,
     as_json: Json = False,
 ) -> None:

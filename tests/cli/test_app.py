@@ -99,6 +99,10 @@ def test_version() -> None:
             "needs a speed: omit --no",
         ),
         (
+            ["plan", "quickstart", "search.prior=first", "--runs", "there"],
+            'search.prior: there is no run "first" under there',
+        ),
+        (
             ["plan", "quickstart", "--seconds-per-epoch", "nan"],
             "--seconds-per-epoch is nan, but must be 0 or more",
         ),
