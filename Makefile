@@ -1,4 +1,4 @@
-# make quickstart   set everything up and run the main job on two small data sets
+# make quickstart   set everything up and run the main job on two small datasets
 # make test         set everything up and run all tests
 # make check        format, lint, types, and the arrows between folders
 # make docs         the documentation as a site, in build/site

@@ -22,7 +22,7 @@ from pcsearch.simulation.outcome import Simulated
 from pcsearch.simulation.simulator import simulate
 
 IMAGES = 100
-"""Of a data set: 80 to train on, an epoch."""
+"""Of a dataset: 80 to train on, an epoch."""
 
 PRICE = 3.6
 FULL_SECONDS = (72, 1440)

@@ -175,7 +175,7 @@ SIZES = {
     "dogs": 12000,
     "nabirds": 23929,
 }
-"""Training images of the paper's data sets."""
+"""Training images of the paper's datasets."""
 
 SLOWER = {"densenet161": 2.3}
 """How much longer an image takes than with a ResNet-50; about, and a guess."""

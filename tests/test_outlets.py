@@ -21,6 +21,7 @@ ALLOWED = {
     "cli/app.py": "the null device, in place of a terminal that is gone",
     "io.py": "the way itself; syncs a folder",
     "cpus.py": "the kernel's control groups",
+    "runs/driver.py": "the kernel's process table",
     "pickle_check.py": "looks into what open_regular gives",
     "reporting/figures.py": "the current folder, to come back to",
     "data/decode.py": "open_image, of what open_regular gives",

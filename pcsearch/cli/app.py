@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from pcsearch.cli import (
+    attach,
     ctrl_c,
     plan,
     probe,
@@ -28,7 +29,7 @@ from pcsearch.cli import (
     tune,
 )
 from pcsearch.cli.cluster import app as cluster
-from pcsearch.cli.console import guard_streams
+from pcsearch.cli.console import guard_streams, say
 from pcsearch.cli.ctrl_c import note_of
 from pcsearch.cli.data import app as data
 from pcsearch.cli.options import examples, register
@@ -102,6 +103,8 @@ def root(
 
 register(app, "tune", tune.tune, tune.EPILOG)
 register(app, "resume", resume.resume, resume.EPILOG)
+register(app, "attach", attach.attach, attach.ATTACH_EPILOG)
+register(app, "stop", attach.stop, attach.STOP_EPILOG)
 register(app, "plan", plan.plan, plan.EPILOG)
 register(app, "probe", probe.probe, probe.EPILOG)
 register(app, "simulate", simulate.simulate, simulate.EPILOG)
@@ -131,24 +134,24 @@ def main() -> None:
             if sys.stdout is not None:
                 sys.stdout.flush()  # later, an error would get another exit code
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        say(f"error: {error}")
         sys.exit(EXIT_MISTAKE)
     except PcsearchError as error:  # a lost store, or another process continues the run
-        sys.stderr.write(f"error: {error}\n")
+        say(f"error: {error}")
         sys.exit(EXIT_LOST)
     except (SystemExit, BrokenPipeError) as error:
         if not _closed_pipe(error):
             raise
         if note := note_of(error):
-            sys.stderr.write(f"error: nobody reads the output any more; {note}\n")
+            say(f"error: nobody reads the output any more; {note}")
         os._exit(EXIT_CLOSED_PIPE)  # a normal exit would try to write the rest again
     except OSError as error:
         if error.filename is not None:  # a user's file or folder
-            sys.stderr.write(f"error: {error.filename}: {error.strerror}\n")
+            say(f"error: {error.filename}: {error.strerror}")
             sys.exit(EXIT_MISTAKE)
         if error.errno != errno.ENOSPC:
             raise
-        sys.stderr.write(f"error: the output could not be written: {error.strerror}\n")
+        say(f"error: the output could not be written: {error.strerror}")
         os._exit(EXIT_MISTAKE)
 
 

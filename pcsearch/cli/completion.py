@@ -1,4 +1,4 @@
-"""What the shell completes: recipes, their keys and values, data sets and runs.
+"""What the shell completes: recipes, their keys and values, datasets and runs.
 
 Typer calls these functions with the command line so far. Nothing here imports PyTorch or Ray, and
 nothing opens a network connection. An empty list lets the shell complete files.
@@ -36,6 +36,15 @@ def runs(ctx: typer.Context, incomplete: str) -> list[Item]:
     return [name for _, name in sorted(found, reverse=True)]
 
 
+def running_runs(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Names of the runs that a process runs; of all, if none runs."""
+    from pcsearch.runs.driver import LOCK_FILE, is_locked
+
+    named = runs(ctx, incomplete)
+    folder = Path(str(ctx.params.get("runs") or ""))
+    return [name for name in named if is_locked(folder / str(name) / LOCK_FILE)] or named
+
+
 def run_and_keys(ctx: typer.Context, incomplete: str) -> list[Item]:
     """A run, then keys to widen it."""
     words = _words(ctx)
@@ -44,7 +53,7 @@ def run_and_keys(ctx: typer.Context, incomplete: str) -> list[Item]:
 
 
 def dataset_ids(ctx: typer.Context, incomplete: str) -> list[Item]:
-    """Data set ids, with what they are."""
+    """Dataset ids, with what they are."""
     from pcsearch.data.catalog import DATASETS
 
     entries = DATASETS.items()
@@ -82,7 +91,7 @@ def keys_only(ctx: typer.Context, incomplete: str) -> list[Item]:
 
 
 def id_or_keys(ctx: typer.Context, incomplete: str) -> list[Item]:
-    """A data set id; with --recipe, keys."""
+    """A dataset id; with --recipe, keys."""
     return (keys_only if ctx.params.get("recipe") else dataset_ids)(ctx, incomplete)
 
 

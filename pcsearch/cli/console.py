@@ -6,7 +6,10 @@ import contextlib
 import io
 import json
 import os
+import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -24,7 +27,13 @@ if TYPE_CHECKING:
     from pcsearch.cli.views.plain import PlainLines
     from pcsearch.cluster.follow import EventLines
     from pcsearch.reporting.summary_types import Summary
+    from pcsearch.search.observer import Observer
     from pcsearch.search.state import CampaignState
+
+    class View(Observer, Protocol):
+        """An observer that shows a campaign."""
+
+        def close(self) -> None: ...
 
 
 def print_summary(console: Console, summary: Summary) -> None:
@@ -153,9 +162,40 @@ def observer(
     return LiveView(terminal)
 
 
+_WHOLE = re.compile(r"`[^`\n]*`|\"[^\"\n]*\"|\bpcsearch [^;,()\n]*")
+"""What stays in one piece to be copied: names in quotes, and commands."""
+
+
+def broken_at_words(text: str, columns: int) -> str:
+    """The text in lines of so many columns; a longer word, name or command stays in one piece.
+
+    A terminal breaks lines within words, and a command that is broken cannot be pasted.
+    """
+    joined = _WHOLE.sub(lambda found: found[0].replace(" ", "\0"), text)
+    lines = [
+        textwrap.fill(
+            line,
+            columns,
+            break_long_words=False,
+            break_on_hyphens=False,
+            expand_tabs=False,
+            replace_whitespace=False,
+        )
+        for line in joined.split("\n")
+    ]
+    return "\n".join(lines).replace("\0", " ")
+
+
+def say(text: str) -> None:
+    """Write a message to standard error, broken at words on a terminal."""
+    if sys.stderr.isatty():
+        text = broken_at_words(text, shutil.get_terminal_size().columns)
+    sys.stderr.write(f"{text}\n")
+
+
 def note(line: str) -> None:
     """A line for the user that is no result, on standard error."""
-    typer.echo(f"note: {line}", err=True)
+    say(f"note: {line}")
 
 
 def write_json(content: Any, *, indent: int | None = None) -> None:
@@ -189,7 +229,7 @@ class Watch:
     """
 
     def __init__(self, *, plain: bool, events: bool = False) -> None:
-        self.observer = observer(plain=plain, events=events)
+        self.observer: View = observer(plain=plain, events=events)
         self.exit_code = 0
         self._prints = not events
 
@@ -198,6 +238,12 @@ class Watch:
 
     def __exit__(self, *error: object) -> None:
         self.observer.close()
+
+    def agrees(self) -> bool:
+        """Whether a person here wants a campaign of more than a day; without a person, yes."""
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return True
+        return typer.confirm("This takes more than a day. Start?", err=True)
 
     def ended(self, outcome: EndedCampaign) -> None:
         """Print a campaign's results, and how to resume it if it was interrupted."""

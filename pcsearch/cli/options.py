@@ -57,6 +57,14 @@ Events = Annotated[
         "epoch and decision.",
     ),
 ]
+Detach = Annotated[
+    bool,
+    typer.Option(
+        "--detach",
+        help="Run the campaign in a process of its own, which survives this terminal. The command "
+        "returns once the campaign has begun. pcsearch attach follows it, pcsearch stop ends it.",
+    ),
+]
 Address = Annotated[
     str | None,
     typer.Option(

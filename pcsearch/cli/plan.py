@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from pcsearch.cli.options import RUNS, AllowCode, Images, Json, Recipes, Runs, examples
+from pcsearch.cli.options import RUNS, AllowCode, Images, Json, Recipes, examples
 
 EPILOG = examples(
     "pcsearch plan quickstart",
     "pcsearch plan cub200 --seconds-per-epoch 60 --price-per-hour 1.20 --width 4",
     "pcsearch plan my.yaml search.trials=50 --json",
-    "pcsearch plan my.yaml search.prior=first-try",
+    "pcsearch plan my.yaml search.prior=first-try --runs /data/runs",
 )
 
 
@@ -32,8 +32,8 @@ def plan(
         float | None,
         typer.Option(
             metavar="P",
-            help="Hourly price of one trial's resources, such as a GPU, for the cost; needs "
-            "--seconds-per-epoch.",
+            help="Hourly price of one trial's resources, such as a GPU, for the cost; at the "
+            "speed of this machine, or of --seconds-per-epoch.",
         ),
     ] = None,
     width: Annotated[
@@ -50,7 +50,15 @@ def plan(
         bool,
         typer.Option(help="Measure the networks' speed on this machine, in about 15 seconds."),
     ] = True,
-    runs: Runs = RUNS,
+    runs: Annotated[
+        str,
+        typer.Option(
+            "--runs",
+            metavar="DIR",
+            help="Folder, or s3://BUCKET/PREFIX, of the runs that search.prior names.",
+            envvar="PCSEARCH_RUNS",
+        ),
+    ] = RUNS,
     allow_code: AllowCode = None,
     as_json: Json = False,
 ) -> None:
@@ -60,7 +68,7 @@ def plan(
     and at most.
 
     The time is that of this machine: each network trains on random images for a few seconds. For
-    another machine, give --seconds-per-epoch, and --price-per-hour for the cost.
+    another machine, give --seconds-per-epoch. With --price-per-hour, the cost is shown.
 
     Images are decoded into the cache, where the run finds them. If search.lr is auto, the range of
     learning rates is measured. Start points of a search.prior are shown with their runs.
@@ -70,7 +78,7 @@ def plan(
     from pcsearch.cli.views.plan import Rates, plan_json, plan_view
     from pcsearch.execution.preflight.speed import Forecast, forecast
 
-    rates = Rates.checked(seconds_per_epoch, price_per_hour, width or 1)
+    rates = Rates.checked(seconds_per_epoch, price_per_hour, width or 1, measure)
     measured = measure and seconds_per_epoch is None
     forecasts: list[Forecast | None] = []
     watcher = observer(stream=sys.stderr)

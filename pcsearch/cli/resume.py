@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from pcsearch.cli import completion, ctrl_c
-from pcsearch.cli.options import RUNS, Address, AllowCode, Events, Plain, Runs, examples
+from pcsearch.cli.options import (
+    RUNS,
+    Address,
+    AllowCode,
+    Detach,
+    Events,
+    Plain,
+    Runs,
+    examples,
+)
 
 EPILOG = examples(
     "pcsearch resume",
@@ -31,6 +40,7 @@ def resume(
     runs: Runs = RUNS,
     plain: Plain = False,
     events: Events = False,
+    detach: Detach = False,
     address: Address = None,
     allow_code: AllowCode = None,
 ) -> None:
@@ -48,7 +58,7 @@ def resume(
     """
     ctrl_c.nothing_to_clean_up()
     from pcsearch import api
-    from pcsearch.cli.console import Watch
+    from pcsearch.cli.detach import watch_of
     from pcsearch.errors import UserError
     from pcsearch.recipe.overrides import split_arguments
 
@@ -58,7 +68,7 @@ def resume(
     run = names[0] if names else None
     with (
         ctrl_c.told_as(ctrl_c.BEFORE_RESUME) as told,
-        Watch(plain=plain, events=events) as watch,
+        watch_of(detach, plain=plain, events=events) as watch,
     ):
         outcome = api.resume(
             run,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from pcsearch.cli.attach import CHECKING
 from pcsearch.cli.options import RUNS, Json, Run, Runs, examples
 
 EPILOG = examples(
@@ -22,7 +23,7 @@ def summary(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     folder = find_run(run, runs)
     state = folder.state()
     if folder.url is not None and state.status == "running":
-        typer.echo("checking whether a process still runs it: up to 30 s", err=True)
+        typer.echo(CHECKING, err=True)
     result = summarise(state, folder.status(state))
     if as_json:
         write_json(result.to_json(), indent=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -13,6 +12,7 @@ from pcsearch.cli.options import (
     RUNS,
     Address,
     AllowCode,
+    Detach,
     Events,
     Images,
     Plain,
@@ -25,18 +25,11 @@ EPILOG = examples(
     "pcsearch tune quickstart",
     "pcsearch tune my.yaml search.trials=30 'search.lr=[0.001, 0.1]' --name first-try",
     "pcsearch tune --images ~/birds",
-    "pcsearch tune --images ~/birds --hours 2",
+    "pcsearch tune --images ~/birds --hours 8 --detach",
     "pcsearch tune my.yaml 'backbones=[my_models:small_net]' --allow-code my_models",
     "pcsearch tune cub200 --address auto --runs s3://my-bucket/runs",
     "pcsearch tune cub200 --cluster my-cluster.yaml --runs s3://my-bucket/runs --down",
 )
-
-
-def agrees() -> bool:
-    """Whether a person at the terminal wants a campaign of more than a day; without one, yes."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return True
-    return typer.confirm("This takes more than a day. Start?", err=True)
 
 
 def tune(
@@ -59,6 +52,7 @@ def tune(
     ] = None,
     plain: Plain = False,
     events: Events = False,
+    detach: Detach = False,
     address: Address = None,
     cluster: OnCluster = None,
     down: Down = False,
@@ -85,7 +79,7 @@ def tune(
     """
     ctrl_c.nothing_to_clean_up()
     from pcsearch.cli.cluster.tune import check_options, runs_there, tune_there
-    from pcsearch.cli.console import Watch
+    from pcsearch.cli.detach import watch_of
     from pcsearch.code_consent import allow
     from pcsearch.execution.launch import run_recipes
     from pcsearch.recipe.load import load_recipes
@@ -107,7 +101,7 @@ def tune(
         )
     with (
         ctrl_c.told_as(ctrl_c.BEFORE_START) as told,
-        Watch(plain=plain, events=events) as watch,
+        watch_of(detach, plain=plain, events=events) as watch,
     ):
         allow(allow_code or ())
         notes: list[str] = []
@@ -120,7 +114,7 @@ def tune(
             name=name,
             address=address,
             observer=watch.observer,
-            agree=agrees,
+            agree=watch.agrees,
             hours=hours,
             notes=notes,
         ):

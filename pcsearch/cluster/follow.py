@@ -23,6 +23,7 @@ from pcsearch.cluster.tunnel import dashboard_of
 from pcsearch.errors import PcsearchError, UserError
 from pcsearch.reporting.summary import Summary, summarise
 from pcsearch.runs.find import is_remote
+from pcsearch.runs.folder import resume_command
 from pcsearch.search.journal.events import check_event
 from pcsearch.search.journal.journal_file import Event, encode, parse_line
 from pcsearch.search.observer import STOPPING, STOPPING_THERE, Observer, Silent
@@ -98,17 +99,20 @@ class Followed:
     """The run's folder or address on the cluster."""
     state: CampaignState
     summary: Summary
-    cluster: str
+    cluster: str | None
+    """None for a run that this machine reads itself."""
 
     @property
     def resume_command(self) -> str:
         """The command that resumes it."""
+        if self.cluster is None:
+            return resume_command(self.run)
         words = ["pcsearch", "cluster", "submit", self.cluster, "--resume", self.run]
         return shlex.join(words)
 
 
 def follow(
-    lines: Iterable[str], observer: Observer, other: Callable[[str], None], cluster: str
+    lines: Iterable[str], observer: Observer, other: Callable[[str], None], cluster: str | None
 ) -> Iterator[Followed]:
     """Pass the events in the lines to an observer; yield each campaign's end.
 
@@ -116,7 +120,7 @@ def follow(
         lines: Lines of `EventLines` among other output.
         observer: Receives events as if the campaign ran here.
         other: Called with each other line.
-        cluster: The cluster's file or address, as the user gave it.
+        cluster: The cluster's file or address, as the user gave it; None without a cluster.
 
     Raises:
         UserError: this version cannot read a line of ours.
@@ -163,7 +167,7 @@ class Latest(Silent):
 class _Reader:
     """The state from one campaign's lines so far."""
 
-    def __init__(self, observer: Observer, cluster: str) -> None:
+    def __init__(self, observer: Observer, cluster: str | None) -> None:
         self._observer = observer
         self._cluster = cluster
         self._run = ""

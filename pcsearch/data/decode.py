@@ -31,6 +31,14 @@ EXTENSIONS = frozenset(
 )
 """Endings of image files. Some are of formats that Pillow cannot read: such files are reported."""
 
+RARE_RAWS = frozenset(
+    {".3fr", ".bay", ".cap", ".crw", ".dcr", ".dcs", ".erf", ".fff", ".gpr", ".iiq", ".k25"}
+    | {".kdc", ".mef", ".mos", ".mrw", ".nrw", ".pef", ".raw", ".rwl", ".sr2", ".srf", ".srw"}
+    | {".x3f"}
+)
+"""Further endings of cameras' raw files. Other files have some of them, too, so folders of images
+pass them over. A manifest may name such a file; then it is reported."""
+
 _ORIENTATION = 0x0112
 _DEEP = "pcsearch: 16 bits a channel"
 _RANGE = "pcsearch: values"
@@ -72,7 +80,10 @@ def _built() -> tuple[str, ...]:
 def cannot_be_read(path: Path) -> bool:
     """Whether a file's ending belongs to a format that is not decoded."""
     suffix = path.suffix.lower()
-    return suffix in EXTENSIONS and Image.registered_extensions().get(suffix) not in _built()
+    known = suffix in EXTENSIONS
+    return suffix in RARE_RAWS or (
+        known and Image.registered_extensions().get(suffix) not in _built()
+    )
 
 
 def read_image(path: Path, least_side: int | None = None) -> Image.Image:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 _WHITE = {"16-bit": 65535, "32-bit": 65535, "float": 255}
 """The value that becomes white, by kind. Whole numbers of 32 bits are read as if they had 16."""
 _LEAST_SHARE = 0.25
-"""Share of the range that the brightest pixel of a data set must reach: 14-bit values do not."""
+"""Share of the range that the brightest pixel of a dataset must reach: 14-bit values do not."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PixelRange:
 
 
 def range_fault(found: Sequence[tuple[str, PixelRange]], images: int) -> str | None:
-    """What is wrong with the values of a data set's deep images together, and the remedy, or None.
+    """What is wrong with the values of a dataset's deep images together, and the remedy, or None.
 
     Args:
         found: name and values of each image of more than 8 bits.

@@ -132,7 +132,7 @@ def run_recipes(
 
     Yields each campaign's outcome when it ends. `agree` is asked before a campaign of more than a
     day on this machine. `hours` changes trials, epochs and seeds so that they fill this time here.
-    `notes` are sentences on the recipes, told if nothing is wrong with their data sets.
+    `notes` are sentences on the recipes, told if nothing is wrong with their datasets.
     """
     recipes, earlier = all_earlier_runs([with_absolute_paths(recipe) for recipe in recipes], runs)
     for recipe in recipes:

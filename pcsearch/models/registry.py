@@ -1,4 +1,4 @@
-"""Build backbones by name, give them a head for the data set's classes, and load weights."""
+"""Build backbones by name, give them a head for the dataset's classes, and load weights."""
 
 from __future__ import annotations
 

@@ -10,20 +10,20 @@ runs/NAME/
   data/               labels of the images, and which decoded images they belong to
   checkpoints/        of running trials
   driver.lock         held by the process that runs the campaign
-  driver.json         host and pid of that process
+  driver.json         host, pid and start of that process
+  output.log          what a detached campaign prints
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import itertools
 import json
 import os
 import platform
 import re
 import shlex
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -40,11 +40,18 @@ from pcsearch.io import (
     open_regular,
     own_folder,
     own_text,
-    read_regular,
     remove_half_written,
     replacing,
 )
 from pcsearch.printable import encodable
+from pcsearch.runs.driver import (
+    DRIVER_FILE,
+    LOCK_FILE,
+    Driver,
+    is_locked,
+    parse_driver,
+    this_process,
+)
 from pcsearch.runs.shutdown import Marker
 from pcsearch.search.journal.audit import audited, refusal
 from pcsearch.search.journal.journal_file import (
@@ -250,20 +257,26 @@ class RunFolder:
         told = (state or self.state()).status
         return "interrupted" if told == "running" and not self.is_locked() else told
 
+    def is_held(self, *, quick: bool = False) -> bool:
+        """Whether a process runs this campaign or prepares to; `quick` as in `status`."""
+        return self.is_locked()
+
+    def driver(self) -> Driver | None:
+        """The process that held the lock last, as far as `driver.json` says."""
+        return parse_driver(self.read_text(DRIVER_FILE))
+
+    @property
+    def lock(self) -> Path | None:
+        """The file that its driver has open; None in an object store."""
+        return self.path / LOCK_FILE
+
+    def events_after(self, number: int) -> list[Event]:
+        """The journal's events after the first `number`."""
+        return list(itertools.islice(self.events(), number, None))
+
     def is_locked(self) -> bool:
         """Whether a process is running this campaign now."""
-        try:
-            file = open_regular(self.path / "driver.lock")
-        except FileNotFoundError:
-            return False
-        except OSError:  # no permission
-            return True
-        with file:  # shared: readers must not write, nor take each other for a driver
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                return True
-        return False
+        return is_locked(self.path / LOCK_FILE)
 
     def finish(self, summary: object, *, whole: bool) -> None:
         """Write the final summary; a completed (`whole`) campaign loses its checkpoints."""
@@ -319,7 +332,7 @@ def held(folder: RunFolder) -> Iterator[RunFolder]:
         UserError: another process runs the campaign, or the folder is not writable.
     """
     try:
-        lock = FileLock(folder.path / "driver.lock", timeout=_LOCK_SECONDS)
+        lock = FileLock(folder.path / LOCK_FILE, timeout=_LOCK_SECONDS)
         lock.acquire()
     except Timeout:
         raise UserError(f"{_in_use(folder)}; wait for it, or stop it there first") from None
@@ -327,7 +340,7 @@ def held(folder: RunFolder) -> Iterator[RunFolder]:
         raise UserError(f"{folder.path} cannot be locked ({error.strerror or error})") from error
     try:
         try:
-            folder.write_json("driver.json", {"host": socket.gethostname(), "pid": os.getpid()})
+            folder.write_json(DRIVER_FILE, this_process())
         except OSError as error:
             raise UserError(f"{folder.path} cannot be written ({error.strerror})") from error
         yield folder
@@ -395,8 +408,5 @@ def _taken(folder: RunFolder) -> str:
 
 
 def _in_use(folder: RunFolder) -> str:
-    try:
-        owner = json.loads(read_regular(folder.path / "driver.json", 10_000))
-        return f"{folder.path} is in use: process {owner['pid']} on {owner['host']} runs it now"
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"{folder.path} is in use: another process runs it now"
+    who = folder.driver() or "another process"
+    return f"{folder.path} is in use: {who} runs it now"

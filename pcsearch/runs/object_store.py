@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +22,9 @@ from pcsearch.data.cache import default_cache_folder
 from pcsearch.errors import PcsearchError, UserError, did_you_mean
 from pcsearch.io import read_regular
 from pcsearch.printable import encodable
+from pcsearch.runs.driver import DRIVER_FILE, this_process
 from pcsearch.runs.folder import READ_AT_MOST_BYTES, RunFolder, check_run_name, resume_command
-from pcsearch.runs.segmented_journal import SegmentJournal, read_segments
+from pcsearch.runs.segmented_journal import SegmentJournal, events_after, read_segments
 from pcsearch.runs.shutdown import GRACE_SECONDS, Marker
 from pcsearch.search.journal.events import Event
 from pcsearch.search.journal.journal_file import Chain, Journal
@@ -101,7 +100,14 @@ class RemoteRun(RunFolder):
         told = (state or self.state()).status
         if told != "running":
             return told
-        return told if self._is_held(quick) else "interrupted"
+        return told if self.is_held(quick=quick) else "interrupted"
+
+    @property
+    def lock(self) -> None:
+        return None
+
+    def events_after(self, number: int) -> list[Event]:
+        return events_after(self.storage, number)
 
     def modified(self) -> float:
         return self.storage.modified("journal") or 0.0
@@ -149,7 +155,7 @@ class RemoteRun(RunFolder):
             raise RuntimeError(f"{self.url} is not held")
         return self.lease
 
-    def _is_held(self, quick: bool) -> bool:
+    def is_held(self, *, quick: bool = False) -> bool:
         if not quick:
             return seen_alive(self.storage) is not None
         if newest_holder(self.storage) is None:
@@ -240,7 +246,7 @@ def held(run: RemoteRun) -> Iterator[RemoteRun]:
         with contextlib.suppress(FileNotFoundError):
             run.storage.download("recipe.yaml", path / "recipe.yaml")
         run = replace(run, path=path, lease=lease)
-        run.write_json("driver.json", {"host": socket.gethostname(), "pid": os.getpid()})
+        run.write_json(DRIVER_FILE, this_process())
         yield run
 
 

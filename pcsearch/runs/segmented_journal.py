@@ -162,19 +162,34 @@ def read_segments(storage: Storage, seals: Chain | None = None) -> list[Event]:
     return events
 
 
-def stored_events(storage: Storage, seals: Chain | None = None) -> list[tuple[str, Event]]:
+def events_after(storage: Storage, number: int) -> list[Event]:
+    """The journal's events after the first `number`; reads only the segments that hold them.
+
+    Raises:
+        UserError: a segment is missing or damaged.
+    """
+    return [event for _, event in stored_events(storage, after=number)]
+
+
+def stored_events(
+    storage: Storage, seals: Chain | None = None, after: int = 0
+) -> list[tuple[str, Event]]:
     """The events of the segments in order, each with its file and line; not validated.
+
+    `after` leaves out that many events, and the segments that hold no other ones.
 
     Raises:
         UserError: a segment is missing or damaged.
     """
     for _ in range(3):
+        segments = [one for one in chain(storage) if one.last > after]
         try:
-            contents = _read_all(storage, chain(storage))
+            contents = _read_all(storage, segments)
         except FileNotFoundError:  # compacted between listing and reading
             continue
         seals = seals or Chain()
-        return [line for one in contents for line in parse(storage, one, contents[one], seals)]
+        lines = [line for one in contents for line in parse(storage, one, contents[one], seals)]
+        return lines[after - segments[0].first + 1 :] if after and segments else lines
     raise UserError(
         f"{storage.url}/{JOURNAL_FOLDER}: its files disappear while they are read, perhaps because "
         "another process joins them; repeat this command"

@@ -96,7 +96,14 @@ def test_version() -> None:
         (["summary"], 'there are no runs under "runs"; start one with `pcsearch tune quickstart`'),
         (["summary", "nothing"], 'there is no run "nothing" under runs'),
         (["trials", "nothing"], 'there is no run "nothing" under runs'),
-        (["plan", "quickstart", "--price-per-hour", "3"], "needs --seconds-per-epoch"),
+        (
+            ["plan", "quickstart", "--price-per-hour", "3", "--no-measure"],
+            "needs a speed: omit --no",
+        ),
+        (
+            ["plan", "quickstart", "search.prior=first", "--runs", "there"],
+            'search.prior: there is no run "first" under there',
+        ),
         (
             ["plan", "quickstart", "--seconds-per-epoch", "nan"],
             "--seconds-per-epoch is nan, but must be 0 or more",

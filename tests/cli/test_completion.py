@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pcsearch.arms import competitors
 from pcsearch.recipe import shipped_recipes
@@ -79,6 +80,8 @@ SAMPLERS = ["tpe", "gp", "random", "grid", "qmc"]
         (["report", "--runs", "elsewhere", ""], []),
         (["report", "--runs", "s3://bucket/runs", ""], []),
         (["resume", ""], ["second", "first-try"]),
+        (["attach", ""], ["second", "first-try"]),
+        (["stop", "f"], ["first-try"]),
         (["resume", "second", "confirm.se"], ["confirm.seeds=", "confirm.seeds=5"]),
         (["simulate", "quickstart", "--curves", "se"], ["second"]),
         (["summary", "runs/"], []),
@@ -87,6 +90,12 @@ SAMPLERS = ["tpe", "gp", "random", "grid", "qmc"]
 )  # fmt: skip
 def test_bash(here: Path, words: list[str], expected: list[str]) -> None:
     assert list(dict.fromkeys(bash(here, *words))) == expected
+
+
+def test_attach_and_stop_complete_the_runs_that_run(here: Path) -> None:
+    with FileLock(here / "runs" / "first-try" / "driver.lock"):
+        assert bash(here, "stop", "") == bash(here, "attach", "") == ["first-try"]
+        assert bash(here, "summary", "") == ["second", "first-try"]
 
 
 def test_zsh_and_fish_also_explain(here: Path) -> None:

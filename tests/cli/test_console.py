@@ -10,7 +10,7 @@ from typing import TextIO
 
 import pytest
 
-from pcsearch.cli.console import PIPED_COLUMNS, console, observer
+from pcsearch.cli.console import PIPED_COLUMNS, broken_at_words, console, observer
 from pcsearch.cli.views.live import LiveView
 from pcsearch.cli.views.plain import PlainLines
 from tests.cli.campaigns import drive, plan
@@ -24,6 +24,28 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[TextIO, int]]:
     with os.fdopen(theirs, "w") as stream:
         yield stream, ours
     os.close(ours)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ('override x=3: unknown key, did you mean "trials"?', [
+            'override x=3: unknown key, did', 'you mean "trials"?',
+        ]),
+        ("no folder /data/a-very-long/folder-name-with/many-parts; give another", [
+            "no folder", "/data/a-very-long/folder-name-with/many-parts;", "give another",
+        ]),
+        ("error: lost; resume with: pcsearch resume runs/first --address a", [
+            "error: lost; resume with:", "pcsearch resume runs/first --address a",
+        ]),
+        ("one\n  two; `a long command of words with blanks` lists it", [
+            "one", "  two;", "`a long command of words with blanks`", "lists it",
+        ]),
+    ],
+)  # fmt: skip
+def test_words_names_and_commands_stay_whole(text: str, lines: list[str]) -> None:
+    assert broken_at_words(text, 30).split("\n") == lines
+    assert broken_at_words(text, 200) == text
 
 
 def test_a_terminal_gets_the_live_view(terminal: tuple[TextIO, int]) -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from pcsearch.cli.views.plan import Rates, plan_json, plan_view
 from pcsearch.errors import UserError
+from pcsearch.execution.preflight.speed import Forecast
 from pcsearch.search.budget import SLACK
 from pcsearch.search.plan import Plan, StartPoint
 from pcsearch.search.verdicts.gain import detectable_gain
@@ -100,7 +102,14 @@ def test_arm_that_searches_nothing_is_told() -> None:
 )
 def test_rates_are_checked(seconds: float | None, price: float | None) -> None:
     with pytest.raises(UserError, match=r"--seconds-per-epoch|--price-per-hour"):
-        Rates.checked(seconds, price, 1)
+        Rates.checked(seconds, price, 1, measures=False)
+
+
+def test_the_cost_at_the_measured_speed_counts_every_trial_at_once() -> None:
+    """Two hours, three at most, of four trials at once, at 1.5 an hour of one trial's resources."""
+    measured = replace(Rates.checked(None, 1.5, 1), forecast=Forecast(7200.0, 10_800.0, 4, {}))
+    assert measured.cost(plan()) == {"expected": 12.0, "at_most": 18.0}
+    assert Rates.checked(None, 1.5, 1).cost(plan()) is None, "nothing was measured"
 
 
 def test_a_budget_in_money_is_told_with_its_price() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pcsearch.cli.attach import left
 from pcsearch.cli.cluster.options import Cluster, JobArgument
 from pcsearch.cli.options import Plain, examples
 
@@ -82,9 +83,10 @@ def watch(cluster: str, following: Following, *, plain: bool, events: bool = Fal
             detached = True
     if detached:
         typer.echo(
-            f"no longer following; the campaign continues. Follow it again with: "
-            f"{following.attach_command}\nStop it with: pcsearch cluster stop "
-            f"{shlex.quote(cluster)} {following.job.id}",
+            left(
+                following.attach_command,
+                f"pcsearch cluster stop {shlex.quote(cluster)} {following.job.id}",
+            ),
             err=events,
         )
         return typer.Exit(_EXIT_DETACHED)

@@ -36,13 +36,16 @@ class Rates:
     """Measured on this machine; None if it was not."""
 
     @classmethod
-    def checked(cls, seconds: float | None, price: float | None, width: int) -> Rates:
+    def checked(
+        cls, seconds: float | None, price: float | None, width: int, measures: bool = True
+    ) -> Rates:
         for option, value in (("--seconds-per-epoch", seconds), ("--price-per-hour", price)):
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise UserError(f"{option} is {value:g}, but must be 0 or more")
-        if price is not None and seconds is None:
+        if price is not None and seconds is None and not measures:
             raise UserError(
-                "--price-per-hour needs --seconds-per-epoch, the speed of the machine at that price"
+                "--price-per-hour needs a speed: omit --no-measure to take this machine's, or give "
+                "--seconds-per-epoch, the speed of the machine at that price"
             )
         return cls(seconds, price, width)
 
@@ -57,14 +60,16 @@ class Rates:
         return {key: value / 3600 for key, value in seconds.items()}
 
     def cost(self, plan: Plan) -> dict[str, float] | None:
-        """Expected and at most; None without a price."""
-        hours, price = self._trial_hours(plan), self.price_per_hour
+        """Expected and at most, for as many trials' resources as run at once; None if unknown."""
+        hours, price = self.hours(plan), self.price_per_hour
         if hours is None or price is None:
             return None
-        return {key: value * price for key, value in hours.items()}
+        measured = self.forecast if self.seconds_per_epoch is None else None
+        at_once = self.width if measured is None else measured.max_concurrent
+        return {key: value * at_once * price for key, value in hours.items()}
 
     def _trial_hours(self, plan: Plan) -> dict[str, float] | None:
-        """Hours with one trial at a time."""
+        """Hours with one trial at a time, by the seconds per epoch."""
         if self.seconds_per_epoch is None:
             return None
         whole = estimate(plan)

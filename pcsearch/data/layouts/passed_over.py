@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pcsearch.data.decode import RARE_RAWS
 from pcsearch.io import open_regular
 
 _SYSTEM_FOLDERS = re.compile(
@@ -20,6 +21,7 @@ _SYSTEM_FOLDERS = re.compile(
 
 _SIGNATURES = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP|BM....\0\0\0\0|II\*\0|MM\0\*"
+    rb"|FOVb|\0MRM|II\x1a\0\0\0HEAPCCDR|IIU\0"
     rb"|P[1-6]\s|\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|....ftyp(?:avif|avis|heic|heix|mif1)",
     re.DOTALL,
 )
@@ -64,7 +66,7 @@ class PassedOver:
         found = []
         images = self._images("", None if all_files else _SAMPLE)
         if images:
-            found.append(f"{_passed_over(images)} {_REMEDY}")
+            found += _passed_over(images)
         if self.loose:
             number = len(self.loose)
             verb = "image lies" if number == 1 else "images lie"
@@ -81,7 +83,7 @@ class PassedOver:
     def hint(self, folder: str) -> str:
         """What a folder without images holds instead, in a sentence that begins with a space."""
         if images := self._images(folder, _SAMPLE):
-            return f" {_passed_over(images)} {_REMEDY}"
+            return f" {' '.join(_passed_over(images))}"
         inside = {
             ending: number
             for ending, files in self.files.items()
@@ -106,6 +108,7 @@ _REMEDY = (
     "Rename them to end in .jpg or .png, whatever their content; or list them in a manifest, which "
     "takes any ending."
 )
+_RAW_REMEDY = "They are camera raws, which are not decoded: export them as JPEG or PNG."
 
 
 def ending_of(path: str) -> str:
@@ -118,7 +121,16 @@ def _in(files: list[str], folder: str) -> list[str]:
     return [file for file in files if not folder or file.startswith(f"{folder}/")]
 
 
-def _passed_over(images: dict[str, int]) -> str:
+def _passed_over(images: dict[str, int]) -> list[str]:
+    """A sentence on images that another name lets in, and one on cameras' raw files."""
+    kinds = [
+        ({one: images[one] for one in images if one not in RARE_RAWS}, _REMEDY),
+        ({one: images[one] for one in images if one in RARE_RAWS}, _RAW_REMEDY),
+    ]
+    return [f"{_counted(some)} {remedy}" for some, remedy in kinds if some]
+
+
+def _counted(images: dict[str, int]) -> str:
     total = sum(images.values())
     verb = "image is" if total == 1 else "images are"
     return f"{total:,} {verb} passed over because of their names' endings: {_named(images)}."

@@ -48,14 +48,14 @@ class Size:
     def overrides(self, recipe: Recipe) -> list[str]:
         """The recipe's keys that state this size."""
         grace = min(recipe.asha.grace_epochs, max(1, self.epochs // 3))
-        return [
+        keys = [
             f"search.trials={self.trials}",
             f"asha.max_epochs={self.epochs}",
             f"asha.grace_epochs={grace}",
-            f"finalists.repeats={self.repeats}",
-            f"confirm.seeds={self.seeds}",
-            "confirm.epochs=null",
         ]
+        keys += [f"finalists.repeats={self.repeats}"] if self.repeats else []
+        keys += [f"confirm.seeds={self.seeds}", "confirm.epochs=null"] if self.seeds else []
+        return keys
 
 
 LEAST = Size(trials=4, epochs=3, repeats=2, seeds=3)
@@ -68,7 +68,8 @@ MOST = Size(trials=60, epochs=90, repeats=8, seeds=20)
 def sizes(base: Size) -> Iterator[Size]:
     """Sizes from the least to the most, in small steps, through the recipe's own.
 
-    Seeds and repeats make the interval narrower, so they grow faster than epochs and trials.
+    Seeds and repeats make the interval narrower, so they grow faster than epochs and trials. What
+    is 0 in the recipe stays 0: without confirm seeds, the test images stay unopened.
     """
     for step in range(-60, 61):
         factor = 1.08**step
@@ -80,9 +81,13 @@ def sizes(base: Size) -> Iterator[Size]:
         )
         yield Size(
             *(
-                max(low, min(value, high))
-                for value, low, high in zip(
-                    vars(grown).values(), vars(LEAST).values(), vars(MOST).values(), strict=True
+                max(low, min(value, high)) if stated else 0
+                for stated, value, low, high in zip(
+                    vars(base).values(),
+                    vars(grown).values(),
+                    vars(LEAST).values(),
+                    vars(MOST).values(),
+                    strict=True,
                 )
             )
         )
@@ -97,11 +102,15 @@ def best_size(base: Size, seconds: float, predicted: Callable[[Size], float]) ->
     every = list(dict.fromkeys(sizes(base)))
     fitting = bisect.bisect_right(every, seconds, key=predicted)
     if not fitting:
-        needed = duration(predicted(LEAST) / _USED)
+        least = every[0]
+        needed = duration(predicted(least) / _USED)
+        which, seeds = "", ""
+        if least.seeds:
+            which, seeds = " with a verdict", f", {least.seeds} seeds"
         raise UserError(
-            f"--hours {seconds / _USED / 3600:.3g} is too short: the smallest campaign with a "
-            f"verdict ({LEAST.trials} trials of {LEAST.epochs} epochs an arm, {LEAST.seeds} seeds) "
-            f"takes about {needed} here. Give more hours, a lighter network, or fewer pixels "
+            f"--hours {seconds / _USED / 3600:.3g} is too short: the smallest campaign{which} "
+            f"({least.trials} trials of {least.epochs} epochs an arm{seeds}) takes about {needed} "
+            f"here. Give more hours, a lighter network, or fewer pixels "
             "(image.crop, image.resize)"
         )
     return every[fitting - 1]
@@ -121,7 +130,7 @@ def fit_to_hours(recipe: Recipe, hours: float, observer: Observer) -> Recipe:
         open_datasets(recipe),
         default_cache_folder(),
         observer.preparing,
-        needs_test=True,
+        needs_test=recipe.confirm.seeds > 0,
     )
     plan = build_plan(recipe, [dataset.facts for dataset in prepared], {})
     speeds = measure_speeds(recipe, plan)
@@ -130,8 +139,8 @@ def fit_to_hours(recipe: Recipe, hours: float, observer: Observer) -> Recipe:
     base = Size(
         recipe.search.trials,
         recipe.asha.max_epochs,
-        max(1, recipe.finalists.repeats),
-        max(1, recipe.confirm.seeds),
+        recipe.finalists.repeats if recipe.finalists.configs else 0,
+        recipe.confirm.seeds,
     )
 
     def predicted(size: Size) -> float:
@@ -139,10 +148,16 @@ def fit_to_hours(recipe: Recipe, hours: float, observer: Observer) -> Recipe:
 
     size = best_size(base, _USED * hours * 3600, predicted)
     more = replace(size, trials=round(size.trials * _MORE_SEARCH))
+    repeats = f"{size.repeats} repeats of each finalist" if size.repeats else "no finalists"
+    seeds = (
+        f"{size.seeds} confirm seeds."
+        if size.seeds
+        else "no confirm seeds, as confirm.seeds is 0: the test images stay unopened, and there is "
+        "no verdict."
+    )
     observer.noted(
         f"For {hours:g} hours: each arm gets {size.trials} search trials of at most {size.epochs} "
-        f"epochs ({more.trials} if there is time), {size.repeats} repeats of each finalist and "
-        f"{size.seeds} confirm seeds."
+        f"epochs ({more.trials} if there is time), {repeats} and {seeds}"
     )
     before = time.monotonic() - began + tests + _START
     left = max(hours - before / 3600, hours / 2)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.datasets import FGVCAircraft
 
@@ -185,6 +185,7 @@ def test_level_of() -> None:
         level_of(DATASETS["cars"], DataOptions(levels={"cars": "model"}))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=20))
 def test_labels_from_one_or_zero(labels: list[int]) -> None:
     everything = [*range(9), *labels]  # with all classes there, both ways are told apart

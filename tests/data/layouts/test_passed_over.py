@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from pcsearch.data.catalog import DataOptions, open_dataset
+from pcsearch.data.decode import read_image
 from pcsearch.data.layouts.passed_over import ending_of, is_system_folder
 from pcsearch.data.verify import verify_dataset
 from pcsearch.errors import UserError
@@ -66,6 +67,28 @@ def test_images_of_other_endings_are_counted_by_ending(tmp_path: Path) -> None:
         )
     report = verify_dataset("images", DataOptions(images=tmp_path), workers=2)
     assert any(warning.startswith("5 images are passed over") for warning in report.warnings)
+
+
+def test_camera_raws_of_rare_endings_are_to_be_exported(tmp_path: Path) -> None:
+    save_classes(tmp_path, {"ant": 3, "bee": 3})
+    for name, start in (
+        ("1.PEF", b"MM\0*"), ("2.pef", b"II*\0"), ("3.x3f", b"FOVb"),
+        ("4.crw", b"II\x1a\0\0\0HEAPCCDR"), ("5.raw", b"no image"), ("6.mpo", b"\xff\xd8\xff\xe0"),
+    ):  # fmt: skip
+        (tmp_path / "ant" / name).write_bytes(start + b"\0" * 64)
+    assert notes(tmp_path) == (
+        "1 image is passed over because of their names' endings: 1 .mpo. Rename them to end in "
+        ".jpg or .png, whatever their content; or list them in a manifest, which takes any ending.",
+        "4 images are passed over because of their names' endings: 2 .pef, 1 .crw, 1 .x3f. They "
+        "are camera raws, which are not decoded: export them as JPEG or PNG.",
+    )
+
+
+def test_a_camera_raw_that_a_manifest_names_is_not_read_as_its_thumbnail(tmp_path: Path) -> None:
+    noise(9, 9, 1).save(tmp_path / "1.tif")
+    (tmp_path / "1.tif").rename(tmp_path / "1.pef")
+    with pytest.raises(OSError, match=r"\.pef files are not supported: convert it to JPEG or PNG"):
+        read_image(tmp_path / "1.pef")
 
 
 def test_verify_reads_all_of_them_and_a_campaign_some(tmp_path: Path) -> None:

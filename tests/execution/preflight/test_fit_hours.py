@@ -79,6 +79,24 @@ def test_the_recipe_that_comes_out_is_valid_and_has_the_time_as_its_budget() -> 
     assert lines[-1].startswith("For 0.02 hours: ")
 
 
+def test_what_the_recipe_leaves_out_stays_left_out() -> None:
+    """Without seeds and finalists: two arms of 4 trials of 3 epochs are the least."""
+    base = Size(trials=10, epochs=9, repeats=0, seeds=0)
+    assert {(size.repeats, size.seeds) for size in sizes(base)} == {(0, 0)}
+    assert next(sizes(base)) == Size(LEAST.trials, LEAST.epochs, 0, 0)
+    with pytest.raises(
+        UserError, match=r"campaign \(4 trials of 3 epochs an arm\) takes about 25 s"
+    ):
+        best_size(base, 10.0, epochs)
+    lines: list[str] = []
+    watch = Silent()
+    watch.noted = lines.append  # type: ignore[method-assign]
+    stated = ["datasets=[digits]", "confirm.seeds=0", "finalists.configs=0", "finalists.repeats=0"]
+    fitted = fit_to_hours(load_recipe("quickstart", stated), 0.02, watch)
+    assert (fitted.confirm.seeds, fitted.finalists.repeats) == (0, 0)
+    assert "no finalists and no confirm seeds, as confirm.seeds is 0: the test images" in lines[-1]
+
+
 @pytest.mark.parametrize(
     ("recipes", "hours", "address", "message"),
     [
