@@ -110,7 +110,7 @@ class _Server:
         folder: Path,
         environment: Mapping[str, str],
         *,
-        forks_ray: bool,
+        forks_ray: bool = False,
     ) -> Forked:
         """Fork a command; `forks_ray` is for one that starts Ray, see `prefork_ray.py`."""
         out, their_out = os.pipe()
@@ -149,6 +149,18 @@ LIBRARIES = (
     *("opentelemetry.sdk.metrics", "prometheus_client"),
 )
 """All that Ray and its agents import. Ray itself reads the environment at its import."""
+
+
+def run(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """`subprocess.run` for a forked command; Ray's processes, if it starts some, are none."""
+    process = server().start(arguments, folder, environment)
+    try:
+        out, err = process.communicate(timeout)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(arguments, process.wait(), out, err)
 
 
 def _import_everything() -> None:

@@ -21,6 +21,7 @@ HELPER = "PCSEARCH_TEST_PREFORK"
 """The variable with the name of the helper's socket, an abstract one: it has no file."""
 WORKER = "PCSEARCH_TEST_PREFORK_WORKER"
 """The variable with Ray's script for a worker. The raylet tells only the arguments."""
+BY_PIPE = "RAY_enable_pipe_based_agent_to_parent_health_check"
 
 
 def offer() -> None:
@@ -53,7 +54,7 @@ def _tell_ray() -> None:
     parameter.RayParams = functools.partial(parameter.RayParams, worker_path=__file__)
     # By default an agent ends when the raylet is not its parent. With this setting of Ray's it ends
     # when the raylet's end of its standard input is closed.
-    os.environ["RAY_enable_pipe_based_agent_to_parent_health_check"] = "1"
+    os.environ[BY_PIPE] = "1"
 
 
 def _help(listening: socket.socket, command: int) -> None:
@@ -116,7 +117,11 @@ def _ask() -> None:
     arguments = sys.argv[1:]
     if arguments[0].startswith("-"):
         arguments.insert(0, os.environ[WORKER])
-    wanted = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd()}
+    wanted = {
+        "arguments": arguments,
+        "environment": dict(os.environ),
+        "folder": os.path.realpath("."),
+    }
     content = json.dumps(wanted).encode() + b"\n"
     helper = socket.socket(socket.AF_UNIX)
     helper.connect("\0" + os.environ[HELPER])
