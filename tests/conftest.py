@@ -18,8 +18,8 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup has it
 
 
 LONGEST = (
-    *("s3", "resume", "jobs", "elastic", "faults", "leaks", "node_views", "real", "launch"),
-    *("own_images", "address", "ctrl_c", "out_of_stock"),
+    *("jobs", "leaks", "elastic", "node_views", "resume", "s3", "address", "hostile", "real"),
+    *("faults", "launch", "session", "own_images", "ctrl_c", "out_of_stock"),
 )
 """Slow files that take minutes. Begun first: else one of them runs alone in the end."""
 

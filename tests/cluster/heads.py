@@ -40,7 +40,9 @@ def running_head(*options: str, port: int | None = None, **environment: str) -> 
     own = clean_environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", f"--port={port}"]
     command += ["--node-ip-address=127.0.0.1", "--include-dashboard=false", "--disable-usage-stats"]
-    command += [f"--temp-dir={folder / 'ray'}", "--object-store-memory=100000000", *options]
+    command += [f"--temp-dir={folder / 'ray'}", "--object-store-memory=100000000"]
+    # no driver here shows what its workers print
+    command += ["--include-log-monitor=false", *options]
     try:
         with (folder / "start.log").open("wb") as log:
             subprocess.run(
@@ -62,6 +64,7 @@ parameters = RayParams(
     node_ip_address="127.0.0.1",
     num_cpus=1,
     object_store_memory=100_000_000,
+    include_log_monitor=False,
 )
 Node(parameters, head=False, shutdown_at_exit=False, spawn_reaper=False)
 print("joined", flush=True)

@@ -26,7 +26,8 @@ from tests.cluster.heads import (
     free_port,
     running_head,
 )
-from tests.e2e.cli import overrides
+from tests.e2e.cli import Started, overrides
+from tests.e2e.prefork import server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -73,17 +74,21 @@ class Site:
     runs: Path
     laptop: Path
 
-    def start(self, command: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def start(self, command: str, *arguments: str, **environment: str) -> Started:
         """Start a cluster command as a person would, with credentials in the environment.
 
         And with RAY_ADDRESS, which Ray's own clients would follow to another cluster.
         """
         own = {"AWS_SECRET_ACCESS_KEY": CANARY, "PCSEARCH_TEST_SECRET": CANARY}
         own |= {"RAY_ADDRESS": "http://127.0.0.1:1"} | environment
-        return subprocess.Popen(
-            [sys.executable, "-m", "pcsearch", "cluster", command, self.dashboard, *arguments],
+        own = {**self.head.environment, **own}
+        all_of_it = ["cluster", command, self.dashboard, *arguments]
+        if "PYTHONPATH" not in environment:
+            return server().start(all_of_it, self.laptop, own)
+        return subprocess.Popen(  # what Python imports is what is tested
+            [sys.executable, "-m", "pcsearch", *all_of_it],
             cwd=self.laptop,
-            env={**self.head.environment, **own},
+            env=own,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

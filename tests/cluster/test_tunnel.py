@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from pcsearch.cluster.jobs import Jobs
 from pcsearch.cluster.launcher import is_up
 from pcsearch.cluster.tunnel import dashboard_of
 from pcsearch.errors import UserError
+from tests.e2e.prefork import run
 
 
 @pytest.mark.parametrize("written", ["127.0.0.1:8299", "ray://127.0.0.1:8299", "head:8299"])
@@ -55,13 +54,7 @@ def test_without_credentials_it_is_said_which_are_missing(
     file = home / "cluster.yaml"
     file.write_text(text.replace("FILL-IN", "1"))
     name, *more = command
-    done = subprocess.run(
-        [sys.executable, "-m", "pcsearch", "cluster", name, str(file), *more],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    done = run(["cluster", name, str(file), *more], Path.cwd(), os.environ, timeout=100)
     assert (done.returncode, done.stdout) == (2, "")
     assert "there are no AWS credentials on this machine; run `aws configure`" in done.stderr
     assert f"pcsearch cluster check {file} lists all problems" in done.stderr
@@ -91,13 +84,7 @@ def test_a_provider_that_cannot_be_asked_is_told_as_such(
         pytest.skip("google-api-python-client is here")
     file = home / "cluster.yaml"
     file.write_text(LOCAL.format(kind=kind))
-    done = subprocess.run(
-        [sys.executable, "-m", "pcsearch", "cluster", command, str(file)],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    done = run(["cluster", command, str(file)], Path.cwd(), os.environ, timeout=100)
     assert (done.returncode, done.stdout) == (2, "")
     for told in (reason, remedy, f"pcsearch cluster check {file} lists all problems"):
         assert told in done.stderr

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from tests.e2e.prefork import Forked, server
 
@@ -34,10 +34,14 @@ class Result:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """`python -m pcsearch` with a folder to run in and an image cache of its own."""
+    """`python -m pcsearch` with a folder to run in and an image cache of its own.
+
+    Ray's Python processes are forked like the command, unless its `workers` are to be `started`.
+    """
 
     folder: Path
     cache: Path
+    workers: Literal["forked", "started"] = "forked"
 
     def run(self, *arguments: object, timeout: float = 240) -> Result:
         """Run a command to its end."""
@@ -45,7 +49,12 @@ class CommandLine:
 
     def start(self, *arguments: object) -> Started:
         """Start a command and leave it running: forked from a process that has imported it."""
-        return server().start([str(one) for one in arguments], self.folder, self._environment())
+        return server().start(
+            [str(one) for one in arguments],
+            self.folder,
+            self._environment(),
+            forks_ray=self.workers == "forked" and arguments[:1] in (("tune",), ("resume",)),
+        )
 
     def start_python(self, *arguments: str) -> subprocess.Popen[str]:
         """Start an interpreter of its own, where how it starts is what is tested."""

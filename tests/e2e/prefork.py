@@ -10,8 +10,10 @@ folder, environment, streams and signals, and with Python's usual end.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
+import importlib
 import json
 import os
 import signal
@@ -103,11 +105,22 @@ class _Server:
         atexit.register(self._process.kill)
 
     def start(
-        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        forks_ray: bool = False,
     ) -> Forked:
+        """Fork a command; `forks_ray` is for one that starts Ray, see `prefork_ray.py`."""
         out, their_out = os.pipe()
         err, their_err = os.pipe()
-        wanted = {"arguments": arguments, "folder": str(folder), "environment": dict(environment)}
+        wanted = {
+            "arguments": arguments,
+            "folder": str(folder),
+            "environment": dict(environment),
+            "forks_ray": forks_ray,
+        }
         with self._lock:
             content = json.dumps(wanted).encode() + b"\n"
             socket.send_fds(self._socket, [content], [their_out, their_err])
@@ -129,18 +142,42 @@ def server() -> _Server:
     return _Server()
 
 
-def _import_everything() -> None:
-    import torch  # noqa: F401
+LIBRARIES = (
+    *("torch", "torchvision", "optuna", "pandas", "pyarrow.fs", "tensorboardX", "psutil"),
+    *("aiohttp", "aiohttp_cors", "fsspec", "grpc.aio", "google.protobuf.json_format", "jsonschema"),
+    *("msgpack", "opencensus.stats.stats", "opentelemetry.exporter.prometheus", "requests"),
+    *("opentelemetry.sdk.metrics", "prometheus_client"),
+)
+"""All that Ray and its agents import. Ray itself reads the environment at its import."""
 
+
+def run(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """`subprocess.run` for a forked command; Ray's processes, if it starts some, are none."""
+    process = server().start(arguments, folder, environment)
+    try:
+        out, err = process.communicate(timeout)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(arguments, process.wait(), out, err)
+
+
+def _import_everything() -> None:
+    for name in LIBRARIES:
+        with contextlib.suppress(ImportError):  # some belong to Ray's dashboard
+            importlib.import_module(name)
     import pcsearch.api
     import pcsearch.cli.app
     import pcsearch.cli.views.live
     import pcsearch.cli.views.plain
     import pcsearch.cluster.session.session
     import pcsearch.execution.resume
-    import pcsearch.execution.tuner
     import pcsearch.models.registry
-    import pcsearch.reporting.tables  # noqa: F401
+    import pcsearch.reporting.tables
+    import pcsearch.training.trainer  # noqa: F401
+
+    assert "ray" not in sys.modules
 
 
 def _serve(own: socket.socket) -> None:
@@ -194,6 +231,8 @@ def _become(request: dict[str, Any], descriptors: Sequence[int]) -> None:
     sys.stderr = os.fdopen(2, "w", buffering=1)
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if request["forks_ray"]:
+        prefork_ray.offer()
 
 
 def _end(code: Any) -> None:
@@ -212,6 +251,8 @@ def _end(code: Any) -> None:
 
 
 if __name__ == "__main__":
+    import prefork_ray  # beside this file
+
     del sys.path[0]  # the tests' own modules are none of the product's
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a test's Ctrl-C is for its command alone
     _import_everything()

@@ -67,7 +67,7 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Watched]:
-    command = CommandLine(tmp_path_factory.mktemp("leaks"), cache)
+    command = CommandLine(tmp_path_factory.mktemp("leaks"), cache, workers="started")
     # sockets of Ray's lie in there, whose paths may not be long
     temporary = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
     with pytest.MonkeyPatch.context() as patch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_files_beside_the_command_replace_no_library(pcsearch: CommandLine) -> N
         file = pcsearch.folder / shadow
         file.parent.mkdir(exist_ok=True)
         file.write_text(MARK.format(mark=str(mark)))
-    result = pcsearch.run(
+    result = replace(pcsearch, workers="started").run(
         "tune", "quickstart", *SMALL, "resources.cpus_per_trial=2", "--name=beside"
     )
     assert not mark.exists(), mark.read_text()

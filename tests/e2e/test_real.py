@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jsonschema
 import pytest
 
@@ -26,7 +28,7 @@ pytestmark = [
 
 
 def test_look_alike_birds_from_the_shipped_recipe(pcsearch: CommandLine) -> None:
-    result = pcsearch.run(
+    result = replace(pcsearch, workers="started").run(
         "tune",
         "cub200-small",
         *overrides(

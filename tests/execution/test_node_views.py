@@ -9,7 +9,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tests.cluster.heads import Head, descendants, join, running_head
 from tests.cluster.test_jobs import SMALL
 from tests.e2e.cli import overrides, read_journal
 from tests.e2e.pictures import save_parts
+from tests.e2e.prefork import run
 from tests.storage.conftest import bucket as bucket
 from tests.storage.conftest import network as network
 from tests.storage.conftest import s3_port as s3_port
@@ -59,14 +59,9 @@ def seeing(mounts: str) -> list[str]:
 def tune(
     head: Head, runs: str, recipe: Sequence[str] = SMALL, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pcsearch", "tune", *recipe, "--plain", "--name=run"]
-    return subprocess.run(
-        [*command, "--address", head.address, "--runs", runs],
-        env={**head.environment, **environment},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+    command = ["tune", *recipe, "--plain", "--name=run"]
+    command += ["--address", head.address, "--runs", runs]
+    return run(command, Path.cwd(), {**head.environment, **environment}, timeout=180)
 
 
 def check_that_it_is_said_once(

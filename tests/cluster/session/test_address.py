@@ -26,6 +26,7 @@ from tests.cluster.heads import (
     free_port,
     running_head,
 )
+from tests.e2e.prefork import run
 
 SMALL = ["quickstart", "datasets=[digits]", "search.trials=2", "asha.max_epochs=2"]
 SMALL += ["asha.grace_epochs=1", "finalists.configs=0", "confirm.seeds=2", "confirm.epochs=1"]
@@ -52,9 +53,12 @@ def head() -> Iterator[Head]:
 def tune(
     address: str, environment: Mapping[str, str], runs: Path, *wrapper: str
 ) -> subprocess.CompletedProcess[str]:
-    command = [*wrapper, sys.executable, "-m", "pcsearch", "tune", *SMALL, "--address", address]
+    command = ["tune", *SMALL, "--address", address]
+    command += ["--plain", "--runs", str(runs), "--name", "joined"]
+    if not wrapper and environment.get("PYTHONPATH") == os.environ.get("PYTHONPATH"):
+        return run(command, Path.cwd(), environment, timeout=110)
     return subprocess.run(
-        [*command, "--plain", "--runs", str(runs), "--name", "joined"],
+        [*wrapper, sys.executable, "-m", "pcsearch", *command],
         env=dict(environment),
         capture_output=True,
         text=True,
