@@ -154,6 +154,25 @@ def code_of(names: Iterable[str]) -> dict[str, str]:
     return {name: code_hash(name) for name in ("pcsearch", *sorted(modules))}
 
 
+def check_unchanged(names: Iterable[str], began_with: Mapping[str, object]) -> None:
+    """Refuse to go on with other code than a run began with.
+
+    Args:
+        names: As for `own_modules`.
+        began_with: Hashes of modules, from `code_of`. A module without one is not checked.
+
+    Raises:
+        UserError: a module has changed.
+    """
+    for module in own_modules(names):
+        if began_with.get(module.name, now := code_hash(module.name)) != now:
+            raise UserError(
+                f"{module.name} ({module.file}) has changed since the run began, so further trials "
+                "would not be comparable: restore it, or start a new run: pcsearch tune, with "
+                "another --name"
+            )
+
+
 def code_hash(name: str) -> str:
     """SHA-256 of the Python files and extension modules of a top-level module, "" if missing.
 
@@ -220,7 +239,7 @@ def find_function(reference: str) -> Callable[..., object]:
     with importable(own):
         try:
             found: object = importlib.import_module(module_name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UserError(
                 f'"{reference}": importing {module_name} failed '
                 f"({type(error).__name__}: {error}); is it in the working directory, {Path.cwd()}, "

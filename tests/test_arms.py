@@ -58,11 +58,19 @@ def test_a_joint_arm_has_the_parameters_of_both() -> None:
         ("pc+entropic", "joins pc and entropic, but a loss has only one penalty with λ"),
         ("pc+control", 'unknown arm "pc+control"'),
         ("pc+", 'unknown arm "pc+"'),
+        ("pc+gentle", '"pc+gentle" joins an arm of your own, which + cannot: list it alone'),
     ],
 )
 def test_what_is_no_arm(name: str, message: str) -> None:
-    with pytest.raises(RecipeError, match=re.escape(message)):
-        recipe([name])
+    own = OWN if "gentle" in name else {}
+    with pytest.raises(RecipeError, match=re.escape(message)) as error:
+        recipe([name], arms=own)
+    assert "does not name it" not in str(error.value)
+
+
+def test_one_arm_under_two_names() -> None:
+    with pytest.raises(RecipeError, match=re.escape('"mixup+pc" is the same arm as "pc+mixup"')):
+        recipe(["pc+mixup", "mixup+pc"])
 
 
 @pytest.mark.parametrize(
@@ -70,19 +78,64 @@ def test_what_is_no_arm(name: str, message: str) -> None:
     [
         (OWN, ["pc"], "is defined, but search.arms does not name it: add gentle there"),
         ({"pc": OWN["gentle"]}, ["pc"], "has the name of an arm that exists"),
+        ({"PC": OWN["gentle"]}, ["pc", "PC"], "has the name of an arm that exists"),
+        ({"none": OWN["gentle"]}, ["none"], "has the name of an arm that exists"),
+        ({"mine": OWN["gentle"], "Mine": OWN["gentle"]}, ["mine", "Mine"], "that exists"),
         ({"a b": OWN["gentle"]}, ["a b"], "is no name for an arm"),
+        ({"a" * 41: OWN["gentle"]}, ["a" * 41], "is no name for an arm"),
+        ({"a": {"loss": "m:f", "space": {"x" * 41: 1}}}, ["a"], "which is no name for a parameter"),
+        ({"a": {"loss": "m:f", "space": {"größe": 1}}}, ["a"], "which is no name for a parameter"),
+        ({"a": {"loss": "m:f", "space": {"class": 1}}}, ["a"], "which is no name for a parameter"),
         ({"a": {"loss": "os.system", "space": {"x": 1}}}, ["a"], "but must be module:function"),
         ({"a": {"loss": "m:f", "space": {}}}, ["a"], "must be a mapping from the function's"),
-        ({"a": {"loss": "m:f", "space": {"lr": 1}}}, ["a"], "which is no name for a parameter"),
-        ({"a": {"loss": "m:f", "space": {"logits": 1}}}, ["a"], "which is no name for a parameter"),
-        ({"a": {"loss": "m:f", "space": {"x": [2, 1]}}}, ["a"], "is wrong for x, which is [2, 1]"),
-        ({"a": {"loss": "m:f", "space": {"x": "auto"}}}, ["a"], "is wrong for x"),
+        (
+            {"a": {"loss": "m:f", "space": {"lr": 1}}},
+            ["a"],
+            "the name of a setting: rename",
+        ),
+        (
+            {"a": {"loss": "m:f", "space": {"logits": 1}}},
+            ["a"],
+            "the name of a setting: rename",
+        ),
+        ({"a": {"loss": "m:f", "space": {"x": [2, 1]}}}, ["a"], "is mistaken: x is [2, 1]"),
+        ({"a": {"loss": "m:f", "space": {"x": "auto"}}}, ["a"], "is mistaken: x is"),
         ({"a": {"loss": "m:f"}}, ["a"], "arms.a.space"),
     ],
 )
 def test_mistakes_in_an_arm_of_ones_own(arms: Any, listed: list[str], message: str) -> None:
     with pytest.raises(RecipeError, match=re.escape(message)):
         recipe(listed, arms=arms)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("mixup", 0.2),
+        ("cutmix", 1),
+        ("label_smoothing", 0.1),
+        ("focal_gamma", 2),
+        ("logit_norm", 1),
+    ],
+)
+def test_what_a_loss_of_ones_own_does_not_take(key: str, value: float) -> None:
+    """Arms would differ in more than their loss."""
+    with pytest.raises(RecipeError, match=rf"train\.{key} is .*a loss of your own \(gentle\)"):
+        recipe(["pc", "gentle"], arms=OWN, train={key: value})
+    assert recipe(["pc", "gentle"], arms=OWN, train={"sam_rho": 0.1, "ema_decay": 0.9})
+
+
+def test_a_grid_with_an_arm_of_ones_own() -> None:
+    grid = {"lr": [0.01, 0.1]}
+    values = {"strength": {"choices": [0.1, 1]}, "bias": 0}
+    chosen = {"gentle": {"loss": "my_losses:gentle", "space": values}}
+    search = {"arms": ["gentle"], "sampler": "grid", "grid": grid, "trials": 4}
+    found = load_recipe({**BASE, "arms": chosen, "search": search})
+    assert found.space_for("compact_cnn", "gentle")["strength"].choices == (0.1, 1)
+    with pytest.raises(RecipeError) as error:
+        load_recipe({**BASE, "arms": OWN, "search": search})
+    assert "arms.gentle.space.strength is a range, but search.sampler is grid" in str(error.value)
+    assert "search.strength" not in str(error.value)
 
 
 def test_from_recipe_to_trial() -> None:

@@ -19,6 +19,7 @@ from pcsearch.code_consent import (
     allowed,
     check_allowed,
     check_outside,
+    check_unchanged,
     code_hash,
     code_of,
     find_function,
@@ -45,6 +46,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in sys.modules if name.startswith("own_")]:
         monkeypatch.delitem(sys.modules, name)  # of another test in this process
     return work
+
+
+def test_a_run_goes_on_with_the_code_it_began_with(place: Path) -> None:
+    allow(["own_module"])
+    began = code_of(["own_module:net", "compact_cnn"])
+    check_unchanged(["own_module:net"], began)
+    check_unchanged(["own_module:net"], {})  # a run that did not note it
+    (place / "own_module.py").write_text("# another one\n")
+    with pytest.raises(UserError, match=r"own_module \(.*\) has changed since the run began"):
+        check_unchanged(["own_module:net"], began)
 
 
 def was_run(place: Path) -> bool:

@@ -17,7 +17,7 @@ def test_every_command_has_a_page_with_its_examples_and_options() -> None:
     assert command_index().count("](") == len(known)
     page = command_page(("tune",), known["tune",])
     assert page.startswith("# pcsearch tune\n\nSearch λ, confirm it with fresh seeds")
-    assert "\npcsearch tune --images ~/birds --hours 2\n" in page
+    assert "\npcsearch tune --images ~/birds --hours 8 --detach\n" in page
     assert "\npcsearch tune my.yaml 'backbones=[my_models:small_net]' --allow-code" in page
     assert "| `--runs` `DIR` | Folder that holds the runs, or s3://BUCKET/PREFIX." in page
     for names, command in known.items():

@@ -168,7 +168,7 @@ def run_recipes(
     ) as all_ready:
         for ready, run_name in zip(all_ready, names, strict=True):
             text = ready.recipe.dump_yaml()
-            with new_run(runs, run_name, text, environment(ready.weights)) as folder:
+            with new_run(runs, run_name, text, _environment(ready)) as folder:
                 if folder.url is None:
                     remember(folder.path, ready.recipe.code)
                 outcome = run_in(folder, ready, observer)
@@ -210,6 +210,13 @@ def _tell_time(recipe: Recipe, plan: Plan, observer: Observer, agree: Callable[[
         observer.noted(line)
     if measured.is_above_a_day(plan) and not agree():
         raise UserError("not started, as you answered; no run was made")
+
+
+def _environment(ready: PreparedCampaign) -> dict[str, Any]:
+    """What is stored with the run: versions, machine, weights, and hashes of the user's code."""
+    code = code_of(ready.recipe.code)
+    del code["pcsearch"]  # its version stands beside
+    return environment(ready.weights) | ({"code": code} if code else {})
 
 
 def run_in(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import PurePosixPath
 
-from pcsearch.code_consent import check_outside, own_modules, recall, remember
+from pcsearch.code_consent import check_outside, check_unchanged, recall, remember
 from pcsearch.errors import UserError
 from pcsearch.execution.launch import Outcome, finish, run_in
 from pcsearch.execution.preflight.datasets import open_datasets
@@ -104,7 +105,16 @@ def _check_code(folder: RunFolder, before: Recipe, recipe: Recipe) -> None:
     if folder.url is None:  # others may write to a bucket, so its consent is not remembered
         recall(folder.path, before.code)
         remember(folder.path, recipe.code)
-    own_modules(recipe.code)
+    check_unchanged(recipe.code, _began_with(folder))
+
+
+def _began_with(folder: RunFolder) -> Mapping[str, object]:
+    """Hashes of the user's code at the run's start; empty if the run does not say."""
+    try:
+        stored = json.loads(folder.read_text("environment.json") or "{}").get("code")
+    except (ValueError, AttributeError, RecursionError):  # damaged, or no mapping
+        return {}
+    return stored if isinstance(stored, dict) else {}
 
 
 def _other_sampler(state: CampaignState, began_with: str | None, now: str | None) -> Iterator[str]:

@@ -21,7 +21,7 @@ def build_custom(reference: str, num_classes: int, options: Mapping[str, object]
     with importable(check_allowed(reference)):
         try:
             module = function(num_classes=num_classes, **options)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UserError(
                 f'backbone "{reference}": calling it with ({call}) raised '
                 f"{type(error).__name__}: {error}"

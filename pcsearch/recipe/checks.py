@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
-from pcsearch.arms import ARMS, CONTROL, arm_named, competitors, search_keys
+from pcsearch.arms import CONTROL, search_keys
 from pcsearch.errors import did_you_mean
+from pcsearch.recipe.arm_checks import check_arms, check_own_arms, wrong_arm
 from pcsearch.recipe.extend import largest_of, trained_at
-from pcsearch.recipe.fields import ARM, BACKBONE, expanded
-from pcsearch.recipe.problems import KeyPath, dotted, show, suggest
+from pcsearch.recipe.fields import BACKBONE, expanded
+from pcsearch.recipe.problems import KeyPath, RecipeFinding, dotted, show, suggest
 from pcsearch.recipe.schema import NO_IMAGENET, Recipe
-from pcsearch.recipe.search_space import dimensions
-
-
-@dataclass(frozen=True)
-class RecipeFinding:
-    """A mistake at `path`, which other keys may have made one: those in `needs`.
-
-    It is dropped if one of them is itself mistaken.
-    """
-
-    path: KeyPath
-    message: str
-    needs: tuple[KeyPath, ...] = ()
-
+from pcsearch.recipe.search_space import SHARED, dimensions
 
 Check = Callable[[Recipe], Iterator[RecipeFinding]]
 
@@ -76,43 +63,6 @@ def _opening(recipe: Recipe, backbone: str) -> tuple[tuple[KeyPath, float], ...]
     warmup = trained_at(recipe, backbone, "warmup_epochs")
     stages = ((key, float(epochs)), (warmup, float(recipe.train_for(backbone)["warmup_epochs"])))
     return tuple(stage for stage in stages if stage[1] > 0)
-
-
-def _check_arms(recipe: Recipe) -> Iterator[RecipeFinding]:
-    """Arms are known competitors, and there is something to compare."""
-    path: KeyPath = ("search", "arms")
-    known = (*competitors(), *recipe.arms)
-    for index, name in enumerate(recipe.search.arms):
-        if name == CONTROL:
-            message = "holds control: search.control says whether the control runs; leave it out"
-            yield RecipeFinding((*path, index), message)
-        elif name not in recipe.arms and (wrong := _wrong_arm(name, known)):
-            yield RecipeFinding((*path, index), wrong)
-    for name in recipe.arms:
-        own = ("arms", name)
-        if name == CONTROL or any(part in ARMS for part in name.split("+")):
-            yield RecipeFinding(own, "has the name of an arm that exists: choose another one")
-        elif not ARM.fullmatch(name):
-            message = "is no name for an arm: it must be a letter, then letters, digits, _ or -"
-            yield RecipeFinding(own, message)
-        elif name not in recipe.search.arms:
-            message = f"is defined, but search.arms does not name it: add {name} there"
-            yield RecipeFinding(own, message, (path,))
-    if not recipe.search.arms and recipe.search.control != "matched":
-        control = show(recipe.search.control)
-        message = f"is empty, but search.control {control} needs at least one arm, as in [pc]"
-        yield RecipeFinding(path, message, (("search", "control"),))
-
-
-def _wrong_arm(name: str, known: tuple[str, ...]) -> str | None:
-    """What is wrong with the name of an arm; None for one that exists."""
-    try:
-        arm_named(name)
-    except ValueError as error:
-        if str(error) == "is unknown":
-            return f"unknown arm {show(name)}{suggest(name, known)}"
-        return f"{show(name)} {error}"
-    return None
 
 
 def _check_grid(recipe: Recipe) -> Iterator[RecipeFinding]:
@@ -194,7 +144,7 @@ def _searching(recipe: Recipe) -> list[str]:
 
 
 def _exists(recipe: Recipe, name: str) -> bool:
-    return name in recipe.arms or _wrong_arm(name, ()) is None
+    return name in recipe.arms or wrong_arm(name, ()) is None
 
 
 def _points(recipe: Recipe, backbone: str, arm: str) -> int:
@@ -210,7 +160,7 @@ def _ranges(recipe: Recipe, backbone: str) -> Iterator[str]:
     for arm in [CONTROL, *recipe.search.arms]:
         keys = {parameter.name: key for key, parameter in search_keys(arm).items()}
         for name, space in recipe.space_for(backbone, arm).items():
-            if space.kind in ("range", "auto"):
+            if space.kind in ("range", "auto") and (name in SHARED or name in keys):
                 yield keys.get(name, name)
 
 
@@ -383,7 +333,8 @@ CHECKS: tuple[Check, ...] = (
     _check_backbones,
     check_weights,
     check_overlap,
-    _check_arms,
+    check_arms,
+    check_own_arms,
     _check_grid,
     _check_stages,
     _check_sizes,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pcsearch.recipe.checks import RecipeFinding
 from pcsearch.recipe.extend import searched_at
 from pcsearch.recipe.fields import Section
 from pcsearch.recipe.overrides import OVERRIDE
-from pcsearch.recipe.problems import KeyPath, dotted
+from pcsearch.recipe.problems import KeyPath, RecipeFinding, dotted
 from pcsearch.recipe.schema import Recipe, SpaceValues
 from pcsearch.recipe.search_space import SHARED
 from pcsearch.recipe.sections import ImageSize, TrainValues

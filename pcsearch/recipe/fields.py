@@ -22,8 +22,11 @@ TIMM_NETWORK = re.compile(r"timm/[A-Za-z0-9_]+(\.[A-Za-z0-9_-]+)?")
 BACKBONE = re.compile(rf"[A-Za-z_][A-Za-z0-9_]*|{REFERENCE.pattern}|{TIMM_NETWORK.pattern}")
 
 
-ARM = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+ARM = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 """The name of an arm of the user's own."""
+
+PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+"""The name of a parameter of the user's own loss."""
 
 
 class Section(BaseModel):

@@ -101,3 +101,15 @@ def suggest(word: str, choices: tuple[str, ...]) -> str:
     """A near miss, else the list of known names if it is short."""
     near = did_you_mean(word, choices)
     return near or (f" (known: {', '.join(choices)})" if len(choices) <= 12 else "")
+
+
+@dataclass(frozen=True)
+class RecipeFinding:
+    """A mistake at `path`, which other keys may have made one: those in `needs`.
+
+    It is dropped if one of them is itself mistaken.
+    """
+
+    path: KeyPath
+    message: str
+    needs: tuple[KeyPath, ...] = ()

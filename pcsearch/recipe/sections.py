@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import fields, replace
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from pcsearch.data.augmentations import AUGMENTATIONS, Augmentation
 from pcsearch.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pcsearch.recipe.fields import (
+    PARAMETER,
     REFERENCE,
     Count,
     Epochs,
@@ -222,15 +224,17 @@ def _own_space(value: object) -> object:
         )
     spaces = {}
     for name, given in value.items():
-        if not isinstance(name, str) or not name.isidentifier() or name in _TAKEN:
+        if not isinstance(name, str) or not PARAMETER.fullmatch(name) or iskeyword(name):
             raise ValueError(
-                f"holds {show(name)}, which is no name for a parameter: it must be a name of "
-                "Python that no training setting has"
+                f"holds {show(name)}, which is no name for a parameter: it must be a letter, then "
+                "letters, digits or _, at most 40 in all, and no keyword of Python"
             )
+        if name in _TAKEN:
+            raise ValueError(f"holds {show(name)}, which is the name of a setting: rename it")
         try:
             spaces[name] = parse_space(given, Dimension(name, ANY_NUMBER))
         except ValueError as error:
-            raise ValueError(f"is wrong for {name}, which {error}") from None
+            raise ValueError(f"is mistaken: {name} {error}") from None
     return spaces
 
 

@@ -15,13 +15,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pcsearch.errors import did_you_mean
-from pcsearch.recipe.checks import CHECKS, Check, RecipeFinding
+from pcsearch.recipe.checks import CHECKS, Check
 from pcsearch.recipe.effect import without_effect
 from pcsearch.recipe.problems import (
     MOST_PROBLEMS,
     KeyPath,
     Problem,
     RecipeError,
+    RecipeFinding,
     Where,
     dotted,
     in_order,

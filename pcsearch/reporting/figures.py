@@ -185,8 +185,15 @@ def _strength(
     panel.set(title=fmt.label(arm.name), xlabel=symbol_of(parameter), ylabel="last validation %")
     if arm.space[parameter].log:
         panel.set_xscale("log")
+        panel.xaxis.set_major_formatter(_plain)  # matplotlib's own would be LaTeX in the SVG
+        panel.xaxis.set_minor_formatter("")
     if panel.get_legend_handles_labels()[0]:
         panel.legend(loc="best")
+
+
+def _plain(value: float, position: float) -> str:
+    """A tick of a logarithmic axis: `0.05`."""
+    return f"{value:g}"
 
 
 def _gains(panel: Axes, differences: Sequence[float], gain: Gain) -> None:

@@ -83,7 +83,7 @@ def _campaign(summary: Summary, state: CampaignState) -> Iterator[str]:
     if not state.plan.confirm_seeds:
         yield (
             "No test images were measured (confirm.seeds: 0): validation numbers chose the "
-            "configurations, so they do not show what PC gains."
+            "configurations, so they do not show what an arm gains."
         )
 
 
@@ -272,7 +272,7 @@ def _borrowed(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Ite
             lender = fmt.label(arm.borrows)
             yield (
                 f"The {fmt.label(arm.name)} is an ablation, not a tuned baseline "
-                f"(search.control: single): it repeats {lender}'s chosen configuration with λ = 0, "
+                f"(search.control: single): it repeats {lender}'s chosen configuration without it, "
                 "so the gain may be larger than over a tuned baseline."
             )
 

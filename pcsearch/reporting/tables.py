@@ -124,7 +124,7 @@ def _one_line(treated: str, best: str) -> list[Column]:
         Column("backbone", lambda c: c.backbone),
         Column("N", lambda c: c.classes, right=True),
         Column(best, lambda c: c.regulariser_text, right=True),
-        Column("λ/N", lambda c: c.fraction, right=True),
+        *([Column("λ/N", lambda c: c.fraction, right=True)] if "λ" in best else []),
         Column(f"lr\n{treated}, control", lambda c: f"{c.rate}, {c.control_rate}", right=True),
         Column(
             f"val top-1\n{treated}, control",
@@ -148,7 +148,7 @@ def _three_lines(treated: str, best: str) -> list[Column]:
     return [
         Column("dataset\nbackbone", lambda c: f"{c.dataset}\n{c.backbone}"),
         Column("\nN", lambda c: c.classes, right=True),
-        Column(f"{best}\nλ/N", lambda c: f"{c.regulariser_text}\n{c.fraction}", right=True),
+        Column("\n".join(_strength_lines(best)), lambda c: _strengths(c, best), right=True),
         Column(f"lr {treated},\ncontrol", lambda c: f"{c.rate}\n{c.control_rate}", right=True),
         Column(
             f"val top-1\n{treated}, control",
@@ -171,8 +171,8 @@ def _four_lines(treated: str, best: str) -> list[Column]:
     return [
         Column("dataset\nbackbone", lambda c: f"{c.dataset}\n{c.backbone}\nN = {c.classes}"),
         Column(
-            f"{best}\nλ/N\nlr {treated}\ncontrol",
-            lambda c: f"{c.regulariser_text}\n{c.fraction}\n{c.rate}\n{c.control_rate}",
+            "\n".join([*_strength_lines(best), f"lr {treated}", "control"]),
+            lambda c: f"{_strengths(c, best)}\n{c.rate}\n{c.control_rate}",
             right=True,
         ),
         Column(
@@ -195,6 +195,16 @@ def _four_lines(treated: str, best: str) -> list[Column]:
 def _halved(verdict: str) -> str:
     """`no clear difference` in two lines, because it is wider than any interval."""
     return verdict.replace(" difference", "\ndifference")
+
+
+def _strength_lines(best: str) -> list[str]:
+    """The headings of an arm's own parameters, and λ/N if one of them is λ."""
+    return [best, "λ/N"] if "λ" in best else [best]
+
+
+def _strengths(study: Cells, best: str) -> str:
+    fraction = [study.fraction] if "λ" in best else []
+    return "\n".join([study.regulariser_text, *fraction])
 
 
 def _best(arm: str) -> str:
@@ -224,7 +234,7 @@ def _block(study: Cells, treated: str, best: str) -> RenderableType:
     """A study as lines of words and numbers, for narrow terminals."""
     heading = f"{study.dataset} · {study.backbone} · N = {study.classes}"
     body = Text.assemble(
-        f"{best} {study.regulariser_text}, λ/N {study.fraction}\n",
+        f"{best} {study.regulariser_text}" + (f", λ/N {study.fraction}\n" if "λ" in best else "\n"),
         f"lr: {treated} {study.rate}, control {study.control_rate}\n",
         f"val top-1: {study.validation}, control {study.control_validation}\n",
         f"test top-1: {treated} {study.treated}\n",

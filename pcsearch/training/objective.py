@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pcsearch.code_consent import find_function
-from pcsearch.errors import TrialError
+from pcsearch.errors import TrialError, UserError
 from pcsearch.losses import VARIANTS, classification_loss
 from pcsearch.losses.divergences import at_least_float32
 from pcsearch.losses.pairwise_confusion import check_variant
@@ -85,22 +86,33 @@ def mixed_targets(labels: Tensor, share: float, logits: Tensor) -> Tensor:
     return share * first + (1 - share) * second
 
 
+_LONGEST = 300
+"""Characters of the text of an exception in a message."""
+
+
+def _short(error: BaseException) -> str:
+    line = str(error).strip().partition("\n")[0]
+    return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"
+
+
 class _Own:
     """A checked call of the user's own loss function."""
 
     def __init__(self, loss: OwnLoss) -> None:
         self._name = loss.reference
         self._function = find_function(loss.reference)
+        if inspect.isclass(self._function):
+            raise UserError(f'the loss "{loss.reference}" is a class; name a function')
         self._values = dict(loss.values)
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        before = logits._version
+        before = logits._version, labels._version
         values = ", ".join(f"{name}={value!r}" for name, value in self._values.items())
         call = f'the loss "{self._name}", called as (logits, labels, {values})'
         try:
             loss = self._function(logits, labels, **self._values)
-        except Exception as error:
-            raise TrialError(f"{call}, raised {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise TrialError(f"{call}, raised {type(error).__name__}: {_short(error)}") from error
         if not isinstance(loss, Tensor):
             raise TrialError(f"{call}, returned a {type(loss).__name__}, not a tensor")
         if loss.shape != torch.Size([]):
@@ -114,6 +126,6 @@ class _Own:
             )
         if not loss.is_floating_point() or (logits.requires_grad and not loss.requires_grad):
             raise TrialError(f"{call}, returned a tensor without a gradient for the logits")
-        if logits._version != before:
-            raise TrialError(f"{call}, changed the logits in place; work on a copy")
+        if (logits._version, labels._version) != before:
+            raise TrialError(f"{call}, changed logits or labels in place; work on a copy")
         return loss

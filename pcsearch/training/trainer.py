@@ -229,6 +229,8 @@ def batches_between_checks(device: torch.device) -> int:
 
 def _advice(settings: TrainConfig) -> str:
     advice = ["lower search.lr"]
+    if settings.own_loss is not None:
+        advice.append(f"look at {settings.own_loss.reference}, which returned it")
     if settings.clip_norm is None:
         advice.append("set train.clip_norm")
     if settings.variant == "jeffreys" and settings.lambda_ > 0:

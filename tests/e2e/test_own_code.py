@@ -101,6 +101,11 @@ def test_a_network_of_ones_own_needs_consent_once(pcsearch: CommandLine) -> None
     assert mark.exists()
     wider = pcsearch.run("resume", "own", "confirm.seeds=2")
     assert wider.code == 0, wider
+    (pcsearch.folder / "own_losses.py").write_text(f"{LOSS}# changed")
+    changed = pcsearch.run("resume", "own", "confirm.seeds=3")
+    assert changed.code == 2
+    assert "own_losses" in changed.err
+    assert "has changed since the run began" in changed.err
     (study,) = pcsearch.summary("own")["studies"]
     assert study["backbone"] == "own_nets:net"
     assert 0.01 <= study["arms"]["gentle"]["config"]["strength"] <= 0.1

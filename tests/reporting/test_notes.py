@@ -186,7 +186,7 @@ def test_a_borrowed_control_is_called_an_ablation() -> None:
         written(campaign_plan(study_plan(arms=(borrowing_control(), pc_arm())))), "ablation"
     )
     assert "search.control: single" in line
-    assert "PC's chosen configuration with λ = 0" in line
+    assert "PC's chosen configuration without it" in line
 
 
 def test_failures_are_counted_with_the_first_reason() -> None:

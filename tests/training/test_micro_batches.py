@@ -46,7 +46,9 @@ class PairedBatches(MemoryBatches):
             yield self.images[chosen], self.labels[chosen]
 
     def _order(self, epoch: int) -> list[Tensor]:
-        return epoch_batches(len(self.labels), self.batch_size, self._pairing, seeded(epoch))
+        return epoch_batches(
+            len(self.labels), self.batch_size, self._pairing, seeded(epoch), self.labels
+        )
 
 
 class Widths(nn.Module):

@@ -50,6 +50,21 @@ def raises(logits, labels, strength):
 def other_names(logits, labels, weight):
     return cross_entropy(logits, labels)
 
+def exits(logits, labels, strength):
+    raise SystemExit(3)
+
+def talks(logits, labels, strength):
+    raise ValueError("x" * 3000)
+
+def labels_in_place(logits, labels, strength):
+    loss = cross_entropy(logits, labels)
+    labels.zero_()
+    return loss
+
+class Loss:
+    def __init__(self, strength):
+        pass
+
 not_a_function = 3
 """
 
@@ -81,7 +96,10 @@ def test_its_value_is_the_loss() -> None:
         ("number", "returned a float, not a tensor"),
         ("detached", "without a gradient for the logits"),
         ("elsewhere", "on meta, but the logits are on cpu"),
-        ("in_place", "changed the logits in place"),
+        ("in_place", "changed logits or labels in place"),
+        ("labels_in_place", "changed logits or labels in place"),
+        ("exits", "raised SystemExit: 3"),
+        ("talks", "raised ValueError: " + "x" * 300 + "…"),
         ("raises", "called as (logits, labels, strength=0.5), raised KeyError: 'strength'"),
         ("other_names", "raised TypeError: other_names() got an unexpected keyword"),
     ],
@@ -99,11 +117,29 @@ def test_a_loss_that_is_not_finite_diverges() -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("gentel", 'did you mean "gentle"'), ("not_a_function", "is a int, not a function")],
+    [
+        ("gentel", 'did you mean "gentle"'),
+        ("not_a_function", "is a int, not a function"),
+        ("Loss", "is a class; name a function"),
+    ],
 )
 def test_what_is_no_function_is_the_users_mistake(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Objective(settings(own_loss=own(name)))
+
+
+def test_before_a_campaign_it_must_depend_on_the_logits(tmp_path: Path) -> None:
+    from pcsearch.execution.preflight.model_check import check_networks
+    from pcsearch.recipe import load_recipe
+
+    blind_loss = "def blind(logits, labels, s):\n    return torch.ones((), requires_grad=True)\n"
+    (tmp_path / "own_losses.py").write_text(f"{MODULE}\n{blind_loss}")
+    arm = "arms={mine: {loss: 'own_losses:%s', space: {%s: [0.1, 1]}}}"
+    fine = load_recipe("quickstart", ["search.arms=[mine]", arm % ("gentle", "strength")])
+    assert check_networks(fine) == ()
+    blind = load_recipe("quickstart", ["search.arms=[mine]", arm % ("blind", "s")])
+    with pytest.raises(UserError, match=r"arms\.mine: .* does not depend on the logits"):
+        check_networks(blind)
 
 
 def test_without_consent_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
@@ -88,10 +89,11 @@ class _Columns:
     widths: dict[Phase, int]
     bar: int
     curve: int
+    strength: int = _STRENGTH
 
     def line(self, label: Text, cells: Sequence[Text | str], best: Sequence[Text | str]) -> Text:
         phases = [self.widths[phase] for phase in self.phases]
-        widths = [*phases, self.bar, _BEST, _STRENGTH, self.curve]
+        widths = [*phases, self.bar, _BEST, self.strength, self.curve]
         right = [True] * len(self.phases) + [False, True, False, False]
         parts = [_cell(label, self.label)]
         for cell, width, align in zip((*cells, *best), widths, right, strict=True):
@@ -141,7 +143,7 @@ def _arm_row(label: Text, arms: Sequence[ArmProgress], best: ArmProgress, layout
         else fraction_done([count for arm in arms for count in arm.counts.values()])
     )
     cells.append(bar(share, layout.bar))
-    return layout.line(label, cells, _best(best))
+    return layout.line(label, cells, _best(best, layout.strength))
 
 
 def _phase(arms: Sequence[ArmProgress], phase: Phase) -> str:
@@ -150,7 +152,7 @@ def _phase(arms: Sequence[ArmProgress], phase: Phase) -> str:
     return f"{ended}/{planned}" if planned else NOTHING
 
 
-def _best(arm: ArmProgress) -> list[Text | str]:
+def _best(arm: ArmProgress, width: int) -> list[Text | str]:
     if arm.given_up is not None:
         return [Text("none", "red"), Text("failed", "red"), ""]
     if arm.best is None:
@@ -159,9 +161,17 @@ def _best(arm: ArmProgress) -> list[Text | str]:
     value = Text(short_percent(arm.best.value), style)
     return [
         value,
-        short_regulariser(arm.best.config),
+        _strength(arm.best.config, width),
         Text(sparkline(arm.best.curve, _CURVE), "cyan"),
     ]
+
+
+def _strength(config: Mapping[str, Any], width: int) -> str:
+    """The arm's own parameters with their names, or without them if these do not fit."""
+    named = short_regulariser(dict(config))
+    if cell_len(named) <= width:
+        return named
+    return ", ".join(part.rpartition(" ")[2] for part in named.split(", "))
 
 
 def _leader(study: StudyProgress) -> ArmProgress:
@@ -186,7 +196,11 @@ def _layout(now: Snapshot, columns: int, label: int, detailed: bool) -> _Columns
     free = columns - fixed - curve
     bar_width = max(_SHORT_BAR, min(_BAR, free - label))
     label_width = max(8, min(label, free - bar_width))
-    return _Columns(label_width, shown, widths, bar_width, max(0, curve - len(_GAP)))
+    best = [arm.best for study in now.studies for arm in study.arms if arm.best is not None]
+    longest = max((cell_len(short_regulariser(one.config)) for one in best), default=0)
+    unused = max(0, free - label_width - bar_width)
+    strength = min(max(longest, _STRENGTH), _STRENGTH + unused)
+    return _Columns(label_width, shown, widths, bar_width, max(0, curve - len(_GAP)), strength)
 
 
 def _running(trials: Sequence[Running], columns: int, space: int) -> list[Text]:

@@ -140,11 +140,17 @@ def _try_loss(arm: str, own: OwnArm) -> None:
     logits.requires_grad_()
     labels = torch.arange(2 * _TRIED_CLASSES) % _TRIED_CLASSES
     try:
-        loss, _ = Objective(settings)(logits, labels)
+        loss, _ = Objective(settings)(logits * 1, labels)  # not a leaf, as a network's logits
     except TrialError as error:
         raise UserError(f"arms.{arm}: {error}") from error
     if not torch.isfinite(loss):
         raise UserError(f'arms.{arm}: the loss "{own.loss}" is {loss.item()} for ordinary logits')
+    loss.backward()  # type: ignore[no-untyped-call]
+    if logits.grad is None or not logits.grad.any():
+        raise UserError(
+            f'arms.{arm}: the loss "{own.loss}" does not depend on the logits, so nothing would be '
+            "learned"
+        )
 
 
 def all_plain(recipe: Recipe) -> bool:
