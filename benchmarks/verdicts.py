@@ -111,10 +111,10 @@ def _spoilt(trial_run: Any, share: float) -> Iterator[None]:
     batches, settings = trial_run.fit_batches, trial_run.train_config
     arm = ""
 
-    def train_config(recipe: Any, backbone: str, spec: Any) -> Any:
+    def train_config(recipe: Any, backbone: str, spec: Any, *precision: Any) -> Any:
         nonlocal arm
         arm = spec.arm
-        made = settings(recipe, backbone, spec)
+        made = settings(recipe, backbone, spec, *precision)
         return made.__class__(**vars(made) | ({"lambda_": 0.0} if arm == "pc" else {}))
 
     def fit_batches(recipe: Any, dataset: str, training: Any, *rest: Any) -> Any:
