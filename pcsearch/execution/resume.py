@@ -15,13 +15,14 @@ from pcsearch.errors import UserError
 from pcsearch.execution.launch import Outcome, finish, run_in
 from pcsearch.execution.preflight.datasets import open_datasets
 from pcsearch.execution.preflight.prepare import prepare_campaigns
+from pcsearch.io import own_text
 from pcsearch.recipe.extend import check_extension
 from pcsearch.recipe.load import load_recipe, parse_recipe, read_resolved, with_absolute_paths
 from pcsearch.recipe.problems import show
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.search_space import Space
 from pcsearch.runs.find import Runs, check_place, find_run, held
-from pcsearch.runs.folder import RunFolder, shown_address
+from pcsearch.runs.folder import READ_AT_MOST_BYTES, RunFolder, shown_address
 from pcsearch.runs.prior_runs import with_earlier_runs
 from pcsearch.search.campaign import Campaign
 from pcsearch.search.next_trial import arms_of, nothing_left, search_open
@@ -111,7 +112,9 @@ def _check_code(folder: RunFolder, before: Recipe, recipe: Recipe) -> None:
 def _began_with(folder: RunFolder) -> Mapping[str, object]:
     """Hashes of the user's code at the run's start; empty if the run does not say."""
     try:
-        stored = json.loads(folder.read_text("environment.json") or "{}").get("code")
+        stored = json.loads(
+            own_text(folder.path / "environment.json", READ_AT_MOST_BYTES) or "{}"
+        ).get("code")
     except (ValueError, AttributeError, RecursionError):  # damaged, or no mapping
         return {}
     return stored if isinstance(stored, dict) else {}
