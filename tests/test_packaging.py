@@ -130,7 +130,7 @@ def test_a_release_is_refused_until_tag_version_changes_and_addresses_agree(
         for name in ("Source", "Documentation", "Issues")
     ]
 
-    real = (tmp_path / "pyproject.toml").read_text().replace("EXAMPLE.org/x", "pypi.org/p/x")
+    real = (tmp_path / "pyproject.toml").read_text().replace("EXAMPLE.org/x", "github.com/p/x")
     (tmp_path / "pyproject.toml").write_text(real)
     (only,) = refused()
     assert "no tag" in only

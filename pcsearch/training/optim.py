@@ -1,4 +1,4 @@
-"""Optimizers over head and body, and the stages of a training, each with its schedule."""
+"""Optimizers over head and body, the mean of the weights, and the stages of a training."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import nn, optim
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pcsearch.errors import UserError
 from pcsearch.training.config import TrainConfig
@@ -145,6 +146,18 @@ def trained_parameters(optimizer: optim.Optimizer) -> list[nn.Parameter]:
 
 def _trained(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
     return [parameter for parameter in parameters if parameter.requires_grad]
+
+
+def average_of(module: nn.Module, settings: TrainConfig) -> AveragedModel | None:
+    """The running mean of the weights and of batch statistics; None without `ema_decay`."""
+    if settings.ema_decay == 0:
+        return None
+
+    def count(averaged: Any, present: Any, updates: Any) -> None:
+        decay = min(settings.ema_decay, (1 + int(updates)) / (10 + int(updates)))
+        get_ema_multi_avg_fn(decay)(averaged, present, updates)  # type: ignore[no-untyped-call]
+
+    return AveragedModel(module, multi_avg_fn=count, use_buffers=True)
 
 
 @dataclass(frozen=True)

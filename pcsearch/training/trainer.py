@@ -8,24 +8,25 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn, optim
 from torch.nn.utils import clip_grad_norm_
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from pcsearch.errors import DivergedError
 from pcsearch.training.checkpoints import Checkpoint, Checkpoints, Identity, identity_of
 from pcsearch.training.config import TrainConfig
 from pcsearch.training.failures import explain_failures
+from pcsearch.training.memory import divided, pairs_per_part
 from pcsearch.training.metrics import EpochRecord, Evaluation
-from pcsearch.training.micro_batches import divided, pairs_per_part
 from pcsearch.training.mixing import mixed
 from pcsearch.training.objective import Network, Objective
 from pcsearch.training.optim import (
     Stage,
+    average_of,
     build_optimizer,
     frozen_body,
     set_lr,
@@ -277,7 +278,7 @@ def fit(
     device = torch.device(device)
     module = _placed(backbone.module, settings, device)
     identity = identity_of(settings, module, len(batches))
-    average = _average_of(module, settings)
+    average = average_of(module, settings)
     saved, records = _loaded(checkpoints, identity, module, average)
     if average is not None and len(records) == settings.epochs:
         module.load_state_dict(average.module.state_dict())
@@ -327,18 +328,6 @@ def _placed(module: nn.Module, settings: TrainConfig, device: torch.device) -> n
         if settings.channels_last:
             module.to(memory_format=torch.channels_last)
     return module
-
-
-def _average_of(module: nn.Module, settings: TrainConfig) -> AveragedModel | None:
-    """The running mean of the weights and of batch statistics; None without `ema_decay`."""
-    if settings.ema_decay == 0:
-        return None
-
-    def count(averaged: Any, present: Any, updates: Any) -> None:
-        decay = min(settings.ema_decay, (1 + int(updates)) / (10 + int(updates)))
-        get_ema_multi_avg_fn(decay)(averaged, present, updates)  # type: ignore[no-untyped-call]
-
-    return AveragedModel(module, multi_avg_fn=count, use_buffers=True)
 
 
 def _loaded(

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pcsearch.losses.pairing import PAIRINGS, epoch_batches, split_pairs
+from pcsearch.training.memory import divided, pairs_per_part
 from pcsearch.training.metrics import EpochRecord
-from pcsearch.training.micro_batches import divided, pairs_per_part
 from tests.training.helpers import (
     MemoryBatches,
     TinyBackbone,
