@@ -167,11 +167,11 @@ def _best(arm: ArmProgress, width: int) -> list[Text | str]:
 
 
 def _strength(config: Mapping[str, Any], width: int) -> str:
-    """The arm's own parameters with their names, or without them if these do not fit."""
+    """The arm's own parameters: with their names, or rounded and without them if space is short."""
     named = short_regulariser(dict(config))
     if cell_len(named) <= width:
         return named
-    return ", ".join(part.rpartition(" ")[2] for part in named.split(", "))
+    return " ".join(f"{float(part.rpartition(' ')[2]):.2g}" for part in named.split(", "))
 
 
 def _leader(study: StudyProgress) -> ArmProgress:
