@@ -45,6 +45,7 @@ class Arm:
         colour: Of its curves in figures, as #rrggbb.
         parameters: Its own; empty for the control.
         variant: Its penalty's name in `pcsearch.losses.VARIANTS`; None for that of `train.variant`.
+        passes: Passes forward and backward that one of its steps takes through the network.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Arm:
     colour: str
     parameters: tuple[Parameter, ...] = ()
     variant: str | None = None
+    passes: int = 1
 
     def search_keys(self) -> Iterator[tuple[str, Parameter]]:
         """The key under `search` that states the range of each of its parameters."""
@@ -106,7 +108,7 @@ ARMS: dict[str, Arm] = {
         Arm("poly1", "Poly-1", "#7a5ea8", _weight(0.1, 8.0), "poly1"),
         Arm("mixup", "mixup", "#d0701f", _setting("mixup", "α", 0.05, 1.0, log=True)),
         Arm("cutmix", "CutMix", "#97471d", _setting("cutmix", "α", 0.1, 2.0, log=True)),
-        Arm("sam", "SAM", "#2a7f8c", _setting("sam_rho", "ρ", 0.01, 0.2, log=True)),
+        Arm("sam", "SAM", "#2a7f8c", _setting("sam_rho", "ρ", 0.01, 0.2, log=True), passes=2),
     )
 }
 """Every arm by name, in the order of messages. `tests/test_registries.py` adds one."""
@@ -143,6 +145,7 @@ def arm_named(name: str) -> Arm:
         _other_colour(name),
         tuple(parameter for row in rows for parameter in row.parameters),
         next((row.variant for row in rows if row.variant), None),
+        max(row.passes for row in rows),
     )
 
 

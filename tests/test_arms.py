@@ -10,11 +10,14 @@ import pytest
 from pcsearch.arms import ARMS, CONTROL, arm_named, colour_of, label_of, search_keys
 from pcsearch.losses import VARIANTS
 from pcsearch.recipe import Recipe, RecipeError, load_recipe
-from pcsearch.search.plan import DatasetFacts, ImageCounts, build_plan
+from pcsearch.reporting.notes import matching
+from pcsearch.search.estimate import estimate
+from pcsearch.search.plan import DatasetFacts, ImageCounts, Plan, build_plan
 from pcsearch.search.sampling.samplers import propose
 from pcsearch.search.trial import TrialSpec
 from pcsearch.search.trial_config import adopted, search_config
 from pcsearch.training.config import TrainConfig
+from tests.search.driving import run
 
 OWN = {"gentle": {"loss": "my_losses:gentle", "space": {"strength": [0.1, 10], "bias": [-1, 1]}}}
 BASE: dict[str, Any] = {
@@ -138,11 +141,98 @@ def test_a_grid_with_an_arm_of_ones_own() -> None:
     assert "search.strength" not in str(error.value)
 
 
+COUNTS = ImageCounts(fit=80, val=20, train=100, test=50)
+
+
+def planned(**search: Any) -> Plan:
+    asha = {"max_epochs": 9, "grace_epochs": 3, "arm_epochs": {"mixup": 18, "focal": 3}}
+    arms = {"arms": ["mixup", "sam", "focal", "pc+sam"], "trials": 10}
+    found = load_recipe({**BASE, "asha": asha, "search": arms | search})
+    return build_plan(found, [DatasetFacts("digits", 10, COUNTS, "hash")])
+
+
+@pytest.mark.parametrize(
+    ("match", "trials"), [("trials", [10, 10, 10, 10, 10]), ("images", [10, 5, 5, 30, 5])]
+)
+def test_searches_of_equal_size(match: str, trials: list[int]) -> None:
+    """Mixup has twice the epochs, SAM two passes a step, focal loss a third of the epochs."""
+    plan = planned(match=match)
+    study = plan.studies[0]
+    assert [arm.trials for arm in study.arms] == trials
+    assert [plan.full_cost(arm, "search") for arm in study.arms] == [9, 18, 18, 3, 18]
+    assert [plan.epochs(arm, "confirm") for arm in study.arms] == [9, 18, 9, 3, 9]
+    assert list(matching(plan, study)) == [
+        f"The searches are matched at equal {match} (search.match). Search trials: "
+        + ", ".join(
+            f"{count} ({label})"
+            for count, label in zip(
+                trials, ("control", "mixup", "SAM", "focal loss", "PC + SAM"), strict=True
+            )
+        )
+        + ".",
+        "A training costs, in trainings of the control: 2 (mixup), 2 (SAM), 0.333 (focal loss), "
+        "2 (PC + SAM).",
+    ]
+
+
+def test_a_setting_of_every_arm_costs_none_more() -> None:
+    found = recipe(["sam"], train={"sam_rho": 0.05})
+    plan = build_plan(found, [DatasetFacts("digits", 10, COUNTS, "hash")])
+    assert [arm.cost for arm in plan.studies[0].arms] == [1.0, 1.0]
+    assert list(matching(plan, plan.studies[0])) == []
+
+
+def test_epochs_and_time_of_arms_of_their_own() -> None:
+    """By hand: SAM's epochs count once, and its time twice."""
+    found = recipe(
+        ["sam"], asha={"max_epochs": 3, "grace_epochs": 3},
+        finalists={"configs": 0, "repeats": 0}, confirm={"seeds": 2},
+    )  # fmt: skip
+    plan = build_plan(found, [DatasetFacts("digits", 10, COUNTS, "hash")])
+    most = estimate(plan).at_most
+    assert most.epochs == 2 * 20 * 3 + 2 * 2 * 3
+    assert most.search_epochs == pytest.approx((1 + 2) * (20 * 3 + 2 * 3 * 100 / 80))
+
+
+def test_a_campaign_with_arms_of_other_lengths() -> None:
+    plan = planned(match="images")
+    campaign = run(plan, lambda spec, epoch: 50.0 + epoch)
+    for trial in campaign.state.trials.values():
+        expected = {"mixup": 18, "focal": 3}.get(trial.spec.arm, 9)
+        assert trial.spec.epochs == expected
+        assert trial.state == "COMPLETE" or len(trial.epochs) in (3, 9)
+    asked = {arm.name: arm.trials for arm in plan.studies[0].arms}
+    for name, count in asked.items():
+        assert len(campaign.state.arms["digits/compact_cnn", name].trials["search"]) == count
+
+
+@pytest.mark.parametrize(
+    ("asha", "search", "message"),
+    [
+        ({"arm_epochs": {"mixupp": 9}}, {}, "asha.arm_epochs.mixupp is no arm of this recipe"),
+        ({"arm_epochs": {"control": 9}}, {}, "asha.arm_epochs.control is the control"),
+        (
+            {"arm_epochs": {"mixup": 2}, "grace_epochs": 3},
+            {},
+            "asha.arm_epochs.mixup is 2, but must be at least asha.grace_epochs (3)",
+        ),
+        ({"arm_epochs": {"mixup": 0}}, {}, "asha.arm_epochs.mixup"),
+        ({}, {"match": "images", "control": "none"}, "search.match is images, but needs"),
+        ({}, {"match": "images", "sampler": "grid", "grid": {"lr": [0.1]}}, "sampler is grid"),
+    ],
+)
+def test_mistakes_in_matching(asha: Any, search: Any, message: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        load_recipe(
+            {**BASE, "asha": {"max_epochs": 9, **asha}, "search": {"arms": ["mixup"], **search}}
+        )
+    assert message in str(error.value)
+
+
 def test_from_recipe_to_trial() -> None:
     """Own parameters are in the arm's configurations alone, and adopted ones keep them."""
     found = recipe(["pc+label_smoothing", "gentle"], arms=OWN)
-    counts = ImageCounts(fit=80, val=20, train=100, test=50)
-    plan = build_plan(found, [DatasetFacts("digits", 10, counts, "hash")])
+    plan = build_plan(found, [DatasetFacts("digits", 10, COUNTS, "hash")])
     study = plan.studies[0]
     control, joint, own = (study.arm(name) for name in (CONTROL, "pc+label_smoothing", "gentle"))
     assert joint.own == ("lambda_over_n", "label_smoothing")

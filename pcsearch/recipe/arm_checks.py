@@ -37,6 +37,32 @@ def check_arms(recipe: Recipe) -> Iterator[RecipeFinding]:
         yield RecipeFinding(path, message, (("search", "control"),))
 
 
+def check_match(recipe: Recipe) -> Iterator[RecipeFinding]:
+    """Arms with epochs of their own compete; equal images or seconds need a control to equal."""
+    path: KeyPath = ("asha", "arm_epochs")
+    listed = (CONTROL, *recipe.search.arms)
+    for name, epochs in recipe.asha.arm_epochs.items():
+        if name not in listed:
+            message = f"is no arm of this recipe{suggest(name, listed)}"
+            yield RecipeFinding((*path, name), message, (("search", "arms"),))
+        elif name == CONTROL:
+            message = "is the control: asha.max_epochs states its epochs"
+            yield RecipeFinding((*path, name), message)
+        elif epochs < recipe.asha.grace_epochs:
+            grace = recipe.asha.grace_epochs
+            message = f"is {epochs}, but must be at least asha.grace_epochs ({grace})"
+            yield RecipeFinding((*path, name), message, (("asha", "grace_epochs"),))
+    match = recipe.search.match
+    if match == "trials":
+        return
+    if recipe.search.control != "matched":
+        message = f"is {match}, but needs search.control matched, whose search the others equal"
+        yield RecipeFinding(("search", "match"), message, (("search", "control"),))
+    if recipe.search.sampler == "grid":
+        message = f"is {match}, but search.sampler is grid, which tries every point in each arm"
+        yield RecipeFinding(("search", "match"), message, (("search", "sampler"),))
+
+
 _NO_NAMES = ("none", "null", "true", "false", "auto")
 
 

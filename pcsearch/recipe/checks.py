@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from pcsearch.arms import CONTROL, search_keys
 from pcsearch.errors import did_you_mean
-from pcsearch.recipe.arm_checks import check_arms, check_own_arms, wrong_arm
+from pcsearch.recipe.arm_checks import check_arms, check_match, check_own_arms, wrong_arm
 from pcsearch.recipe.extend import largest_of, trained_at
 from pcsearch.recipe.fields import BACKBONE, expanded
 from pcsearch.recipe.problems import KeyPath, RecipeFinding, dotted, show, suggest
@@ -335,6 +335,7 @@ CHECKS: tuple[Check, ...] = (
     check_overlap,
     check_arms,
     check_own_arms,
+    check_match,
     _check_grid,
     _check_stages,
     _check_sizes,

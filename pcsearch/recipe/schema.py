@@ -133,6 +133,7 @@ class SearchSection(SpaceValues):  # type: ignore[misc]
     trials: Trials = 20
     arms: Names = ("pc",)
     control: Literal["matched", "single", "none"] = "matched"
+    match: Literal["trials", "images", "seconds"] = "trials"
     sampler: Literal["tpe", "gp", "random", "grid", "qmc"] = "tpe"
     grid: Annotated[dict[str, tuple[Number, ...]] | None, BeforeValidator(_grid)] = None
     startup_trials: Trials | None = None

@@ -256,9 +256,13 @@ class OwnArm(Section):
 
 
 class AshaSection(Section):
-    """The ladder of early stopping; epochs are the only unit of fidelity."""
+    """The ladder of early stopping; epochs are the only unit of fidelity.
+
+    `arm_epochs` states the most epochs of arms that need more or fewer, by name.
+    """
 
     max_epochs: Epochs
+    arm_epochs: Annotated[dict[str, Epochs], OrEmpty] = Field(default_factory=dict)
     grace_epochs: Epochs = 1
     reduction_factor: Annotated[Count, Field(ge=2, le=100)] = 3
     rule: Literal["noise", "plain"] = "noise"

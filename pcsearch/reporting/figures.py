@@ -76,7 +76,7 @@ def search_plot(state: CampaignState, study: StudyPlan) -> Plot | None:
     treated = [(arm, own) for arm in study.arms if arm.name in ended for own in arm.own]
     with _style(f"search {study.id}"):
         figure, panels = _panels(1 + len(treated))
-        _curves(panels[0], state, drawn)
+        _curves(panels[0], state, study, drawn)
         for panel, (arm, own) in zip(panels[1:], treated, strict=True):
             _strength(panel, state, study, arm, own, drawn)
         svg = _svg(figure)
@@ -128,11 +128,14 @@ def _pairs(study: StudySummary, name: str, ours: _BySeed, theirs: _BySeed, gain:
     return Plot(svg, caption)
 
 
-def _curves(panel: Axes, state: CampaignState, drawn: dict[str, list[Trial]]) -> None:
+def _curves(
+    panel: Axes, state: CampaignState, study: StudyPlan, drawn: dict[str, list[Trial]]
+) -> None:
     from matplotlib.ticker import MaxNLocator
 
     plan = state.plan
-    for rung in rungs(plan.max_epochs, plan.grace_epochs, plan.reduction_factor):
+    most = max(plan.epochs(arm, "search") for arm in study.arms)
+    for rung in rungs(most, plan.grace_epochs, plan.reduction_factor):
         panel.axvline(rung, color="#c4c7c5", linestyle=":", linewidth=0.9, zorder=0)
     for name, trials in drawn.items():
         for trial in trials:

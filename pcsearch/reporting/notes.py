@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pcsearch.reporting import formatting as fmt
 from pcsearch.reporting.summary_types import ArmSummary, Interruptions, StudySummary, Summary
 from pcsearch.reporting.warnings import beyond, ceiling, clipping, edges, shared_edges
-from pcsearch.search.plan import StudyPlan
+from pcsearch.search.plan import Plan, StudyPlan
 from pcsearch.search.state import CampaignState
 from pcsearch.search.trial import UNTRAINED
 from pcsearch.search.verdicts.gain import Gain
@@ -239,6 +239,23 @@ def _full_trainings(study: StudySummary, plan: StudyPlan, state: CampaignState) 
         yield f"Search trials trained to the end: {', '.join(counts)}."
 
 
+def matching(plan: Plan, study: StudyPlan) -> Iterator[str]:
+    """What the searches of a study's arms have in equal amounts, if their trainings differ."""
+    searching = [arm for arm in study.arms if arm.trials]
+    costs = {arm.name: plan.full_cost(arm, "search") / plan.max_epochs for arm in searching}
+    dear = [f"{cost:.3g} ({fmt.label(name)})" for name, cost in costs.items() if cost != 1]
+    if not dear and plan.match == "trials":
+        return
+    trials = ", ".join(f"{arm.trials} ({fmt.label(arm.name)})" for arm in searching)
+    yield f"The searches are matched at equal {plan.match} (search.match). Search trials: {trials}."
+    if dear:
+        yield f"A training costs, in trainings of the control: {', '.join(dear)}."
+
+
+def _matching(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    yield from matching(state.plan, plan)
+
+
 def _looks(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     """Every look uses up error rate, so a reader must know how many there were."""
     looks = [look for look in state.looks[plan.id] if look.could_decide]
@@ -356,6 +373,7 @@ _ABOUT_STUDIES: tuple[_StudyNotes, ...] = (
     _guessing,
     _diverged,
     _full_trainings,
+    _matching,
     ceiling,
     clipping,
     _chosen_anew,

@@ -99,8 +99,8 @@ def full_budget(plan: Plan, study: StudyPlan) -> int:
     epochs = 0
     for arm in study.arms:
         retrained = plan.most_finalists(study) if arm.trials else 0
-        epochs += (arm.trials + retrained) * plan.max_epochs
-        epochs += len(plan.confirm_seeds) * plan.confirm_epochs
+        epochs += (arm.trials + retrained) * plan.epochs(arm, "search")
+        epochs += len(plan.confirm_seeds) * plan.epochs(arm, "confirm")
     return epochs
 
 

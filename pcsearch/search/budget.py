@@ -24,7 +24,10 @@ SLACK = 1.1
 
 
 def seconds_per_image(state: CampaignState) -> dict[str, float]:
-    """Measured seconds per image and epoch, by study. Studies without epochs are absent."""
+    """Measured seconds per image and epoch of the control, by study.
+
+    Studies without epochs are absent. Images of an arm count with its cost (`ArmPlan.cost`).
+    """
     return {
         study: trained.seconds / trained.images
         for study, trained in state.trained.items()
@@ -60,12 +63,15 @@ def certain(state: CampaignState) -> Iterator[tuple[float, RemainingWork]]:
             yield rates.get(study.id, fallback), _committed(state, study, arm)
 
 
-def time_is_up(state: CampaignState, study: StudyPlan, max_concurrent: int, now: float) -> bool:
-    """Whether another search trial of a study would exceed the budget in time.
+def time_is_up(
+    state: CampaignState, study: StudyPlan, arm: ArmPlan, max_concurrent: int, now: float
+) -> bool:
+    """Whether another search trial of an arm would exceed the budget in time.
 
     Args:
         state: The campaign.
         study: The study of the next trial.
+        arm: Its arm.
         max_concurrent: Trials at once.
         now: The campaign's age in seconds.
     """
@@ -73,49 +79,52 @@ def time_is_up(state: CampaignState, study: StudyPlan, max_concurrent: int, now:
     committed = None if budget is None else committed_seconds(state, max_concurrent)
     if budget is None or committed is None:
         return False
-    return now + committed + full_trial_seconds(state, study) / max_concurrent > budget
+    return now + committed + full_trial_seconds(state, study, arm) / max_concurrent > budget
 
 
-def full_trial_seconds(state: CampaignState, study: StudyPlan) -> float:
-    """Seconds of a study's fully trained search trial; 0 while nothing has been measured."""
+def full_trial_seconds(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> float:
+    """Seconds of an arm's fully trained search trial; 0 while nothing has been measured."""
     rates = seconds_per_image(state)
     rate = rates.get(study.id, max(rates.values(), default=0.0))
-    return SLACK * rate * study.images.fit * state.plan.max_epochs
+    return SLACK * rate * study.images.fit * state.plan.full_cost(arm, "search")
 
 
 @dataclass(frozen=True)
 class RemainingWork:
-    """An arm's certain trials by phase, and the images that each trains on in all its epochs."""
+    """An arm's certain trials by phase, and the images that each trains on in all its epochs.
 
-    running: tuple[tuple[int, int], ...]
+    Images count with the arm's cost.
+    """
+
+    running: tuple[tuple[float, int], ...]
     """Images left to train on, and the number of running trials with so many left."""
     search: int
     finalists: int
     confirm: int
-    search_images: int
-    confirm_images: int
+    search_images: float
+    confirm_images: float
 
     @property
-    def images(self) -> int:
+    def images(self) -> float:
         retrained = self.search + self.finalists
         own = retrained * self.search_images + self.confirm * self.confirm_images
         return self.running_images + own
 
     @property
-    def running_images(self) -> int:
+    def running_images(self) -> float:
         """Images of the running trials to their full budget."""
         return sum(images * trials for images, trials in self.running)
 
     @property
-    def longest_running(self) -> int:
+    def longest_running(self) -> float:
         return max((images for images, _ in self.running), default=0)
 
-    def chain(self, max_concurrent: int) -> int:
+    def chain(self, max_concurrent: int) -> float:
         """Images along the arm's longest chain of trials that wait for each other."""
         first = max(self.longest_running, self.search * self.search_images)
         return first + self.later(max_concurrent)
 
-    def later(self, max_concurrent: int) -> int:
+    def later(self, max_concurrent: int) -> float:
         """The part of this chain after the search."""
         finalists = math.ceil(self.finalists / max_concurrent) * self.search_images
         return finalists + math.ceil(self.confirm / max_concurrent) * self.confirm_images
@@ -124,7 +133,7 @@ class RemainingWork:
 def _committed(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> RemainingWork:
     done = state.arms[study.id, arm.name]
     running = tuple(
-        (study.images.of(phase) * left, trials)
+        (study.images.of(phase) * arm.cost * left, trials)
         for (phase, left), trials in done.epochs_left.items()
     )
     undecided = done.choice is None and done.given_up is None
@@ -135,8 +144,8 @@ def _committed(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> Remainin
         search=int(undecided and arm.borrows is None and not done.trials["search"]),
         finalists=_waiting_finalists(state, study, arm) if undecided else 0,
         confirm=0 if done.given_up else confirm,
-        search_images=study.images.fit * state.plan.max_epochs,
-        confirm_images=study.images.train * state.plan.confirm_epochs,
+        search_images=study.images.fit * state.plan.full_cost(arm, "search"),
+        confirm_images=study.images.train * state.plan.full_cost(arm, "confirm"),
     )
 
 
@@ -165,9 +174,9 @@ know its own cluster's setting."""
 
 
 def admit_trial(
-    state: CampaignState, study: StudyPlan, max_concurrent: int, now: float
+    state: CampaignState, study: StudyPlan, arm: ArmPlan, max_concurrent: int, now: float
 ) -> Literal["ask", "wait", "close"]:
-    """Whether another search trial of a study is asked, waits, or ends the search.
+    """Whether another search trial of an arm is asked, waits, or ends the search.
 
     A trial without a free slot needs a further node. It waits while nothing has been measured, or
     the budget does not pay for the node: a started node cannot be taken back. If a slot is free, or
@@ -176,6 +185,7 @@ def admit_trial(
     Args:
         state: The campaign.
         study: The study of the next trial.
+        arm: Its arm.
         max_concurrent: Trials at once.
         now: The campaign's age in seconds.
     """
@@ -187,7 +197,7 @@ def admit_trial(
     if not seconds_per_image(state):
         return "wait" if waits else "ask"
     spent = state.node_seconds + state.nodes * max(0.0, now - state.seconds)
-    if (spent + _rest(state, study, max_concurrent)) * price / 3600 <= budget:
+    if (spent + _rest(state, study, arm, max_concurrent)) * price / 3600 <= budget:
         return "ask"
     return "wait" if waits else "close"
 
@@ -196,8 +206,8 @@ def _per_node(state: CampaignState, max_concurrent: int) -> int:
     return max(1, int(state.slots_per_node or max_concurrent))
 
 
-def _rest(state: CampaignState, study: StudyPlan, max_concurrent: int) -> float:
-    """Node-seconds until the campaign's end, if another search trial of a study is its last.
+def _rest(state: CampaignState, study: StudyPlan, arm: ArmPlan, max_concurrent: int) -> float:
+    """Node-seconds until the campaign's end, if another search trial of an arm is its last.
 
     The running trials and this one are assumed to hold the most nodes: each node has one of the
     longest, trained fully. The later work costs the smaller of two upper bounds:
@@ -206,7 +216,7 @@ def _rest(state: CampaignState, study: StudyPlan, max_concurrent: int) -> float:
     - the slots that it fills, plus the idle time of each node before it goes.
     """
     per_node = _per_node(state, max_concurrent)
-    running = [(full_trial_seconds(state, study), 1)]
+    running = [(full_trial_seconds(state, study, arm), 1)]
     later = later_work = 0.0
     finalists = confirm = 0
     for rate, work in certain(state):

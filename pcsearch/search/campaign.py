@@ -299,7 +299,8 @@ class Campaign:
             return None
         # Every arm gets its first trial, even beyond the budget.
         if step.phase == "search" and step.arm_ref[2].trials["search"]:
-            asked = (self.state, step.study, self.max_concurrent, self._clock())
+            study, arm, _ = step.arm_ref
+            asked = (self.state, study, arm, self.max_concurrent, self._clock())
             paid = money.admit_trial(*asked)
             over = "time" if budget.time_is_up(*asked) else "cost" if paid == "close" else None
             if over is not None:

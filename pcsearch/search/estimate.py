@@ -44,8 +44,8 @@ class LadderLevel:
 class Work:
     """An amount of training, at most or expected.
 
-    `search_epochs` is the same in units of a search trial's epoch. A confirm epoch takes longer,
-    as it trains on the validation images as well.
+    `search_epochs` is the same in units of an epoch of the control's search. A confirm epoch takes
+    longer, as it trains on the validation images as well. So does an arm with a higher cost.
     """
 
     epochs: float = 0.0
@@ -77,18 +77,17 @@ class Estimate:
     expected: Work
 
 
-def ladder(trials: int, plan: Plan, study: StudyPlan) -> tuple[LadderLevel, ...]:
-    """The levels of one arm's ladder, with the expected number of `trials` that reach each."""
+def ladder(arm: ArmPlan, plan: Plan, study: StudyPlan) -> tuple[LadderLevel, ...]:
+    """The levels of an arm's ladder, with the expected number of its trials that reach each."""
     noisy = study.images.val if plan.rung_rule == "noise" else None
-    full = min(trials, plan.full_trainings)
-    return _simulated(
-        trials, plan.max_epochs, plan.grace_epochs, plan.reduction_factor, noisy, full
-    )
+    full = min(arm.trials, plan.full_trainings)
+    most = plan.epochs(arm, "search")
+    return _simulated(arm.trials, most, plan.grace_epochs, plan.reduction_factor, noisy, full)
 
 
-def expected_epochs(trials: int, plan: Plan, study: StudyPlan) -> float:
-    """Search epochs that one arm is expected to run."""
-    levels = ladder(trials, plan, study)
+def expected_epochs(arm: ArmPlan, plan: Plan, study: StudyPlan) -> float:
+    """Search epochs that an arm is expected to run."""
+    levels = ladder(arm, plan, study)
     steps = pairwise((0, *(level.epoch for level in levels)))
     return sum(level.trials * (to - fro) for level, (fro, to) in zip(levels, steps, strict=True))
 
@@ -200,27 +199,28 @@ def _waiting_trials(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> int
 
 
 def _expected_seconds(state: CampaignState, study: StudyPlan, arm: ArmPlan) -> float:
-    share = expected_epochs(arm.trials, state.plan, study) / (arm.trials * state.plan.max_epochs)
-    return share * budget.full_trial_seconds(state, study)
+    full = arm.trials * state.plan.epochs(arm, "search")
+    share = expected_epochs(arm, state.plan, study) / full
+    return share * budget.full_trial_seconds(state, study, arm)
 
 
 def _study(plan: Plan, study: StudyPlan) -> StudyEstimate:
     searching = [arm for arm in study.arms if arm.trials]
     confirm = len(plan.confirm_seeds) * len(study.arms)
-    confirmed = _confirm_work(plan, study, confirm)
+    confirmed = sum((_confirm_work(plan, study, arm) for arm in study.arms), Work())
     at_most, expected = confirmed, confirmed
     finalists = 0
     for arm in searching:
-        retrained = plan.most_finalists(study)
+        retrained, epochs = plan.most_finalists(study), plan.epochs(arm, "search")
         finalists += retrained
-        full = (arm.trials + retrained) * plan.max_epochs
-        at_most += Work(full, full)
-        fully_trained = ladder(arm.trials, plan, study)[-1].trials
-        likely = expected_epochs(arm.trials, plan, study)
+        full = (arm.trials + retrained) * epochs
+        at_most += Work(full, full * arm.cost)
+        fully_trained = ladder(arm, plan, study)[-1].trials
+        likely = expected_epochs(arm, plan, study)
         most = min(plan.finalist_configs, arm.trials)
         share = min(1.0, fully_trained / most) if most else 0.0
-        likely += share * retrained * plan.max_epochs
-        expected += Work(likely, likely)
+        likely += share * retrained * epochs
+        expected += Work(likely, likely * arm.cost)
     return StudyEstimate(
         study=study.id,
         search_trials=sum(arm.trials for arm in searching),
@@ -231,9 +231,9 @@ def _study(plan: Plan, study: StudyPlan) -> StudyEstimate:
     )
 
 
-def _confirm_work(plan: Plan, study: StudyPlan, trials: int) -> Work:
-    epochs = trials * plan.confirm_epochs
-    return Work(epochs, epochs * study.images.train / max(1, study.images.fit))
+def _confirm_work(plan: Plan, study: StudyPlan, arm: ArmPlan) -> Work:
+    epochs = len(plan.confirm_seeds) * plan.epochs(arm, "confirm")
+    return Work(epochs, epochs * arm.cost * study.images.train / max(1, study.images.fit))
 
 
 ArmRef = tuple[StudyPlan, ArmPlan, ArmState]
@@ -305,14 +305,16 @@ def _begun(state: CampaignState, study: StudyPlan) -> bool:
     return any(state.arms[study.id, arm.name].trials["search"] for arm in study.arms)
 
 
-def _images(plan: Plan, study: StudyPlan, phase: Phase) -> int:
-    """Length of the study's critical path from `phase`, in images."""
-    images = study.images.train * plan.confirm_epochs if plan.confirm_seeds else 0
+def _images(plan: Plan, study: StudyPlan, phase: Phase) -> float:
+    """Length of the study's critical path from `phase`, in images of its dearest arm."""
+    confirm = max(plan.full_cost(arm, "confirm") for arm in study.arms)
+    images = study.images.train * confirm if plan.confirm_seeds else 0
     if phase == "confirm":
         return images
+    search = study.images.fit * max(plan.full_cost(arm, "search") for arm in study.arms)
     if phase == "finalists" or (plan.finalist_configs and plan.finalist_repeats):
-        images += study.images.fit * plan.max_epochs
-    return images + (study.images.fit * plan.max_epochs if phase == "search" else 0)
+        images += search
+    return images + (search if phase == "search" else 0)
 
 
 def _rates(state: CampaignState) -> dict[str, float]:

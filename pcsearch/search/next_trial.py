@@ -191,7 +191,7 @@ def _spec(
         arm=arm.name,
         phase=phase,
         index=index,
-        epochs=plan.confirm_epochs if phase == "confirm" else plan.max_epochs,
+        epochs=plan.epochs(arm, phase),
         variant=arm.variant,
         config=config,
         source=source,

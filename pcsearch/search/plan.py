@@ -61,6 +61,8 @@ def checkpoint_bytes(recipe: Recipe, backbone: str, size: NetworkSize, num_class
     return size.numbers(num_classes) * _BYTES * copies
 
 
+Match = Literal["trials", "images", "seconds"]
+
 OWN_LOSS = "own_loss"
 """The variant of an arm whose loss is the user's own."""
 
@@ -146,6 +148,10 @@ class ArmPlan(_Data):
     measured: tuple[str, ...] = ()
     """Dimensions whose range was measured, as `auto` asks (see `preflight/lr_ranges.py`)."""
     further: tuple[str, ...] = ()
+    epochs: int | None = None
+    """Epochs of its search trials and finalists (`asha.arm_epochs`); None for the plan's."""
+    cost: float = 1.0
+    """What one of its epochs costs, in epochs of the control (see `search.match`)."""
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -220,6 +226,10 @@ class Plan(_Data):
     """The least search trials per arm that are trained to the end, even against the rungs."""
     widen: Literal["auto", "never"] = "never"
     """Whether a range is widened once, if an arm is best at its end."""
+    match: Match = "trials"
+    """What the arms' searches have in equal amounts."""
+    comparisons: Literal["bonferroni", "holm"] = "bonferroni"
+    """How several arms share an error rate; journals of before say nothing."""
     budget_seconds: float | None = None
     budget_cost: float | None = None
     """What the nodes may cost, in the price's currency."""
@@ -238,6 +248,19 @@ class Plan(_Data):
         """
         least = len(study.start_points) + -(-self.startup_trials // 2)
         return max(self.startup_trials, least) if study.start_points else self.startup_trials
+
+    def epochs(self, arm: ArmPlan, phase: Phase) -> int:
+        """Epochs of an arm's training in a phase. An arm's own number scales its confirm phase."""
+        own = arm.epochs or self.max_epochs
+        return (
+            max(1, round(self.confirm_epochs * own / self.max_epochs))
+            if phase == "confirm"
+            else own
+        )
+
+    def full_cost(self, arm: ArmPlan, phase: Phase) -> float:
+        """What a whole training of an arm costs, in epochs of the control."""
+        return arm.cost * self.epochs(arm, phase)
 
     def most_finalists(self, study: StudyPlan) -> int:
         """The most finalist trials of a searching arm: each arm retrains the best of all arms."""
@@ -313,6 +336,8 @@ def build_plan(
         rung_rule=asha.rule,
         full_trainings=asha.full_trainings,
         widen=search.widen,
+        match=search.match,
+        comparisons="holm",
         budget_seconds=None if hours is None else hours * 3600,
         budget_cost=recipe.budget.cost,
         price_per_node_hour=recipe.budget.price_per_node_hour,
@@ -353,20 +378,37 @@ def _arms(recipe: Recipe, backbone: str) -> tuple[ArmPlan, ...]:
 
 
 def _arm(recipe: Recipe, backbone: str, name: str, *, single: bool) -> ArmPlan:
-    train = recipe.train_for(backbone)
+    train, most = recipe.train_for(backbone), recipe.asha.max_epochs
     space = recipe.space_for(backbone, name)
     own = [key for key in space if key not in SHARED_KEYS]
-    variant = OWN_LOSS if name in recipe.arms else arm_named(name).variant or str(train["variant"])
+    is_own = name in recipe.arms
+    variant = OWN_LOSS if is_own else arm_named(name).variant or str(train["variant"])
+    plain = 2 if train["sam_rho"] else 1  # passes of a step in every arm
+    cost = 1.0 if is_own else max(plain, arm_named(name).passes) / plain
+    epochs = recipe.asha.arm_epochs.get(name)
+    trials = matched_trials(
+        recipe.search.trials, recipe.search.match, cost * (epochs or most) / most
+    )
     return ArmPlan(
         name=name,
         variant=variant,
         parameter=own[0] if own else None,
         further=tuple(own[1:]),
-        trials=0 if single else recipe.search.trials,
+        trials=0 if single else trials,
         space={} if single else space,
         fixed={key: train[key] for key in SHARED_KEYS if key not in space},
         borrows=_lender(recipe) if single else None,
+        epochs=epochs,
+        cost=cost,
     )
+
+
+def matched_trials(trials: int, match: Match, cost: float) -> int:
+    """Search trials of an arm, at least one, whose training costs `cost` times the control's.
+
+    `match: trials` gives each arm as many. Otherwise dear trainings are fewer.
+    """
+    return trials if match == "trials" else max(1, round(trials / cost))
 
 
 def _lender(recipe: Recipe) -> str:

@@ -154,14 +154,17 @@ _FIRST_LOOK = 0.04
 
 @dataclass
 class Trained:
-    """A study's training so far: images, counted once per epoch, and `seconds`."""
+    """A study's training so far: images, counted once per epoch and unit of cost, and `seconds`.
 
-    images: int = 0
+    See `ArmPlan.cost`.
+    """
+
+    images: float = 0.0
     seconds: float = 0.0
     slowest: float | None = None
     """The most seconds per image of any epoch."""
 
-    def add(self, images: int, seconds: float) -> None:
+    def add(self, images: float, seconds: float) -> None:
         self.images += images
         self.seconds += seconds
         if images:
@@ -315,7 +318,8 @@ class CampaignState:
         trial.weights_error = event.get("weights_error")
         trial.state = _STATE_AFTER[event["decision"]]
         arm.moved(trial, left)
-        images = self.plan.study(trial.spec.study).images.of(trial.spec.phase)
+        study = self.plan.study(trial.spec.study)
+        images = study.images.of(trial.spec.phase) * study.arm(trial.spec.arm).cost
         self.trained[trial.spec.study].add(images, result.seconds)
         if trial.state != "RUNNING":
             self._ended(trial)
@@ -380,7 +384,8 @@ class CampaignState:
             chance = study.guessing(plan.metric)
             noise = Noise(study.images.val, chance) if plan.rung_rule == "noise" else None
             for arm in study.arms:
-                ladder = Ladder(plan.max_epochs, plan.grace_epochs, plan.reduction_factor, noise)
+                most = plan.epochs(arm, "search")
+                ladder = Ladder(most, plan.grace_epochs, plan.reduction_factor, noise)
                 self.arms.setdefault((study.id, arm.name), ArmState(ladder))
 
 

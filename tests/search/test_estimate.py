@@ -20,6 +20,7 @@ from pcsearch.search.estimate import (
 from pcsearch.search.plan import Plan, StudyPlan
 from pcsearch.search.state import CampaignState
 from tests.cli.campaigns import arm, drive, plan, silent
+from tests.search.driving import pc_arm
 
 ARMS = (arm("control", trials=1), arm("pc", trials=1))
 
@@ -28,18 +29,18 @@ def test_ladders_by_hand() -> None:
     # The second of two trials passes if it is the better one; then it is the better one at every
     # rung. Of three, only a new best passes: 1 + 1/2 + 1/3.
     for trials, passing in ((1, 1.0), (2, 3 / 2), (3, 11 / 6)):
-        first, second, full = ladder(trials, plan(), plan().studies[0])
+        first, second, full = ladder(pc_arm(trials), plan(), plan().studies[0])
         assert (first.epoch, first.trials) == (1, trials)
         assert (second.epoch, full.epoch) == (3, 9)
         assert second.trials == full.trials == pytest.approx(passing, abs=0.02)
-        epochs = expected_epochs(trials, plan(), plan().studies[0])
+        epochs = expected_epochs(pc_arm(trials), plan(), plan().studies[0])
         assert epochs == pytest.approx(trials + 8 * full.trials)
 
 
 def test_first_rung_agrees_with_the_uniform_rank_of_each_arrival() -> None:
     # The k-th arrival passes with probability max(1, k // 3) / k.
     exact = sum(max(1, k // 3) / k for k in range(1, 13))
-    assert ladder(12, plan(), plan().studies[0])[1].trials == pytest.approx(exact, rel=0.03)
+    assert ladder(pc_arm(12), plan(), plan().studies[0])[1].trials == pytest.approx(exact, rel=0.03)
 
 
 @pytest.mark.parametrize("full", [0, 4, 12])
@@ -51,23 +52,28 @@ def test_ladder_agrees_with_campaigns(full: int) -> None:
         state = drive(one.model_copy(update=changes), listener=silent, max_concurrent=1).state
         counts.append(sum(len(trial.epochs) for trial in state.trials.values()))
     sparing = plan().model_copy(update={"full_trainings": full})
-    expected = expected_epochs(12, sparing, sparing.studies[0])
+    expected = expected_epochs(pc_arm(12), sparing, sparing.studies[0])
     assert fmean(counts) == pytest.approx(expected, rel=0.2 if full < 12 else 0)
-    assert ladder(12, sparing, sparing.studies[0])[-1].trials >= full
+    assert ladder(pc_arm(12), sparing, sparing.studies[0])[-1].trials >= full
 
 
 def test_full_trainings_by_hand() -> None:
     """Of two trials one is the better one; both are trained to the end where both are wanted."""
     both = plan().model_copy(update={"full_trainings": 5})
-    assert [level.trials for level in ladder(2, both, both.studies[0])] == [2, 2, 2]
+    assert [level.trials for level in ladder(pc_arm(2), both, both.studies[0])] == [2, 2, 2]
     one = plan().model_copy(update={"full_trainings": 1})
-    best, plain = ladder(2, one, one.studies[0]), ladder(2, plan(), plan().studies[0])
+    best, plain = (
+        ladder(pc_arm(2), one, one.studies[0]),
+        ladder(pc_arm(2), plan(), plan().studies[0]),
+    )
     assert best == plain, "the best is trained to the end in any case"
 
 
 def test_no_rung_means_that_all_trials_run_to_the_end() -> None:
     flat = plan().model_copy(update={"grace_epochs": 9})
-    assert [(level.epoch, level.trials) for level in ladder(5, flat, flat.studies[0])] == [(9, 5.0)]
+    assert [(level.epoch, level.trials) for level in ladder(pc_arm(5), flat, flat.studies[0])] == [
+        (9, 5.0)
+    ]
 
 
 def test_estimate_of_single_trials_is_exact() -> None:
@@ -100,7 +106,7 @@ def test_expected_never_exceeds_at_most(
     whole = estimate(plan(arms=arms, seeds=seeds, finalists=finalists))
     assert 0 < whole.expected.epochs <= whole.at_most.epochs + 1e-9
     assert whole.expected.search_epochs >= whole.expected.epochs - 1e-9
-    levels = [level.trials for level in ladder(trials, plan(), plan().studies[0])]
+    levels = [level.trials for level in ladder(pc_arm(trials), plan(), plan().studies[0])]
     assert levels == sorted(levels, reverse=True)
     assert levels[-1] >= 1 - 1e-9
 
@@ -153,5 +159,5 @@ def test_trials_that_wait_count_with_their_expected_epochs() -> None:
     # Two of the three trials wait, a mean of a third of the expected epochs each.
     assert three is not None
     assert one is not None
-    waiting = 2 / 3 * expected_epochs(3, plan(), plan().studies[0])
+    waiting = 2 / 3 * expected_epochs(pc_arm(3), plan(), plan().studies[0])
     assert three - one == pytest.approx(SLACK * waiting)

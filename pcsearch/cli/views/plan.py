@@ -19,6 +19,7 @@ from pcsearch.cpus import machine_cpus, usable_cpus
 from pcsearch.errors import UserError
 from pcsearch.execution.preflight.lr_ranges import LR, lr_sentences
 from pcsearch.execution.preflight.speed import Forecast
+from pcsearch.reporting.notes import matching
 from pcsearch.search.estimate import LadderLevel, Work, estimate, ladder, training_seconds
 from pcsearch.search.plan import FILES, Plan, StudyPlan
 from pcsearch.search.sampling.start_points import prior_sentences
@@ -87,6 +88,8 @@ def plan_json(plan: Plan, rates: Rates) -> dict[str, Any]:
             "num_classes": study.num_classes,
             "images": study.images.model_dump(),
             "arms": {arm.name: arm.trials for arm in study.arms},
+            "arm_epochs": {arm.name: plan.epochs(arm, "search") for arm in study.arms},
+            "arm_cost": {arm.name: arm.cost for arm in study.arms},
             "trials": {
                 "search": sizes.search_trials,
                 "finalists": sizes.finalist_trials,
@@ -229,7 +232,8 @@ def _ladder_lines(plan: Plan) -> list[RenderableType]:
         name = "full budget" if level.epoch == plan.max_epochs else "then compared"
         epochs = count(level.epoch, "epoch")
         grid.add_row(f"{epochs}", f"{level.trials:.1f} trials", Text(name, "dim"))
-    return [Text(head), Padding(grid, (0, 0, 1, 2), expand=False)]
+    matched = [Text(line) for study in plan.studies for line in matching(plan, study)]
+    return [Text(head), Padding(grid, (0, 0, 1, 2), expand=False), *matched]
 
 
 def _totals(plan: Plan, rates: Rates) -> list[RenderableType]:
@@ -284,7 +288,7 @@ def _cpus(usable: int, machine: int) -> str:
 
 def _ladder(plan: Plan) -> tuple[LadderLevel, ...]:
     searching = [(arm, study) for study in plan.studies for arm in study.arms if arm.trials]
-    return ladder(searching[0][0].trials, plan, searching[0][1]) if searching else ()
+    return ladder(searching[0][0], plan, searching[0][1]) if searching else ()
 
 
 def _epochs(expected: Work, at_most: Work) -> dict[str, float]:

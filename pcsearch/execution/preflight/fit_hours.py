@@ -17,7 +17,7 @@ from pcsearch.recipe.schema import Recipe
 from pcsearch.reporting.formatting import duration
 from pcsearch.search.estimate import campaign_seconds
 from pcsearch.search.observer import Observer
-from pcsearch.search.plan import Plan, build_plan, confirm_seeds
+from pcsearch.search.plan import ArmPlan, Plan, build_plan, confirm_seeds, matched_trials
 
 _USED = 0.95
 """The part of the time that is planned; budget.hours closes the search if trials take longer."""
@@ -164,6 +164,11 @@ def fit_to_hours(recipe: Recipe, hours: float, observer: Observer) -> Recipe:
     return load_recipe(recipe.to_mapping(), [*more.overrides(recipe), f"budget.hours={left:.4g}"])
 
 
+def _trials(arm: ArmPlan, plan: Plan, size: Size) -> int:
+    cost = arm.cost * (arm.epochs or size.epochs) / size.epochs
+    return matched_trials(size.trials, plan.match, cost) if arm.trials else 0
+
+
 def resized(plan: Plan, recipe: Recipe, size: Size) -> Plan:
     """The plan with another size, to predict its time."""
     grace = min(plan.grace_epochs, max(1, size.epochs // 3))
@@ -172,7 +177,7 @@ def resized(plan: Plan, recipe: Recipe, size: Size) -> Plan:
             study.model_copy(
                 update={
                     "arms": tuple(
-                        arm.model_copy(update={"trials": size.trials if arm.trials else 0})
+                        arm.model_copy(update={"trials": _trials(arm, plan, size)})
                         for arm in study.arms
                     )
                 }

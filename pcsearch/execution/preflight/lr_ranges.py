@@ -258,7 +258,7 @@ def _spec(plan: Plan, study: StudyPlan, arm: ArmPlan, index: int) -> TrialSpec:
         arm=arm.name,
         phase="search",
         index=index,
-        epochs=plan.max_epochs,
+        epochs=plan.epochs(arm, "search"),
         variant=arm.variant,
         config=config,
     )

@@ -5,22 +5,13 @@ The choice is part of the plan, so a resumed campaign trains in the same numbers
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
-
-from pcsearch.execution.preflight.speed import steps_of
+from pcsearch.execution.preflight.speed import plain_settings, seconds_of_steps
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.observer import Observer
 from pcsearch.search.plan import Plan, StudyPlan
 
-if TYPE_CHECKING:
-    import torch
-
 _SECONDS = 3.0
 """Seconds of steps for each network, in both precisions together, about."""
-
-_FEWEST = 3
-"""Steps in each precision."""
 
 _WORTH = 1.1
 """bfloat16 is taken if a step is this many times as fast: rounding has to buy something."""
@@ -66,30 +57,12 @@ def _on_cpu(recipe: Recipe) -> bool:
 
 def _is_worth_it(recipe: Recipe, study: StudyPlan, observer: Observer) -> bool:
     """Whether steps in bfloat16 are faster here, measured in turns."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, int(recipe.resources.cpus_per_trial)))
-    try:
-        ratio = _speed_up(recipe, study, torch.device("cpu"))
-    finally:
-        torch.set_num_threads(threads)
+    both = tuple(plain_settings(recipe, study, chosen) for chosen in (False, True))
+    single, half = seconds_of_steps(recipe, study, both, _SECONDS)
+    ratio = single / half
     worth = ratio >= _WORTH
     observer.noted(
         f"{study.id}: trains in {'bfloat16' if worth else 'float32'}; a step in bfloat16 takes "
         f"{1 / ratio:.0%} of one in float32 here (train.amp: auto)".replace("%", " %")
     )
     return worth
-
-
-def _speed_up(recipe: Recipe, study: StudyPlan, device: torch.device) -> float:
-    """A step's seconds in float32 ÷ those in bfloat16, medians."""
-    steps = [steps_of(recipe, study, device, bfloat16=chosen) for chosen in (False, True)]
-    times: list[list[float]] = [[], []]
-    while len(times[1]) < _FEWEST or sum(map(sum, times)) < _SECONDS:
-        for step, taken in zip(steps, times, strict=True):
-            began = time.perf_counter()
-            next(step)
-            taken.append(time.perf_counter() - began)
-    single, half = (sorted(taken)[len(taken) // 2] for taken in times)
-    return single / half

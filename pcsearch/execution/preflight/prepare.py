@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pcsearch.cluster.session.capacity import Sizing, one_a_cpu, size_trials
 from pcsearch.data.cache import default_cache_folder
 from pcsearch.data.dataset import Dataset
+from pcsearch.execution.preflight.arm_costs import with_costs
 from pcsearch.execution.preflight.datasets import PreparedDataset, prepare_datasets
 from pcsearch.execution.preflight.lr_ranges import is_automatic, with_measured
 from pcsearch.execution.preflight.model_check import NetworkReport, check_networks, network_sizes
@@ -168,6 +169,8 @@ def _plan(
     facts = [dataset.facts for dataset in prepared]
     plan = build_plan(recipe, facts, network_sizes(recipe, networks))
     plan = with_precision(plan, recipe, begun, observer, here=here)
+    if plan.match == "seconds":
+        plan = with_costs(plan, recipe, begun, observer)
     if on_plan is not None:
         on_plan(recipe, plan)
     if is_automatic(plan):

@@ -7,8 +7,10 @@ matter either.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pcsearch.cluster.session.capacity import Capacity, Node, size_trials
@@ -32,7 +34,9 @@ SECONDS = 15.0
 
 _MOST_PER_NETWORK = 3.0
 _FEWEST_ROUNDS = 2
-
+_FEWEST_STEPS = 3
+_ENDLESS = 10_000
+"""Epochs of one step each."""
 
 _LONG, _DAY = 3600.0, 86_400.0
 """Seconds above which a campaign is told how to be shorter, and whether to start is asked."""
@@ -120,18 +124,10 @@ def measure_speeds(recipe: Recipe, plan: Plan, seconds: float = SECONDS) -> dict
     Takes about `seconds` in all, and at most three a network and crop. Seconds of one thread count
     for each CPU that a trial gets.
     """
-    import torch
-
-    gpu = recipe.resources.gpus_per_trial != 0 and torch.cuda.is_available()
-    device = torch.device("cuda" if gpu else "cpu")
     kinds = {_kind(recipe, study): study for study in plan.studies}
     share = min(_MOST_PER_NETWORK, seconds / len(kinds))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, int(recipe.resources.cpus_per_trial)))
-    try:
+    with _as_a_trial(recipe) as device:
         speeds = {kind: _measure(recipe, study, device, share) for kind, study in kinds.items()}
-    finally:
-        torch.set_num_threads(threads)
     return {study.id: speeds[_kind(recipe, study)] for study in plan.studies}
 
 
@@ -139,13 +135,49 @@ def _kind(recipe: Recipe, study: StudyPlan) -> tuple[str, int]:
     return study.backbone, recipe.image_for(study.dataset).crop
 
 
-def steps_of(
-    recipe: Recipe, study: StudyPlan, device: torch.device, *, bfloat16: bool
+def seconds_of_steps(
+    recipe: Recipe, study: StudyPlan, settings: Sequence[TrainConfig], seconds: float
+) -> list[float]:
+    """Median seconds of a step of each of several trainings, measured in turns.
+
+    Random images, on the device and with the threads that trials get here.
+
+    Args:
+        recipe: The recipe.
+        study: The study whose network is trained.
+        settings: The trainings.
+        seconds: About how long to measure; each has three steps at least.
+    """
+    times: list[list[float]] = [[] for _ in settings]
+    with _as_a_trial(recipe) as device:
+        steps = [_steps(recipe, study, device, one) for one in settings]
+        while len(times[-1]) < _FEWEST_STEPS or sum(map(sum, times)) < seconds:
+            for step, taken in zip(steps, times, strict=True):
+                taken.append(_seconds_of(partial(next, step), device))
+    return [sorted(taken)[len(taken) // 2] for taken in times]
+
+
+@contextmanager
+def _as_a_trial(recipe: Recipe) -> Iterator[torch.device]:
+    """Within the context, PyTorch has the threads of a trial; its value is the trial's device."""
+    import torch
+
+    gpu = recipe.resources.gpus_per_trial != 0 and torch.cuda.is_available()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, int(recipe.resources.cpus_per_trial)))
+    try:
+        yield torch.device("cuda" if gpu else "cpu")
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _steps(
+    recipe: Recipe, study: StudyPlan, device: torch.device, settings: TrainConfig
 ) -> Iterator[object]:
-    """Steps of a study's training on random images, one at each `next`; the first is done."""
+    """Steps of a training on random images, one at each `next`; the first is done."""
     from pcsearch.training.trainer import fit
 
-    config = _config(recipe, study, bfloat16)
+    config = _endless(settings)
     images = _images(recipe, study, config, device)
     backbone = _backbone(recipe, study)
     steps = fit(backbone, _Batches(images), config, device=device, evaluate=None)  # type: ignore[arg-type]
@@ -153,13 +185,26 @@ def steps_of(
     return steps
 
 
-def _config(recipe: Recipe, study: StudyPlan, bfloat16: bool | None) -> TrainConfig:
-    """The settings of endless training at a rate that changes nothing."""
+def plain_settings(recipe: Recipe, study: StudyPlan, bfloat16: bool | None) -> TrainConfig:
+    """The recipe's training section alone, without an arm."""
     from pcsearch.training.config import TrainConfig, with_precision
 
-    settings = recipe.train_for(study.backbone) | {"compile": False, "head_only_epochs": 0}
-    settings |= {"lr": 1e-9, "warmup_epochs": 0.0, "accumulation_steps": 1, "clip_norm": None}
-    return with_precision(TrainConfig(epochs=10_000, seed=0, **settings), bfloat16)
+    settings = recipe.train_for(study.backbone)
+    return with_precision(TrainConfig(epochs=_ENDLESS, seed=0, **settings), bfloat16)
+
+
+def _endless(settings: TrainConfig) -> TrainConfig:
+    """The same training without an end, at a rate that changes nothing."""
+    return replace(
+        settings,
+        epochs=_ENDLESS,
+        lr=1e-9,
+        compile=False,
+        head_only_epochs=0,
+        warmup_epochs=0.0,
+        accumulation_steps=1,
+        clip_norm=None,
+    )
 
 
 def _images(recipe: Recipe, study: StudyPlan, config: TrainConfig, device: torch.device) -> Tensor:
@@ -190,7 +235,7 @@ def _measure(recipe: Recipe, study: StudyPlan, device: torch.device, seconds: fl
     from pcsearch.training.precision import autocast
     from pcsearch.training.trainer import fit
 
-    config = _config(recipe, study, study.bfloat16)
+    config = _endless(plain_settings(recipe, study, study.bfloat16))
     began = time.perf_counter()
     backbone = _backbone(recipe, study)
     built = time.perf_counter() - began

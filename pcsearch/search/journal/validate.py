@@ -87,7 +87,7 @@ class History:
         assert plan is not None
         if name in self._trials:
             raise ValueError(f"{show(name)} was asked before")
-        if spec["epochs"] != (plan.confirm_epochs if phase == "confirm" else plan.max_epochs):
+        if spec["epochs"] != plan.epochs(arm, phase):
             raise ValueError(f"{show(name)} has {spec['epochs']} epochs, unlike the plan")
         asked = self._asked.get((arm_key, phase), 0)
         if phase != "confirm" and spec["index"] != asked:

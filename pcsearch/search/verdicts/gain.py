@@ -6,7 +6,9 @@ The interval covers three independent sources of chance:
 - *search*: the repeats of the finalists could have chosen another configuration;
 - *images*: the test images could have been others of the same kind.
 
-All looks at the test images together share an error rate of 5 % (`alpha_of`).
+Several arms are compared with one control, so their intervals are wider (`holm_levels`). Each
+interval alone covers the true gain at least as often as the look's level says. All looks at the
+test images together share an error rate of 5 % (`alpha_of`).
 """
 
 from __future__ import annotations
@@ -121,6 +123,23 @@ def alpha_of(spent: Sequence[float], planned: int) -> float:
     if used + share <= _ERROR_RATE * _PLANNED_SHARE + 1e-12:
         return share
     return (_ERROR_RATE - used) / 2
+
+
+def holm_levels(p_values: Mapping[str, float | None], alpha: float) -> dict[str, float]:
+    """The error rate at which each of several arms is judged, by Holm's step-down procedure.
+
+    The arms are judged in the order of their p-values. The first of k arms gets alpha / k, the
+    next alpha / (k - 1), while each is within its rate. All others get the rate of the first that
+    is not. So at most the share alpha of studies says "helps" or "hurts" of an arm without an
+    effect (Holm, Scandinavian Journal of Statistics 1979). An arm without a p-value comes last.
+    """
+    left, levels = len(p_values), {}
+    for p, name in sorted((p, name) for name, p in p_values.items() if p is not None):
+        if p > alpha / left:
+            break
+        levels[name] = alpha / left
+        left -= 1
+    return {name: levels.get(name, alpha / max(1, left)) for name in p_values}
 
 
 def measured_gain(

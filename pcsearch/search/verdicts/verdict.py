@@ -26,6 +26,7 @@ from pcsearch.search.verdicts.gain import (
     FloatArray,
     Gain,
     alpha_of,
+    holm_levels,
     measured_gain,
     unpack_classes,
 )
@@ -83,20 +84,31 @@ def gain_of(
     """The arm's gain over the control so far; None without a control or a common seed.
 
     `alpha` is the look's error rate; by default that of the latest look, or of the next one.
+    Several arms share it, by Holm's procedure (see `holm_levels`).
     """
     if arm == CONTROL or (study.id, CONTROL) not in state.arms:
         return None
-    treated, control = confirmed(state, study, arm), confirmed(state, study, CONTROL)
-    finalists = [scores for name in (arm, CONTROL) if (scores := _scores(state, study, name)).size]
     if alpha is None:
         looks = state.looks[study.id]
         seen = looks and study.id not in state.unseen
         alpha = looks[-1].alpha if seen else _next_alpha(state, study)
-    competing = sum(other.name != CONTROL for other in study.arms)  # Bonferroni
+    competing = [other.name for other in study.arms if other.name != CONTROL]
+    shared = alpha / len(competing)  # Bonferroni
+    if state.plan.comparisons == "bonferroni" or len(competing) == 1:
+        return _gain_at(state, study, arm, shared)
+    gains = {name: _gain_at(state, study, name, shared) for name in competing}
+    levels = holm_levels({name: g.p_value if g else None for name, g in gains.items()}, alpha)
+    return gains[arm] if levels[arm] == shared else _gain_at(state, study, arm, levels[arm])
+
+
+def _gain_at(state: CampaignState, study: StudyPlan, arm: str, alpha: float) -> Gain | None:
+    """The arm's gain with an interval that covers 1 − alpha."""
+    treated, control = confirmed(state, study, arm), confirmed(state, study, CONTROL)
+    finalists = [scores for name in (arm, CONTROL) if (scores := _scores(state, study, name)).size]
     images = study.images.test
     classes = unpack_classes(study.test_classes, images)
     weights = None if classes is None else deciding_metrics()[state.plan.metric].weights(classes)
-    return measured_gain(treated, control, finalists, images, alpha / competing, weights)
+    return measured_gain(treated, control, finalists, images, alpha, weights)
 
 
 def _next_alpha(state: CampaignState, study: StudyPlan) -> float:

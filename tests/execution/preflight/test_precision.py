@@ -47,7 +47,7 @@ def test_other_settings_are_not_asked() -> None:
 def test_it_is_taken_where_it_is_worth_it(
     monkeypatch: pytest.MonkeyPatch, ratio: float, chosen: bool
 ) -> None:
-    monkeypatch.setattr(precision, "_speed_up", lambda *arguments: ratio)
+    monkeypatch.setattr(precision, "seconds_of_steps", lambda *arguments: [ratio, 1.0])
     recipe, plan = planned("train.amp=auto")
     notes = Notes()
     found = with_precision(plan, recipe, None, notes, here=True)
@@ -62,11 +62,14 @@ def test_it_is_taken_where_it_is_worth_it(
 @pytest.mark.usefixtures("capable")
 def test_the_steps_are_real() -> None:
     recipe, plan = planned("train.amp=auto", "train.batch_size=2")
-    assert precision._speed_up(recipe, plan.studies[0], torch.device("cpu")) > 0
+    found = with_precision(plan, recipe, None, Silent(), here=True)
+    assert found.studies[0].bfloat16 in (True, False)
 
 
 def test_elsewhere_and_without_instructions_it_is_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_speed_up", lambda *arguments: pytest.fail("was measured"))
+    monkeypatch.setattr(
+        precision, "seconds_of_steps", lambda *arguments: pytest.fail("was measured")
+    )
     recipe, plan = planned("train.amp=auto")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     far = with_precision(plan, recipe, None, Silent(), here=False)
@@ -76,7 +79,9 @@ def test_elsewhere_and_without_instructions_it_is_float32(monkeypatch: pytest.Mo
 
 
 def test_a_resumed_campaign_keeps_its_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_speed_up", lambda *arguments: pytest.fail("was measured"))
+    monkeypatch.setattr(
+        precision, "seconds_of_steps", lambda *arguments: pytest.fail("was measured")
+    )
     recipe, plan = planned("train.amp=auto")
     begun = plan.model_copy(
         update={"studies": tuple(s.model_copy(update={"bfloat16": True}) for s in plan.studies)}

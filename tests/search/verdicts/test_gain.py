@@ -22,6 +22,7 @@ from pcsearch.search.verdicts.gain import (
     alpha_of,
     choice_variance,
     detectable_gain,
+    holm_levels,
     mean_std,
     measured_gain,
     pack_classes,
@@ -320,6 +321,47 @@ def test_looks_share_one_error_rate() -> None:
     assert sum(spent) <= 0.05
     many = [0.04 / 5] * 5  # nothing of the 4 % is left for a sixth look, though 1 % is of the 5
     assert alpha_of(many, 5) == pytest.approx(0.005)
+
+
+def test_arms_are_judged_one_after_another() -> None:
+    """By hand, 6 % in three arms: 2 % for the smallest p-value, then 3 %, then 6 %."""
+    levels = holm_levels({"a": 0.05, "b": 0.001, "c": 0.02}, 0.06)
+    assert levels == {"b": pytest.approx(0.02), "c": pytest.approx(0.03), "a": pytest.approx(0.06)}
+    stopped = holm_levels({"a": 0.04, "b": 0.001, "c": 0.031}, 0.06)
+    assert stopped == {"b": pytest.approx(0.02), "c": pytest.approx(0.03), "a": pytest.approx(0.03)}
+    none = holm_levels({"a": 0.03, "b": None, "c": 0.021}, 0.06)
+    assert none == dict.fromkeys("abc", pytest.approx(0.02))
+    unknown = holm_levels({"a": 0.02, "b": None}, 0.06)
+    assert unknown == {"a": pytest.approx(0.03), "b": pytest.approx(0.06)}
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0.001, 0.1))
+def test_an_arm_passes_if_its_adjusted_p_value_does(p_values: list[float], alpha: float) -> None:
+    """Holm's adjusted p-values: the running maximum of (k - i) p over the sorted p-values."""
+    named = {str(index): p for index, p in enumerate(p_values)}
+    adjusted, largest = {}, 0.0
+    for rank, name in enumerate(sorted(named, key=lambda name: named[name])):
+        largest = max(largest, (len(named) - rank) * named[name])
+        adjusted[name] = largest
+    levels = holm_levels(named, alpha)
+    for name, p in named.items():
+        if abs(adjusted[name] - alpha) > 1e-9:
+            assert (p <= levels[name]) == (adjusted[name] <= alpha)
+
+
+def test_several_equal_arms_err_in_five_percent_of_studies() -> None:
+    """20,000 studies: six arms without an effect share a control, 5 seeds each."""
+    rng = np.random.default_rng(0)
+    differences = rng.normal(0, 1, (20_000, 6, 5)) - rng.normal(0, 1, (20_000, 1, 5))
+    t = differences.mean(axis=2) / (differences.std(axis=2, ddof=1) / math.sqrt(5))
+    p_values = 2 * scipy_stats.t.sf(np.abs(t), 4)
+    erred = [
+        any(p <= levels[name] for name, p in named.items())
+        for row in p_values[:4000]
+        for named in [{str(index): float(p) for index, p in enumerate(row)}]
+        for levels in [holm_levels(named, 0.05)]
+    ]
+    assert 0.02 < np.mean(erred) <= 0.05
 
 
 def test_looking_again_and_again_errs_in_five_percent_at_most() -> None:
