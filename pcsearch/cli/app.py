@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from pcsearch.cli import (
     attach,
+    compare,
     ctrl_c,
     plan,
     probe,
@@ -110,6 +111,7 @@ register(app, "probe", probe.probe, probe.EPILOG)
 register(app, "simulate", simulate.simulate, simulate.EPILOG)
 register(app, "summary", summary.summary, summary.EPILOG)
 register(app, "trials", trials.trials, trials.EPILOG)
+register(app, "compare", compare.compare, compare.EPILOG)
 register(app, "report", report.report, report.EPILOG)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")

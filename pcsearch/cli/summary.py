@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from pcsearch.cli.attach import CHECKING
 from pcsearch.cli.options import RUNS, Json, Run, Runs, examples
+from pcsearch.errors import UserError
 
 EPILOG = examples(
     "pcsearch summary",
     "pcsearch summary first-try",
     "pcsearch summary runs/first-try --json",
+    "pcsearch summary first-try --csv > results.csv",
 )
 
 
-def summary(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print all arms as Markdown.")]
+Latex = Annotated[bool, typer.Option("--latex", help="Print all arms as LaTeX, with booktabs.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print all arms as CSV, with all digits.")]
+
+
+def summary(
+    run: Run = None,
+    runs: Runs = RUNS,
+    as_json: Json = False,
+    markdown: Markdown = False,
+    latex: Latex = False,
+    as_csv: Csv = False,
+) -> None:
     """Print a run's summary table, also while it runs."""
+    asked = {"json": as_json, "markdown": markdown, "latex": latex, "csv": as_csv}
+    forms = [name for name, wanted in asked.items() if wanted]
+    if len(forms) > 1:
+        both = " and ".join(f"--{name}" for name in forms)
+        raise UserError(f"{both} were given: choose one of them")
     from pcsearch.cli.console import console, print_summary, write_json
     from pcsearch.reporting.summary import summarise
     from pcsearch.runs.find import find_run, resume_command
@@ -27,6 +48,10 @@ def summary(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     result = summarise(state, folder.status(state))
     if as_json:
         write_json(result.to_json(), indent=2)
+    elif forms:
+        from pcsearch.reporting.result_rows import formatted
+
+        typer.echo(formatted(result, forms[0]), nl=False)  # type: ignore[arg-type]
     else:
         print_summary(console(), result)
         if result.status == "interrupted":

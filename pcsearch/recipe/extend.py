@@ -103,14 +103,14 @@ def _lost(before: Recipe, after: Recipe) -> Iterator[str]:
 
 
 def _smaller(before: Recipe, after: Recipe) -> Iterator[str]:
-    old, new = _flat(before.to_mapping()), _flat(after.to_mapping())
+    old, new = flat(before.to_mapping()), flat(after.to_mapping())
     for key in _GROWING:
         if new[key] < old[key]:
             yield f"{key}: is {old[key]} and cannot become {new[key]}; it can only grow"
 
 
 def _other(before: Recipe, after: Recipe) -> Iterator[str]:
-    old, new = _flat(before.to_mapping()), _flat(after.to_mapping())
+    old, new = flat(before.to_mapping()), flat(after.to_mapping())
     told = set()
     for key in sorted(old.keys() | new.keys()):
         if key in FREE or key in _GROWING or key in ("datasets", "backbones"):
@@ -151,11 +151,11 @@ def _of_backbones(before: Recipe, after: Recipe) -> Iterator[tuple[str, str]]:
             yield f"search.per_backbone.{backbone}", _REASONS["search"]
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     """`{"search.trials": 12, ...}` of nested mappings; empty ones, ranges and lists are values."""
     if not isinstance(value, dict) or not value or value.keys() == {"low", "high", "log"}:
         return {prefix: value}
-    flat: dict[str, Any] = {}
+    keys: dict[str, Any] = {}
     for key, inner in value.items():
-        flat |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
-    return flat
+        keys |= flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    return keys

@@ -50,6 +50,54 @@ def write_run(name: str, one: Plan, *, until: float = float("inf"), status: str 
             campaign.end(status)  # type: ignore[arg-type]
 
 
+def test_runs_side_by_side(command: Command) -> None:
+    write_run("first", plan(("digits/compact_cnn",)), status="complete")
+    write_run("second", plan(), status="complete")
+    code, out, err = command("compare", "first", "second")
+    assert (code, err) == (0, "")
+    assert out.count("digits/compact_cnn") == out.count("fieldguide/compact_cnn") == 1
+    assert "Nothing differs" in out
+    code, out, _ = command("compare", "first", "runs/second", "--json")
+    content = json.loads(out)
+    assert content["runs"] == ["first", "second"]
+    assert [(one["study"], one["arm"], one["run"]) for one in content["results"]] == [
+        ("digits/compact_cnn", "control", "first"),
+        ("digits/compact_cnn", "control", "second"),
+        ("digits/compact_cnn", "pc", "first"),
+        ("digits/compact_cnn", "pc", "second"),
+        ("fieldguide/compact_cnn", "control", "second"),
+        ("fieldguide/compact_cnn", "pc", "second"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["first"], "one run was given: name at least two"),
+        (["first", "runs/first"], "first was given twice"),
+        (["first", "other"], "other"),
+    ],
+)
+def test_runs_that_cannot_be_compared(command: Command, arguments: list[str], message: str) -> None:
+    write_run("first", plan(("digits/compact_cnn",)), status="complete")
+    code, _, err = command("compare", *arguments)
+    assert code == 2
+    assert message in err
+
+
+def test_summary_for_a_paper(command: Command) -> None:
+    write_run("first", plan(), status="complete")
+    _, markdown, _ = command("summary", "first", "--markdown")
+    assert markdown.startswith("| dataset | backbone | N | arm |")
+    _, latex, _ = command("summary", "first", "--latex")
+    assert r"compact\_cnn" in latex
+    code, text, _ = command("summary", "first", "--csv")
+    assert code == 0
+    assert len(text.splitlines()) == 1 + 2 * 2
+    code, _, err = command("summary", "first", "--csv", "--json")
+    assert (code, "--json and --csv were given" in err) == (2, True)
+
+
 def test_summary_of_a_run_by_name_by_folder_and_of_the_latest(command: Command) -> None:
     write_run("first", plan(), status="complete")
     write_run("second", plan(("digits/vgg16",)), until=5)
