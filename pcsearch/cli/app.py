@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from pcsearch.cli import (
     attach,
+    audit,
     compare,
     ctrl_c,
     plan,
@@ -112,6 +113,7 @@ register(app, "simulate", simulate.simulate, simulate.EPILOG)
 register(app, "summary", summary.summary, summary.EPILOG)
 register(app, "trials", trials.trials, trials.EPILOG)
 register(app, "compare", compare.compare, compare.EPILOG)
+register(app, "audit", audit.audit, audit.EPILOG)
 register(app, "report", report.report, report.EPILOG)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")

@@ -70,6 +70,20 @@ def test_runs_side_by_side(command: Command) -> None:
     ]
 
 
+def test_audit_of_a_run_and_of_a_changed_one(command: Command) -> None:
+    write_run("first", plan(), until=20)
+    code, out, err = command("audit", "first")
+    assert (code, err) == (0, "")
+    assert "✓ journal: " in out
+    journal = Path("runs/first/journal.jsonl")
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:5] + lines[6:]))
+    code, out, _ = command("audit", "first", "--json")
+    assert (code, json.loads(out)["passed"]) == (1, False)
+    code, out, _ = command("audit", "first")
+    assert (code, "✗" in out) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
