@@ -43,6 +43,10 @@ def print_summary(console: Console, summary: Summary) -> None:
     console.print(summary_table(summary, console.width))
     for note in summary.notes:
         console.print(Text(note))
+    if summary.what_now:
+        console.print(Text("\nWhat now?", "bold"))
+    for line in summary.what_now:
+        console.print(Text(line), soft_wrap=line.startswith(" "))
 
 
 PIPED_COLUMNS = 120

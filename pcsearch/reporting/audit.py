@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ROUNDING = 1e-6
 """Points by which a stored number may differ from one that another machine computes."""
 
-_NOT_RESULTS = ("notes", "mismatches", "unsealed_lines", "status")
+_NOT_RESULTS = ("notes", "what_now", "mismatches", "unsealed_lines", "status")
 """Parts of a stored summary that later versions word anew."""
 
 

@@ -18,6 +18,7 @@ from pcsearch.reporting.summary_types import (
     Summary,
     TrialCounts,
 )
+from pcsearch.reporting.what_now import what_now
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
 from pcsearch.search.state import ArmState, CampaignState
 from pcsearch.search.trial import Config, Trial
@@ -62,7 +63,8 @@ def summarise(state: CampaignState, status: str | None = None) -> Summary:
         mismatches=state.mismatches,
         unsealed_lines=state.unsealed,
     )
-    return replace(summary, notes=tuple(notes(summary, state)))
+    follows = what_now(studies) if summary.status == "complete" else ()
+    return replace(summary, notes=tuple(notes(summary, state)), what_now=tuple(follows))
 
 
 def trial_rows(state: CampaignState) -> list[dict[str, Any]]:

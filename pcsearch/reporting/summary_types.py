@@ -170,6 +170,8 @@ class Summary:
     interruptions: Interruptions = Interruptions()
     notes: tuple[str, ...] = ()
     """Sentences that a reader needs to judge the numbers."""
+    what_now: tuple[str, ...] = ()
+    """What follows: which loss to use, and how many seeds would settle the rest."""
     mismatches: tuple[Mismatch, ...] = ()
     """Lines of the journal that contradict the rest."""
     unsealed_lines: int = 0
@@ -182,6 +184,7 @@ class Summary:
             "studies": [study.to_json() for study in self.studies],
             "interruptions": asdict(self.interruptions),
             "notes": list(self.notes),
+            "what_now": list(self.what_now),
             "mismatches": [asdict(one) for one in self.mismatches],
             "unsealed_lines": self.unsealed_lines,
         }

@@ -120,7 +120,7 @@ def test_summary_of_a_run_by_name_by_folder_and_of_the_latest(command: Command) 
     code, out, _ = command("summary", "first", "--json")
     assert code == 0
     content = json.loads(out)
-    expected = {"campaign", "status", "studies", "interruptions", "notes"}
+    expected = {"campaign", "status", "studies", "interruptions", "notes", "what_now"}
     assert set(content) == expected | {"mismatches", "unsealed_lines"}
     assert (content["mismatches"], content["unsealed_lines"]) == ([], 0)
     assert content["status"] == "complete"

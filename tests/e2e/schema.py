@@ -105,6 +105,7 @@ SUMMARY = exactly(
             }
         ),
         "notes": {"type": "array", "items": TEXT},
+        "what_now": {"type": "array", "items": TEXT},
         "mismatches": {
             "type": "array",
             "items": exactly({"line": COUNT, "trial": or_null(TEXT), "what": TEXT}),

@@ -113,6 +113,7 @@ SUMMARY = closed(
             }
         ),
         "notes": {"type": "array", "items": TEXT},
+        "what_now": {"type": "array", "items": TEXT},
         "mismatches": {
             "type": "array",
             "items": closed({"line": COUNT, "trial": {"type": ["string", "null"]}, "what": TEXT}),
