@@ -33,12 +33,14 @@ class Crops:
         tops: [m] first lines.
         lefts: [m] first columns.
         flips: [m] whether each is mirrored left to right; None for none.
+        sizes: [m, 2] heights and widths, resized to the crop's side; None for that side.
     """
 
     rows: Int64Array
     tops: Int64Array
     lefts: Int64Array
     flips: npt.NDArray[np.bool_] | None = None
+    sizes: Int64Array | None = None
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,18 @@ def draw_parameters(
     uniform = streams.uniform(_CROP_STREAM, 3)
     tops, lefts = (uniform[:, :2] * places).astype(np.int64).T
     flips = uniform[:, 2] < 0.5 if preprocessing.flip else None
-    augmented = {}
+    crops, augmented = Crops(rows, tops, lefts, flips), {}
     for name, settings in preprocessing.augment.items():
         one = AUGMENTATIONS[name]
-        if any(settings):
-            chances = streams.uniform(one.stream, one.columns)
+        if one.is_off(settings):
+            continue
+        chances = streams.uniform(one.stream, one.columns)
+        if one.on == "windows":
+            windows = one.draw(chances, settings, preprocessing.crop + places - 1)
+            crops = Crops(rows, windows[:, 0], windows[:, 1], flips, windows[:, 2:])
+        else:
             augmented[name] = one.draw(chances, settings, preprocessing.crop)
-    return Draws(Crops(rows, tops, lefts, flips), augmented)
+    return Draws(crops, augmented)
 
 
 class _Streams:

@@ -166,7 +166,9 @@ class _Supply:
         # Sent once, not batch by batch: each transfer would make a GPU wait for its queue.
         labels = torch.from_numpy(self._labels[draws.crops.rows]).to(self._device)
         parameters = {
-            name: torch.from_numpy(values).to(self._device)
+            name: values
+            if AUGMENTATIONS[name].on_host
+            else torch.from_numpy(values).to(self._device)
             for name, values in draws.augmented.items()
         }
         with closing(self._feed.crops(draws.crops, parts)) as cuts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,18 @@ def gather_crops(
     return crops.reshape(len(rows), crops.shape[1], crops.shape[1], 3)
 
 
+def resized_window(window: Tensor, crop: int) -> Tensor:
+    """A window uint8 [h, w, 3] as [crop, crop, 3], as torchvision's RandomResizedCrop resizes it.
+
+    Each window has its own size, so they are resized one by one.
+    """
+    from torchvision.transforms.v2 import functional as vision
+
+    planes = window.contiguous().permute(2, 0, 1)
+    resized: Tensor = vision.resize(planes, [crop, crop], antialias=True)
+    return resized.permute(1, 2, 0)
+
+
 def mirror(crops: UInt8Array, flips: npt.NDArray[np.bool_]) -> None:
     """Mirror the flagged crops [B, crop, crop, 3] left to right, in place.
 
@@ -91,8 +104,11 @@ def gather_resident(
         (image_stride, row_stride, pixel_stride, row_stride, byte),
     )
     crops = windows[rows, tops, lefts].view(len(rows), crop, crop, channels)
-    if flips is None:
-        return crops
+    return crops if flips is None else mirrored(crops, flips)
+
+
+def mirrored(crops: Tensor, flips: Tensor) -> Tensor:
+    """`mirror` for crops on a device, without reading the flags."""
     return torch.where(flips.view(-1, 1, 1, 1), crops.flip(2), crops)
 
 
@@ -115,13 +131,12 @@ class Normalizer:
         self._of_lines = scale.repeat(preprocessing.crop), bias.repeat(preprocessing.crop)
         self._channels_last = channels_last
 
-    def __call__(
-        self, crops: Tensor, changes: Sequence[tuple[Augmentation, Tensor]] = ()
-    ) -> Tensor:
+    def __call__(self, crops: Tensor, changes: Sequence[tuple[Augmentation, Any]] = ()) -> Tensor:
         """Crops [B, crop, crop, 3] as float32 [B, 3, crop, crop], on the same device.
 
         Args:
-            changes: augmentations of pixels, with the parameters of these images.
+            changes: augmentations of pixels, with the parameters of these images, on the device
+                or on the host.
         """
         if self._channels_last and not changes:
             scale, bias = self._of_lines
