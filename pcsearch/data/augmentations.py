@@ -20,7 +20,6 @@ import numpy.typing as npt
 from pcsearch.data.auto_augment import (
     MOST_MAGNITUDE,
     MOST_OPERATIONS,
-    auto_augment,
     rand_augment_draws,
     trivial_augment_draws,
 )
@@ -64,24 +63,24 @@ class Augmentation:
         columns: Random numbers for an image.
         draw: From random numbers [m, columns] in [0, 1), the settings and a side in pixels to
             parameters [m, ...]. The side is that of a crop, or of a whole image for `windows`.
-        apply: Changes a batch in place by the parameters of its images. They are a tensor on the
-            same device, or an array on the host if `on_host`.
-        on: `windows`: `draw` gives the part of each image that is resized to a crop, int64 [m, 4]:
-            top, left, height, width. `apply` is not called. `pixels`: float32 [B, 3, H, W], whole
-            numbers from 0 to 255 unless an earlier row made others. `inputs`: the same images
-            normalised, in any memory format.
-        on_host: Whether parameters choose kernels, so that a GPU should not hold them.
+        on: What it changes. `windows`: the random crop is replaced by the part of each image that
+            `draw` gives, int64 [m, 4]: top, left, height, width, resized to the crop's side.
+            `operations`: uint8 pixels, by the operations [m, k, 2] that `draw` gives (see
+            `pcsearch.data.auto_augment`). `pixels`: float32 [B, 3, H, W], whole numbers from 0 to
+            255 unless an earlier row made others. `inputs`: the same images normalised, in any
+            memory format.
+        apply: Changes a batch of `pixels` or `inputs` in place by the parameters of its images, on
+            the same device. The loaders change the others.
     """
 
     name: str
     stream: int
     columns: int
     draw: Callable[[Float64Array, Settings, int], npt.NDArray[Any]]
-    apply: Callable[[Tensor, Any], None]
-    on: Literal["windows", "pixels", "inputs"]
+    on: Literal["windows", "operations", "pixels", "inputs"]
+    apply: Callable[[Tensor, Tensor], None] | None = None
     parts: tuple[str, ...] = ()
     settings: tuple[Setting, ...] = ()
-    on_host: bool = False
 
     def __post_init__(self) -> None:
         if not self.settings:
@@ -112,10 +111,6 @@ def random_windows(uniform: Float64Array, settings: Settings, side: int) -> Int6
     top = (uniform[:, -2] * (side - height + 1)).astype(np.int64)
     left = (uniform[:, -1] * (side - width + 1)).astype(np.int64)
     return np.stack([top, left, height, width], axis=1)
-
-
-def _cut_by_the_loader(images: Tensor, windows: Tensor) -> None:
-    raise NotImplementedError("windows are cut where images are read")
 
 
 def jitter_factors(uniform: Float64Array, reach: Settings, side: int) -> Float64Array:
@@ -224,7 +219,6 @@ AUGMENTATIONS: dict[str, Augmentation] = {
             stream=5,
             columns=2 * _CROP_TRIES + 2,
             draw=random_windows,
-            apply=_cut_by_the_loader,
             on="windows",
         ),
         Augmentation(
@@ -232,21 +226,17 @@ AUGMENTATIONS: dict[str, Augmentation] = {
             stream=6,
             columns=2 * MOST_OPERATIONS,
             draw=rand_augment_draws,
-            apply=auto_augment,
-            on="pixels",
+            on="operations",
             parts=("operations", "magnitude"),
             settings=(Setting(2, 1, MOST_OPERATIONS), Setting(0, 0, MOST_MAGNITUDE)),
-            on_host=True,
         ),
         Augmentation(
             "trivial_augment",
             stream=7,
             columns=3,
             draw=trivial_augment_draws,
-            apply=auto_augment,
-            on="pixels",
+            on="operations",
             settings=(Setting(False),),
-            on_host=True,
         ),
         Augmentation(
             "color_jitter",
@@ -262,5 +252,4 @@ AUGMENTATIONS: dict[str, Augmentation] = {
         ),
     )
 }
-"""Every augmentation by name, in the order in which they act: after a window is cut and mirrored,
-on pixels, then on inputs."""
+"""Every augmentation by name, in the order in which they act. Mirroring comes after `windows`."""

@@ -13,12 +13,11 @@ from pcsearch.data.augmentations import AUGMENTATIONS
 from pcsearch.data.auto_augment import (
     MOST_MAGNITUDE,
     OPERATIONS,
-    auto_augment,
     rand_augment_draws,
     strengths,
-    transformed,
     trivial_augment_draws,
 )
+from pcsearch.data.loaders.operations import apply_operations, transformed
 
 REFERENCES = {False: RandAugment(), True: TrivialAugmentWide()}
 SIGNED = {"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"} | {
@@ -43,7 +42,7 @@ def by_torchvision(image: torch.Tensor, name: str, strength: float) -> torch.Ten
 
 def augmented(images: torch.Tensor, draws: np.ndarray) -> torch.Tensor:
     pixels = images.float()
-    auto_augment(pixels, draws)
+    apply_operations(pixels, draws)
     return pixels
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pcsearch.data.augmentations import AUGMENTATIONS
+from pcsearch.data.augmentations import AUGMENTATIONS, Augmentation
 from pcsearch.data.dataset import Int64Array, UInt8Array
 from pcsearch.data.loaders.augment import ORDER_STREAM, Crops, Draws, draw_parameters
 from pcsearch.data.loaders.device_cache import Residency
@@ -166,16 +168,20 @@ class _Supply:
         # Sent once, not batch by batch: each transfer would make a GPU wait for its queue.
         labels = torch.from_numpy(self._labels[draws.crops.rows]).to(self._device)
         parameters = {
-            name: values
-            if AUGMENTATIONS[name].on_host
-            else torch.from_numpy(values).to(self._device)
+            name: self._sent(AUGMENTATIONS[name], values)
             for name, values in draws.augmented.items()
         }
         with closing(self._feed.crops(draws.crops, parts)) as cuts:
             for part, crops in zip(parts, cuts, strict=True):
                 changes = [(AUGMENTATIONS[name], parameters[name][part]) for name in parameters]
-                images = self._normalize(crops, [one for one in changes if one[0].on == "pixels"])
+                images = self._normalize(crops, [one for one in changes if one[0].on != "inputs"])
                 for augmentation, values in changes:
-                    if augmentation.on == "inputs":
+                    if augmentation.on == "inputs" and augmentation.apply is not None:
                         augmentation.apply(images, values)
                 yield images, labels[part]
+
+    def _sent(self, augmentation: Augmentation, values: npt.NDArray[Any]) -> Any:
+        """On the device, but for operations: they choose kernels, so the host reads them."""
+        if augmentation.on == "operations":
+            return values
+        return torch.from_numpy(values).to(self._device)

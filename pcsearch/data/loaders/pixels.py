@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pcsearch.data.augmentations import Augmentation
 from pcsearch.data.dataset import Int64Array, UInt8Array
+from pcsearch.data.loaders.operations import apply_operations
 from pcsearch.data.preprocessing import Preprocessing
 from pcsearch.errors import UserError
 
@@ -135,8 +136,8 @@ class Normalizer:
         """Crops [B, crop, crop, 3] as float32 [B, 3, crop, crop], on the same device.
 
         Args:
-            changes: augmentations of pixels, with the parameters of these images, on the device
-                or on the host.
+            changes: augmentations of pixels, with the parameters of these images; operations have
+                theirs on the host.
         """
         if self._channels_last and not changes:
             scale, bias = self._of_lines
@@ -145,7 +146,10 @@ class Normalizer:
         scale, bias = self._of_planes
         planes = crops.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         for augmentation, parameters in changes:
-            augmentation.apply(planes, parameters)
+            if augmentation.on == "operations":
+                apply_operations(planes, parameters)
+            elif augmentation.apply is not None:
+                augmentation.apply(planes, parameters)
         planes.mul_(scale).add_(bias)
         if self._channels_last:  # colours in planes are twice as fast, including this conversion
             return planes.contiguous(memory_format=torch.channels_last)

@@ -19,6 +19,7 @@ from pcsearch.data import augmentations
 from pcsearch.data.augmentations import jitter_colors
 from pcsearch.data.loaders import EvalBatches, TrainBatches
 from pcsearch.data.loaders.augment import draw_parameters, earlier_occurrences
+from pcsearch.data.loaders.operations import apply_operations
 from pcsearch.data.preprocessing import Preprocessing
 
 PLAIN = Preprocessing(crop=8)
@@ -240,7 +241,7 @@ def test_operations_come_after_the_mirror_and_before_colours(name: str) -> None:
         image = torch.from_numpy(images[row]).permute(2, 0, 1)[:, top : top + 8, left : left + 8]
         image = vision.hflip(image) if draws.crops.flips[row] else image
         pixels = image[None].float().contiguous()
-        augmentations.auto_augment(pixels, draws.augmented[name][row : row + 1])
+        apply_operations(pixels, draws.augmented[name][row : row + 1])
         brighter = (pixels[0] * float(draws.augmented["color_jitter"][row, 0])).clamp(0, 255) / 255
         expected = vision.normalize(brighter, list(PLAIN.mean), list(PLAIN.std))
         torch.testing.assert_close(seen[row][0], expected, rtol=0, atol=1e-5)
