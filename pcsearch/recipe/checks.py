@@ -35,7 +35,7 @@ def _check_stages(recipe: Recipe) -> Iterator[RecipeFinding]:
 
 
 def _check_training(recipe: Recipe) -> Iterator[RecipeFinding]:
-    """Finalists train at least once; Nesterov momentum needs SGD."""
+    """Finalists train at least once; classes are balanced once; Nesterov momentum needs SGD."""
     if recipe.finalists.configs > 0 and recipe.finalists.repeats == 0:
         message = f"is 0, but must be at least 1 for {recipe.finalists.configs} finalists an arm"
         yield RecipeFinding(
@@ -43,6 +43,13 @@ def _check_training(recipe: Recipe) -> Iterator[RecipeFinding]:
         )
     for backbone in ("", *recipe.train.per_backbone):
         values = recipe.train_for(backbone)
+        if values["sampling"] == values["class_weights"] == "balanced":
+            message = (
+                "is balanced, but train.sampling is balanced, too, which would count rare classes "
+                "twice: choose one of them"
+            )
+            path = trained_at(recipe, backbone, "class_weights")
+            yield RecipeFinding(path, message, (trained_at(recipe, backbone, "sampling"),))
         if not values["nesterov"]:
             continue
         path = trained_at(recipe, backbone, "nesterov")

@@ -15,6 +15,7 @@ from pcsearch.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pcsearch.recipe.fields import (
     PARAMETER,
     REFERENCE,
+    ClassWeights,
     Count,
     Epochs,
     FilePath,
@@ -40,11 +41,19 @@ from pcsearch.recipe.search_space import (
     parse_space,
     to_number,
 )
-from pcsearch.training.config import LARGEST_WHOLE, LIMITS, Limits, TrainConfig, recipe_settings
+from pcsearch.training.config import (
+    LARGEST_WHOLE,
+    LIMITS,
+    Limits,
+    TrainConfig,
+    recipe_settings,
+)
 
 
 def _train_field(name: str, kind: Any, default: Any) -> tuple[Any, Any]:
     """Annotation and default of a setting of `TrainConfig`, with its limits."""
+    if name == "class_weights":
+        return ClassWeights, default
     limits = LIMITS.get(name)
     if limits is None:
         return kind, default

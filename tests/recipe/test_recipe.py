@@ -121,6 +121,40 @@ def test_mistakes_with_data_and_image(data: Any, image: Any, message: str) -> No
         recipe(data=data, image=image)
 
 
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        (
+            {"class_weights": "balancd"},
+            'class_weights is "balancd", but must be none, balanced, .*, did you mean "balanced"',
+        ),
+        ({"class_weights": {}}, r"class_weights is {}, but must be none, balanced, or weights"),
+        ({"class_weights": {"robin": -1}}, "class_weights.robin is -1, but must be greater than 0"),
+        ({"class_weights": {"robin": "much"}}, 'class_weights.robin is "much", but must be a num'),
+        ({"class_weights": {"robin": True}}, "class_weights.robin is true, but must be a number"),
+        ({"sampling": "balance"}, 'train.sampling is "balance", .*did you mean "balanced"'),
+        (
+            {"sampling": "balanced", "class_weights": "balanced"},
+            "train.class_weights is balanced, but train.sampling is balanced, too, .* choose one",
+        ),
+    ],
+)
+def test_mistakes_with_classes(train: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        recipe(train=train)
+
+
+def test_class_weights_of_a_recipe() -> None:
+    stated = {3: 2, "7": 0.5, "007.Auk": 1}
+    found = recipe(train={"class_weights": stated, "sampling": "balanced"})
+    assert found.train.class_weights == {"3": 2, "7": 0.5, "007.Auk": 1}
+    assert load_recipe(found.to_mapping()) == found
+    assert recipe().train.class_weights == "none"
+    assert recipe().train.sampling == "uniform"
+    per = {"per_backbone": {"resnet50": {"class_weights": "balanced"}}}
+    assert recipe(train=per).train_for("resnet50")["class_weights"] == "balanced"
+
+
 def test_a_number_is_the_magnitude_of_two_operations() -> None:
     found = recipe(image={"rand_augment": 9, "random_resized_crop": 0.25})
     assert found.image.augment() == {

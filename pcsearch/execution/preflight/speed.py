@@ -158,6 +158,7 @@ def _config(recipe: Recipe, study: StudyPlan, bfloat16: bool | None) -> TrainCon
     from pcsearch.training.config import TrainConfig, with_precision
 
     settings = recipe.train_for(study.backbone) | {"compile": False, "head_only_epochs": 0}
+    settings["class_weights"] = "none"  # there are no labels to count
     settings |= {"lr": 1e-9, "warmup_epochs": 0.0, "accumulation_steps": 1, "clip_norm": None}
     return with_precision(TrainConfig(epochs=10_000, seed=0, **settings), bfloat16)
 
