@@ -96,9 +96,33 @@ class _Streams:
         drawn = np.empty((len(self._rows), columns))
         for time in range(int(self._times.max(initial=-1)) + 1):
             rng = np.random.default_rng((self._seed, self._epoch, stream, time))
-            now = self._times == time
-            drawn[now] = rng.random((self._table_rows, columns))[self._rows[now]]
+            now = np.flatnonzero(self._times == time)
+            drawn[now] = _entries(rng, self._rows[now], self._table_rows, columns)
         return drawn
+
+
+_SPARSE = 500
+"""Numbers that are drawn in the time of jumping to a line of a table."""
+
+
+def _entries(
+    rng: np.random.Generator, rows: Int64Array, table_rows: int, columns: int
+) -> Float64Array:
+    """Lines `rows`, each another one, of the table [table_rows, columns] that `rng` draws.
+
+    Of few lines, the numbers before them are skipped: an image of a rare class comes hundreds of
+    times in an epoch of balanced classes.
+    """
+    if len(rows) * _SPARSE > table_rows * columns:
+        return rng.random((table_rows, columns))[rows]
+    found = np.empty((len(rows), columns))
+    drawn = 0
+    for place in np.argsort(rows).tolist():
+        start = int(rows[place]) * columns
+        rng.bit_generator.advance(start - drawn)  # type: ignore[attr-defined]
+        found[place] = rng.random(columns)
+        drawn = start + columns
+    return found
 
 
 def earlier_occurrences(rows: Int64Array) -> Int64Array:

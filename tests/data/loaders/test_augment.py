@@ -18,7 +18,7 @@ from torchvision.transforms import functional as vision
 from pcsearch.data import augmentations
 from pcsearch.data.augmentations import jitter_colors
 from pcsearch.data.loaders import EvalBatches, TrainBatches
-from pcsearch.data.loaders.augment import draw_parameters, earlier_occurrences
+from pcsearch.data.loaders.augment import _entries, draw_parameters, earlier_occurrences
 from pcsearch.data.loaders.operations import apply_operations
 from pcsearch.data.preprocessing import Preprocessing
 
@@ -191,6 +191,18 @@ def test_changes_depend_on_seed_epoch_and_image_alone(
     )
     for label, (image,) in by_image(some, epoch).items():
         assert torch.equal(image, every[label][0])
+
+
+@given(st.sets(st.integers(0, 999), max_size=12), st.integers(1, 22), st.integers(0, 99))
+def test_few_lines_of_a_table_are_those_of_the_whole(
+    chosen: set[int], columns: int, seed: int
+) -> None:
+    rows = np.random.default_rng(seed).permutation(np.array(sorted(chosen), dtype=np.int64))
+    whole = np.random.default_rng(seed).random((1000, columns))
+    few = _entries(np.random.default_rng(seed), rows, 1000, columns)
+    assert np.array_equal(few, whole[rows])
+    every = _entries(np.random.default_rng(seed), np.arange(1000), 1000, columns)
+    assert np.array_equal(every, whole)
 
 
 def test_pairings_share_the_first_draw_and_the_second_is_new() -> None:
