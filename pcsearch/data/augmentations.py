@@ -59,7 +59,7 @@ class Augmentation:
         parts: The keys below that one; empty if the key is the setting itself. A number instead of
             them stands for every part whose default is 0.
         settings: Of each part, or of the key itself; by default a number from 0 to 1.
-        stream: The number of its random stream, 3 or more, unlike every other's.
+        stream: The number of its random stream, unlike every other's: 3 or more, but not 8.
         columns: Random numbers for an image.
         draw: From random numbers [m, columns] in [0, 1), the settings and a side in pixels to
             parameters [m, ...]. The side is that of a crop, or of a whole image for `windows`.

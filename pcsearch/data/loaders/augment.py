@@ -22,7 +22,7 @@ Float64Array = npt.NDArray[np.float64]
 
 ORDER_STREAM = 1
 _CROP_STREAM = 2
-SAMPLING_STREAM = 8
+SAMPLING_STREAM = 8  # after those of augmentations
 
 
 @dataclass(frozen=True)
