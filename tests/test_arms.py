@@ -119,13 +119,15 @@ def test_mistakes_in_an_arm_of_ones_own(arms: Any, listed: list[str], message: s
         ("label_smoothing", 0.1),
         ("focal_gamma", 2),
         ("logit_norm", 1),
+        ("class_weights", "balanced"),
+        ("class_weights", {"3": 2}),
     ],
 )
-def test_what_a_loss_of_ones_own_does_not_take(key: str, value: float) -> None:
+def test_what_a_loss_of_ones_own_does_not_take(key: str, value: Any) -> None:
     """Arms would differ in more than their loss."""
     with pytest.raises(RecipeError, match=rf"train\.{key} is .*a loss of your own \(gentle\)"):
         recipe(["pc", "gentle"], arms=OWN, train={key: value})
-    assert recipe(["pc", "gentle"], arms=OWN, train={"sam_rho": 0.1, "ema_decay": 0.9})
+    assert recipe(["pc", "gentle"], arms=OWN, train={"sam_rho": 0.1, "sampling": "balanced"})
 
 
 def test_a_grid_with_an_arm_of_ones_own() -> None:

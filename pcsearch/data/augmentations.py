@@ -3,8 +3,9 @@
 A row draws parameters for images and changes whole batches by them. The recipe's key under `image`,
 the random stream and the place in the data path follow from it.
 
-Every change is one elementwise operation or an exact sum. So an image has the same values, bit for
-bit, in any batch. PyTorch is not imported, as recipes read the rows, too.
+Every change is one elementwise operation, an exact sum, or takes one image at a time. So an image
+has the same values, bit for bit, in any batch. PyTorch is not imported, as recipes read the rows,
+too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pcsearch.data.auto_augment import (
+    MOST_MAGNITUDE,
+    MOST_OPERATIONS,
+    rand_augment_draws,
+    trivial_augment_draws,
+)
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -25,6 +33,20 @@ Settings = tuple[float, ...]
 
 _ERASED_SHARE = (0.02, 0.33)  # of the image's area
 _ERASED_ASPECT = (0.3, 3.3)  # height / width
+_CROP_ASPECT = (3 / 4, 4 / 3)  # width / height
+_CROP_TRIES = 10
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a recipe states for an augmentation, from `low` to `high`.
+
+    The default is `False` for a switch, a whole number for whole numbers, else a float.
+    """
+
+    default: bool | int | float = 0.0
+    low: float = 0
+    high: float = 1
 
 
 @dataclass(frozen=True)
@@ -32,24 +54,63 @@ class Augmentation:
     """A random change of training images.
 
     Attributes:
-        name: The key under `image` that states its settings, each from 0 to 1; all 0 is off.
-        parts: The keys below that one; empty if the key is a number itself.
-        stream: The number of its random stream, 3 or more, unlike every other's.
+        name: The key under `image` that states its settings. It is off where all have their
+            defaults.
+        parts: The keys below that one; empty if the key is the setting itself. A number instead of
+            them stands for every part whose default is 0.
+        settings: Of each part, or of the key itself; by default a number from 0 to 1.
+        stream: The number of its random stream, unlike every other's: 3 or more, but not 8.
         columns: Random numbers for an image.
-        draw: From random numbers [m, columns] in [0, 1), the settings and the crop's side in pixels
-            to parameters [m, ...].
-        apply: Changes a batch in place by the parameters of its images, on the same device.
-        on: `pixels`: float32 [B, 3, H, W], whole numbers from 0 to 255. `inputs`: the same images
-            normalised, in any memory format.
+        draw: From random numbers [m, columns] in [0, 1), the settings and a side in pixels to
+            parameters [m, ...]. The side is that of a crop, or of a whole image for `windows`.
+        on: What it changes. `windows`: the random crop is replaced by the part of each image that
+            `draw` gives, int64 [m, 4]: top, left, height, width, resized to the crop's side.
+            `operations`: uint8 pixels, by the operations [m, k, 2] that `draw` gives (see
+            `pcsearch.data.auto_augment`). `pixels`: float32 [B, 3, H, W], whole numbers from 0 to
+            255 unless an earlier row made others. `inputs`: the same images normalised, in any
+            memory format.
+        apply: Changes a batch of `pixels` or `inputs` in place by the parameters of its images, on
+            the same device. The loaders change the others.
     """
 
     name: str
     stream: int
     columns: int
     draw: Callable[[Float64Array, Settings, int], npt.NDArray[Any]]
-    apply: Callable[[Tensor, Tensor], None]
-    on: Literal["pixels", "inputs"]
+    on: Literal["windows", "operations", "pixels", "inputs"]
+    apply: Callable[[Tensor, Tensor], None] | None = None
     parts: tuple[str, ...] = ()
+    settings: tuple[Setting, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.settings:
+            object.__setattr__(self, "settings", (Setting(),) * max(1, len(self.parts)))
+
+    def is_off(self, settings: Settings) -> bool:
+        """Whether the settings change nothing."""
+        return settings == tuple(setting.default for setting in self.settings)
+
+
+def random_windows(uniform: Float64Array, settings: Settings, side: int) -> Int64Array:
+    """Windows (top, left, height, width) in images of `side` pixels, as RandomResizedCrop's.
+
+    Of torchvision's ten tries of area and aspect, the first that fits counts; else the whole image.
+    """
+    (least,) = settings
+    tries = uniform[:, : 2 * _CROP_TRIES].reshape(-1, _CROP_TRIES, 2)
+    area = side * side * (least + tries[..., 0] * (1 - least))
+    low, high = np.log(_CROP_ASPECT)
+    aspect = np.exp(low + tries[..., 1] * (high - low))
+    widths = np.rint(np.sqrt(area * aspect)).astype(np.int64)
+    heights = np.rint(np.sqrt(area / aspect)).astype(np.int64)
+    fits = (widths > 0) & (widths <= side) & (heights > 0) & (heights <= side)
+    chosen = np.arange(len(uniform)), np.argmax(fits, axis=1)
+    width, height = (
+        np.where(fits.any(axis=1), lengths[chosen], side) for lengths in (widths, heights)
+    )
+    top = (uniform[:, -2] * (side - height + 1)).astype(np.int64)
+    left = (uniform[:, -1] * (side - width + 1)).astype(np.int64)
+    return np.stack([top, left, height, width], axis=1)
 
 
 def jitter_factors(uniform: Float64Array, reach: Settings, side: int) -> Float64Array:
@@ -154,6 +215,30 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     one.name: one
     for one in (
         Augmentation(
+            "random_resized_crop",
+            stream=5,
+            columns=2 * _CROP_TRIES + 2,
+            draw=random_windows,
+            on="windows",
+        ),
+        Augmentation(
+            "rand_augment",
+            stream=6,
+            columns=2 * MOST_OPERATIONS,
+            draw=rand_augment_draws,
+            on="operations",
+            parts=("operations", "magnitude"),
+            settings=(Setting(2, 1, MOST_OPERATIONS), Setting(0, 0, MOST_MAGNITUDE)),
+        ),
+        Augmentation(
+            "trivial_augment",
+            stream=7,
+            columns=3,
+            draw=trivial_augment_draws,
+            on="operations",
+            settings=(Setting(False),),
+        ),
+        Augmentation(
             "color_jitter",
             stream=3,
             columns=3,
@@ -167,4 +252,4 @@ AUGMENTATIONS: dict[str, Augmentation] = {
         ),
     )
 }
-"""Every augmentation by name, in the order in which they act."""
+"""Every augmentation by name, in the order in which they act. Mirroring comes after `windows`."""

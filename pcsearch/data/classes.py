@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -44,11 +44,7 @@ def choose_classes(
         return list(range(len(names)))
     names = [encodable(name) for name in names]
     by_number = _positions(_own_numbers(names) if numbers is None else numbers)
-    by_name = (
-        _positions(names),
-        _positions(_plain(name) for name in names),
-        _positions(_plain(_NUMBER_PREFIX.sub("", name)) for name in names),
-    )
+    by_name = name_finder(names)
     positions: list[int] = []
     for choice in chosen:
         position = _find(choice, by_number, by_name, names)
@@ -58,6 +54,26 @@ def choose_classes(
     if len(positions) < 2:
         raise UserError(f"data.classes: choose at least two classes, not {len(positions)}.")
     return sorted(positions)
+
+
+def name_finder(names: Sequence[str]) -> Callable[[str], list[int]]:
+    """A function from a name to the positions of the classes that it may mean, exact ones first.
+
+    It may omit a leading number ("Crested Auklet" for "007.Crested_Auklet"). Case, spaces and
+    hyphens do not matter.
+    """
+    by_name = (
+        _positions(map(encodable, names)),
+        _positions(_plain(name) for name in names),
+        _positions(_plain(_NUMBER_PREFIX.sub("", name)) for name in names),
+    )
+
+    def find(name: str) -> list[int]:
+        exact, plain = encodable(name), _plain(encodable(name))
+        found = (table.get(key) for table, key in zip(by_name, (exact, plain, plain), strict=True))
+        return next((positions for positions in found if positions), [])
+
+    return find
 
 
 def rows_of(labels: Int64Array, positions: Sequence[int]) -> tuple[Int64Array, Int64Array]:
@@ -133,17 +149,16 @@ def _images(number: int) -> str:
 def _find(
     choice: int | str,
     by_number: dict[int, list[int]],
-    by_name: Sequence[dict[str, list[int]]],
+    by_name: Callable[[str], list[int]],
     names: Sequence[str],
 ) -> int:
     if isinstance(choice, str):
         choice = encodable(choice)
-        exact, whole, short = by_name
-        for found in (exact.get(choice), whole.get(_plain(choice)), short.get(_plain(choice))):
-            if found:
-                return _only(choice, found, names)
+        if named := by_name(choice):
+            return _only(choice, named, names)
         if not choice.strip().isdecimal():
-            hint = did_you_mean(_plain(choice), [*whole, *short])
+            short = [_plain(_NUMBER_PREFIX.sub("", name)) for name in names]
+            hint = did_you_mean(_plain(choice), [*map(_plain, names), *short])
             raise UserError(
                 f"data.classes: no class is called {choice!r}{hint or '.'} "
                 f"There are {len(names)} classes, {names[0]!r} to {names[-1]!r}."

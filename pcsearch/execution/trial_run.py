@@ -36,6 +36,7 @@ from pcsearch.search.plan import OWN_LOSS
 from pcsearch.search.trial import TrialSpec
 from pcsearch.storage import StorageError
 from pcsearch.training.checkpoints import Checkpoints
+from pcsearch.training.class_weights import with_class_weights
 from pcsearch.training.config import OwnLoss, TrainConfig, with_precision
 from pcsearch.training.evaluate import Evaluation, evaluate
 from pcsearch.training.export import save_weights
@@ -144,6 +145,7 @@ def run_trial(
         seed=settings.seed,
     )
     fit_indices, validation = _search_part(spec, recipe, training, device, context, micro_batches)
+    settings = with_class_weights(settings, training.labels[fit_indices], training.class_names)
 
     def measure(module: torch.nn.Module, images: EvalBatches) -> Evaluation:
         classes = len(training.class_names)
@@ -223,6 +225,7 @@ def fit_batches(
         preprocessing_for(recipe, dataset),
         batch_size=settings.batch_size,
         pairing=settings.pairing,
+        sampling=settings.sampling,
         seed=settings.seed,
         device=device,
         channels_last=settings.channels_last,

@@ -85,8 +85,8 @@ def check_own_arms(recipe: Recipe) -> Iterator[RecipeFinding]:
                 message = "is a range, but search.sampler is grid: write {choices: [...]}"
                 yield RecipeFinding((*own, "space", key), message, (("search", "sampler"),))
     for backbone in recipe.backbones if recipe.arms else ():
-        for key in _CLASSIFICATION:
-            if (value := recipe.train_for(backbone)[key]) != 0:
+        for key, off in _CLASSIFICATION.items():
+            if (value := recipe.train_for(backbone)[key]) != off:
                 message = (
                     f"is {show(value)}, but a loss of your own ({', '.join(recipe.arms)}) does not "
                     "take it, so that arms would differ in more than their loss: leave it out"
@@ -94,8 +94,10 @@ def check_own_arms(recipe: Recipe) -> Iterator[RecipeFinding]:
                 yield RecipeFinding(trained_at(recipe, backbone, key), message, (("arms",),))
 
 
-_CLASSIFICATION = ("label_smoothing", "focal_gamma", "logit_norm", "mixup", "cutmix")
-"""Settings for all arms that act through the classification loss or its labels."""
+_CLASSIFICATION = dict.fromkeys(
+    ("label_smoothing", "focal_gamma", "logit_norm", "mixup", "cutmix"), 0.0
+) | {"class_weights": "none"}
+"""Settings for all arms that act through the classification loss or its labels, when off."""
 
 
 def wrong_arm(name: str, known: tuple[str, ...]) -> str | None:

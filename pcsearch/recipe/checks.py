@@ -35,7 +35,7 @@ def _check_stages(recipe: Recipe) -> Iterator[RecipeFinding]:
 
 
 def _check_training(recipe: Recipe) -> Iterator[RecipeFinding]:
-    """Finalists train at least once; Nesterov momentum needs SGD."""
+    """Finalists train at least once; classes are balanced once; Nesterov momentum needs SGD."""
     if recipe.finalists.configs > 0 and recipe.finalists.repeats == 0:
         message = f"is 0, but must be at least 1 for {recipe.finalists.configs} finalists an arm"
         yield RecipeFinding(
@@ -43,6 +43,13 @@ def _check_training(recipe: Recipe) -> Iterator[RecipeFinding]:
         )
     for backbone in ("", *recipe.train.per_backbone):
         values = recipe.train_for(backbone)
+        if values["sampling"] == values["class_weights"] == "balanced":
+            message = (
+                "is balanced, but train.sampling is balanced, too, which would count rare classes "
+                "twice: choose one of them"
+            )
+            path = trained_at(recipe, backbone, "class_weights")
+            yield RecipeFinding(path, message, (trained_at(recipe, backbone, "sampling"),))
         if not values["nesterov"]:
             continue
         path = trained_at(recipe, backbone, "nesterov")
@@ -304,6 +311,24 @@ def _check_sizes(recipe: Recipe) -> Iterator[RecipeFinding]:
             yield RecipeFinding(("image", "per_dataset", name), message, needs)
 
 
+def _check_augmentations(recipe: Recipe) -> Iterator[RecipeFinding]:
+    """RandAugment and TrivialAugment choose among the same operations."""
+    both = ("trivial_augment", "rand_augment")
+    for name in ("", *recipe.image.per_dataset):
+        image = recipe.image_for(name)
+        given = recipe.image.per_dataset[name].given() if name else both
+        own = [key for key in both if key in given]
+        if image.trivial_augment and image.rand_augment.magnitude and own:
+            place: KeyPath = ("image", "per_dataset", name) if name else ("image",)
+            (other,) = {*both} - {own[0]}
+            message = (
+                f"does not go with image.{other}: both draw from the same operations, so choose "
+                "one of them"
+            )
+            needs: tuple[KeyPath, ...] = tuple(("image", key) for key in both if key not in given)
+            yield RecipeFinding((*place, own[0]), message, needs)
+
+
 def _check_budget(recipe: Recipe) -> Iterator[RecipeFinding]:
     """A cost needs a price."""
     if recipe.budget.cost is not None and recipe.budget.price_per_node_hour is None:
@@ -339,6 +364,7 @@ CHECKS: tuple[Check, ...] = (
     _check_grid,
     _check_stages,
     _check_sizes,
+    _check_augmentations,
     _check_trials,
     _check_prior,
     _check_training,

@@ -7,11 +7,21 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    create_model,
+)
 
 from pcsearch import io
+from pcsearch.errors import did_you_mean
 from pcsearch.recipe.problems import show
-from pcsearch.training.config import LARGEST, LARGEST_WHOLE, MOST_EPOCHS, Limits
+from pcsearch.training.config import LARGEST, LARGEST_WHOLE, MOST_EPOCHS, WEIGHT_LIMITS, Limits
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NAME_LENGTH = 100
@@ -144,3 +154,35 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 SomeNames = Annotated[tuple[str, ...], BeforeValidator(_at_least_one), BeforeValidator(_names)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 OrEmpty = BeforeValidator(_empty)
+
+
+_COUNTED = ("none", "balanced")
+
+
+def _class_weights(value: object, weights: ValidatorFunctionWrapHandler) -> object:
+    """Weights by name; whole numbers are names of classes, too."""
+    if value in _COUNTED:
+        return value
+    if not isinstance(value, dict) or not value:
+        near = did_you_mean(value, _COUNTED) if isinstance(value, str) else ""
+        raise ValueError(
+            f"is {show(value)}, but must be none, balanced, or weights of classes, as in "
+            f"{{robin: 3, wren: 1.5}}{near}"
+        )
+    return weights({str(name): weight for name, weight in value.items()})
+
+
+_BY_NAME = {
+    "type": "object",
+    "additionalProperties": {
+        "type": "number",
+        "exclusiveMinimum": WEIGHT_LIMITS.low,
+        "maximum": WEIGHT_LIMITS.high,
+    },
+}
+_Weight: Any = bounded(float, WEIGHT_LIMITS)
+ClassWeights = Annotated[
+    dict[str, _Weight],  # no union: its messages would not tell which weight is wrong
+    WrapValidator(_class_weights),
+    WithJsonSchema({"anyOf": [{"enum": [*_COUNTED], "type": "string"}, _BY_NAME]}),
+]

@@ -193,8 +193,10 @@ def _written(node: Node, path: KeyNames) -> Node:
         return {"anyOf": [{**names, "minItems": 1} if len(path) == 1 else names, name]}
     if node.get("type") == "object":  # a section whose keys are all commented out is null
         forms: list[Node] = [node, {"type": "null"}]
-        if path[-1] in AUGMENTATIONS:  # one number stands for all parts
-            forms.append({"type": "number", "minimum": 0, "maximum": 1})
+        if path[-1] in AUGMENTATIONS:  # one number stands for all parts that are 0 by default
+            zero = [one for one in AUGMENTATIONS[path[-1]].settings if one.default == 0]
+            kind = "integer" if isinstance(zero[0].default, int) else "number"
+            forms.append({"type": kind, "minimum": 0, "maximum": min(one.high for one in zero)})
         return {"anyOf": forms}
     return node
 

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pcsearch.data.augmentations import AUGMENTATIONS, Augmentation
+from pcsearch.data.augmentations import AUGMENTATIONS, Augmentation, Setting
 from pcsearch.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from pcsearch.recipe.fields import (
     PARAMETER,
     REFERENCE,
+    ClassWeights,
     Count,
     Epochs,
     FilePath,
@@ -40,11 +41,19 @@ from pcsearch.recipe.search_space import (
     parse_space,
     to_number,
 )
-from pcsearch.training.config import LARGEST_WHOLE, LIMITS, TrainConfig, recipe_settings
+from pcsearch.training.config import (
+    LARGEST_WHOLE,
+    LIMITS,
+    Limits,
+    TrainConfig,
+    recipe_settings,
+)
 
 
 def _train_field(name: str, kind: Any, default: Any) -> tuple[Any, Any]:
     """Annotation and default of a setting of `TrainConfig`, with its limits."""
+    if name == "class_weights":
+        return ClassWeights, default
     limits = LIMITS.get(name)
     if limits is None:
         return kind, default
@@ -155,20 +164,32 @@ class DataSection(Section):
     fieldguide: Annotated[FieldguideSection, OrEmpty] = Field(default_factory=FieldguideSection)
 
 
+def _setting(setting: Setting) -> tuple[Any, Any]:
+    kind = type(setting.default)
+    if kind is bool:
+        return bool, setting.default
+    return bounded(kind, Limits(setting.low, setting.high)), setting.default
+
+
 def _augmentation_field(augmentation: Augmentation) -> tuple[Any, Any]:
-    """Annotation and default of an augmentation's key; a single number stands for all its parts."""
+    """Annotation and default of an augmentation's key; a number stands for the parts at 0."""
     if not augmentation.parts:
-        return _UnitInterval, 0.0
-    parts = dict.fromkeys(augmentation.parts, (_UnitInterval, 0.0))
-    section = section_of(f"How far {augmentation.name} goes, from 0 to 1.", parts)
+        return _setting(augmentation.settings[0])
+    settings = dict(zip(augmentation.parts, augmentation.settings, strict=True))
+    section = section_of(
+        f"How far {augmentation.name} goes.",
+        {part: _setting(setting) for part, setting in settings.items()},
+    )
+    by_number = {part: one for part, one in settings.items() if one.default == 0}
+    high = min(one.high for one in by_number.values())
 
     def spread(value: object) -> object:
         number = to_number(value)
         if number is None:
             return {} if value is None else value
-        if not 0 <= number <= 1:
-            raise ValueError(f"is {show(value)}, but must be at least 0 and at most 1")
-        return dict.fromkeys(augmentation.parts, number)
+        if not 0 <= number <= high:
+            raise ValueError(f"is {show(value)}, but must be at least 0 and at most {high:g}")
+        return dict.fromkeys(by_number, number)
 
     return Annotated[section, BeforeValidator(spread)], Field(default_factory=section)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -13,6 +13,8 @@ OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["linear", "poly", "cosine", "step", "constant"]
 AmpName = Literal[True, False, "cpu", "auto"]
 PairingName = Literal["split_batch", "two_shuffles", "between_classes"]
+SamplingName = Literal["uniform", "balanced"]
+ClassWeights = Literal["none", "balanced"] | tuple[tuple[str, float], ...] | tuple[float, ...]
 DecayedName = Literal["all", "matrices"]
 VariantName = Literal["euclidean", "norm", "jeffreys", "entropic", "logit_margin", "poly1"]
 
@@ -102,6 +104,10 @@ class TrainConfig:
             statistics are frozen.
         head_only_lr: the constant learning rate of those epochs (None: lr × head_lr_multiplier).
         pairing: how an epoch's batches are drawn (see `pcsearch.losses.PAIRINGS`).
+        sampling: "uniform": an epoch shows every image once (or as often as the pairing does).
+            "balanced": it shows as many images, and each class equally often.
+        class_weights: "none"; or "balanced" or pairs of a class and its weight (a mapping becomes
+            these), which `pcsearch.training.class_weights` turns into a number for each class.
         variant, lambda_: see `pcsearch.losses.PairwiseConfusionLoss`.
         label_smoothing, focal_gamma, logit_norm: see `pcsearch.losses.classification_loss`.
         mixup, cutmix: α of the Beta distribution of the mixing share; 0 for none. See
@@ -139,6 +145,8 @@ class TrainConfig:
     head_only_epochs: int = _number(0, high=MOST_EPOCHS)
     head_only_lr: float | None = _above_0(None)
     pairing: PairingName = "split_batch"
+    sampling: SamplingName = "uniform"
+    class_weights: ClassWeights = "none"
     variant: VariantName = "euclidean"
     lambda_: float = _number(0.0, high=math.inf)
     label_smoothing: float = _number(0.0, high=1)
@@ -150,12 +158,21 @@ class TrainConfig:
     own_loss: OwnLoss | None = None
 
     def __post_init__(self) -> None:
-        problems = [*_out_of_range(self), *_unknown_names(self)]
+        if isinstance(self.class_weights, Mapping):
+            object.__setattr__(self, "class_weights", tuple(sorted(self.class_weights.items())))
+        problems = [
+            *_out_of_range(self),
+            *_wrong_class_weights(self.class_weights),
+            *_unknown_names(self),
+        ]
         if not problems:  # _contradictions compares values, so they must be in range first
             problems = list(_contradictions(self))
         if problems:
             raise UserError("\n".join(problems))
 
+
+WEIGHT_LIMITS = Limits(low_open=True)
+"""Of the weight of a class."""
 
 SET_BY_CAMPAIGN = ("epochs", "seed", "lambda_", "own_loss")
 """Fields that no recipe states for all trainings."""
@@ -191,11 +208,25 @@ def _out_of_range(settings: TrainConfig) -> Iterator[str]:
             yield f"{name} is {value}, but must be {limits.text}"
 
 
+def _wrong_class_weights(stated: ClassWeights) -> Iterator[str]:
+    if isinstance(stated, str):
+        if stated not in ("none", "balanced"):
+            yield f'class_weights is "{stated}", but must be none, balanced or weights by class'
+        return
+    if not stated:
+        yield "class_weights is empty, but must be none, balanced or weights by class"
+    for one in stated:
+        weight = one[1] if isinstance(one, tuple) else one
+        if not WEIGHT_LIMITS.admit(weight):
+            yield f"class_weights has {weight}, but a weight must be {WEIGHT_LIMITS.text}"
+
+
 def _unknown_names(settings: TrainConfig) -> Iterator[str]:
     named = (
         ("optimizer", OptimizerName),
         ("schedule", ScheduleName),
         ("weight_decay_on", DecayedName),
+        ("sampling", SamplingName),
     )
     for key, choices in named:
         known = get_args(choices)
@@ -212,6 +243,13 @@ def _contradictions(settings: TrainConfig) -> Iterator[str]:
         yield 'nesterov needs optimizer "sgd" and a momentum greater than 0'
     if settings.own_loss is not None and (settings.mixup or settings.cutmix):
         yield "mixup and cutmix give each image two labels, which own_loss does not take"
+    if settings.own_loss is not None and settings.class_weights != "none":
+        yield "class_weights act in the classification loss, in whose place own_loss is"
+    if settings.sampling == settings.class_weights == "balanced":
+        yield (
+            'sampling and class_weights are both "balanced", which would count rare classes twice: '
+            "choose one"
+        )
     remaining = settings.epochs - settings.head_only_epochs
     if remaining < 0:
         yield (

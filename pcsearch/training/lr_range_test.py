@@ -179,7 +179,8 @@ def measure_curve(
             if _is_lost(losses):
                 break
     equal, labels = torch.zeros(2, classes), torch.tensor([0, 1])
-    chance, _ = Objective(settings)(equal, labels)
+    # class weights are 1 in the mean over the images
+    chance, _ = Objective(replace(settings, class_weights="none"))(equal, labels)
     return LossCurve(rates, tuple(losses), chance.item())
 
 

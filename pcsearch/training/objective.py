@@ -14,6 +14,7 @@ from pcsearch.errors import TrialError, UserError
 from pcsearch.losses import VARIANTS, classification_loss
 from pcsearch.losses.divergences import at_least_float32
 from pcsearch.losses.pairwise_confusion import check_variant
+from pcsearch.training.class_weights import numbers_of
 from pcsearch.training.config import OwnLoss, TrainConfig
 
 _AUXILIARY_WEIGHT = 0.3  # GoogLeNet's own weight for its auxiliary classifiers
@@ -26,15 +27,19 @@ class Objective:
     """The loss of `settings` on what a network returns: logits, or (logits, [auxiliary logits]).
 
     The penalty acts on the main logits. Each auxiliary head adds 0.3 times its classification loss.
+    Class weights act in the classification losses, not in the penalty.
 
     Raises:
-        UserError: the variant does not exist; a loss of the user's own is not allowed, or is no
-            function.
+        UserError: the variant does not exist; class weights are not yet numbers; a loss of the
+            user's own is not allowed, or is no function.
     """
 
     def __init__(self, settings: TrainConfig) -> None:
         check_variant(settings.variant)
         self._settings = settings
+        self._weights: Tensor | None = None
+        if settings.class_weights != "none":
+            self._weights = torch.tensor(numbers_of(settings), dtype=torch.float64)
         own = settings.own_loss
         self._own = None if own is None else _Own(own)
 
@@ -69,12 +74,15 @@ class Objective:
         return loss, output.detach()
 
     def _classification(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if self._weights is not None:
+            self._weights = self._weights.to(logits)  # a GPU gets them once
         return classification_loss(
             logits,
             targets,
             label_smoothing=self._settings.label_smoothing,
             focal_gamma=self._settings.focal_gamma,
             logit_norm=self._settings.logit_norm,
+            class_weights=self._weights,
         )
 
 

@@ -45,6 +45,14 @@ def usual_ctrl_c() -> Iterator[None]:
         (["asha.grace_epochs=1", "train.warmup_epochs=2"], ["asha.grace_epochs", "warmup"]),
         (["resources.cpus_per_trial=0"], ["resources.cpus_per_trial"]),
         (["justaword"], ["justaword"]),
+        (
+            ["datasets=[fieldguide]", "train.class_weights={Marsh Wickerwign: 2}"],
+            ["train.class_weights", '"Marsh Wickerwign"', 'did you mean "Marsh Wickerwing"?'],
+        ),
+        (
+            ["image.rand_augment=9", "image.trivial_augment=true"],
+            ["image.trivial_augment", "image.rand_augment", "choose one"],
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) and "=" in str(value[0]) else None,
 )

@@ -103,6 +103,30 @@ def test_ctrl_c_loses_at_most_the_running_epoch_and_says_how_to_go_on(
     assert lost["repeated_epochs"] == lost["differing_epochs"] == 0
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("image.rand_augment=9", "train.sampling=balanced", "train.class_weights={9: 3}"),
+        ("image.trivial_augment=true", "train.class_weights=balanced"),
+    ],
+)
+def test_augmentations_and_class_weights_go_on_bit_for_bit(
+    pcsearch: CommandLine, whole: CommandLine, settings: tuple[str, ...]
+) -> None:
+    given = ("tune", *SMALL, "image.random_resized_crop=0.3", *settings, "--plain")
+    result = pcsearch.run(*given, "--name=whole")
+    assert result.code == 0, result
+    process = pcsearch.start(*given, "--name=run")
+    wait_for(lambda: len(epoch_events(pcsearch.events("run"))) >= 3, process)
+    process.send_signal(signal.SIGINT)
+    assert ended(process).code == 130
+    result = resume(pcsearch, "runs/run")
+    assert result.code == 0, result
+    assert attempts(pcsearch.events("run")) == 1
+    assert history(pcsearch.events("run")) == history(pcsearch.events("whole"))
+    assert history(whole.events("run")) != history(pcsearch.events("whole"))
+
+
 def test_another_optuna_is_told_of(pcsearch: CommandLine) -> None:
     process = pcsearch.start("tune", *SMALL, "search.trials=40", "--name=run", "--plain")
     wait_for(lambda: epoch_events(pcsearch.events("run")), process)

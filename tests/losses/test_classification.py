@@ -23,6 +23,7 @@ def naive(
     smoothing: float = 0.0,
     gamma: float = 0.0,
     tau: float = 0.0,
+    weights: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> float:
     total = 0.0
     for logits, target in zip(rows, targets, strict=True):
@@ -30,10 +31,10 @@ def naive(
             norm = math.sqrt(sum(z * z for z in logits))
             logits = [z / (tau * (norm + 1e-7)) for z in logits]
         exps = [math.exp(z) for z in logits]
-        for exp, share in zip(exps, target, strict=True):
+        for exp, share, weight in zip(exps, target, weights, strict=True):
             p = exp / sum(exps)
             smooth = (1 - smoothing) * share + smoothing / len(logits)
-            total -= smooth * (1 - p) ** gamma * math.log(p)
+            total -= weight * smooth * (1 - p) ** gamma * math.log(p)
     return total / len(rows)
 
 
@@ -45,7 +46,14 @@ def one_hot(labels: Sequence[int], classes: int = 3) -> list[list[float]]:
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize("tau", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("mixed", [False, True])
-def test_values(smoothing: float, gamma: float, tau: float, mixed: bool) -> None:
+@pytest.mark.parametrize("weights", [None, (0.5, 2.0, 1.25)])
+def test_values(
+    smoothing: float,
+    gamma: float,
+    tau: float,
+    mixed: bool,
+    weights: tuple[float, float, float] | None,
+) -> None:
     targets = [[0.3, 0.7, 0.0], [0, 0, 1], [0.5, 0, 0.5], [0.9, 0, 0.1]] if mixed else None
     found = classification_loss(
         torch.tensor(LOGITS, dtype=torch.float64),
@@ -53,14 +61,32 @@ def test_values(smoothing: float, gamma: float, tau: float, mixed: bool) -> None
         label_smoothing=smoothing,
         focal_gamma=gamma,
         logit_norm=tau,
+        class_weights=None if weights is None else torch.tensor(weights, dtype=torch.float64),
     )
-    wanted = naive(LOGITS, targets or one_hot(LABELS), smoothing, gamma, tau)
+    wanted = naive(
+        LOGITS, targets or one_hot(LABELS), smoothing, gamma, tau, weights or (1.0, 1.0, 1.0)
+    )
     assert found.item() == pytest.approx(wanted, rel=1e-9)
 
 
 def test_with_everything_off_it_is_cross_entropy_bit_for_bit() -> None:
     logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
     assert torch.equal(classification_loss(logits, labels), F.cross_entropy(logits, labels))
+
+
+def test_class_weights_by_hand() -> None:
+    """Equal logits: each image costs log 2 times its class's weight, divided by the images."""
+    logits, labels = torch.zeros(4, 2), torch.tensor([0, 0, 0, 1])
+    weights = torch.tensor([0.5, 2.5])
+    found = classification_loss(logits, labels, class_weights=weights)
+    assert found.item() == pytest.approx((3 * 0.5 + 2.5) / 4 * math.log(2))
+    # PyTorch's own mean divides by the sum of the batch's weights: here by 4, as well
+    assert found.item() == pytest.approx(F.cross_entropy(logits, labels, weights).item())
+    part = classification_loss(logits[:2], labels[:2], class_weights=weights)
+    assert part.item() == pytest.approx(0.5 * math.log(2))  # PyTorch's would be log 2
+    mixed = torch.tensor([[0.8, 0.2]])
+    found = classification_loss(torch.zeros(1, 2), mixed, class_weights=weights)
+    assert found.item() == pytest.approx((0.8 * 0.5 + 0.2 * 2.5) * math.log(2))
 
 
 def test_by_hand() -> None:

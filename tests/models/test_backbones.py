@@ -94,6 +94,9 @@ def test_auxiliary_heads_only_on_request(name: str, count: int) -> None:
 def test_options_reach_the_network() -> None:
     dropout = build_backbone("squeezenet1_1", 3, options={"dropout": 0.25}).module.classifier[0]
     assert dropout.p == 0.25
+    net = build_backbone("efficientnet_b0", 3, options={"stochastic_depth_prob": 0.5}).module
+    drop_paths = [m.p for m in net.modules() if type(m).__name__ == "StochasticDepth"]
+    assert max(drop_paths) == pytest.approx(0.5 * 15 / 16)  # of 16 blocks, the deepest most
     image_size = build_backbone("vit_b_32", 3, options={"image_size": 64}).module.image_size
     assert image_size == 64
 

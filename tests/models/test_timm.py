@@ -74,6 +74,8 @@ def test_options() -> None:
     backbone = build_backbone("timm/test_vit", 3, options={"img_size": 32, "drop_path_rate": 0.1})
     with torch.no_grad():
         assert backbone.module.eval()(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
+    rates = [m.drop_prob for m in backbone.module.modules() if type(m).__name__ == "DropPath"]
+    assert max(rates) == pytest.approx(0.1)
     with pytest.raises(UserError, match="cannot be built with the options"):
         build_backbone("timm/test_resnet", 3, options={"window_size": 3})
     for key in ("checkpoint_path", "pretrained", "pretrained_cfg", "cache_dir", "num_classes"):

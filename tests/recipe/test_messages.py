@@ -15,7 +15,7 @@ from tests.recipe.recipes import MINIMAL, write
 # lines 1 to 3 are MINIMAL's, so an added line is number 4
 IN_A_FILE = [
     ("search: {lamda_over_n: 0.1}", '4: search.lamda_over_n: unknown key, did you mean "lambda_over_n"?'),
-    ("image: {rotate: 3}", "4: image.rotate: unknown key (known here: resize, crop, aspect, flip, color_jitter, random_erasing, mean, std, per_dataset)"),
+    ("image: {rotate: 3}", "4: image.rotate: unknown key (known here: resize, crop, aspect, flip, random_resized_crop, rand_augment, trivial_augment, color_jitter, random_erasing, mean, std, per_dataset)"),
     ("search: {max_epochs: 3}", '4: search.max_epochs: unknown key, did you mean "asha.max_epochs"?'),
     ("train: {seed: 3}", '4: train.seed: unknown key, did you mean "search.seed" or "data.fieldguide.seed"?'),
     ("image: {size: 3}", '4: image.size: unknown key, did you mean "resize"?'),

@@ -84,12 +84,90 @@ def test_exceptions_of_a_backbone() -> None:
         ({}, {"color_jitter": 2}, "image.color_jitter is 2, but must be at least 0 and at most 1"),
         ({}, {"color_jitter": {"hue": 0.1}}, "color_jitter.hue: unknown key"),
         ({}, {"random_erasing": 1.5}, "image.random_erasing is 1.5, but must be at most 1"),
+        ({}, {"random_resized_crop": -1}, "random_resized_crop is -1, but must be at least 0"),
+        (
+            {},
+            {"rand_augment": 31},
+            "image.rand_augment is 31, but must be at least 0 and at most 30",
+        ),
+        ({}, {"rand_augment": {"magnitude": 2.5}}, "rand_augment.magnitude is 2.5"),
+        (
+            {},
+            {"rand_augment": {"operations": 0}},
+            "rand_augment.operations is 0, but must be at least 1",
+        ),
+        (
+            {},
+            {"rand_augment": {"operations": 9}},
+            "rand_augment.operations is 9, but must be at most 8",
+        ),
+        ({}, {"rand_augment": {"magnitud": 2}}, 'unknown key, did you mean "magnitude"'),
+        ({}, {"trivial_augment": 0.5}, "image.trivial_augment is 0.5, but must be"),
+        (
+            {},
+            {"trivial_augment": True, "rand_augment": 9},
+            "image.trivial_augment: does not go with image.rand_augment: both draw .* choose one",
+        ),
+        (
+            {},
+            {"trivial_augment": True, "per_dataset": {"digits": {"rand_augment": 9}}},
+            "per_dataset.digits.rand_augment: does not go with image.trivial_augment",
+        ),
         ({}, {"aspect": "keeep"}, 'warp, keep.*did you mean "keep"|warp, keep'),
     ],
 )
 def test_mistakes_with_data_and_image(data: Any, image: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         recipe(data=data, image=image)
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        (
+            {"class_weights": "balancd"},
+            'class_weights is "balancd", but must be none, balanced, .*, did you mean "balanced"',
+        ),
+        ({"class_weights": {}}, r"class_weights is {}, but must be none, balanced, or weights"),
+        ({"class_weights": {"robin": -1}}, "class_weights.robin is -1, but must be greater than 0"),
+        ({"class_weights": {"robin": "much"}}, 'class_weights.robin is "much", but must be a num'),
+        ({"class_weights": {"robin": True}}, "class_weights.robin is true, but must be a number"),
+        ({"sampling": "balance"}, 'train.sampling is "balance", .*did you mean "balanced"'),
+        (
+            {"sampling": "balanced", "class_weights": "balanced"},
+            "train.class_weights is balanced, but train.sampling is balanced, too, .* choose one",
+        ),
+    ],
+)
+def test_mistakes_with_classes(train: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        recipe(train=train)
+
+
+def test_class_weights_of_a_recipe() -> None:
+    stated = {3: 2, "7": 0.5, "007.Auk": 1}
+    found = recipe(train={"class_weights": stated, "sampling": "balanced"})
+    assert found.train.class_weights == {"3": 2, "7": 0.5, "007.Auk": 1}
+    assert load_recipe(found.to_mapping()) == found
+    assert recipe().train.class_weights == "none"
+    assert recipe().train.sampling == "uniform"
+    per = {"per_backbone": {"resnet50": {"class_weights": "balanced"}}}
+    assert recipe(train=per).train_for("resnet50")["class_weights"] == "balanced"
+
+
+def test_a_number_is_the_magnitude_of_two_operations() -> None:
+    found = recipe(image={"rand_augment": 9, "random_resized_crop": 0.25})
+    assert found.image.augment() == {
+        "random_resized_crop": (0.25,),
+        "rand_augment": (2, 9),
+        "trivial_augment": (False,),
+        "color_jitter": (0.0, 0.0, 0.0),
+        "random_erasing": (0.0,),
+    }
+    other = {"rand_augment": {"magnitude": 0}, "trivial_augment": True}
+    found = recipe(image={"rand_augment": 9, "per_dataset": {"digits": other}})
+    assert found.image_for("digits").augment()["trivial_augment"] == (True,)
+    assert load_recipe(found.to_mapping()) == found
 
 
 def test_one_number_stands_for_all_three_jitters() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from pcsearch.data.preprocessing import Preprocessing
 from pcsearch.models import Backbone, build_backbone
 from pcsearch.recipe import load_recipe
 from pcsearch.training.checkpoints import Checkpoints
+from pcsearch.training.class_weights import with_class_weights
 from pcsearch.training.config import TrainConfig
 from pcsearch.training.evaluate import Evaluation, evaluate
 from pcsearch.training.trainer import fit
@@ -30,15 +33,25 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(gray[..., None], 3, axis=3), data.target.astype(np.int64)
 
 
+MODERN = replace(
+    PREPROCESSING, augment={"random_resized_crop": (0.3,), "rand_augment": (2, 9)}, flip=True
+)
+TRIVIAL = replace(PREPROCESSING, augment={"trivial_augment": (True,)})
+
+
 def training(
-    digits: tuple[np.ndarray, np.ndarray], images: int, chosen: TrainConfig
+    digits: tuple[np.ndarray, np.ndarray],
+    images: int,
+    chosen: TrainConfig,
+    preprocessing: Preprocessing = PREPROCESSING,
 ) -> TrainBatches:
     return TrainBatches(
         *digits,
         np.arange(images),
-        PREPROCESSING,
+        preprocessing,
         batch_size=chosen.batch_size,
         pairing=chosen.pairing,
+        sampling=chosen.sampling,
         seed=chosen.seed,
         device="cpu",
         channels_last=chosen.channels_last,
@@ -62,15 +75,28 @@ def test_learns_digits(
     assert measured(backbone, digits)["top1"] > 90
 
 
-@pytest.mark.parametrize("pairing", ["split_batch", "two_shuffles"])
+@pytest.mark.parametrize(
+    ("preprocessing", "values"),
+    [
+        (PREPROCESSING, {"pairing": "split_batch"}),
+        (PREPROCESSING, {"pairing": "two_shuffles"}),
+        (MODERN, {"pairing": "between_classes", "sampling": "balanced"}),
+        (TRIVIAL, {"pairing": "two_shuffles", "sampling": "balanced"}),
+        (MODERN, {"class_weights": {"3": 5.0}}),
+    ],
+)
 def test_resumes_bit_for_bit(
-    digits: tuple[np.ndarray, np.ndarray], pairing: str, tmp_path: Path
+    digits: tuple[np.ndarray, np.ndarray],
+    preprocessing: Preprocessing,
+    values: dict[str, Any],
+    tmp_path: Path,
 ) -> None:
-    chosen = TrainConfig(epochs=3, seed=2, lr=0.05, lambda_=1.0, pairing=pairing, batch_size=16)
+    stated = TrainConfig(epochs=3, seed=2, lr=0.05, lambda_=1.0, batch_size=16, **values)
+    chosen = with_class_weights(stated, digits[1][:90], "0123456789")
     ends = []
     for stop, path in ((3, None), (2, tmp_path / "c"), (3, tmp_path / "c")):
         backbone = build_backbone("compact_cnn", 10, options={"width": 4})
-        batches = training(digits, 90, chosen)
+        batches = training(digits, 90, chosen, preprocessing)
         checkpoints = None if path is None else Checkpoints(path, every_seconds=0.0)
         run = fit(backbone, batches, chosen, device="cpu", evaluate=None, checkpoints=checkpoints)
         records = list(islice(run, stop))

@@ -5,7 +5,8 @@
 | `augment` | draw crops, flips and parameters of augmentations from (seed, epoch, row) |
 | `transfer` | bring uint8 crops to the device, on a GPU ahead of the training |
 | `device_cache` | copy a set of images to a GPU once, and share it |
-| `pixels` | crop, mirror and normalise whole batches |
+| `pixels` | crop, resize, mirror and normalise whole batches |
+| `operations` | RandAugment's and TrivialAugment's operations on whole batches |
 | `batches` | the batches of an epoch and of an evaluation |
 """
 

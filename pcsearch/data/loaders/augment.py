@@ -22,6 +22,7 @@ Float64Array = npt.NDArray[np.float64]
 
 ORDER_STREAM = 1
 _CROP_STREAM = 2
+SAMPLING_STREAM = 8  # after those of augmentations
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,14 @@ class Crops:
         tops: [m] first lines.
         lefts: [m] first columns.
         flips: [m] whether each is mirrored left to right; None for none.
+        sizes: [m, 2] heights and widths, resized to the crop's side; None for that side.
     """
 
     rows: Int64Array
     tops: Int64Array
     lefts: Int64Array
     flips: npt.NDArray[np.bool_] | None = None
+    sizes: Int64Array | None = None
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,18 @@ def draw_parameters(
     uniform = streams.uniform(_CROP_STREAM, 3)
     tops, lefts = (uniform[:, :2] * places).astype(np.int64).T
     flips = uniform[:, 2] < 0.5 if preprocessing.flip else None
-    augmented = {}
+    crops, augmented = Crops(rows, tops, lefts, flips), {}
     for name, settings in preprocessing.augment.items():
         one = AUGMENTATIONS[name]
-        if any(settings):
-            chances = streams.uniform(one.stream, one.columns)
+        if one.is_off(settings):
+            continue
+        chances = streams.uniform(one.stream, one.columns)
+        if one.on == "windows":
+            windows = one.draw(chances, settings, preprocessing.crop + places - 1)
+            crops = Crops(rows, windows[:, 0], windows[:, 1], flips, windows[:, 2:])
+        else:
             augmented[name] = one.draw(chances, settings, preprocessing.crop)
-    return Draws(Crops(rows, tops, lefts, flips), augmented)
+    return Draws(crops, augmented)
 
 
 class _Streams:
@@ -88,9 +96,33 @@ class _Streams:
         drawn = np.empty((len(self._rows), columns))
         for time in range(int(self._times.max(initial=-1)) + 1):
             rng = np.random.default_rng((self._seed, self._epoch, stream, time))
-            now = self._times == time
-            drawn[now] = rng.random((self._table_rows, columns))[self._rows[now]]
+            now = np.flatnonzero(self._times == time)
+            drawn[now] = _entries(rng, self._rows[now], self._table_rows, columns)
         return drawn
+
+
+_SPARSE = 500
+"""Numbers that are drawn in the time of jumping to a line of a table."""
+
+
+def _entries(
+    rng: np.random.Generator, rows: Int64Array, table_rows: int, columns: int
+) -> Float64Array:
+    """Lines `rows`, each another one, of the table [table_rows, columns] that `rng` draws.
+
+    Of few lines, the numbers before them are skipped: an image of a rare class comes hundreds of
+    times in an epoch of balanced classes.
+    """
+    if len(rows) * _SPARSE > table_rows * columns:
+        return rng.random((table_rows, columns))[rows]
+    found = np.empty((len(rows), columns))
+    drawn = 0
+    for place in np.argsort(rows).tolist():
+        start = int(rows[place]) * columns
+        rng.bit_generator.advance(start - drawn)  # type: ignore[attr-defined]
+        found[place] = rng.random(columns)
+        drawn = start + columns
+    return found
 
 
 def earlier_occurrences(rows: Int64Array) -> Int64Array:

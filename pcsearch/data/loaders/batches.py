@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pcsearch.data.augmentations import AUGMENTATIONS
+from pcsearch.data.augmentations import AUGMENTATIONS, Augmentation
 from pcsearch.data.dataset import Int64Array, UInt8Array
-from pcsearch.data.loaders.augment import ORDER_STREAM, Crops, Draws, draw_parameters
+from pcsearch.data.loaders.augment import (
+    ORDER_STREAM,
+    SAMPLING_STREAM,
+    Crops,
+    Draws,
+    draw_parameters,
+)
 from pcsearch.data.loaders.device_cache import Residency
 from pcsearch.data.loaders.pixels import Normalizer
 from pcsearch.data.loaders.transfer import open_feed
@@ -39,6 +47,7 @@ class TrainBatches:
         *,
         batch_size: int,
         pairing: str,
+        sampling: str = "uniform",
         seed: int,
         device: torch.device | str,
         channels_last: bool = False,
@@ -53,6 +62,7 @@ class TrainBatches:
             preprocessing: crop, mirroring, colours, erasing and normalisation.
             batch_size: images in a batch; the last batch of an epoch may be smaller.
             pairing: how batches are drawn, see `pcsearch.losses.pairing`.
+            sampling: `uniform`, or `balanced` for `balanced_positions`, drawn anew each epoch.
             seed: of order and augmentation.
             device: the device of the batches.
             channels_last: deliver images in that memory format.
@@ -67,7 +77,8 @@ class TrainBatches:
         )
         self._indices = np.ascontiguousarray(indices, dtype=np.int64)
         self._preprocessing = preprocessing
-        self._own_labels = torch.from_numpy(labels[self._indices])
+        self._own_labels = np.ascontiguousarray(labels[self._indices])
+        self._balanced = sampling == "balanced"
         self._places = images.shape[1] - preprocessing.crop + 1
         self._batch_size, self._pairing, self._seed = batch_size, pairing, seed
         self._length = num_batches(len(self._indices), batch_size, pairing)
@@ -78,7 +89,7 @@ class TrainBatches:
 
     @property
     def num_images(self) -> int:
-        """Number of different images in an epoch."""
+        """Number of images to train on."""
         return len(self._indices)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
@@ -90,14 +101,47 @@ class TrainBatches:
             yield from self._supply.batches(draws, [len(batch) for batch in batches])
 
     def _order(self, epoch: int) -> list[Int64Array]:
-        """The rows of each batch of an epoch."""
+        """The rows of each batch of an epoch.
+
+        The pairing draws its batches from the images of the epoch, some of them repeated if classes
+        are balanced, as it would from different images.
+        """
+        rows, labels = self._indices, self._own_labels
+        if self._balanced:
+            rng = np.random.default_rng((self._seed, epoch, SAMPLING_STREAM))
+            chosen = balanced_positions(labels, rng)
+            rows, labels = rows[chosen], labels[chosen]
         sequence = np.random.SeedSequence((self._seed, epoch, ORDER_STREAM))
         generator = torch.Generator()
         generator.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
         positions = epoch_batches(
-            len(self._indices), self._batch_size, self._pairing, generator, self._own_labels
+            len(rows), self._batch_size, self._pairing, generator, torch.from_numpy(labels)
         )
-        return [self._indices[batch.numpy()] for batch in positions]
+        return [rows[batch.numpy()] for batch in positions]
+
+
+def balanced_positions(labels: Int64Array, rng: np.random.Generator) -> Int64Array:
+    """As many positions as there are labels, with each class as often as any other.
+
+    So are the images of a class among themselves. Where a number is not divisible, some classes or
+    images come once more; which ones is drawn.
+    """
+    order = np.argsort(labels, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+    shares = _evenly(len(labels), len(members), rng)
+    drawn = [
+        np.repeat(own, _evenly(int(share), len(own), rng))
+        for own, share in zip(members, shares, strict=True)
+    ]
+    return np.concatenate(drawn)
+
+
+def _evenly(total: int, parts: int, rng: np.random.Generator) -> Int64Array:
+    """Counts [parts] that add up to `total` and differ by at most 1; who gets more is drawn."""
+    least, more = divmod(total, max(1, parts))
+    counts = np.full(parts, least, dtype=np.int64)
+    counts[rng.permutation(parts)[:more]] += 1
+    return counts
 
 
 class EvalBatches:
@@ -166,14 +210,20 @@ class _Supply:
         # Sent once, not batch by batch: each transfer would make a GPU wait for its queue.
         labels = torch.from_numpy(self._labels[draws.crops.rows]).to(self._device)
         parameters = {
-            name: torch.from_numpy(values).to(self._device)
+            name: self._sent(AUGMENTATIONS[name], values)
             for name, values in draws.augmented.items()
         }
         with closing(self._feed.crops(draws.crops, parts)) as cuts:
             for part, crops in zip(parts, cuts, strict=True):
                 changes = [(AUGMENTATIONS[name], parameters[name][part]) for name in parameters]
-                images = self._normalize(crops, [one for one in changes if one[0].on == "pixels"])
+                images = self._normalize(crops, [one for one in changes if one[0].on != "inputs"])
                 for augmentation, values in changes:
-                    if augmentation.on == "inputs":
+                    if augmentation.on == "inputs" and augmentation.apply is not None:
                         augmentation.apply(images, values)
                 yield images, labels[part]
+
+    def _sent(self, augmentation: Augmentation, values: npt.NDArray[Any]) -> Any:
+        """On the device, but for operations: they choose kernels, so the host reads them."""
+        if augmentation.on == "operations":
+            return values
+        return torch.from_numpy(values).to(self._device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from pcsearch.data.augmentations import Augmentation
 from pcsearch.data.dataset import Int64Array, UInt8Array
+from pcsearch.data.loaders.operations import apply_operations
 from pcsearch.data.preprocessing import Preprocessing
 from pcsearch.errors import UserError
 
@@ -59,6 +61,18 @@ def gather_crops(
     return crops.reshape(len(rows), crops.shape[1], crops.shape[1], 3)
 
 
+def resized_window(window: Tensor, crop: int) -> Tensor:
+    """A window uint8 [h, w, 3] as [crop, crop, 3], as torchvision's RandomResizedCrop resizes it.
+
+    Each window has its own size, so they are resized one by one.
+    """
+    from torchvision.transforms.v2 import functional as vision
+
+    planes = window.contiguous().permute(2, 0, 1)
+    resized: Tensor = vision.resize(planes, [crop, crop], antialias=True)
+    return resized.permute(1, 2, 0)
+
+
 def mirror(crops: UInt8Array, flips: npt.NDArray[np.bool_]) -> None:
     """Mirror the flagged crops [B, crop, crop, 3] left to right, in place.
 
@@ -91,8 +105,11 @@ def gather_resident(
         (image_stride, row_stride, pixel_stride, row_stride, byte),
     )
     crops = windows[rows, tops, lefts].view(len(rows), crop, crop, channels)
-    if flips is None:
-        return crops
+    return crops if flips is None else mirrored(crops, flips)
+
+
+def mirrored(crops: Tensor, flips: Tensor) -> Tensor:
+    """`mirror` for crops on a device, without reading the flags."""
     return torch.where(flips.view(-1, 1, 1, 1), crops.flip(2), crops)
 
 
@@ -115,13 +132,12 @@ class Normalizer:
         self._of_lines = scale.repeat(preprocessing.crop), bias.repeat(preprocessing.crop)
         self._channels_last = channels_last
 
-    def __call__(
-        self, crops: Tensor, changes: Sequence[tuple[Augmentation, Tensor]] = ()
-    ) -> Tensor:
+    def __call__(self, crops: Tensor, changes: Sequence[tuple[Augmentation, Any]] = ()) -> Tensor:
         """Crops [B, crop, crop, 3] as float32 [B, 3, crop, crop], on the same device.
 
         Args:
-            changes: augmentations of pixels, with the parameters of these images.
+            changes: augmentations of pixels, with the parameters of these images; operations have
+                theirs on the host.
         """
         if self._channels_last and not changes:
             scale, bias = self._of_lines
@@ -130,7 +146,10 @@ class Normalizer:
         scale, bias = self._of_planes
         planes = crops.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         for augmentation, parameters in changes:
-            augmentation.apply(planes, parameters)
+            if augmentation.on == "operations":
+                apply_operations(planes, parameters)
+            elif augmentation.apply is not None:
+                augmentation.apply(planes, parameters)
         planes.mul_(scale).add_(bias)
         if self._channels_last:  # colours in planes are twice as fast, including this conversion
             return planes.contiguous(memory_format=torch.channels_last)

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +23,8 @@ from pcsearch.data.loaders.pixels import (
     gather_crops,
     gather_resident,
     mirror,
+    mirrored,
+    resized_window,
 )
 
 Item = TypeVar("Item")
@@ -110,10 +113,23 @@ def open_feed(images: UInt8Array, crop: int, device: torch.device, residency: Re
     return ResidentFeed(resident, crop)
 
 
+def windows_of(wanted: Crops, batch: slice) -> list[tuple[int, slice, slice]]:
+    """For each crop of a batch with sizes of its own: its image, its lines and its columns."""
+    assert wanted.sizes is not None
+    rows, tops, lefts = (one[batch].tolist() for one in (wanted.rows, wanted.tops, wanted.lefts))
+    return [
+        (row, slice(top, top + height), slice(left, left + width))
+        for row, top, left, (height, width) in zip(
+            rows, tops, lefts, wanted.sizes[batch].tolist(), strict=True
+        )
+    ]
+
+
 class HostFeed:
     """Crops from an array in host memory, for example memory-mapped. It is never copied whole."""
 
     def __init__(self, images: UInt8Array, crop: int) -> None:
+        self._images, self._crop = images, crop
         self._windows = crop_windows(images, crop)
         self._file = MappedFile(images)
 
@@ -126,13 +142,26 @@ class HostFeed:
         """
         for batch in batches:
             self._file.check_length()
-            cut = gather_crops(
-                self._windows, wanted.rows[batch], wanted.tops[batch], wanted.lefts[batch]
+            cut = (
+                gather_crops(
+                    self._windows, wanted.rows[batch], wanted.tops[batch], wanted.lefts[batch]
+                )
+                if wanted.sizes is None
+                else self._resized(wanted, batch)
             )
             if wanted.flips is not None:
                 mirror(cut, wanted.flips[batch])
             yield torch.from_numpy(cut)
         self._file.check()
+
+    def _resized(self, wanted: Crops, batch: slice) -> UInt8Array:
+        """The windows of a batch, each resized to the crop's side."""
+        places = windows_of(wanted, batch)
+        cut = np.empty((len(places), self._crop, self._crop, 3), np.uint8)
+        for one, place in zip(cut, places, strict=True):
+            window = torch.from_numpy(np.array(self._images[place]))
+            one[:] = resized_window(window, self._crop).numpy()
+        return cut
 
 
 class StreamedFeed:
@@ -197,11 +226,18 @@ class ResidentFeed:
         if wanted.flips is not None:
             flips = torch.from_numpy(wanted.flips).to(self._images.device)
         for batch in batches:
-            yield gather_resident(
-                self._images,
-                self._crop,
-                rows[batch],
-                tops[batch],
-                lefts[batch],
-                None if flips is None else flips[batch],
-            )
+            flipped = None if flips is None else flips[batch]
+            if wanted.sizes is None:
+                yield gather_resident(
+                    self._images, self._crop, rows[batch], tops[batch], lefts[batch], flipped
+                )
+            else:
+                cut = self._resized(wanted, batch)
+                yield cut if flipped is None else mirrored(cut, flipped)
+
+    def _resized(self, wanted: Crops, batch: slice) -> Tensor:
+        places = windows_of(wanted, batch)
+        cut = self._images.new_empty((len(places), self._crop, self._crop, 3))
+        for one, place in zip(cut, places, strict=True):
+            one.copy_(resized_window(self._images[place], self._crop))
+        return cut

@@ -29,9 +29,12 @@ from pcsearch.data.prepared import (
 from pcsearch.data.preprocessing import Preprocessing
 from pcsearch.data.splits import Split, split_for
 from pcsearch.errors import UserError
+from pcsearch.recipe.extend import trained_at
+from pcsearch.recipe.problems import dotted
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.plan import DatasetFacts, ImageCounts
 from pcsearch.search.verdicts.gain import pack_classes
+from pcsearch.training.class_weights import check_class_weights
 
 _Images = TypeVar("_Images", TrainingImages, TestImages)
 PrepareProgress = Callable[[str, int, int], None]
@@ -106,10 +109,17 @@ def _named_after(split: Split, held_out: str) -> Split:
 def open_datasets(recipe: Recipe) -> dict[str, Dataset]:
     """Every dataset of the recipe by id, listed but not decoded and not searched for copies.
 
-    This finds most mistakes with images: missing folders, wrong annotations, empty classes.
+    This finds most mistakes with images: missing folders, wrong annotations, empty classes, and
+    weights of classes that are not there.
     """
     options = replace(data_options(recipe), near_duplicates="ignore")
-    return {name: open_dataset(name, options) for name in recipe.datasets}
+    opened = {name: open_dataset(name, options) for name in recipe.datasets}
+    class_names = {name: dataset.class_names for name, dataset in opened.items()}
+    for backbone in recipe.backbones:
+        if isinstance(weights := recipe.train_for(backbone)["class_weights"], Mapping):
+            key = dotted(trained_at(recipe, backbone, "class_weights"))
+            check_class_weights(weights, class_names, key)
+    return opened
 
 
 def prepare_datasets(

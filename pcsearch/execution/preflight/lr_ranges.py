@@ -274,6 +274,7 @@ def _trained(
 ) -> LossCurve:
     from pcsearch.execution.trial_run import fit_batches, train_config
     from pcsearch.models.registry import build_backbone
+    from pcsearch.training.class_weights import with_class_weights
     from pcsearch.training.failures import release_memory
     from pcsearch.training.lr_range_test import measure_curve
 
@@ -288,6 +289,8 @@ def _trained(
             seed=settings.seed,
         )
         indices = split_of(recipe, dataset.training, 0).fit
+        images = dataset.training
+        settings = with_class_weights(settings, images.labels[indices], images.class_names)
         batches = fit_batches(
             recipe, dataset.facts.dataset, dataset.training, indices, settings, device
         )

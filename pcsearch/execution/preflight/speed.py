@@ -204,6 +204,7 @@ def _endless(settings: TrainConfig) -> TrainConfig:
         warmup_epochs=0.0,
         accumulation_steps=1,
         clip_norm=None,
+        class_weights="none",  # there are no labels to count
     )
 
 

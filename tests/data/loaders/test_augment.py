@@ -18,12 +18,23 @@ from torchvision.transforms import functional as vision
 from pcsearch.data import augmentations
 from pcsearch.data.augmentations import jitter_colors
 from pcsearch.data.loaders import EvalBatches, TrainBatches
-from pcsearch.data.loaders.augment import draw_parameters, earlier_occurrences
+from pcsearch.data.loaders.augment import _entries, draw_parameters, earlier_occurrences
+from pcsearch.data.loaders.operations import apply_operations
 from pcsearch.data.preprocessing import Preprocessing
 
 PLAIN = Preprocessing(crop=8)
 JITTER = (0.4, 0.5, 0.6)
 ALL = replace(PLAIN, augment={"color_jitter": JITTER, "random_erasing": (0.5,)})
+MODERN = replace(
+    PLAIN,
+    augment={
+        "random_resized_crop": (0.1,),
+        "rand_augment": (3, 12),
+        "trivial_augment": (False,),
+        **ALL.augment,
+    },
+)
+TRIVIAL = replace(PLAIN, augment={"trivial_augment": (True,), "color_jitter": JITTER})
 GREY_TOLERANCE = 1e-3
 """torchvision's weights of grey add up to 0.9999."""
 
@@ -140,10 +151,11 @@ def test_whole_path_equals_a_loop_over_images(channels_last: bool) -> None:
     assert 0 < (draws.augmented["random_erasing"][:, 2] > 0).sum() < 9
 
 
-def test_memory_formats_agree_bit_for_bit() -> None:
+@pytest.mark.parametrize("preprocessing", [ALL, MODERN, TRIVIAL])
+def test_memory_formats_agree_bit_for_bit(preprocessing: Preprocessing) -> None:
     images = textures(9, 14)
-    planes = list(train(images, ALL).epoch(1))
-    lines = list(train(images, ALL, channels_last=True).epoch(1))
+    planes = list(train(images, preprocessing).epoch(1))
+    lines = list(train(images, preprocessing, channels_last=True).epoch(1))
     for (one, _), (other, _) in zip(planes, lines, strict=True):
         assert torch.equal(one, other)
         assert one.is_contiguous()
@@ -156,16 +168,22 @@ def test_memory_formats_agree_bit_for_bit() -> None:
     st.integers(1, 9),
     st.sets(st.integers(0, 11), min_size=2),
     st.booleans(),
+    st.sampled_from([ALL, MODERN, TRIVIAL]),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_changes_depend_on_seed_epoch_and_image_alone(
-    seed: int, epoch: int, batch_size: int, rows: set[int], channels_last: bool
+    seed: int,
+    epoch: int,
+    batch_size: int,
+    rows: set[int],
+    channels_last: bool,
+    preprocessing: Preprocessing,
 ) -> None:
     images = textures(12, 11)
-    every = by_image(train(images, ALL, seed=seed), epoch)
+    every = by_image(train(images, preprocessing, seed=seed), epoch)
     some = train(
         images[: max(rows) + 1],
-        ALL,
+        preprocessing,
         seed=seed,
         batch_size=batch_size,
         indices=np.array(sorted(rows)),
@@ -173,6 +191,18 @@ def test_changes_depend_on_seed_epoch_and_image_alone(
     )
     for label, (image,) in by_image(some, epoch).items():
         assert torch.equal(image, every[label][0])
+
+
+@given(st.sets(st.integers(0, 999), max_size=12), st.integers(1, 22), st.integers(0, 99))
+def test_few_lines_of_a_table_are_those_of_the_whole(
+    chosen: set[int], columns: int, seed: int
+) -> None:
+    rows = np.random.default_rng(seed).permutation(np.array(sorted(chosen), dtype=np.int64))
+    whole = np.random.default_rng(seed).random((1000, columns))
+    few = _entries(np.random.default_rng(seed), rows, 1000, columns)
+    assert np.array_equal(few, whole[rows])
+    every = _entries(np.random.default_rng(seed), np.arange(1000), 1000, columns)
+    assert np.array_equal(every, whole)
 
 
 def test_pairings_share_the_first_draw_and_the_second_is_new() -> None:
@@ -208,6 +238,25 @@ def test_each_kind_of_change_leaves_the_others_as_they_are() -> None:
     ).augmented["color_jitter"]
     assert np.array_equal(brightness[:, 0], every.augmented["color_jitter"][:, 0])
     assert (brightness[:, 1:] == 1).all()
+
+
+@pytest.mark.parametrize("name", ["rand_augment", "trivial_augment"])
+def test_operations_come_after_the_mirror_and_before_colours(name: str) -> None:
+    settings = {"rand_augment": (2, 20), "trivial_augment": (True,)}[name]
+    chosen = replace(PLAIN, augment={name: settings, "color_jitter": (0.5, 0.0, 0.0)})
+    images = textures(9, 14)
+    seen = by_image(train(images, chosen), 2)
+    draws = draw_parameters(chosen, 14 - 8 + 1, 3, 2, np.arange(9))
+    assert draws.crops.flips is not None
+    for row in range(9):
+        top, left = draws.crops.tops[row], draws.crops.lefts[row]
+        image = torch.from_numpy(images[row]).permute(2, 0, 1)[:, top : top + 8, left : left + 8]
+        image = vision.hflip(image) if draws.crops.flips[row] else image
+        pixels = image[None].float().contiguous()
+        apply_operations(pixels, draws.augmented[name][row : row + 1])
+        brighter = (pixels[0] * float(draws.augmented["color_jitter"][row, 0])).clamp(0, 255) / 255
+        expected = vision.normalize(brighter, list(PLAIN.mean), list(PLAIN.std))
+        torch.testing.assert_close(seen[row][0], expected, rtol=0, atol=1e-5)
 
 
 def test_evaluation_changes_nothing() -> None:

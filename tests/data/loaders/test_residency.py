@@ -27,6 +27,7 @@ from pcsearch.errors import UserError
 
 CPU = torch.device("cpu")
 EVERYTHING = Preprocessing(5, augment={"color_jitter": (0.3, 0.3, 0.3), "random_erasing": (0.5,)})
+MODERN = Preprocessing(5, augment={"random_resized_crop": (0.2,), "rand_augment": (2, 9)})
 
 
 def random_images(number: int, side: int, seed: int = 0) -> np.ndarray:
@@ -80,7 +81,7 @@ def delivered(batches: TrainBatches | EvalBatches) -> list[tuple[torch.Tensor, t
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("preprocessing", [Preprocessing(5), EVERYTHING])
+@pytest.mark.parametrize("preprocessing", [Preprocessing(5), EVERYTHING, MODERN])
 def test_batches_are_the_same_from_every_feed(
     preprocessing: Preprocessing, channels_last: bool
 ) -> None:
