@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 from torch import nn
 
 from pcsearch.errors import UserError
 from pcsearch.models.heads import parameter_names
 from pcsearch.models.names import TIMM
+from pcsearch.models.weights import PublishedWeights
 
 
 def build_classifier(
@@ -55,7 +57,7 @@ def pretrained_file(name: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    settings = published(name)
+    settings = pretrained_settings(name)
     if settings is None or not settings.hf_hub_id:
         raise UserError(
             f"weights: there are no published weights for {name}; name a tag, as in "
@@ -75,8 +77,17 @@ def pretrained_file(name: str) -> Path:
         ) from error
 
 
-def published(name: str) -> Any:
-    """What timm says of the weights of `name`: mean, std, input_size, license; None if none."""
+def published(name: str) -> PublishedWeights | None:
+    """The weights of `name`; None if there are none."""
+    settings = pretrained_settings(name)
+    if settings is None or not (settings.hf_hub_id or settings.url):
+        return None
+    file = settings.hf_hub_id or Path(urlparse(settings.url).path).name
+    return PublishedWeights(file, "timm", settings.license, settings.origin_url)
+
+
+def pretrained_settings(name: str) -> Any:
+    """What timm says of the weights of `name`: mean, std, license, ...; None if there are none."""
     import timm
 
     return timm.get_pretrained_cfg(name.removeprefix(TIMM))

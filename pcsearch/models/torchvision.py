@@ -21,6 +21,7 @@ from pcsearch.errors import UserError
 from pcsearch.models.heads import find_head, replace_layer
 from pcsearch.models.options import OptionTypes
 from pcsearch.models.torchvision_import import zoo
+from pcsearch.models.weights import PublishedWeights
 
 _AUXILIARY: Mapping[str, tuple[str, ...]] = {
     "googlenet": ("aux1", "aux2"),
@@ -148,6 +149,14 @@ def imagenet_file(name: str) -> Path:
 def cached_file(name: str) -> Path:
     """Path at which torchvision caches the ImageNet weights of `name`; it may not exist."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(_entry(name).url).path).name
+
+
+def published(name: str) -> PublishedWeights:
+    """The ImageNet weights of torchvision's `name`. It states licences for few of them."""
+    meta = _entry(name).meta
+    return PublishedWeights(
+        cached_file(name).name, "torchvision", meta.get("license"), meta.get("recipe")
+    )
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,29 @@ class LoadReport:
     missing: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class PublishedWeights:
+    """Weights that others have published, and the terms under which, as their library states them.
+
+    Attributes:
+        file: their file, or their repository on the Hugging Face Hub.
+        library: `torchvision` or `timm`.
+        licence: its name or address; None if the library states none.
+        origin: the address of their training recipe or authors; None if the library states none.
+    """
+
+    file: str
+    library: str
+    licence: str | None = None
+    origin: str | None = None
+
+    def sentence(self) -> str:
+        """The weights, their licence and their origin in a line."""
+        licence = self.licence or f"not stated by {self.library}"
+        origin = f"; origin {self.origin}" if self.origin else ""
+        return f"weights {self.file} of {self.library}; licence {licence}{origin}"
+
+
 def load_state(
     module: nn.Module,
     state: Mapping[str, Tensor],

@@ -12,7 +12,12 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save_file
 
 from pcsearch.errors import UserError
-from pcsearch.models import build_backbone, weights_normalisation
+from pcsearch.models import (
+    PublishedWeights,
+    build_backbone,
+    published_weights,
+    weights_normalisation,
+)
 from pcsearch.models.names import timm_networks, wrong_name, wrong_options
 from pcsearch.recipe import RecipeError, load_recipe
 from pcsearch.search.journal.events import StudyId
@@ -85,6 +90,19 @@ def test_its_own_normalisation() -> None:
     assert found is not None
     assert found.mean == (0.5, 0.5, 0.5)
     assert weights_normalisation("timm/test_vit", "none") is None
+
+
+def test_the_licence_is_the_one_that_timm_states() -> None:
+    assert published_weights("timm/resnet50.a1_in1k", "imagenet") == PublishedWeights(
+        "timm/resnet50.a1_in1k",
+        "timm",
+        "apache-2.0",
+        "https://github.com/huggingface/pytorch-image-models",
+    )
+    noncommercial = published_weights("timm/convnextv2_tiny.fcmae", "imagenet")
+    assert noncommercial is not None
+    assert noncommercial.licence == "cc-by-nc-4.0"
+    assert published_weights("timm/resnet50.a1_in1k", "none") is None
 
 
 @pytest.mark.parametrize(
