@@ -137,7 +137,8 @@ def test_a_tag_that_does_not_exist_and_weights_that_are_not_here(
 
 
 def test_networks_without_published_weights_say_so() -> None:
-    bare = next(name for name in timm.list_models() if not timm.get_pretrained_cfg(name).hf_hub_id)
+    settings = {name: timm.get_pretrained_cfg(name) for name in timm.list_models()}
+    bare = next(name for name, one in settings.items() if not (one.hf_hub_id or one.url))
     with pytest.raises(UserError, match="there are no published weights"):
         build_backbone(f"timm/{bare}", 3, weights="imagenet")
 
