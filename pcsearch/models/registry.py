@@ -28,7 +28,13 @@ from pcsearch.models.names import (
     wrong_options,
 )
 from pcsearch.models.torchvision import Normalisation, expected_normalisation, imagenet_file
-from pcsearch.models.weights import LoadReport, PublishedWeights, load_state, read_state_dict
+from pcsearch.models.weights import (
+    LoadReport,
+    PublishedWeights,
+    load_state,
+    read_state_dict,
+    read_weights,
+)
 
 __all__ = [
     "BILINEAR",
@@ -140,7 +146,8 @@ def _weights(
     if weights == "none":
         return weights, None
     if weights != "imagenet":
-        return weights, read_state_dict(weights)
+        state, part = read_weights(weights)
+        return f"{weights} ({part})" if part else weights, state
     if name.startswith(TIMM):
         file = timm_models.pretrained_file(name)
         return f"imagenet: {getattr(timm_models.published(name), 'file', file)}", read_state_dict(

@@ -25,12 +25,21 @@ from pcsearch.pickle_check import check_torch_file
 _NESTED_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
 """Keys under which training programs store the state dict in a larger checkpoint."""
 
+_AVERAGED_KEYS = ("state_dict_ema", "model_ema", "ema_state_dict", "model_state_ema", "ema")
+"""Keys of an average of the weights over the steps (EMA). Programs that keep one evaluate it."""
+
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Name to tensor, on the CPU, with the file's own names.
+    """The tensors of `read_weights`."""
+    return read_weights(path)[0]
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], str]:
+    """Name to tensor, on the CPU, with the file's own names; and which part of the file that is.
 
     Reads files of safetensors, whatever their name, and of `torch.save` (`weights_only=True`). A
-    state dict may be one level down, under one of `_NESTED_KEYS`.
+    state dict may be one level down, under one of `_NESTED_KEYS`. Averaged weights come before
+    plain ones. The second value is empty if the file has no averaged weights.
 
     Raises:
         UserError: no such file, not readable, or not a state dict. The text says what to do.
@@ -41,10 +50,24 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         what = "a folder, not a file" if file.is_dir() else there
         raise UserError(f"weights: {path}: {what}; give a state dict's path, `imagenet` or `none`")
     content = _read(file)
+    part = ""
     if isinstance(content, Mapping):
-        nested = (content.get(key) for key in _NESTED_KEYS)
-        content = next((inner for inner in nested if isinstance(inner, Mapping)), content)
-    return _as_state_dict(content, file)
+        plain = next((key for key in _NESTED_KEYS if isinstance(content.get(key), Mapping)), None)
+        averaged = next((key for key in _AVERAGED_KEYS if _is_state(content.get(key))), None)
+        if averaged is not None:
+            part = f"its averaged weights `{averaged}`"
+            part += f", not the plain ones `{plain}`" if plain is not None else ""
+        chosen = averaged or plain
+        content = content if chosen is None else content[chosen]
+    return _as_state_dict(content, file), part
+
+
+def _is_state(content: object) -> bool:
+    return (
+        isinstance(content, Mapping)
+        and bool(content)
+        and all(isinstance(value, Tensor) for value in content.values())
+    )
 
 
 def _read(file: Path) -> object:
