@@ -28,6 +28,7 @@ from pcsearch.models.names import (
     wrong_options,
 )
 from pcsearch.models.torchvision import Normalisation, expected_normalisation, imagenet_file
+from pcsearch.models.translation import translated
 from pcsearch.models.weights import (
     LoadReport,
     PublishedWeights,
@@ -147,7 +148,8 @@ def _weights(
         return weights, None
     if weights != "imagenet":
         state, part = read_weights(weights)
-        return f"{weights} ({part})" if part else weights, state
+        source = f"{weights} ({part})" if part else weights
+        return source, dict(translated(_plain(name, options), state, source))
     if name.startswith(TIMM):
         file = timm_models.pretrained_file(name)
         return f"imagenet: {getattr(timm_models.published(name), 'file', file)}", read_state_dict(

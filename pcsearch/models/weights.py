@@ -139,7 +139,7 @@ def _named(key: object) -> str:
     return f'entry "{key}"' if isinstance(key, str) else f"an entry named by a {type(key).__name__}"
 
 
-_WRAPPERS = tuple(
+WRAPPERS = tuple(
     re.compile(pattern)
     for pattern in (r"^", r"^(?:module\.|_orig_mod\.)+", r"^(?:module\.|_orig_mod\.|model\.)+")
 )
@@ -154,6 +154,9 @@ PARTS = tuple(
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 """The published DenseNet files write `norm.1.weight` instead of `norm1.weight`."""
+
+COMPUTED = ("num_batches_tracked", "relative_position_index")
+"""Ends of the names of tensors that are counted or computed: files may lack them."""
 
 _MOST_MISSING = 0.1
 """Share of a body's tensors that a file may lack: a layer, but not the rest of a deeper network."""
@@ -242,10 +245,7 @@ def load_state(
                 f"{list(named[key].shape)} in the file but {list(own[key])} here; give weights of "
                 "this network"
             )
-    # Old files lack the batch counter, and nothing here depends on it.
-    missing = tuple(
-        key for key in own if key not in named and not key.endswith("num_batches_tracked")
-    )
+    missing = tuple(key for key in own if key not in named and not key.endswith(COMPUTED))
     _check_missing([key for key in missing if key in body], body, source)
     _check_unused(named, own, source)
     misfits = set(head) if wrong else set()
@@ -257,7 +257,7 @@ def load_state(
 
 
 def _check_missing(missing: list[str], body: Collection[str], source: str) -> None:
-    tensors = [key for key in body if not key.endswith("num_batches_tracked")]
+    tensors = [key for key in body if not key.endswith(COMPUTED)]
     if len(missing) > _MOST_MISSING * len(tensors):
         raise UserError(
             f"weights: {source} lacks {len(missing)} of the {len(tensors)} tensors of this "
@@ -269,11 +269,7 @@ def _check_missing(missing: list[str], body: Collection[str], source: str) -> No
 def _check_unused(named: Mapping[str, Tensor], own: Collection[str], source: str) -> None:
     """Refuse a deeper network's file. Parts that this network lacks as a whole do not count."""
     parts = {key.partition(".")[0] for key in own}
-    shared = [
-        key
-        for key in named
-        if key.partition(".")[0] in parts and not key.endswith("num_batches_tracked")
-    ]
+    shared = [key for key in named if key.partition(".")[0] in parts and not key.endswith(COMPUTED)]
     unused = [key for key in shared if key not in own]
     if len(unused) > _MOST_UNUSED * len(shared):
         raise UserError(
@@ -303,7 +299,7 @@ def _best_naming(state: Mapping[str, Tensor], body: set[str], trunk: str) -> dic
     def known(named: Mapping[str, Tensor]) -> int:
         return sum(key in body for key in named)
 
-    certain = _readings(state, _WRAPPERS, trunk)
+    certain = _readings(state, WRAPPERS, trunk)
     guessed = _readings(state, PARTS, trunk)
     return max([*certain, *(g for g in guessed if known(g) > len(body) / 2)], key=known)
 
