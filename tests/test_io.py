@@ -17,13 +17,14 @@ from pcsearch.data.cache.files import StoreFiles, in_use
 from pcsearch.data.cache.metadata import read_meta
 from pcsearch.data.datasets.svhn import pixels
 from pcsearch.data.decode import read_image
-from pcsearch.data.download.archive import file_digest, unpack
+from pcsearch.data.download.archive import unpack
 from pcsearch.data.layouts.cifar_files import binary_labels, read_pickle
 from pcsearch.data.layouts.duplicate_files import same_bytes_groups
 from pcsearch.data.layouts.manifest_table import read_manifest
 from pcsearch.data.layouts.matlab import read_mat
 from pcsearch.data.layouts.text_tables import read_names
 from pcsearch.errors import UserError
+from pcsearch.fetch import file_digest
 from pcsearch.io import descriptor_of, open_regular, read_regular, read_text
 from pcsearch.models.weights import read_state_dict
 from pcsearch.recipe import load_recipe

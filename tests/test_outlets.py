@@ -27,7 +27,7 @@ ALLOWED = {
     "data/decode.py": "open_image, of what open_regular gives",
     "data/cache/build.py": "writes a new file",
     "data/cache/files.py": "syncs a folder; maps what open_regular gives",
-    "data/download/fetch.py": "writes what open_to_append gives",
+    "fetch.py": "writes what open_to_append gives",
     "data/download/archive.py": "reads what open_regular gives",
     "data/labels_file.py": "reads what open_regular gives",
     "data/layouts/cifar_files.py": "maps what open_regular gives",

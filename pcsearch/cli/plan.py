@@ -64,8 +64,8 @@ def plan(
 ) -> None:
     """Show what recipes will do, how long it takes and what it costs, without starting a campaign.
 
-    Shows studies, images, trials and rungs of early stopping. Epochs and time are shown as expected
-    and at most.
+    Shows studies, images, licences of published weights, trials and rungs of early stopping. Epochs
+    and time are shown as expected and at most.
 
     The time is that of this machine: each network trains on random images for a few seconds. For
     another machine, give --seconds-per-epoch. With --price-per-hour, the cost is shown.
@@ -75,12 +75,21 @@ def plan(
     """
     from pcsearch import api
     from pcsearch.cli.console import console, observer, write_json
-    from pcsearch.cli.views.plan import Rates, plan_json, plan_view
+    from pcsearch.cli.views.plan import Published, Rates, plan_json, plan_view
+    from pcsearch.execution.preflight.model_check import all_published_weights
     from pcsearch.execution.preflight.speed import Forecast, forecast
+    from pcsearch.recipe.schema import Recipe
+    from pcsearch.search.plan import Plan
 
     rates = Rates.checked(seconds_per_epoch, price_per_hour, width or 1, measure)
     measured = measure and seconds_per_epoch is None
     forecasts: list[Forecast | None] = []
+    published: list[Published] = []
+
+    def on_plan(recipe: Recipe, plan: Plan) -> None:
+        published.append(all_published_weights(recipe))
+        forecasts.append(forecast(recipe, plan, width) if measured else None)
+
     watcher = observer(stream=sys.stderr)
     try:
         plans = api.plan_all(
@@ -89,17 +98,16 @@ def plan(
             runs=runs,
             allow_code=allow_code or (),
             observer=watcher,
-            on_plan=lambda recipe, plan: forecasts.append(
-                forecast(recipe, plan, width) if measured else None
-            ),
+            on_plan=on_plan,
         )
     finally:
         watcher.close()
     every = [
-        (plan, replace(rates, forecast=one)) for plan, one in zip(plans, forecasts, strict=True)
+        (plan, replace(rates, forecast=one), weights)
+        for plan, one, weights in zip(plans, forecasts, published, strict=True)
     ]
     if as_json:
         write_json([plan_json(*one) for one in every], indent=2)
         return
-    for plan, one in every:
-        console().print(plan_view(plan, one))
+    for one_plan in every:
+        console().print(plan_view(*one_plan))

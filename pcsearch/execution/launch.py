@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pcsearch.code_consent import allowed, code_of, own_modules, remember
 from pcsearch.data.cache import default_cache_folder
 from pcsearch.errors import NodeError, UserError
 from pcsearch.execution.preflight.datasets import open_datasets
-from pcsearch.execution.preflight.model_check import all_plain
+from pcsearch.execution.preflight.model_check import all_plain, all_published_weights
 from pcsearch.execution.preflight.prepare import PreparedCampaign, prepare_campaigns
 from pcsearch.execution.preflight.speed import forecast
 from pcsearch.execution.worker_data import publish_labels
@@ -213,10 +213,12 @@ def _tell_time(recipe: Recipe, plan: Plan, observer: Observer, agree: Callable[[
 
 
 def _environment(ready: PreparedCampaign) -> dict[str, Any]:
-    """What is stored with the run: versions, machine, weights, and hashes of the user's code."""
+    """What is stored with the run: versions, machine, weights, hashes of the user's code."""
     code = code_of(ready.recipe.code)
     del code["pcsearch"]  # its version stands beside
-    return environment(ready.weights) | ({"code": code} if code else {})
+    published = all_published_weights(ready.recipe)
+    licences = {name: asdict(weights) for name, weights in published.items()}
+    return environment(ready.weights, licences) | ({"code": code} if code else {})
 
 
 def run_in(

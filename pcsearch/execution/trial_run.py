@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ from pcsearch.execution.worker_data import (
     test_images,
     training_images,
 )
-from pcsearch.models.registry import Backbone, build_backbone
+from pcsearch.models.registry import Backbone, build_backbone, published_weights
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.plan import OWN_LOSS
 from pcsearch.search.trial import TrialSpec
@@ -307,7 +307,7 @@ def _keep_weights(
     anew = spec.trial.partition(f"/confirm-{spec.index:03d}")[2]
     path = files.weights(f"{spec.study.replace('/', '.')}.{spec.arm}{anew}.safetensors")
     try:
-        save_weights(path, backbone, _weights_metadata(spec, recipe, training))
+        save_weights(path, backbone, _weights_metadata(spec, recipe, training, backbone))
         files.kept(path)
     except Exception as error:
         if breaks_the_process(error) or (isinstance(error, StorageError) and not attempt):
@@ -319,12 +319,18 @@ def _keep_weights(
     return None
 
 
-def _weights_metadata(spec: TrialSpec, recipe: Recipe, training: TrainingImages) -> dict[str, Any]:
+def _weights_metadata(
+    spec: TrialSpec, recipe: Recipe, training: TrainingImages, backbone: Backbone
+) -> dict[str, Any]:
     dataset, name = spec.study.split("/", 1)
     image = recipe.image_for(dataset)
+    options = recipe.options_for(name)
+    published = published_weights(name, recipe.weights_for(name), options)
     return {
         "backbone": name,
-        "backbone_options": dict(recipe.options_for(name)),
+        "backbone_options": dict(options),
+        "started_from": backbone.loading.source,
+        "published_weights": None if published is None else asdict(published),
         "dataset": dataset,
         "class_names": list(training.class_names),
         "preprocessing": {

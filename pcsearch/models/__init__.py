@@ -14,17 +14,20 @@ if TYPE_CHECKING:
         check_backbone,
         check_options,
         known_backbones,
+        published_weights,
         weights_normalisation,
     )
-    from pcsearch.models.weights import LoadReport
+    from pcsearch.models.weights import LoadReport, PublishedWeights
 
 __all__ = [
     "Backbone",
     "LoadReport",
+    "PublishedWeights",
     "build_backbone",
     "check_backbone",
     "check_options",
     "known_backbones",
+    "published_weights",
     "weights_normalisation",
 ]
 
@@ -34,4 +37,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from pcsearch.models import registry, weights
 
-    return getattr(weights if name == "LoadReport" else registry, name)
+    return getattr(weights if name in ("LoadReport", "PublishedWeights") else registry, name)

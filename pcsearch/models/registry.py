@@ -28,7 +28,14 @@ from pcsearch.models.names import (
     wrong_options,
 )
 from pcsearch.models.torchvision import Normalisation, expected_normalisation, imagenet_file
-from pcsearch.models.weights import LoadReport, load_state, read_state_dict
+from pcsearch.models.translation import translated
+from pcsearch.models.weights import (
+    LoadReport,
+    PublishedWeights,
+    load_state,
+    read_state_dict,
+    read_weights,
+)
 
 __all__ = [
     "BILINEAR",
@@ -37,6 +44,7 @@ __all__ = [
     "check_backbone",
     "check_options",
     "known_backbones",
+    "published_weights",
     "weights_normalisation",
 ]
 
@@ -139,11 +147,14 @@ def _weights(
     if weights == "none":
         return weights, None
     if weights != "imagenet":
-        return weights, read_state_dict(weights)
+        state, part = read_weights(weights)
+        source = f"{weights} ({part})" if part else weights
+        return source, dict(translated(_plain(name, options), state, source))
     if name.startswith(TIMM):
         file = timm_models.pretrained_file(name)
-        license_ = getattr(timm_models.published(name), "license", None) or "licence unknown"
-        return f"imagenet: {file.parents[2].name} ({license_})", read_state_dict(file)
+        return f"imagenet: {getattr(timm_models.published(name), 'file', file)}", read_state_dict(
+            file
+        )
     plain = _plain(name, options)
     if plain not in torchvision_models.classifier_names():
         raise UserError(
@@ -154,12 +165,25 @@ def _weights(
     return f"imagenet: {Path(file).name}", read_state_dict(file)
 
 
+def published_weights(
+    name: str, weights: str, options: Mapping[str, object] = _NO_OPTIONS
+) -> PublishedWeights | None:
+    """The published weights and their licence; None without weights or for weights of a file."""
+    if weights != "imagenet":
+        return None
+    if name.startswith(TIMM):
+        return timm_models.published(name)
+    plain = _plain(name, options)
+    known = plain in torchvision_models.classifier_names()
+    return torchvision_models.published(plain) if known else None
+
+
 def weights_normalisation(
     name: str, weights: str, options: Mapping[str, object] = _NO_OPTIONS
 ) -> Normalisation | None:
     """The normalisation that the weights expect; None without weights or for weights of a file."""
     if weights == "imagenet" and name.startswith(TIMM):
-        settings = timm_models.published(name)
+        settings = timm_models.pretrained_settings(name)
         return None if settings is None else Normalisation(settings.mean, settings.std)
     plain = _plain(name, options)
     if weights != "imagenet" or plain not in torchvision_models.classifier_names():

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 from torch import nn
 
 from pcsearch.errors import UserError
+from pcsearch.models.download import NotFetchedError, hub_file, not_cached, url_file
 from pcsearch.models.heads import parameter_names
 from pcsearch.models.names import TIMM
+from pcsearch.models.weights import PublishedWeights
 
 
 def build_classifier(
@@ -47,36 +50,37 @@ def _settings_of(module: nn.Module) -> Mapping[str, Any]:
 
 
 def pretrained_file(name: str) -> Path:
-    """Path of timm's weights of `name`, downloaded if they are not in the cache (`HF_HOME`).
+    """Path of timm's weights of `name`, downloaded if they are not in the cache.
 
     Raises:
         UserError: there are none, they must be asked for, or they cannot be downloaded.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    settings = published(name)
-    if settings is None or not settings.hf_hub_id:
+    settings = pretrained_settings(name)
+    if settings is None or not (settings.hf_hub_id or settings.url):
         raise UserError(
             f"weights: there are no published weights for {name}; name a tag, as in "
             f"{TIMM}resnet50.a1_in1k, or give `weights: none` or `weights: PATH`"
         )
-    repository = str(settings.hf_hub_id)
-    file = str(settings.hf_hub_filename or "model.safetensors")
+    if settings.hf_hub_id:
+        file = str(settings.hf_hub_filename or "model.safetensors")
+        return hub_file(str(settings.hf_hub_id), file)
     try:
-        return Path(hf_hub_download(repository, file))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(
-            f"weights: imagenet: {file} of {repository} is not in the cache and cannot be "
-            f"downloaded ({reason}). Weights that need consent are given to those who agree on "
-            "their page and log in. Download the file on a machine with a network, and give "
-            "`weights: PATH`; or `weights: none` to train from scratch"
-        ) from error
+        return url_file(str(settings.url))
+    except NotFetchedError as error:
+        raise UserError(not_cached(name, str(settings.url), error)) from error
 
 
-def published(name: str) -> Any:
-    """What timm says of the weights of `name`: mean, std, input_size, license; None if none."""
+def published(name: str) -> PublishedWeights | None:
+    """The weights of `name`; None if there are none."""
+    settings = pretrained_settings(name)
+    if settings is None or not (settings.hf_hub_id or settings.url):
+        return None
+    file = settings.hf_hub_id or Path(urlparse(settings.url).path).name
+    return PublishedWeights(file, "timm", settings.license, settings.origin_url)
+
+
+def pretrained_settings(name: str) -> Any:
+    """What timm says of the weights of `name`: mean, std, license, ...; None if there are none."""
     import timm
 
     return timm.get_pretrained_cfg(name.removeprefix(TIMM))

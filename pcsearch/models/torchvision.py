@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import re
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.parse import urlparse
-from urllib.request import Request, urlopen
 
-import torch
 from torch import Tensor, nn
 
 from pcsearch.errors import UserError
+from pcsearch.models.download import NotFetchedError, cache_path, not_cached, url_file
 from pcsearch.models.heads import find_head, replace_layer
 from pcsearch.models.options import OptionTypes
 from pcsearch.models.torchvision_import import zoo
+from pcsearch.models.weights import PublishedWeights
 
 _AUXILIARY: Mapping[str, tuple[str, ...]] = {
     "googlenet": ("aux1", "aux2"),
@@ -110,8 +106,6 @@ _PREFERRED = ("IMAGENET1K_V1", "IMAGENET1K_SWAG_LINEAR_V1")
 """The original recipe's weights come first: published comparisons use them. `_V2` weights were
 trained with strong regularisation, which would confound a comparison of regularisers."""
 
-_CONNECT_SECONDS = 10.0
-
 
 def imagenet_file(name: str) -> Path:
     """Path of the ImageNet weights of torchvision's `name`, downloaded if they are not cached.
@@ -122,32 +116,23 @@ def imagenet_file(name: str) -> Path:
         UserError: the file is not cached and cannot be downloaded; the text names its path.
     """
     url = _entry(name).url
-    file = cached_file(name)
-    if file.is_file():
-        return file
-    digest = re.search(r"-([a-f0-9]{8,})\.", file.name)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _check_connection(url)
-        torch.hub.download_url_to_file(
-            url, str(file), hash_prefix=digest and digest.group(1), progress=False
-        )
-    except (OSError, HTTPException, RuntimeError) as error:
-        raise UserError(
-            f"weights: imagenet: the file of {name} is not in the cache and cannot be downloaded "
-            f"({error}).\n"
-            f"  Looked for: {file}\n"
-            f"  Source:     {url}\n"
-            "Download it on a machine with a network and copy it there; TORCH_HOME names another "
-            "folder. Or give `weights: PATH` "
-            "for your own state dict, or `weights: none` to train from scratch."
-        ) from error
-    return file
+        return url_file(url)
+    except NotFetchedError as error:
+        raise UserError(not_cached(name, url, error)) from error
 
 
 def cached_file(name: str) -> Path:
     """Path at which torchvision caches the ImageNet weights of `name`; it may not exist."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(_entry(name).url).path).name
+    return cache_path(_entry(name).url)
+
+
+def published(name: str) -> PublishedWeights:
+    """The ImageNet weights of torchvision's `name`. It states licences for few of them."""
+    meta = _entry(name).meta
+    return PublishedWeights(
+        cached_file(name).name, "torchvision", meta.get("license"), meta.get("recipe")
+    )
 
 
 @dataclass(frozen=True)
@@ -168,12 +153,3 @@ def _entry(name: str) -> Any:
     entries = {entry.name: entry for entry in zoo.get_model_weights(name)}
     chosen = next((key for key in _PREFERRED if key in entries), None)
     return entries[chosen] if chosen else zoo.get_model_weights(name).DEFAULT
-
-
-def _check_connection(url: str) -> None:
-    """Fail within seconds without a network: the downloader has no timeout."""
-    try:
-        with urlopen(Request(url, method="HEAD"), timeout=_CONNECT_SECONDS):
-            pass
-    except HTTPError:
-        pass  # A server answered; the download itself gives the reason.

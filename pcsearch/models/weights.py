@@ -25,12 +25,21 @@ from pcsearch.pickle_check import check_torch_file
 _NESTED_KEYS = ("state_dict", "model", "model_state_dict", "model_state")
 """Keys under which training programs store the state dict in a larger checkpoint."""
 
+_AVERAGED_KEYS = ("state_dict_ema", "model_ema", "ema_state_dict", "model_state_ema", "ema")
+"""Keys of an average of the weights over the steps (EMA). Programs that keep one evaluate it."""
+
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Name to tensor, on the CPU, with the file's own names.
+    """The tensors of `read_weights`."""
+    return read_weights(path)[0]
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], str]:
+    """Name to tensor, on the CPU, with the file's own names; and which part of the file that is.
 
     Reads files of safetensors, whatever their name, and of `torch.save` (`weights_only=True`). A
-    state dict may be one level down, under one of `_NESTED_KEYS`.
+    state dict may be one level down, under one of `_NESTED_KEYS`. Averaged weights come before
+    plain ones. The second value is empty if the file has no averaged weights.
 
     Raises:
         UserError: no such file, not readable, or not a state dict. The text says what to do.
@@ -41,10 +50,24 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         what = "a folder, not a file" if file.is_dir() else there
         raise UserError(f"weights: {path}: {what}; give a state dict's path, `imagenet` or `none`")
     content = _read(file)
+    part = ""
     if isinstance(content, Mapping):
-        nested = (content.get(key) for key in _NESTED_KEYS)
-        content = next((inner for inner in nested if isinstance(inner, Mapping)), content)
-    return _as_state_dict(content, file)
+        plain = next((key for key in _NESTED_KEYS if isinstance(content.get(key), Mapping)), None)
+        averaged = next((key for key in _AVERAGED_KEYS if _is_state(content.get(key))), None)
+        if averaged is not None:
+            part = f"its averaged weights `{averaged}`"
+            part += f", not the plain ones `{plain}`" if plain is not None else ""
+        chosen = averaged or plain
+        content = content if chosen is None else content[chosen]
+    return _as_state_dict(content, file), part
+
+
+def _is_state(content: object) -> bool:
+    return (
+        isinstance(content, Mapping)
+        and bool(content)
+        and all(isinstance(value, Tensor) for value in content.values())
+    )
 
 
 def _read(file: Path) -> object:
@@ -116,7 +139,7 @@ def _named(key: object) -> str:
     return f'entry "{key}"' if isinstance(key, str) else f"an entry named by a {type(key).__name__}"
 
 
-_WRAPPERS = tuple(
+WRAPPERS = tuple(
     re.compile(pattern)
     for pattern in (r"^", r"^(?:module\.|_orig_mod\.)+", r"^(?:module\.|_orig_mod\.|model\.)+")
 )
@@ -131,6 +154,9 @@ PARTS = tuple(
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 """The published DenseNet files write `norm.1.weight` instead of `norm1.weight`."""
+
+COMPUTED = ("num_batches_tracked", "relative_position_index")
+"""Ends of the names of tensors that are counted or computed: files may lack them."""
 
 _MOST_MISSING = 0.1
 """Share of a body's tensors that a file may lack: a layer, but not the rest of a deeper network."""
@@ -153,6 +179,29 @@ class LoadReport:
     source: str
     dropped: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """Weights that others have published, and the terms under which, as their library states them.
+
+    Attributes:
+        file: their file, or their repository on the Hugging Face Hub.
+        library: `torchvision` or `timm`.
+        licence: its name or address; None if the library states none.
+        origin: the address of their training recipe or authors; None if the library states none.
+    """
+
+    file: str
+    library: str
+    licence: str | None = None
+    origin: str | None = None
+
+    def sentence(self) -> str:
+        """The weights, their licence and their origin in a line."""
+        licence = self.licence or f"not stated by {self.library}"
+        origin = f"; origin {self.origin}" if self.origin else ""
+        return f"weights {self.file} of {self.library}; licence {licence}{origin}"
 
 
 def load_state(
@@ -196,10 +245,7 @@ def load_state(
                 f"{list(named[key].shape)} in the file but {list(own[key])} here; give weights of "
                 "this network"
             )
-    # Old files lack the batch counter, and nothing here depends on it.
-    missing = tuple(
-        key for key in own if key not in named and not key.endswith("num_batches_tracked")
-    )
+    missing = tuple(key for key in own if key not in named and not key.endswith(COMPUTED))
     _check_missing([key for key in missing if key in body], body, source)
     _check_unused(named, own, source)
     misfits = set(head) if wrong else set()
@@ -211,7 +257,7 @@ def load_state(
 
 
 def _check_missing(missing: list[str], body: Collection[str], source: str) -> None:
-    tensors = [key for key in body if not key.endswith("num_batches_tracked")]
+    tensors = [key for key in body if not key.endswith(COMPUTED)]
     if len(missing) > _MOST_MISSING * len(tensors):
         raise UserError(
             f"weights: {source} lacks {len(missing)} of the {len(tensors)} tensors of this "
@@ -223,11 +269,7 @@ def _check_missing(missing: list[str], body: Collection[str], source: str) -> No
 def _check_unused(named: Mapping[str, Tensor], own: Collection[str], source: str) -> None:
     """Refuse a deeper network's file. Parts that this network lacks as a whole do not count."""
     parts = {key.partition(".")[0] for key in own}
-    shared = [
-        key
-        for key in named
-        if key.partition(".")[0] in parts and not key.endswith("num_batches_tracked")
-    ]
+    shared = [key for key in named if key.partition(".")[0] in parts and not key.endswith(COMPUTED)]
     unused = [key for key in shared if key not in own]
     if len(unused) > _MOST_UNUSED * len(shared):
         raise UserError(
@@ -257,7 +299,7 @@ def _best_naming(state: Mapping[str, Tensor], body: set[str], trunk: str) -> dic
     def known(named: Mapping[str, Tensor]) -> int:
         return sum(key in body for key in named)
 
-    certain = _readings(state, _WRAPPERS, trunk)
+    certain = _readings(state, WRAPPERS, trunk)
     guessed = _readings(state, PARTS, trunk)
     return max([*certain, *(g for g in guessed if known(g) > len(body) / 2)], key=known)
 

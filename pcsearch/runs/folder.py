@@ -26,7 +26,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -116,8 +116,12 @@ def _not_writable(runs: Path, reason: str | None) -> str:
 _REPORTED = ("pcsearch", "torch", "torchvision", "ray", "optuna", "numpy", "pillow")
 
 
-def environment(weights: Sequence[str]) -> dict[str, Any]:
-    """Versions, machine and the source of each network's weights; stored with every run."""
+def environment(weights: Sequence[str], published: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stored with every run: versions, machine, and each network's weights.
+
+    `weights` are sentences on their sources; `published` is each network's licence (see
+    `PublishedWeights`).
+    """
     return {
         "command": sys.argv,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -125,6 +129,7 @@ def environment(weights: Sequence[str]) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpus": usable_cpus(),
         "weights": list(weights),
+        "published_weights": dict(published),
         "versions": {package: _version(package) for package in _REPORTED},
     }
 

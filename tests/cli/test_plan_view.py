@@ -9,6 +9,7 @@ from rich.console import Console
 from pcsearch.cli.views.plan import Rates, plan_json, plan_view
 from pcsearch.errors import UserError
 from pcsearch.execution.preflight.speed import Forecast
+from pcsearch.models import PublishedWeights
 from pcsearch.search.budget import SLACK
 from pcsearch.search.plan import Plan, StartPoint
 from pcsearch.search.verdicts.gain import detectable_gain
@@ -146,3 +147,33 @@ def test_start_points_are_shown_with_the_run_that_they_come_from() -> None:
     (told,) = plan_json(whole, NO_RATES)["studies"]
     assert told["start_points"] == [{**source, "values": values}]
     assert plan_json(plan(), NO_RATES)["studies"][0]["start_points"] == []
+
+
+def test_the_licence_of_published_weights_is_shown() -> None:
+    one = PublishedWeights("net-0123abcd.pth", "torchvision", None, "https://example.org/recipe")
+    two = PublishedWeights("timm/net.a_in1k", "timm", "cc-by-nc-4.0")
+    published = {"net": one, "timm/net.a_in1k": two}
+    assert plan_json(ONE_TRIAL, NO_RATES)["published_weights"] == {}
+    assert plan_json(ONE_TRIAL, NO_RATES, published)["published_weights"] == {
+        "net": {
+            "file": "net-0123abcd.pth",
+            "library": "torchvision",
+            "licence": None,
+            "origin": "https://example.org/recipe",
+        },
+        "timm/net.a_in1k": {
+            "file": "timm/net.a_in1k",
+            "library": "timm",
+            "licence": "cc-by-nc-4.0",
+            "origin": None,
+        },
+    }
+    console = Console(width=200, color_system=None)
+    with console.capture() as capture:
+        console.print(plan_view(ONE_TRIAL, NO_RATES, published))
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    assert (
+        "net: weights net-0123abcd.pth of torchvision; licence not stated by torchvision; "
+        "origin https://example.org/recipe"
+    ) in lines
+    assert ("timm/net.a_in1k: weights timm/net.a_in1k of timm; licence cc-by-nc-4.0") in lines

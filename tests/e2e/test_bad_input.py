@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.data.download.server import Habits, running
 from tests.e2e.cli import CommandLine, Result
 from tests.e2e.conftest import Finished, Interrupted
 from tests.e2e.pictures import save_classes, save_parts
@@ -209,6 +211,35 @@ def test_bad_images_that_are_left_out_are_counted(pcsearch: CommandLine, tmp_pat
     out = plan_without_bad_images(pcsearch, tmp_path / "pictures")
     said = " ".join(out.split())
     assert re.search(r"\b2 images were left out as unreadable .*; the first: .*\.jpg", said)
+
+
+def test_weights_that_need_consent(
+    pcsearch: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("timm")
+    name = "timm/test_resnet.r160_in1k"
+    with running() as hub:
+        hub.serve(f"/{name}/resolve/main/model.safetensors", Habits(status=401))
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+        told = refused(pcsearch, "quickstart", f"backbones=[{name}]", "weights=imagenet")
+        assert f"the weights of {hub.url}/{name} are given to those who agree to their" in told
+
+
+def test_the_licence_of_weights_is_shown(pcsearch: CommandLine) -> None:
+    pytest.importorskip("timm")
+    chosen = ("quickstart", "backbones=[timm/test_resnet.r160_in1k, squeezenet1_1]")
+    options = ("weights=imagenet", "image.crop=64", "image.resize=64", "datasets=[digits]")
+    shown = pcsearch.run("plan", *chosen, *options, "--no-measure")
+    assert shown.code == 0, shown
+    said = " ".join(shown.out.split())
+    assert "timm/test_resnet.r160_in1k of timm; licence apache-2.0" in said
+    assert "squeezenet1_1-b8a52dc0.pth of torchvision; licence not stated by torchvision" in said
+    (plan,) = json.loads(pcsearch.run("plan", *chosen, *options, "--no-measure", "--json").out)
+    assert {key: one["licence"] for key, one in plan["published_weights"].items()} == {
+        "timm/test_resnet.r160_in1k": "apache-2.0",
+        "squeezenet1_1": None,
+    }
 
 
 class Hostile:

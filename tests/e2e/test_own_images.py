@@ -90,6 +90,8 @@ def test_a_folder_with_its_own_parts(pcsearch: CommandLine, tmp_path: Path) -> N
     (path,) = run.glob("weights/*.safetensors")
     weights = stored(path)
     assert weights.metadata["class_names"] == ["azure", "crimson", "emerald"]
+    assert weights.metadata["started_from"] == "none"
+    assert weights.metadata["published_weights"] is None
     assert weights.metadata["preprocessing"]["resize"] == 40
     assert weights.metadata["preprocessing"]["crop"] == 32
     pc = study["arms"]["pc"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 from torchvision import models as zoo
 
 from pcsearch.errors import UserError
-from pcsearch.models import build_backbone
+from pcsearch.models import PublishedWeights, build_backbone, published_weights
 from pcsearch.models.torchvision import cached_file
 
 NAME = "squeezenet1_1"
@@ -22,7 +21,6 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty torchvision cache, on a machine that reaches no server."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    monkeypatch.setattr(urllib.request, "_opener", None)  # It remembers the proxies it saw first.
     return tmp_path / "hub" / "checkpoints"
 
 
@@ -71,3 +69,20 @@ def test_every_classifier_has_a_file_of_the_usual_size() -> None:
         assert cached_file(name).suffix == ".pth"
     for name in ("vit_h_14", "regnet_y_128gf"):  # Their default files are for 384 pixels and more.
         assert "_lc_" in cached_file(name).name or "lp" in cached_file(name).name
+
+
+def test_the_licence_is_the_one_that_torchvision_states() -> None:
+    """torchvision states a licence for SWAG's weights alone."""
+    recipe = "https://github.com/pytorch/vision/tree/main/references/classification#resnet"
+    assert published_weights("resnet50", "imagenet") == PublishedWeights(
+        "resnet50-0676ba61.pth", "torchvision", None, recipe
+    )
+    swag = published_weights("vit_h_14", "imagenet")
+    assert swag is not None
+    assert swag.licence == "https://github.com/facebookresearch/SWAG/blob/main/LICENSE"
+    vgg = published_weights("bilinear_cnn", "imagenet")
+    assert vgg is not None
+    assert vgg.file == "vgg16-397923af.pth"
+    for weights in ("none", "some/file.pth"):
+        assert published_weights("resnet50", weights) is None
+    assert published_weights("compact_cnn", "imagenet") is None

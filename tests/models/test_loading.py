@@ -61,6 +61,19 @@ def test_wrappers_prefixes(tmp_path: Path, prefix: str) -> None:
     assert backbone.loading.missing == ()
 
 
+def test_a_checkpoint_with_plain_and_averaged_weights(tmp_path: Path) -> None:
+    """As torchvision's reference training writes it."""
+    plain = state_of(NAME, 5)
+    mean = {f"module.{key}": value / 2 for key, value in plain.items()}
+    content = {"model": plain, "model_ema": {"n_averaged": torch.tensor(9), **mean}, "epoch": 3}
+    torch.save(content, tmp_path / "w.pth")
+    backbone = build_backbone(NAME, 5, weights=str(tmp_path / "w.pth"))
+    assert_same(backbone.module, {key: value / 2 for key, value in plain.items()})
+    assert backbone.loading.source == (
+        f"{tmp_path / 'w.pth'} (its averaged weights `model_ema`, not the plain ones `model`)"
+    )
+
+
 def test_head_of_another_size_is_dropped_and_seeded(tmp_path: Path) -> None:
     state = state_of(NAME, 1000)
     backbone = build_backbone(NAME, 5, weights=saved(state, tmp_path), seed=3)

@@ -12,7 +12,12 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save_file
 
 from pcsearch.errors import UserError
-from pcsearch.models import build_backbone, weights_normalisation
+from pcsearch.models import (
+    PublishedWeights,
+    build_backbone,
+    published_weights,
+    weights_normalisation,
+)
 from pcsearch.models.names import timm_networks, wrong_name, wrong_options
 from pcsearch.recipe import RecipeError, load_recipe
 from pcsearch.search.journal.events import StudyId
@@ -89,6 +94,19 @@ def test_its_own_normalisation() -> None:
     assert weights_normalisation("timm/test_vit", "none") is None
 
 
+def test_the_licence_is_the_one_that_timm_states() -> None:
+    assert published_weights("timm/resnet50.a1_in1k", "imagenet") == PublishedWeights(
+        "timm/resnet50.a1_in1k",
+        "timm",
+        "apache-2.0",
+        "https://github.com/huggingface/pytorch-image-models",
+    )
+    noncommercial = published_weights("timm/convnextv2_tiny.fcmae", "imagenet")
+    assert noncommercial is not None
+    assert noncommercial.licence == "cc-by-nc-4.0"
+    assert published_weights("timm/resnet50.a1_in1k", "none") is None
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -121,7 +139,8 @@ def test_a_tag_that_does_not_exist_and_weights_that_are_not_here(
 
 
 def test_networks_without_published_weights_say_so() -> None:
-    bare = next(name for name in timm.list_models() if not timm.get_pretrained_cfg(name).hf_hub_id)
+    settings = {name: timm.get_pretrained_cfg(name) for name in timm.list_models()}
+    bare = next(name for name, one in settings.items() if not (one.hf_hub_id or one.url))
     with pytest.raises(UserError, match="there are no published weights"):
         build_backbone(f"timm/{bare}", 3, weights="imagenet")
 

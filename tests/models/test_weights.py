@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pcsearch.errors import UserError
-from pcsearch.models.weights import read_state_dict
+from pcsearch.models.weights import read_state_dict, read_weights
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
 
@@ -124,3 +124,26 @@ def test_no_file(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "absent.pth")
     with pytest.raises(UserError, match="a folder"):
         read_state_dict(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("plain", "averaged"),
+    [("model", "model_ema"), ("state_dict", "state_dict_ema"), ("model", "ema")],
+)
+def test_averaged_weights_come_first_and_are_named(
+    tmp_path: Path, plain: str, averaged: str
+) -> None:
+    """timm saves `state_dict` and `state_dict_ema`, torchvision `model` and `model_ema`."""
+    mean = {key: value + 1 for key, value in STATE.items()}
+    state, part = read_weights(saved({plain: STATE, averaged: mean, "epoch": 3}, tmp_path))
+    assert all(torch.equal(state[key], STATE[key] + 1) for key in STATE)
+    assert part == f"its averaged weights `{averaged}`, not the plain ones `{plain}`"
+    _, part = read_weights(saved({averaged: mean}, tmp_path))
+    assert part == f"its averaged weights `{averaged}`"
+
+
+def test_a_part_is_named_only_if_there_is_a_choice(tmp_path: Path) -> None:
+    assert read_weights(saved({"model": STATE}, tmp_path))[1] == ""
+    assert read_weights(saved({"model": STATE, "model_ema": None}, tmp_path))[1] == ""
+    assert read_weights(saved({"model": STATE, "ema": {"decay": 0.9}}, tmp_path))[1] == ""
+    assert read_weights(saved({**STATE, "ema": torch.ones(1)}, tmp_path))[1] == ""

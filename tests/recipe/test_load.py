@@ -176,6 +176,9 @@ def test_own_images_without_a_recipe(
     assert recipe.data.images == tmp_path
     assert recipe.search.trials == 2
     assert any("No GPU here" in line for line in lines) == (name == "my-images-cpu")
+    amp = "auto" if name == "my-images-cpu" else True
+    assert recipe.train.amp == amp
+    assert recipe.train.weight_decay == 1e-4  # merged with the section of my-images
 
 
 def test_own_images_with_another_recipe(tmp_path: Path) -> None:

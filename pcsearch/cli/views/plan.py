@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -24,6 +25,9 @@ from pcsearch.search.estimate import LadderLevel, Work, estimate, ladder, traini
 from pcsearch.search.plan import FILES, Plan, StudyPlan
 from pcsearch.search.sampling.start_points import prior_sentences
 from pcsearch.search.verdicts.power import limits, overlap, smallest_gain
+
+if TYPE_CHECKING:
+    from pcsearch.models import PublishedWeights
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,13 @@ class Rates:
         return {key: training_seconds(value, each) / 3600 for key, value in work.items()}
 
 
-def plan_json(plan: Plan, rates: Rates) -> dict[str, Any]:
+Published = Mapping[str, "PublishedWeights"]
+"""By backbone: the published weights that it starts from, with their licence."""
+
+_NONE: Published = MappingProxyType({})
+
+
+def plan_json(plan: Plan, rates: Rates, published: Published = _NONE) -> dict[str, Any]:
     """The content of the view as numbers."""
     whole = estimate(plan)
     studies = [
@@ -118,6 +128,7 @@ def plan_json(plan: Plan, rates: Rates) -> dict[str, Any]:
         "checkpoint_bytes_per_running_trial": _checkpoints_bytes(plan),
         "budget_hours": None if plan.budget_seconds is None else plan.budget_seconds / 3600,
         "budget_cost": plan.budget_cost,
+        "published_weights": {name: asdict(one) for name, one in published.items()},
     }
 
 
@@ -128,8 +139,8 @@ def _checkpoints_bytes(plan: Plan) -> int | None:
     return max(known) * FILES if len(known) == len(sizes) else None
 
 
-def plan_view(plan: Plan, rates: Rates) -> RenderableType:
-    """Studies, ladder, epochs, hours and cost."""
+def plan_view(plan: Plan, rates: Rates, published: Published = _NONE) -> RenderableType:
+    """Studies, licences of weights, ladder, epochs, hours and cost."""
     whole = estimate(plan)
     studies, trials = count(len(plan.studies), "study"), count(whole.trials, "trial")
     title = Text.assemble(
@@ -150,6 +161,7 @@ def plan_view(plan: Plan, rates: Rates) -> RenderableType:
                 *overlap(study),
             )
         ),
+        *(Text(f"{name}: {weights.sentence()}") for name, weights in published.items()),
         Text(),
         _trials(plan),
         Text(),

@@ -2,8 +2,8 @@
 
 from pcsearch.data.download.archive import GotArchive
 from pcsearch.data.download.dataset import Got, get_dataset
-from pcsearch.data.download.fetch import DownloadProgress, FetchStep
 from pcsearch.data.download.paths import Presence, presence
+from pcsearch.fetch import DownloadProgress, FetchStep
 
 __all__ = [
     "DownloadProgress",

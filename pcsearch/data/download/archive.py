@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import lzma
 import stat
 import tarfile
@@ -15,55 +14,13 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
 from pcsearch.data.dataset import Archive, CatalogEntry
-from pcsearch.data.download.fetch import DownloadProgress, fetch
-from pcsearch.data.download.http import DownloadPatience, Partial, SourceError
 from pcsearch.data.download.paths import Places, hand_places
 from pcsearch.errors import UserError
+from pcsearch.fetch import DownloadProgress, check_file, fetch_checked
+from pcsearch.http import DownloadPatience, Partial, SourceError
 from pcsearch.io import create_anew, human_bytes, open_regular
 
 _CHUNK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class ChecksumResult:
-    """The result of a check.
-
-    Attributes:
-        problem: the expected and the found value; empty if they agree.
-        note: what was checked.
-    """
-
-    problem: str
-    note: str
-
-
-def check_archive(
-    path: Path, archive: Archive, progress: Callable[[int, int], None]
-) -> ChecksumResult:
-    """Compare size and checksum with the published ones; `progress` gets bytes done and total."""
-    size = path.stat().st_size
-    if archive.size_bytes is not None and size != archive.size_bytes:
-        return ChecksumResult(f"{archive.size_bytes:,} bytes are expected, it has {size:,}", "")
-    if archive.checksum is None:
-        checked = "its size" if archive.size_bytes is not None else "nothing"
-        return ChecksumResult("", f"no checksum is published for it; {checked} could be checked")
-    kind, _, expected = archive.checksum.partition(":")
-    found = file_digest(path, kind, progress)
-    if found != expected.lower():
-        return ChecksumResult(f"{kind} {expected} is expected, it has {found}", "")
-    return ChecksumResult("", f"its {kind} is the published one")
-
-
-def file_digest(path: Path, kind: str, progress: Callable[[int, int], None]) -> str:
-    """The digest of a file as hexadecimal digits, read in chunks."""
-    digest = hashlib.new(kind, usedforsecurity=False)
-    total, done = path.stat().st_size, 0
-    with open_regular(path) as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            done += len(chunk)
-            progress(done, total)
-    return digest.hexdigest()
 
 
 _Moved = Callable[[int, int], None]
@@ -290,7 +247,7 @@ def find(
     for path in (own, *hand_places(entry, archive, places.root)):
         if not path.is_file():
             continue
-        verdict = _check(path, archive, progress)
+        verdict = check_file(path, archive, progress)
         if not verdict.problem:
             return GotArchive(archive.file, path, path != own, 0, verdict.note)
         if path == own:
@@ -313,36 +270,18 @@ def download(
         UserError: no source provides it. The text gives each source's answer.
     """
     part, target = Partial(places.part(archive)), places.archive(archive)
-    problems, fetched_bytes = [], 0
+    problems = []
     for url in archive.urls:
-        for _ in ("perhaps resumed", "from the start"):
-            try:
-                fetched = fetch(url, archive, part, progress, patience)
-            except SourceError as failure:
-                problems.append(f"{url}: {failure}")
-                break
-            fetched_bytes += fetched.bytes
-            verdict = _check(part.path, archive, progress)
-            if not verdict.problem:
-                part.become(target)
-                return GotArchive(archive.file, target, False, fetched_bytes, verdict.note)
-            part.remove()
-            problem = f"wrong content, removed: {verdict.problem}"
-            if not fetched.resumed:
-                problems.append(f"{url}: {problem}")
-                break
-            progress.noted(f"{archive.file}: {problem}; fetching it again from the start")
+        try:
+            got = fetch_checked(url, archive, part, progress, patience)
+        except SourceError as failure:
+            problems.append(f"{url}: {failure}")
         else:
-            problems.append(f"{url}: {problem}")
+            part.become(target)
+            return GotArchive(archive.file, target, False, got.bytes, got.checked)
         if url != archive.urls[-1]:
             progress.noted(f"{problems[-1]}; trying the next source")
     raise UserError(_failure(entry, archive, places, problems, part.size_bytes))
-
-
-def _check(path: Path, archive: Archive, progress: DownloadProgress) -> ChecksumResult:
-    return check_archive(
-        path, archive, lambda done, total: progress.moved("checking", archive.file, done, total)
-    )
 
 
 def _failure(

@@ -11,10 +11,10 @@ from typing import Literal
 
 from pcsearch.data.dataset import Archive, CatalogEntry, DataOptions, Dataset
 from pcsearch.data.download.archive import GotArchive, download, find
-from pcsearch.data.download.fetch import DownloadProgress
-from pcsearch.data.download.http import DownloadPatience, Partial
 from pcsearch.data.download.paths import Places, check_room, hand_places, move_in_place, writing
 from pcsearch.errors import UserError
+from pcsearch.fetch import DownloadProgress
+from pcsearch.http import DownloadPatience, Partial
 from pcsearch.io import human_bytes
 
 PATIENCE = DownloadPatience()

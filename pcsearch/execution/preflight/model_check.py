@@ -14,7 +14,7 @@ from pcsearch.recipe.sections import OwnArm
 from pcsearch.search.plan import KNOWN, NetworkSize
 
 if TYPE_CHECKING:
-    from pcsearch.models import Backbone
+    from pcsearch.models import Backbone, PublishedWeights
 
 ENOUGH_PIXELS = {
     "compact_cnn": 1,
@@ -151,6 +151,19 @@ def _try_loss(arm: str, own: OwnArm) -> None:
             f'arms.{arm}: the loss "{own.loss}" does not depend on the logits, so nothing would be '
             "learned"
         )
+
+
+def all_published_weights(recipe: Recipe) -> dict[str, PublishedWeights]:
+    """By backbone: the published weights that it starts from, and their licence."""
+    pretrained = [name for name in recipe.backbones if recipe.weights_for(name) == "imagenet"]
+    if not pretrained:
+        return {}
+    from pcsearch.models import published_weights
+
+    every = {
+        name: published_weights(name, "imagenet", recipe.options_for(name)) for name in pretrained
+    }
+    return {name: weights for name, weights in every.items() if weights is not None}
 
 
 def all_plain(recipe: Recipe) -> bool:

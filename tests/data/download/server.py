@@ -115,7 +115,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
             self.close_connection = True
         self.end_headers()
-        self._send(body, habits, request)
+        if self.command != "HEAD":
+            self._send(body, habits, request)
+
+    do_HEAD = do_GET  # noqa: N815  the name that the standard library looks for
 
     def _send(self, body: bytes, habits: Habits, request: Request) -> None:
         sent = 0

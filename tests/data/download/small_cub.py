@@ -15,7 +15,7 @@ import numpy as np
 
 from pcsearch.data.catalog import DATASETS
 from pcsearch.data.dataset import Archive, CatalogEntry
-from pcsearch.data.download.http import DownloadPatience
+from pcsearch.http import DownloadPatience
 from tests.data.image_files import noise
 
 QUICK = DownloadPatience(

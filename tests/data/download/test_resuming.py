@@ -236,7 +236,7 @@ def test_redirections_that_are_not_followed(
 
 
 def test_what_began_encrypted_is_not_led_to_plain_text() -> None:
-    from pcsearch.data.download.http import SourceError, _redirected
+    from pcsearch.http import SourceError, _redirected
 
     assert _redirected("http://a.org/x", "https://b.org/y") == "https://b.org/y"
     assert _redirected("https://a.org/x", "/y") == "https://a.org/y"

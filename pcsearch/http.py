@@ -184,9 +184,16 @@ class Answer:
 
 
 def open_at(
-    session: Session, url: str, offset: int, validator: str, patience: DownloadPatience
+    session: Session,
+    url: str,
+    offset: int,
+    validator: str,
+    patience: DownloadPatience,
+    token: str = "",
 ) -> Response:
     """Request a file from `offset`. With `validator`, a changed file is sent from its start.
+
+    `token` is sent to the host of `url` alone, not to hosts to which it redirects.
 
     Raises:
         DroppedError: a temporary failure of the network or the server.
@@ -196,6 +203,8 @@ def open_at(
 
     # The stored bytes: checksums and offsets are invalid for re-encoded ones.
     headers = {"Accept-Encoding": "identity"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
     if offset:
         headers["Range"] = f"bytes={offset}-"
         if validator:
@@ -216,7 +225,9 @@ def open_at(
         if response.status_code not in _REDIRECTIONS or not target:
             return response
         response.close()
-        url = _redirected(url, target)
+        before, url = url, _redirected(url, target)
+        if urlsplit(before).netloc != urlsplit(url).netloc:
+            headers.pop("Authorization", None)
     raise SourceError(f"it redirects more than {_MOST_REDIRECTIONS} times")
 
 
