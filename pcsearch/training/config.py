@@ -14,6 +14,7 @@ ScheduleName = Literal["linear", "poly", "cosine", "step", "constant"]
 AmpName = Literal[True, False, "cpu", "auto"]
 PairingName = Literal["split_batch", "two_shuffles", "between_classes"]
 DecayedName = Literal["all", "matrices"]
+FreezeName = Literal["none", "body"]
 VariantName = Literal["euclidean", "norm", "jeffreys", "entropic", "logit_margin", "poly1"]
 
 # Far beyond useful values, so that no recipe fills the memory.
@@ -98,6 +99,8 @@ class TrainConfig:
             them; a campaign measures which (see `with_precision`).
         channels_last: keep the network's weights in that memory format.
         compile: train through `torch.compile`.
+        freeze: "body" trains the head alone to the end, on features that are computed once: see
+            `pcsearch.models.frozen_body`. The body is in evaluation mode.
         head_only_epochs: first epochs, which train the head alone. The body and its BatchNorm
             statistics are frozen.
         head_only_lr: the constant learning rate of those epochs (None: lr × head_lr_multiplier).
@@ -136,6 +139,7 @@ class TrainConfig:
     amp: AmpName = True
     channels_last: bool = True  # on a CPU, convolutions run about 1.4 times as fast
     compile: bool = False
+    freeze: FreezeName = "none"
     head_only_epochs: int = _number(0, high=MOST_EPOCHS)
     head_only_lr: float | None = _above_0(None)
     pairing: PairingName = "split_batch"
@@ -155,6 +159,15 @@ class TrainConfig:
             problems = list(_contradictions(self))
         if problems:
             raise UserError("\n".join(problems))
+
+
+UNFROZEN: dict[str, tuple[float, str]] = {
+    "mixup": (0, "features of mixed images cannot be computed once"),
+    "cutmix": (0, "features of mixed images cannot be computed once"),
+    "head_only_epochs": (0, "the head trains alone to the end"),
+    "layer_lr_decay": (1, "no layer but the head trains"),
+}
+"""Settings that `freeze: body` does not take: the value that it needs, and why."""
 
 
 SET_BY_CAMPAIGN = ("epochs", "seed", "lambda_", "own_loss")
@@ -196,6 +209,7 @@ def _unknown_names(settings: TrainConfig) -> Iterator[str]:
         ("optimizer", OptimizerName),
         ("schedule", ScheduleName),
         ("weight_decay_on", DecayedName),
+        ("freeze", FreezeName),
     )
     for key, choices in named:
         known = get_args(choices)
@@ -212,6 +226,10 @@ def _contradictions(settings: TrainConfig) -> Iterator[str]:
         yield 'nesterov needs optimizer "sgd" and a momentum greater than 0'
     if settings.own_loss is not None and (settings.mixup or settings.cutmix):
         yield "mixup and cutmix give each image two labels, which own_loss does not take"
+    if settings.freeze == "body":
+        for name, (off, reason) in UNFROZEN.items():
+            if (value := getattr(settings, name)) != off:
+                yield f"{name} is {value:g}, but freeze is body, and {reason}"
     remaining = settings.epochs - settings.head_only_epochs
     if remaining < 0:
         yield (

@@ -7,8 +7,17 @@
 | `device_cache` | copy a set of images to a GPU once, and share it |
 | `pixels` | crop, mirror and normalise whole batches |
 | `batches` | the batches of an epoch and of an evaluation |
+| `features` | the same of cached features, for a frozen body |
 """
 
-from pcsearch.data.loaders.batches import Batch, EvalBatches, TrainBatches
+from pcsearch.data.loaders.batches import Batch, EpochBatches, EvalBatches, TrainBatches
+from pcsearch.data.loaders.features import FeatureEvalBatches, FeatureTrainBatches
 
-__all__ = ["Batch", "EvalBatches", "TrainBatches"]
+__all__ = [
+    "Batch",
+    "EpochBatches",
+    "EvalBatches",
+    "FeatureEvalBatches",
+    "FeatureTrainBatches",
+    "TrainBatches",
+]

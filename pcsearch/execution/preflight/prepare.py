@@ -101,6 +101,9 @@ def prepare_campaigns(
                     recipes, prepared, networks, earlier or [()] * len(recipes), strict=True
                 )
             ]
+            if one_machine:  # workers of a cluster compute them where they train
+                for recipe, datasets, plan in zip(recipes, prepared, plans, strict=True):
+                    _compute_features(recipe, datasets, plan, observer)
             import pcsearch.execution.tuner  # noqa: F401  takes a second while Ray starts
 
             all_ready = [
@@ -118,6 +121,26 @@ def prepare_campaigns(
                 )
             ]
         yield all_ready
+
+
+def _compute_features(
+    recipe: Recipe, datasets: Sequence[PreparedDataset], plan: Plan, observer: Observer
+) -> None:
+    """Put the features of training images into the cache, for studies with a frozen body."""
+    frozen = [study for study in plan.studies if study.frozen_body]
+    if not frozen:
+        return
+    from pcsearch.execution.frozen_body import compute_features
+
+    training = {dataset.facts.dataset: dataset.training for dataset in datasets}
+    for study in frozen:
+        what = f"{study.id}: features"
+        compute_features(
+            recipe,
+            study,
+            training[study.dataset],
+            lambda done, total, what=what: observer.preparing(what, done, total),  # type: ignore[misc]
+        )
 
 
 def plan_recipe(
