@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
+import numpy as np
 import torch
 
 from pcsearch.code_consent import code_hash, is_reference
@@ -24,13 +25,16 @@ from pcsearch.data.loaders import (
     TrainBatches,
 )
 from pcsearch.data.prepared import TestImages, TrainingImages
+from pcsearch.data.splits import Split
 from pcsearch.execution.preflight.datasets import preprocessing_for
 from pcsearch.models.frozen_body import body_hash, freeze_body
 from pcsearch.models.registry import Backbone, build_backbone
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.plan import StudyPlan
+from pcsearch.search.trial import KNN, NEIGHBOURS
 from pcsearch.training.config import MOST_EPOCHS, TrainConfig, with_precision
 from pcsearch.training.failures import explain_failures, release_memory
+from pcsearch.training.nearest_neighbours import CHOICES, best_choice, measured, predictions
 from pcsearch.training.precision import autocast
 from pcsearch.version import __version__
 
@@ -135,6 +139,32 @@ class FrozenStudy:
             self._device,
             channels_last=self._settings.channels_last,
         )
+
+    def neighbours(
+        self, training: TrainingImages, test: TestImages, split: Split, metric: str
+    ) -> dict[str, float]:
+        """k-nearest neighbours on the features: the metric on the test images, and k.
+
+        The validation images of `split` choose k. Then all training images are neighbours. Maps
+        count by their means over positions.
+        """
+        classes = len(training.class_names)
+        values, asked = (self._vectors(images) for images in (training, test))
+        labels, answers = (torch.from_numpy(images.labels) for images in (training, test))
+        fit, val = torch.from_numpy(split.fit), torch.from_numpy(split.val)
+        tried = predictions(values[fit], labels[fit], values[val], classes, CHOICES)
+        scores = {k: measured(found, labels[val], classes, metric) for k, found in tried.items()}
+        k = best_choice(scores)
+        found = predictions(values, labels, asked, classes, [k])[k]
+        return {NEIGHBOURS: float(k), KNN: measured(found, answers, classes, metric)}
+
+    def _vectors(self, images: Images) -> torch.Tensor:
+        """[m, D] of the centre crops."""
+        values = torch.from_numpy(np.array(self.features(images)[0]))
+        if values.ndim == 4:
+            last = self._settings.channels_last
+            values = values.mean((1, 2) if last else (2, 3))
+        return values.flatten(1)
 
     def _computed(self, images: Images, views: int, progress: Progress) -> Iterator[FeatureArray]:
         batches = EvalBatches(

@@ -182,6 +182,10 @@ def run_trial(
                 started += time.perf_counter() - opened  # features are computed once a study
                 with explain_failures(settings, "evaluating"):
                     test = measure(trained.module, test_batches)
+                if frozen is not None and spec.index == 0:  # once for each arm, should one fail
+                    split = split_of(recipe, training, 0)
+                    known = frozen.neighbours(training, test_part, split, recipe.metric)
+                    test = replace(test, values=test.values | known)
                 weights_error = _keep_weights(
                     spec, context, files, recipe, backbone, training, attempt
                 )

@@ -311,6 +311,32 @@ def test_test_images_are_opened_in_confirm_alone_and_the_whole_network_is_kept(
     assert last.test["top1"] == measured["top1"]
     assert last.hits == measured.hits
     assert last.test["nll"] == pytest.approx(measured["nll"], rel=1e-4)
+    assert last.test["knn_k"] in (1, 5, 20)
+    assert last.test["knn"] == pytest.approx(nearest(recipe, cache, int(last.test["knn_k"])))
+
+
+def nearest(recipe: Recipe, cache: Path, k: int) -> float:
+    """Percent of the test images whose k nearest training images vote for the right class."""
+    data = prepared(recipe, cache)
+    assert data.test is not None
+    study = frozen_study(recipe, settings_of(recipe), network(recipe))
+    known, asked = (
+        part / np.linalg.norm(part, axis=1, keepdims=True)
+        for part in (study.features(data.training)[0], study.features(data.test)[0])
+    )
+    cosines = asked @ known.T
+    order = np.argsort(-cosines, axis=1)[:, :k]
+    votes, sums = (
+        np.stack(
+            [
+                np.bincount(data.training.labels[row], weights=weight, minlength=CLASSES)
+                for row, weight in zip(order, weights, strict=True)
+            ]
+        )
+        for weights in (np.ones(order.shape), np.take_along_axis(cosines, order, axis=1))
+    )
+    answers = (votes + sums / 1000).argmax(axis=1)
+    return float(100 * (answers == data.test.labels).mean())
 
 
 def test_a_trial_in_smaller_batches_to_save_memory(tmp_path: Path, cache: Path) -> None:
