@@ -6,9 +6,14 @@ a trial draws from them what it would draw from the images, and an epoch takes m
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+import queue
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -27,7 +32,7 @@ from pcsearch.data.loaders import (
 from pcsearch.data.prepared import TestImages, TrainingImages
 from pcsearch.data.splits import Split
 from pcsearch.execution.preflight.datasets import preprocessing_for
-from pcsearch.models.frozen_body import body_hash, freeze_body
+from pcsearch.models.frozen_body import FrozenBody, body_hash, freeze_body
 from pcsearch.models.registry import Backbone, build_backbone
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.plan import StudyPlan
@@ -40,6 +45,11 @@ from pcsearch.version import __version__
 
 EVAL_BATCH = {"cpu": 32, "cuda": 256}
 """Images per batch of evaluation. Small batches fit in a CPU's cache: 2.5 times as fast."""
+
+_IN_A_THREAD = 16
+"""Images at once in one of several threads, which give large blocks of memory back each time."""
+
+_MOST_THREADS = 16
 
 _FORMAT = 1
 """Version of what a feature is. Raise it when the same key would mean other numbers."""
@@ -102,12 +112,15 @@ class FrozenStudy:
         ]
 
     def features(
-        self, images: Images, progress: Progress = lambda done, total: None
+        self,
+        images: Images,
+        progress: Progress = lambda done, total: None,
+        threads: int = 1,
     ) -> FeatureArray:
         """Float32 [V, m, ...] of all images, from the cache or computed now.
 
         Training images have a second view, the mirror image, with `image.flip`. `progress` gets
-        the number of views done and of all.
+        the number of views done and of all. `threads` is the number of batches at once.
 
         Raises:
             UserError: the features are too large, or are not finite.
@@ -116,9 +129,15 @@ class FrozenStudy:
         views = 2 if isinstance(images, TrainingImages) and self._preprocessing.flip else 1
         text = json.dumps([*self._described, views], sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()[:32]
-        return ensure_features(
-            images.store, key, views, lambda: self._computed(images, views, progress), self._whose
-        )
+
+        def compute() -> Iterator[FeatureArray]:
+            done, total = 0, views * len(images.labels)
+            for part in self._computed(images, views, threads):
+                yield part
+                done += len(part)
+                progress(done, total)
+
+        return ensure_features(images.store, key, views, compute, self._whose)
 
     def train_batches(self, drawn: TrainBatches, images: TrainingImages) -> FeatureTrainBatches:
         """The features of what `drawn` draws from the training images."""
@@ -166,7 +185,7 @@ class FrozenStudy:
             values = values.mean((1, 2) if last else (2, 3))
         return values.flatten(1)
 
-    def _computed(self, images: Images, views: int, progress: Progress) -> Iterator[FeatureArray]:
+    def _computed(self, images: Images, views: int, threads: int) -> Generator[FeatureArray]:
         batches = EvalBatches(
             images.store.images,
             images.labels,
@@ -181,31 +200,55 @@ class FrozenStudy:
             network = self._body.network.to(self._device)
             if self._settings.channels_last:
                 network.to(memory_format=torch.channels_last)
-        done, total = 0, views * batches.num_images
-        for view in range(views):
-            for inputs, _ in batches:
-                with (
-                    explain_failures(self._settings, "evaluating"),
-                    autocast(self._device, self._settings.amp),
-                ):
-                    found = self._body.features(inputs.flip(3) if view else inputs).float()
-                if self._settings.channels_last and found.ndim == 4:
-                    found = found.permute(0, 2, 3, 1)
-                yield found.cpu().numpy()
-                done += len(inputs)
-                progress(done, total)
+            bodies: queue.SimpleQueue[FrozenBody] = queue.SimpleQueue()
+            bodies.put(self._body)
+            for _ in range(threads - 1):
+                bodies.put(replace(self._body, network=copy.deepcopy(network)))
+        shown = (
+            inputs.flip(3) if view else inputs for view in range(views) for inputs, _ in batches
+        )
+        if threads == 1:
+            yield from (self._part(bodies, inputs) for inputs in shown)
+            return
+        with ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1)) as pool:
+            running: deque[Future[FeatureArray]] = deque()
+            for inputs in shown:
+                running.append(pool.submit(self._part, bodies, inputs))
+                if len(running) > 2 * threads:  # so that few batches wait in memory
+                    yield running.popleft().result()
+            yield from (part.result() for part in running)
+
+    def _part(self, bodies: queue.SimpleQueue[FrozenBody], inputs: torch.Tensor) -> FeatureArray:
+        """Features of a batch, by a network that is free."""
+        body = bodies.get()
+        try:
+            with (
+                explain_failures(self._settings, "evaluating"),
+                autocast(self._device, self._settings.amp),
+            ):
+                found = body.features(inputs).float()
+        finally:
+            bodies.put(body)
+        if self._settings.channels_last and found.ndim == 4:
+            found = found.permute(0, 2, 3, 1)
+        array: FeatureArray = found.cpu().numpy()
+        return array
 
 
 def compute_features(
     recipe: Recipe, study: StudyPlan, images: TrainingImages, progress: Progress
 ) -> None:
-    """Put the features of a study's training images into the cache, with all CPUs or the GPU."""
+    """Put the features of a study's training images into the cache, with all CPUs or the GPU.
+
+    Each thread has a network of its own and computes on one CPU. PyTorch's own threads wait for
+    each other at every layer, which takes several times as long beside other processes.
+    """
     train = recipe.train_for(study.backbone)
     settings = with_precision(TrainConfig(epochs=MOST_EPOCHS, seed=0, **train), study.bfloat16)
     gpu = recipe.resources.gpus_per_trial != 0 and torch.cuda.is_available()
     device = torch.device("cuda" if gpu else "cpu")
     threads = torch.get_num_threads()
-    torch.set_num_threads(usable_cpus())
+    torch.set_num_threads(1)
     try:
         backbone = build_backbone(
             study.backbone,
@@ -220,9 +263,9 @@ def compute_features(
             backbone,
             settings,
             device,
-            EVAL_BATCH[device.type],
+            EVAL_BATCH[device.type] if gpu else _IN_A_THREAD,
         )
-        one.features(images, progress)
+        one.features(images, progress, 1 if gpu else min(usable_cpus(), _MOST_THREADS))
     finally:
         torch.set_num_threads(threads)
         release_memory()
