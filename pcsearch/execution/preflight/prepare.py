@@ -194,6 +194,7 @@ def _plan(
     if on_plan is not None:
         on_plan(recipe, plan)
     if is_automatic(plan):
+        _compute_features(recipe, prepared, plan, observer)  # for the range tests, with all CPUs
         plan = with_measured(plan, recipe, prepared, begun, observer)
     if begun is not None:
         return with_known_points(plan, begun)
