@@ -1,8 +1,9 @@
 """A frozen body: an epoch on cached features, and a whole λ curve from the command line.
 
-`epoch`: two trials of `pcsearch.execution.trial_run.run_trial` in turns, an epoch each: one with
-`train.freeze: body`, and one that fine-tunes the whole network. Both train on 1,200 photographs
-(80 % of those of 50 classes) and validate on 300. The features are in the cache by then.
+`epoch`: two trials of `pcsearch.execution.trial_run.run_trial` in turns: 20 epochs of one with
+`train.freeze: body`, and one epoch of one that fine-tunes the whole network. Both train on 1,200
+photographs (80 % of those of 50 classes) and validate on 300. The features are in the cache by
+then. Checkpoints are written as often as in a campaign, once in the 20 epochs.
 
 `curve`: one `pcsearch tune` with an empty cache, from its start to its end: 20 values of λ/N, each
 trained on three splits with a seed each, for 15 epochs. Decoding and features are in the time.
@@ -26,6 +27,8 @@ from data_path_parts.photos import Photos, find_photos
 from data_path_parts.timing import in_turns, median, on_cores, ratios
 
 POINTS, SEEDS, EPOCHS = 20, 3, 15
+IN_A_TURN = 20
+"""Epochs of the frozen body in a turn."""
 WEIGHTS = {
     "mobilenet_v2": "mobilenet_v2-imagenet-fp16.pth",
     "squeezenet1_1": "squeezenet1_1-imagenet-features-fp16.pth",
@@ -70,7 +73,7 @@ def _epochs(options: argparse.Namespace, photos: Photos, scratch: Path) -> list[
     from pcsearch import api
 
     # as many as are timed, those that warm up, and one: the last writes a checkpoint
-    epochs = options.epochs + 3
+    epochs = IN_A_TURN * (options.epochs + 3)
     os.environ["PCSEARCH_CACHE"] = str(scratch / "cache")
     runs = {}
     for freeze in ("body", "none"):
@@ -88,11 +91,15 @@ def _epochs(options: argparse.Namespace, photos: Photos, scratch: Path) -> list[
         runs[freeze] = _reports(file, plan, scratch / freeze)
     with on_cores(1):
         times = in_turns(
-            {name: lambda run=run: next(run) for name, run in runs.items()},
+            {
+                "body": lambda: [next(runs["body"]) for _ in range(IN_A_TURN)],
+                "none": lambda: next(runs["none"]),
+            },
             options.epochs,
             warmups=2,
         )
-    frozen, whole = times["body"].wall, times["none"].wall
+    frozen = [seconds / IN_A_TURN for seconds in times["body"].wall]
+    whole = times["none"].wall
     details = {"frozen_seconds": frozen, "fine_tuning_seconds": whole}
     title = f"{options.backbone} at {options.crop}, 1,200 + 300 images"
     milliseconds = [1000 * seconds for seconds in frozen]
