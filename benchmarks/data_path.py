@@ -5,6 +5,7 @@
     python benchmarks/data_path.py trial --device cuda --backbone resnet50 --crop 224
     python benchmarks/data_path.py pc [--foursomes 100]
     python benchmarks/data_path.py search [--size 500x375] [--repeats 3]
+    python benchmarks/data_path.py frozen [--backbone mobilenet_v2] [--only epoch|curve]
     python benchmarks/data_path.py gap | memory | cache | startup
 
 Photographs: `--data FOLDER`, which holds CUB_200_2011/, by default ../shared/data beside the
@@ -27,12 +28,13 @@ from types import ModuleType
 
 from data_path_parts.figures import Figure, machine, table, write_json
 
-PARTS = ("trial", "pc", "search", "gap", "memory", "cache", "startup")
+PARTS = ("trial", "pc", "frozen", "search", "gap", "memory", "cache", "startup")
 ALL: tuple[tuple[str, ...], ...] = (
     ("trial",),
     ("trial", "--backbone", "compact_cnn", "--crop", "32", "--epochs", "20"),
     ("pc",),
     ("pc", "--backbone", "compact_cnn", "--crop", "32", "--block", "8"),
+    ("frozen",),
     ("search",),
     ("search", "--size", "500x375"),
     ("gap",),

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 
 from pcsearch.data.dataset import Int64Array
-from pcsearch.data.loaders import EvalBatches, TrainBatches
+from pcsearch.data.loaders import EpochBatches, EvalBatches, FeatureEvalBatches, TrainBatches
 from pcsearch.data.prepared import TrainingImages
 from pcsearch.errors import NodeError
+from pcsearch.execution.frozen_body import EVAL_BATCH, FrozenStudy, Images
 from pcsearch.execution.preflight.datasets import preprocessing_for, split_of
 from pcsearch.execution.run_files import RunFiles, UnwritableError, run_files
 from pcsearch.execution.worker import describe
@@ -112,10 +113,6 @@ def report_of(
     )
 
 
-EVAL_BATCH = {"cpu": 32, "cuda": 256}
-"""Images per batch of evaluation. Small batches fit in a CPU's cache: 2.5 times as fast."""
-
-
 def run_trial(
     spec: TrialSpec, context: WorkerContext, attempt: int = 0, micro_batches: int = 1
 ) -> Generator[TrialReport]:
@@ -144,18 +141,33 @@ def run_trial(
         options=recipe.options_for(backbone_name),
         seed=settings.seed,
     )
-    fit_indices, validation = _search_part(spec, recipe, training, device, context, micro_batches)
+    at_once = max(1, EVAL_BATCH[device.type] // micro_batches)
+    frozen = None
+    if settings.freeze == "body":
+        frozen = FrozenStudy(
+            recipe, study_dataset, backbone_name, backbone, settings, device, at_once
+        )
+    fit_indices, val_indices = _search_part(spec, recipe, training, context)
     settings = with_class_weights(settings, training.labels[fit_indices], training.class_names)
+    batches = fit_batches(recipe, study_dataset, training, fit_indices, settings, device, frozen)
 
-    def measure(module: torch.nn.Module, images: EvalBatches) -> Evaluation:
+    def eval_batches(images: Images, rows: Int64Array | None) -> EvalBatches | FeatureEvalBatches:
+        if frozen is not None:
+            return frozen.eval_batches(images, rows)
+        return _eval_batches(recipe, study_dataset, images, rows, settings, device, at_once)
+
+    trained = backbone if frozen is None else frozen.head
+    validation = None if val_indices is None else eval_batches(training, val_indices)
+
+    def measure(module: torch.nn.Module, images: EvalBatches | FeatureEvalBatches) -> Evaluation:
         classes = len(training.class_names)
         return evaluate(module, images, classes, device=device, amp=settings.amp)
 
     checkpoints = files.checkpoints(spec.trial, attempt)
     started = time.perf_counter()
     records = fit(
-        backbone,
-        fit_batches(recipe, study_dataset, training, fit_indices, settings, device),
+        trained,
+        batches,
         settings,
         device=device,
         evaluate=None if validation is None else lambda module: measure(module, validation),
@@ -166,11 +178,16 @@ def run_trial(
         for record in records:
             test, weights_error = None, None
             if spec.phase == "confirm" and record.epoch == settings.epochs:
-                images = _test_batches(
-                    context, study_dataset, recipe, settings, device, micro_batches
-                )
+                test_part = test_images(context.recipe, study_dataset, context.cache, context.data)
+                opened = time.perf_counter()
+                test_batches = eval_batches(test_part, None)
+                started += time.perf_counter() - opened  # features are computed once a study
                 with explain_failures(settings, "evaluating"):
-                    test = measure(backbone.module, images)
+                    test = measure(trained.module, test_batches)
+                if frozen is not None and spec.index == 0:  # once for each arm, should one fail
+                    split = split_of(recipe, training, 0)
+                    known = frozen.neighbours(training, test_part, split, recipe.metric)
+                    test = replace(test, values=test.values | known)
                 weights_error = _keep_weights(
                     spec, context, files, recipe, backbone, training, attempt
                 )
@@ -216,9 +233,13 @@ def fit_batches(
     indices: Int64Array,
     settings: TrainConfig,
     device: torch.device,
-) -> TrainBatches:
-    """Batches of the training images at `indices`, cropped and augmented by the recipe."""
-    return TrainBatches(
+    frozen: FrozenStudy | None = None,
+) -> EpochBatches:
+    """Batches of the training images at `indices`, cropped and augmented by the recipe.
+
+    With a `frozen` body, they are batches of features.
+    """
+    images = TrainBatches(
         training.store.images,
         training.labels,
         indices,
@@ -227,21 +248,17 @@ def fit_batches(
         pairing=settings.pairing,
         sampling=settings.sampling,
         seed=settings.seed,
-        device=device,
+        device=device if frozen is None else "cpu",
         channels_last=settings.channels_last,
         residency=recipe.resources.residency,
     )
+    return images if frozen is None else frozen.train_batches(images, training)
 
 
 def _search_part(
-    spec: TrialSpec,
-    recipe: Recipe,
-    training: TrainingImages,
-    device: torch.device,
-    context: WorkerContext,
-    micro_batches: int,
-) -> tuple[Int64Array, EvalBatches | None]:
-    """The training indices and the validation batches; in confirm, all indices and None."""
+    spec: TrialSpec, recipe: Recipe, training: TrainingImages, context: WorkerContext
+) -> tuple[Int64Array, Int64Array | None]:
+    """The rows to train on and those to validate on; in confirm, all rows and None."""
     planned, found = context.split_hashes[spec.study], split_of(recipe, training, 0).hash
     if found != planned:
         raise NodeError(
@@ -252,35 +269,25 @@ def _search_part(
     if spec.config["split"] is None:
         return np.arange(len(training.labels)), None
     split = split_of(recipe, training, spec.config["split"])
-    dataset, backbone = spec.study.split("/", 1)
-    validation = EvalBatches(
-        training.store.images,
-        training.labels,
-        split.val,
-        preprocessing_for(recipe, dataset),
-        batch_size=max(1, EVAL_BATCH[device.type] // micro_batches),
-        device=device,
-        channels_last=bool(recipe.train_for(backbone)["channels_last"]),
-        residency=recipe.resources.residency,
-    )
-    return split.fit, validation
+    return split.fit, split.val
 
 
-def _test_batches(
-    context: WorkerContext,
-    dataset: str,
+def _eval_batches(
     recipe: Recipe,
+    dataset: str,
+    images: Images,
+    rows: Int64Array | None,
     settings: TrainConfig,
     device: torch.device,
-    micro_batches: int,
+    batch_size: int,
 ) -> EvalBatches:
-    test = test_images(context.recipe, dataset, context.cache, context.data)
+    """Batches of the images at `rows`, None for all, cropped at the centre."""
     return EvalBatches(
-        test.store.images,
-        test.labels,
-        None,
+        images.store.images,
+        images.labels,
+        rows,
         preprocessing_for(recipe, dataset),
-        batch_size=max(1, EVAL_BATCH[device.type] // micro_batches),
+        batch_size=batch_size,
         device=device,
         channels_last=settings.channels_last,
         residency=recipe.resources.residency,

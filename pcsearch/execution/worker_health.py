@@ -135,6 +135,10 @@ _DECODE_SECONDS = 0.1
 """Extra for every image that the node may have to decode first: the time of a large photograph on
 one core."""
 
+_FEATURE_SECONDS = 2.0
+"""Extra for every image whose features a worker may have to compute first: two views by a large
+network on one core."""
+
 UNMEASURED_SECONDS = 3600.0
 """The deadline until an epoch of the study has ended, and the limit for decoding."""
 
@@ -144,7 +148,8 @@ def deadline_seconds(
 ) -> float:
     """Seconds within which a trial must report its next epoch.
 
-    Confirm trains on more images than the search, so the longest time per image counts.
+    Confirm trains on more images than the search, so the longest time per image counts. With a
+    frozen body, a worker may have to compute features first, as it may have to decode images.
 
     Args:
         state: What has been measured so far.
@@ -153,19 +158,21 @@ def deadline_seconds(
         decodes: Whether workers may be on nodes that have not decoded the images yet. They decode
             the training images before the first epoch, the test images in confirm's last epoch.
     """
-    slowest = state.trained[trial.spec.study].slowest
+    study = state.plan.study(trial.spec.study)
+    slowest, images = state.trained[study.id].slowest, study.images
+    new = images.train if first else 0
+    if trial.spec.phase == "confirm" and trial.epochs_left == 1:
+        new += images.test
+    features = _FEATURE_SECONDS * new if study.frozen_body else 0.0
     if slowest is None:
-        return UNMEASURED_SECONDS
-    images = state.plan.study(trial.spec.study).images
+        return UNMEASURED_SECONDS + features
     limit = max(SHORTEST_DEADLINE_SECONDS, _TIMES * slowest * images.of(trial.spec.phase))
+    limit += features
     if first:
         limit += _START_SECONDS
     if not decodes:
         return limit
-    to_decode = images.train if first else 0
-    if trial.spec.phase == "confirm" and trial.epochs_left == 1:
-        to_decode += images.test
-    return max(limit, min(UNMEASURED_SECONDS, limit + _DECODE_SECONDS * to_decode))
+    return max(limit, min(UNMEASURED_SECONDS, limit + _DECODE_SECONDS * new))
 
 
 _LOOK_SECONDS = 1.0

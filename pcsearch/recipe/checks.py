@@ -13,6 +13,7 @@ from pcsearch.recipe.fields import BACKBONE, expanded
 from pcsearch.recipe.problems import KeyPath, RecipeFinding, dotted, show, suggest
 from pcsearch.recipe.schema import NO_IMAGENET, Recipe
 from pcsearch.recipe.search_space import SHARED, dimensions
+from pcsearch.training.config import UNFROZEN
 
 Check = Callable[[Recipe], Iterator[RecipeFinding]]
 
@@ -59,6 +60,39 @@ def _check_training(recipe: Recipe) -> Iterator[RecipeFinding]:
         elif values["momentum"] == 0:
             message = "is true, but needs a momentum greater than 0"
             yield RecipeFinding(path, message, (trained_at(recipe, backbone, "momentum"),))
+
+
+def _check_frozen(recipe: Recipe) -> Iterator[RecipeFinding]:
+    """With a frozen body, images have fixed features: nothing mixes or augments them."""
+    frozen = [backbone for backbone in recipe.backbones if recipe.freezes_body(backbone)]
+    for backbone in frozen:
+        freeze = trained_at(recipe, backbone, "freeze")
+        for key, (off, reason) in UNFROZEN.items():
+            path, value = trained_at(recipe, backbone, key), recipe.train_for(backbone)[key]
+            if key in SHARED:
+                path, value = largest_of(recipe, backbone, key)
+            if value != off:
+                message = f"is {show(value)}, but train.freeze is body, and {reason}: give {off}"
+                yield RecipeFinding(path, message, (freeze,))
+    if not frozen:
+        return
+    needs: tuple[KeyPath, ...] = (trained_at(recipe, frozen[0], "freeze"),)
+    for index, name in enumerate(recipe.search.arms):
+        for part in name.split("+"):
+            if part in UNFROZEN:
+                message = f"holds {name}, but train.freeze is body, and {UNFROZEN[part][1]}"
+                yield RecipeFinding(("search", "arms", index), message, needs)
+    for dataset in recipe.datasets:
+        given = recipe.image.per_dataset.get(dataset)
+        for key, settings in recipe.image_for(dataset).augment().items():
+            if any(settings):
+                own = given is not None and key in given.given()
+                path = ("image", "per_dataset", dataset, key) if own else ("image", key)
+                message = (
+                    "is on, but train.freeze is body: features of an image are computed once, of "
+                    "its centre crop and the mirror image. Set it to 0"
+                )
+                yield RecipeFinding(path, message, needs)
 
 
 def _opening(recipe: Recipe, backbone: str) -> tuple[tuple[KeyPath, float], ...]:
@@ -368,6 +402,7 @@ CHECKS: tuple[Check, ...] = (
     _check_trials,
     _check_prior,
     _check_training,
+    _check_frozen,
     _check_budget,
     _check_confirm,
 )

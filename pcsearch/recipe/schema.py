@@ -226,6 +226,10 @@ class Recipe(Section):
         """The `train` settings of a backbone, its exceptions applied."""
         return self.train.for_backbone(backbone)
 
+    def freezes_body(self, backbone: str) -> bool:
+        """Whether trials train the head of a backbone alone, to the end."""
+        return bool(self.train_for(backbone)["freeze"] == "body")
+
     def space_for(self, backbone: str, arm: str) -> dict[str, Space]:
         """The search dimensions of an arm, in the order in which they are sampled."""
         own = self.arms[arm].space if arm in self.arms else {}

@@ -283,6 +283,14 @@ def _chosen_anew(study: StudySummary, plan: StudyPlan, state: CampaignState) -> 
             )
 
 
+def _neighbours(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
+    if study.neighbours is not None:
+        yield (
+            f"k-nearest neighbours (k = {study.neighbours.k}) on the frozen features: "
+            f"{fmt.percent(study.neighbours.test)} % of the test images, without training."
+        )
+
+
 def _borrowed(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:
     for arm in plan.arms:
         if arm.borrows is not None:
@@ -381,6 +389,7 @@ _ABOUT_STUDIES: tuple[_StudyNotes, ...] = (
     _borrowed,
     _verdicts,
     _others,
+    _neighbours,
     beyond,
     edges,
     shared_edges,

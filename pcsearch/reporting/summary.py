@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from pcsearch.reporting.summary_types import (
     ArmSummary,
     EpochCounts,
     Interruptions,
+    Neighbours,
     Scores,
     StudySummary,
     Summary,
@@ -21,7 +23,7 @@ from pcsearch.reporting.summary_types import (
 from pcsearch.reporting.what_now import what_now
 from pcsearch.search.plan import ArmPlan, Plan, StudyPlan
 from pcsearch.search.state import ArmState, CampaignState
-from pcsearch.search.trial import Config, Trial
+from pcsearch.search.trial import KNN, NEIGHBOURS, Config, Trial
 from pcsearch.search.verdicts.gain import Gain, mean_std
 from pcsearch.search.verdicts.verdict import Verdict, confirmed, gain_of, verdict_on
 
@@ -129,7 +131,17 @@ def _study(state: CampaignState, study: StudyPlan) -> StudySummary:
         split_hash=study.split_hash,
         looks=tuple(state.looks[study.id]),
         published=published(study.dataset, study.backbone, study.num_classes),
+        neighbours=_neighbours(trials),
     )
+
+
+def _neighbours(trials: Sequence[Trial]) -> Neighbours | None:
+    """What a confirm trial measured; all measure the same."""
+    for trial in trials:
+        k, value = ((trial.test or {}).get(name) for name in (NEIGHBOURS, KNN))
+        if k is not None and value is not None:
+            return Neighbours(round(k), value)
+    return None
 
 
 def _arm(state: CampaignState, study: StudyPlan, plan: ArmPlan) -> ArmSummary:

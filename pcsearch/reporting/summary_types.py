@@ -107,6 +107,14 @@ class EpochCounts:
 
 
 @dataclass(frozen=True)
+class Neighbours:
+    """k-nearest neighbours on frozen features: `test` is the plan's metric, in percent."""
+
+    k: int
+    test: float
+
+
+@dataclass(frozen=True)
 class StudySummary:
     """One dataset × one backbone; `seconds` is training time summed over its trials."""
 
@@ -121,6 +129,8 @@ class StudySummary:
     looks: tuple[Look, ...]
     """The comparisons of the arms' test accuracies."""
     published: Published | None
+    neighbours: Neighbours | None = None
+    """A reference without training; None without a frozen body, or before confirm."""
 
     @property
     def id(self) -> str:
@@ -138,6 +148,7 @@ class StudySummary:
             "split_hash": self.split_hash,
             "looks": [{"seeds": look.seeds, "alpha": look.alpha} for look in self.looks],
             "published": None if self.published is None else dict(self.published),
+            "neighbours": None if self.neighbours is None else asdict(self.neighbours),
         }
 
 

@@ -140,11 +140,15 @@ def estimate(plan: Plan) -> Estimate:
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of one trial: for an image it trains on, for one it validates, and to begin."""
+    """Seconds of one trial: for an image it trains on, for one it validates, and to begin.
+
+    `once` is what an image takes before the first trial: its features, with a frozen body.
+    """
 
     train: float
     evaluate: float
     begin: float = 0.0
+    once: float = 0.0
 
 
 _BEGIN_SECONDS = 0.3
@@ -164,6 +168,9 @@ def campaign_seconds(
         epoch = study.images.fit * speed.train + study.images.val * speed.evaluate
         trials = sizes.search_trials + sizes.finalist_trials + sizes.confirm_trials
         begun = trials * (speed.begin + _BEGIN_SECONDS)
+        begun += speed.once * (
+            study.images.train + (study.images.test if sizes.confirm_trials else 0)
+        )
         expected += training_seconds(sizes.expected, epoch) + begun
         most += training_seconds(sizes.at_most, epoch) + begun
     return _START_SECONDS + expected / max_concurrent, _START_SECONDS + most / max_concurrent

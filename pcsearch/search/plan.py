@@ -58,7 +58,10 @@ KNOWN = {
 def checkpoint_bytes(recipe: Recipe, backbone: str, size: NetworkSize, num_classes: int) -> int:
     """The approximate size of a trial's checkpoint."""
     copies = _COPIES[str(recipe.train_for(backbone)["optimizer"])]
-    return size.numbers(num_classes) * _BYTES * copies
+    numbers = size.numbers(num_classes)
+    if recipe.freezes_body(backbone):  # it holds the head alone
+        numbers -= size.body
+    return numbers * _BYTES * copies
 
 
 Match = Literal["trials", "images", "seconds"]
@@ -190,6 +193,8 @@ class StudyPlan(_Data):
     """The class of each test image, if the metric's weights need it (see `pack_classes`)."""
     bfloat16: bool | None = None
     """Whether trials on CPUs train in bfloat16, measured for `train.amp: auto`; None: not asked."""
+    frozen_body: bool = False
+    """Whether trials train the head alone, on features that are computed once (`train.freeze`)."""
 
     def guessing(self, metric: str) -> float:
         """The value of a metric for guessing, in percent."""
@@ -309,6 +314,7 @@ def build_plan(
             ),
             pretrained_on="imagenet" if recipe.weights_for(backbone) == "imagenet" else None,
             test_classes=fact.test_classes if needs_classes else None,
+            frozen_body=recipe.freezes_body(backbone),
         )
         for fact in facts
         for backbone in recipe.backbones

@@ -16,6 +16,9 @@ UNTRAINED: tuple[TrialState, ...] = ("DIVERGED", "FAILED")
 FailureKind = Literal["worker", "node", "hang", "memory"]
 """What a running trial lost: its process, the machine below it, its progress, its memory."""
 
+KNN, NEIGHBOURS = "knn", "knn_k"
+"""Test metrics of a study with a frozen body: what k-nearest neighbours reach, and their k."""
+
 Config = dict[str, Any]
 """Hyperparameters and seeds of one training; `lambda` is λ itself, `lambda_over_n` is λ/N.
 

@@ -16,6 +16,7 @@ PairingName = Literal["split_batch", "two_shuffles", "between_classes"]
 SamplingName = Literal["uniform", "balanced"]
 ClassWeights = Literal["none", "balanced"] | tuple[tuple[str, float], ...] | tuple[float, ...]
 DecayedName = Literal["all", "matrices"]
+FreezeName = Literal["none", "body"]
 VariantName = Literal["euclidean", "norm", "jeffreys", "entropic", "logit_margin", "poly1"]
 
 # Far beyond useful values, so that no recipe fills the memory.
@@ -100,6 +101,8 @@ class TrainConfig:
             them; a campaign measures which (see `with_precision`).
         channels_last: keep the network's weights in that memory format.
         compile: train through `torch.compile`.
+        freeze: "body" trains the head alone to the end, on features that are computed once: see
+            `pcsearch.models.frozen_body`. The body is in evaluation mode.
         head_only_epochs: first epochs, which train the head alone. The body and its BatchNorm
             statistics are frozen.
         head_only_lr: the constant learning rate of those epochs (None: lr × head_lr_multiplier).
@@ -142,6 +145,7 @@ class TrainConfig:
     amp: AmpName = True
     channels_last: bool = True  # on a CPU, convolutions run about 1.4 times as fast
     compile: bool = False
+    freeze: FreezeName = "none"
     head_only_epochs: int = _number(0, high=MOST_EPOCHS)
     head_only_lr: float | None = _above_0(None)
     pairing: PairingName = "split_batch"
@@ -173,6 +177,14 @@ class TrainConfig:
 
 WEIGHT_LIMITS = Limits(low_open=True)
 """Of the weight of a class."""
+UNFROZEN: dict[str, tuple[float, str]] = {
+    "mixup": (0, "features of mixed images cannot be computed once"),
+    "cutmix": (0, "features of mixed images cannot be computed once"),
+    "head_only_epochs": (0, "the head trains alone to the end"),
+    "layer_lr_decay": (1, "no layer but the head trains"),
+}
+"""Settings that `freeze: body` does not take: the value that it needs, and why."""
+
 
 SET_BY_CAMPAIGN = ("epochs", "seed", "lambda_", "own_loss")
 """Fields that no recipe states for all trainings."""
@@ -227,6 +239,7 @@ def _unknown_names(settings: TrainConfig) -> Iterator[str]:
         ("schedule", ScheduleName),
         ("weight_decay_on", DecayedName),
         ("sampling", SamplingName),
+        ("freeze", FreezeName),
     )
     for key, choices in named:
         known = get_args(choices)
@@ -250,6 +263,10 @@ def _contradictions(settings: TrainConfig) -> Iterator[str]:
             'sampling and class_weights are both "balanced", which would count rare classes twice: '
             "choose one"
         )
+    if settings.freeze == "body":
+        for name, (off, reason) in UNFROZEN.items():
+            if (value := getattr(settings, name)) != off:
+                yield f"{name} is {value:g}, but freeze is body, and {reason}"
     remaining = settings.epochs - settings.head_only_epochs
     if remaining < 0:
         yield (

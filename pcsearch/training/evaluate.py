@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,16 +17,13 @@ from pcsearch.training.config import AmpName
 from pcsearch.training.metrics import METRICS, Evaluation, Predictions
 from pcsearch.training.precision import autocast
 
-if TYPE_CHECKING:
-    from pcsearch.data.loaders import EvalBatches
-
 __all__ = ["Evaluation", "evaluate"]
 
 
 @torch.no_grad()
 def evaluate(
     module: nn.Module,
-    batches: EvalBatches,
+    batches: Iterable[tuple[Tensor, Tensor]],
     num_classes: int,
     device: torch.device | str,
     amp: AmpName = True,

@@ -26,7 +26,7 @@ from pcsearch.training.schedule import Schedule
 from pcsearch.training.trainer import EpochTrainer
 
 if TYPE_CHECKING:
-    from pcsearch.data.loaders import TrainBatches
+    from pcsearch.data.loaders import EpochBatches
     from pcsearch.models import Backbone
 
 STEPS = 51
@@ -133,7 +133,7 @@ def smoothed(curves: Sequence[LossCurve]) -> list[float]:
 
 def measure_curve(
     backbone: Backbone,
-    batches: TrainBatches,
+    batches: EpochBatches,
     settings: TrainConfig,
     classes: int,
     *,
@@ -212,7 +212,7 @@ def _is_lost(losses: Sequence[float]) -> bool:
     return medians[-1] >= min(medians) + DIVERGED
 
 
-def _endless(batches: TrainBatches, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _endless(batches: EpochBatches, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of one epoch after another; smaller ones only if an epoch has no whole one."""
     epoch = 0
     has_whole = False

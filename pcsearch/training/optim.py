@@ -182,7 +182,19 @@ class Stage:
 
 
 def stages_of(settings: TrainConfig, updates_per_epoch: int) -> tuple[Stage, ...]:
-    """The stages in order. Together they cover epochs 1 to `settings.epochs`."""
+    """The stages in order. Together they cover epochs 1 to `settings.epochs`.
+
+    With `freeze: body` there is one, with the head's learning rate, warm-up and schedule.
+    """
+    if settings.freeze == "body":
+        return (
+            Stage(
+                head_only=True,
+                epochs=range(1, settings.epochs + 1),
+                lr=settings.lr * settings.head_lr_multiplier,
+                schedule=schedule_of(settings, settings.epochs, updates_per_epoch),
+            ),
+        )
     alone = settings.head_only_epochs
     remaining = settings.epochs - alone
     stages = []

@@ -38,7 +38,7 @@ from pcsearch.training.precision import autocast
 from pcsearch.training.sam import uphill
 
 if TYPE_CHECKING:
-    from pcsearch.data.loaders import TrainBatches
+    from pcsearch.data.loaders import EpochBatches
     from pcsearch.models import Backbone
 
 
@@ -246,7 +246,7 @@ _DROPOUT_STREAM = 3  # differs from the data's streams, which also come from (se
 
 def fit(
     backbone: Backbone,
-    batches: TrainBatches,
+    batches: EpochBatches,
     settings: TrainConfig,
     *,
     device: torch.device | str,

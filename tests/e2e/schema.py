@@ -88,6 +88,7 @@ STUDY = exactly(
         "split_hash": TEXT,
         "looks": {"type": "array", "items": exactly({"seeds": COUNT, "alpha": SHARE})},
         "published": or_null({"type": "object"}),
+        "neighbours": or_null({"type": "object"}),
     }
 )
 SUMMARY = exactly(

@@ -55,6 +55,28 @@ def test_confirm_decodes_the_test_images_at_its_end() -> None:
     confirm.epochs.append(last)
 
 
+def test_a_worker_with_a_frozen_body_has_time_to_compute_features() -> None:
+    """2 s an image, before the first epoch of an attempt and, of test images, in the last."""
+
+    def frozen() -> Campaign:
+        made = campaign()
+        (study,) = made.state.plan.studies
+        study = study.model_copy(update={"frozen_body": True})
+        made.state.plan = made.state.plan.model_copy(update={"studies": (study,)})
+        return made
+
+    new, one = frozen(), frozen()
+    assert deadline_seconds(new.state, new_trial(new), first=True) == 3600 + 200
+    drive(one)
+    trials = list(one.state.trials.values())
+    assert deadline_seconds(one.state, trials[0], first=True) == 30 + 60 + 200
+    assert deadline_seconds(one.state, trials[0], first=True, decodes=True) == 30 + 60 + 200 + 10
+    assert deadline_seconds(one.state, trials[0], first=False) == 30
+    (confirm, *_) = [trial for trial in trials if trial.spec.phase == "confirm"]
+    confirm.epochs.pop()
+    assert deadline_seconds(one.state, confirm, first=False) == 30 + 600
+
+
 def test_decoding_is_no_reason_to_wait_for_more_than_an_hour() -> None:
     one = campaign(fit=800_000, val=200_000, train=1_000_000)
     drive(one, seconds_per_epoch=1.0, most_epochs=1)

@@ -56,6 +56,20 @@ def test_weights_that_could_not_be_written_are_named() -> None:
     )
 
 
+def test_nearest_neighbours_on_frozen_features_are_a_line_and_an_object() -> None:
+    state = simulate(campaign_plan())
+    assert summarise(state, "complete").studies[0].neighbours is None
+    trial = next(trial for trial in state.trials.values() if trial.test is not None)
+    trial.test = {**(trial.test or {}), "knn": 71.234, "knn_k": 5.0}
+    summary = summarise(state, "complete")
+    assert only(notes(summary, state), "neighbours") == (
+        "k-nearest neighbours (k = 5) on the frozen features: 71.23 % of the test images, without "
+        "training."
+    )
+    (study,) = summary.to_json()["studies"]
+    assert study["neighbours"] == {"k": 5, "test": 71.234}
+
+
 def test_an_interval_with_zero_is_no_evidence() -> None:
     line = only(written(campaign_plan(), curve=useless), "against control")
     assert "]: no clear difference; standard errors in points: seeds " in line

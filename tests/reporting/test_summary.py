@@ -96,6 +96,7 @@ STUDY = closed(
                 closed({"baseline": NUMBER, "pc": NUMBER, "source": TEXT}),
             ]
         },
+        "neighbours": {"oneOf": [{"type": "null"}, closed({"k": COUNT, "test": NUMBER})]},
     }
 )
 SUMMARY = closed(

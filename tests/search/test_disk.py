@@ -38,6 +38,12 @@ def test_known_sizes_are_those_of_the_networks(name: str) -> None:
     assert sum(value.numel() for value in state.values()) == KNOWN[name].numbers(CLASSES)
 
 
+def test_with_a_frozen_body_a_checkpoint_holds_the_head_alone() -> None:
+    recipe = load_recipe("quickstart", ["train.freeze=body", "train.optimizer=adamw"])
+    said = checkpoint_bytes(recipe, "compact_cnn", KNOWN["compact_cnn"], CLASSES)
+    assert said == 65 * CLASSES * 4 * 3
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_trials_checkpoints_take_what_was_said(tmp_path: Path, optimizer: str) -> None:
     recipe = load_recipe("quickstart", [f"train.optimizer={optimizer}", "train.momentum=0.9"])

@@ -88,3 +88,13 @@ def test_stages_cover_all_epochs_and_restart_the_schedule() -> None:
 def test_the_head_alone_trains_at_the_heads_rate_unless_told() -> None:
     (alone,) = stages_of(settings(epochs=2, head_only_epochs=2, head_lr_multiplier=10), 5)
     assert alone.lr_at(9) == pytest.approx(1.0)
+
+
+def test_a_frozen_body_is_one_stage_of_the_head_with_warm_up_and_schedule() -> None:
+    chosen = settings(epochs=4, lr=0.1, freeze="body", head_lr_multiplier=5, warmup_epochs=1)
+    (alone,) = stages_of(chosen, updates_per_epoch=2)
+    assert (alone.head_only, alone.epochs) == (True, range(1, 5))
+    found = [alone.lr_at(update) for update in range(8)]
+    assert found == pytest.approx(
+        [0.25, 0.5, 0.5, 0.5 * 5 / 6, 0.5 * 4 / 6, 0.25, 0.5 / 3, 0.5 / 6]
+    )

@@ -31,6 +31,9 @@ def test_defaults_are_valid() -> None:
         ({"nesterov": True, "momentum": 0.0}, "nesterov"),
         ({"nesterov": True, "optimizer": "adamw"}, "nesterov"),
         ({"epochs": 3, "head_only_epochs": 4}, "only 3 epochs"),
+        ({"freeze": "bodi"}, 'unknown freeze "bodi", did you mean "body"'),
+        ({"freeze": "body", "head_only_epochs": 1}, "freeze is body, and the head trains alone"),
+        ({"freeze": "body", "cutmix": 0.5}, "features of mixed images cannot be computed once"),
         ({"epochs": 3, "head_only_epochs": 1, "warmup_epochs": 2}, "less than the 2"),
     ],
 )

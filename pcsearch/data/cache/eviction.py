@@ -196,7 +196,7 @@ def clear_stores(
 
 
 def make_room(files: StoreFiles, needed_bytes: int) -> None:
-    """Make room for a new store within the disk's free space and the size limit.
+    """Make room for a new store, or for features of one, within free space and size limit.
 
     Remains of killed builds are removed first, then the least recently used stores. If removing all
     of these stores would not suffice, the error is raised before any is removed.
@@ -205,8 +205,8 @@ def make_room(files: StoreFiles, needed_bytes: int) -> None:
         UserError: not enough room. The text states needed and free space, or the user's limit.
     """
     _sweep(files)
-    others = [info for info in list_stores(files.folder) if info.path != files.pixels]
-    removable = [info for info in reversed(others) if not info.in_use]
+    others = list_stores(files.folder)
+    removable = [info for info in reversed(others) if not info.in_use and info.path != files.pixels]
     removable_bytes = sum(info.bytes for info in removable)
     taken_bytes = sum(info.bytes for info in others)
     free_bytes = shutil.disk_usage(files.folder).free
@@ -230,7 +230,7 @@ def make_room(files: StoreFiles, needed_bytes: int) -> None:
 
 def remove_files(files: StoreFiles) -> None:
     """Remove a store and a builder's unfinished files. The caller holds the store's lock."""
-    for path in (*files.whole, *files.unfinished):
+    for path in (*files.whole, *files.unfinished, *files.features):
         path.unlink(missing_ok=True)
 
 
@@ -256,7 +256,7 @@ def _evicted(files: StoreFiles) -> bool:
 
 def _info(files: StoreFiles) -> StoreInfo | None:
     sizes, times = [], []
-    for path in (*files.whole, *files.unfinished):
+    for path in (*files.whole, *files.unfinished, *files.features):
         with contextlib.suppress(OSError):
             status = path.stat()
             sizes.append(status.st_size)

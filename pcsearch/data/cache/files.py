@@ -6,6 +6,7 @@
 | KEY.prints.npy | their fingerprints |
 | KEY.twins.npy | the clusters of near-duplicates |
 | KEY.json | the metadata; it is put in place last |
+| KEY.FEATURES.features.npy | features of a frozen body, see `features` |
 | KEY.lock | held by the process that builds or removes the store |
 | *.tmp | files of an unfinished build |
 """
@@ -29,6 +30,7 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+import numpy.typing as npt
 
 from pcsearch.data.cache.metadata import StoreMeta
 from pcsearch.data.dataset import Int64Array, UInt8Array
@@ -116,7 +118,7 @@ class MappedFile:
     mapping keeps the old content. An array without a file never changes.
     """
 
-    def __init__(self, images: UInt8Array) -> None:
+    def __init__(self, images: npt.NDArray[Any]) -> None:
         self._mapping = _mapping(images)
         name = images.filename if isinstance(images, np.memmap) else None
         self._path = None if name is None or self._mapping is None else Path(name)
@@ -167,7 +169,7 @@ class MappedFile:
         )
 
 
-def _mapping(images: UInt8Array) -> mmap.mmap | None:
+def _mapping(images: npt.NDArray[Any]) -> mmap.mmap | None:
     """The memory mapping under an array or under the arrays of which it is a view."""
     below: object = images
     while isinstance(below, np.ndarray):
@@ -175,7 +177,9 @@ def _mapping(images: UInt8Array) -> mmap.mmap | None:
     return below if isinstance(below, mmap.mmap) else None
 
 
-_OURS = re.compile(r"([0-9a-f]{32})\.(npy|prints\.npy|twins\.npy|json)(\.tmp)?")
+_OURS = re.compile(
+    r"([0-9a-f]{32})\.(npy|prints\.npy|twins\.npy|json|[0-9a-f]{32}\.features\.npy)(\.tmp)?"
+)
 _CHUNK_BYTES = 2**22
 _LOCK_TRIES = 3
 _LOCK_PAUSE_SECONDS = 0.002
@@ -212,6 +216,11 @@ class StoreFiles:
     def whole(self) -> tuple[Path, ...]:
         """The store's files, in the order in which to remove them."""
         return self.meta, self.pixels, self.prints, self.twins
+
+    @property
+    def features(self) -> tuple[Path, ...]:
+        """The files of features of its images, finished or not."""
+        return tuple(sorted(self.folder.glob(f"{self.key}.*.features.npy*")))
 
     @property
     def unfinished(self) -> tuple[Path, ...]:

@@ -8,8 +8,17 @@
 | `pixels` | crop, resize, mirror and normalise whole batches |
 | `operations` | RandAugment's and TrivialAugment's operations on whole batches |
 | `batches` | the batches of an epoch and of an evaluation |
+| `features` | the same of cached features, for a frozen body |
 """
 
-from pcsearch.data.loaders.batches import Batch, EvalBatches, TrainBatches
+from pcsearch.data.loaders.batches import Batch, EpochBatches, EvalBatches, TrainBatches
+from pcsearch.data.loaders.features import FeatureEvalBatches, FeatureTrainBatches
 
-__all__ = ["Batch", "EvalBatches", "TrainBatches"]
+__all__ = [
+    "Batch",
+    "EpochBatches",
+    "EvalBatches",
+    "FeatureEvalBatches",
+    "FeatureTrainBatches",
+    "TrainBatches",
+]

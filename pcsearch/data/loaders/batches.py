@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,16 @@ from pcsearch.data.preprocessing import Preprocessing
 from pcsearch.losses.pairing import epoch_batches, num_batches
 
 Batch = tuple[Tensor, Tensor]
+
+
+class EpochBatches(Protocol):
+    """What a training takes: the batches of each epoch."""
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch, counted from 1."""
 
 
 class TrainBatches:
@@ -94,11 +104,16 @@ class TrainBatches:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch: float32 [B, 3, crop, crop] and int64 [B]."""
+        draws, sizes = self.draws(epoch)
+        if sizes:
+            yield from self._supply.batches(draws, sizes)
+
+    def draws(self, epoch: int) -> tuple[Draws, list[int]]:
+        """The random choices for the images of an epoch, in order, and the batches' sizes."""
         batches = self._order(epoch)
-        if batches:
-            rows = np.concatenate(batches)
-            draws = draw_parameters(self._preprocessing, self._places, self._seed, epoch, rows)
-            yield from self._supply.batches(draws, [len(batch) for batch in batches])
+        rows = np.concatenate(batches) if batches else np.empty(0, dtype=np.int64)
+        draws = draw_parameters(self._preprocessing, self._places, self._seed, epoch, rows)
+        return draws, [len(batch) for batch in batches]
 
     def _order(self, epoch: int) -> list[Int64Array]:
         """The rows of each batch of an epoch.

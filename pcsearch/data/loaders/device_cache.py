@@ -50,7 +50,7 @@ def resident_images(
         return None
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())
-    return _SETS.fetch(images, device, residency, _cuda_free_bytes)
+    return _SETS.fetch(images, device, residency, cuda_free_bytes)
 
 
 class ResidentSets:
@@ -105,7 +105,7 @@ class ResidentSets:
 _SETS = ResidentSets()
 
 
-def _cuda_free_bytes(device: torch.device) -> int:
+def cuda_free_bytes(device: torch.device) -> int:
     """Bytes that this process can still allocate on a CUDA device."""
     free, total = torch.cuda.mem_get_info(device)
     allocated = torch.cuda.memory_allocated(device)

@@ -179,6 +179,7 @@ def _is_plain(recipe: Recipe, backbone: str, crop: int) -> bool:
         and crop >= ENOUGH_PIXELS[backbone]
         and recipe.weights_for(backbone) == "none"
         and not recipe.options_for(backbone)
+        and not recipe.freezes_body(backbone)
     )
 
 
@@ -197,6 +198,10 @@ def _checked(
     )
     for crop, datasets in crops.items():
         _try_images(name, backbone, crop, datasets, aux=bool(recipe.options_for(name).get("aux")))
+        if recipe.freezes_body(name):
+            _try_frozen(name, backbone, crop)
+    if recipe.freezes_body(name) and (download or weights != "imagenet"):
+        _check_body(recipe, name, backbone)
     loading = backbone.loading
     return NetworkReport(
         name,
@@ -257,6 +262,34 @@ def _try_images(
                 f"{', '.join(datasets)}){' in training' if training else ''}: {failure}; choose "
                 "another image.crop or another backbone"
             )
+
+
+def _try_frozen(name: str, backbone: Backbone, crop: int) -> None:
+    from pcsearch.models.frozen_body import freeze_body
+
+    try:
+        freeze_body(backbone, crop)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+
+
+def _check_body(recipe: Recipe, name: str, backbone: Backbone) -> None:
+    """Refuse a body that is random, even in a part: it would differ from one trial to the next."""
+    from pcsearch.models import build_backbone
+    from pcsearch.models.frozen_body import body_hash
+
+    weights, options = recipe.weights_for(name), recipe.options_for(name)
+    other = build_backbone(name, _TRIED_CLASSES, weights=weights, options=options, seed=1)
+    if body_hash(other) != body_hash(backbone):
+        missing = [key for key in backbone.loading.missing if key not in backbone.head_names]
+        reason = f"its weights are {weights}"
+        if missing:
+            are = _verb(missing, "is", "are")
+            reason = f"{_tensors(missing)} of it {are} not in {weights} ({_first(missing)})"
+        raise UserError(
+            f"{name}: train.freeze is body, but the body starts at random, because {reason}: give "
+            "weights of the whole body, as in weights=imagenet, or train.freeze=none"
+        )
 
 
 def _tensors(names: Collection[str]) -> str:

@@ -22,8 +22,8 @@ def with_precision(
 ) -> Plan:
     """The plan with a choice for every study whose `train.amp` is auto; those of `known` are kept.
 
-    Float32 is chosen if trials run elsewhere or get a GPU, or if the CPU has no instructions for
-    bfloat16.
+    Float32 is chosen if trials run elsewhere or get a GPU, if the CPU has no instructions for
+    bfloat16, or with `freeze: body`.
 
     Args:
         plan: A plan without choices.
@@ -40,7 +40,13 @@ def with_precision(
             continue
         choice = chosen.get(study.id)
         if choice is None:
-            choice = here and _on_cpu(recipe) and _is_worth_it(recipe, study, observer)
+            # without a body to train, a step is too short for bfloat16 to matter
+            choice = (
+                here
+                and not recipe.freezes_body(study.backbone)
+                and _on_cpu(recipe)
+                and _is_worth_it(recipe, study, observer)
+            )
         studies.append(study.model_copy(update={"bfloat16": choice}))
     return plan.model_copy(update={"studies": tuple(studies)})
 

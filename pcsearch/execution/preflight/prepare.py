@@ -102,6 +102,9 @@ def prepare_campaigns(
                     recipes, prepared, networks, earlier or [()] * len(recipes), strict=True
                 )
             ]
+            if one_machine:  # workers of a cluster compute them where they train
+                for recipe, datasets, plan in zip(recipes, prepared, plans, strict=True):
+                    _compute_features(recipe, datasets, plan, observer)
             import pcsearch.execution.tuner  # noqa: F401  takes a second while Ray starts
 
             all_ready = [
@@ -119,6 +122,26 @@ def prepare_campaigns(
                 )
             ]
         yield all_ready
+
+
+def _compute_features(
+    recipe: Recipe, datasets: Sequence[PreparedDataset], plan: Plan, observer: Observer
+) -> None:
+    """Put the features of training images into the cache, for studies with a frozen body."""
+    frozen = [study for study in plan.studies if study.frozen_body]
+    if not frozen:
+        return
+    from pcsearch.execution.frozen_body import compute_features
+
+    training = {dataset.facts.dataset: dataset.training for dataset in datasets}
+    for study in frozen:
+        what = f"{study.id}: features"
+        compute_features(
+            recipe,
+            study,
+            training[study.dataset],
+            lambda done, total, what=what: observer.preparing(what, done, total),  # type: ignore[misc]
+        )
 
 
 def plan_recipe(
@@ -174,6 +197,7 @@ def _plan(
     if on_plan is not None:
         on_plan(recipe, plan)
     if is_automatic(plan):
+        _compute_features(recipe, prepared, plan, observer)  # for the range tests, with all CPUs
         plan = with_measured(plan, recipe, prepared, begun, observer)
     if begun is not None:
         return with_known_points(plan, begun)

@@ -38,6 +38,9 @@ _FEWEST_STEPS = 3
 _ENDLESS = 10_000
 """Epochs of one step each."""
 
+_FEATURES_AT_ONCE = 8
+"""Images in a measured batch of features: fewer take longer each, more take too long in all."""
+
 _LONG, _DAY = 3600.0, 86_400.0
 """Seconds above which a campaign is told how to be shorter, and whether to start is asked."""
 
@@ -180,7 +183,7 @@ def _steps(
     config = _endless(settings)
     images = _images(recipe, study, config, device)
     backbone = _backbone(recipe, study)
-    steps = fit(backbone, _Batches(images), config, device=device, evaluate=None)  # type: ignore[arg-type]
+    steps = fit(backbone, _Batches(images), config, device=device, evaluate=None)
     next(steps)
     return steps
 
@@ -241,15 +244,18 @@ def _measure(recipe: Recipe, study: StudyPlan, device: torch.device, seconds: fl
     backbone = _backbone(recipe, study)
     built = time.perf_counter() - began
     images = _images(recipe, study, config, device)
+    once = 0.0
+    if study.frozen_body:
+        backbone, images, once = _frozen(recipe, study, backbone, images, config, seconds / 4)
     # A first step of two images tells how many a step may have: on a CPU, 32 may take 20 s.
     small = _Batches(images[:2])
-    epochs = fit(backbone, small, config, device=device, evaluate=None)  # type: ignore[arg-type]
+    epochs = fit(backbone, small, config, device=device, evaluate=None)
     next(epochs)
     each = _seconds_of(lambda: next(epochs), device) / 2
     epochs.close()
     fitting = int(seconds / 4 / max(each, 1e-9))
     used = images[: max(2, min(len(images), fitting))]
-    epochs = fit(backbone, _Batches(used), config, device=device, evaluate=None)  # type: ignore[arg-type]
+    epochs = fit(backbone, _Batches(used), config, device=device, evaluate=None)
     next(epochs)
     train = _rate(lambda: next(epochs), len(used), device, 0.6 * seconds)
     epochs.close()
@@ -261,7 +267,39 @@ def _measure(recipe: Recipe, study: StudyPlan, device: torch.device, seconds: fl
             backbone.module(used)
 
     evaluate()
-    return Speed(train, _rate(evaluate, len(used), device, 0.2 * seconds), built)
+    return Speed(train, _rate(evaluate, len(used), device, 0.2 * seconds), built, once)
+
+
+def _frozen(
+    recipe: Recipe,
+    study: StudyPlan,
+    backbone: Backbone,
+    images: Tensor,
+    config: TrainConfig,
+    seconds: float,
+) -> tuple[Backbone, Tensor, float]:
+    """The head alone, a batch of features, and the seconds for all features of one image."""
+    import torch
+
+    from pcsearch.models.frozen_body import freeze_body
+    from pcsearch.training.precision import autocast
+
+    device = images.device
+    body = freeze_body(backbone, images.shape[-1])
+    body.network.to(device)
+    if config.channels_last:
+        body.network.to(memory_format=torch.channels_last)
+    few = images[:_FEATURES_AT_ONCE]
+
+    def compute() -> Tensor:
+        with autocast(device, config.amp):
+            return body.features(few).float()
+
+    features = compute()
+    views = 2 if recipe.image_for(study.dataset).flip else 1
+    once = views * _rate(compute, len(few), device, seconds)
+    copies = -(-len(images) // len(few))
+    return body.head, torch.cat([features] * copies)[: len(images)], once
 
 
 def _rate(step: Callable[[], Any], images: int, device: torch.device, seconds: float) -> float:

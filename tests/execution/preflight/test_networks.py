@@ -125,6 +125,27 @@ def test_no_head_in_the_file_a_layer_missing_and_one_too_many(
     )
 
 
+FROZEN = {"train": {"freeze": "body"}}
+
+
+def test_a_frozen_body_must_not_be_random(state: dict[str, Tensor], tmp_path: Path) -> None:
+    message = "train.freeze is body, but the body starts at random, because its weights are none"
+    with pytest.raises(UserError, match=message):
+        check_networks(recipe("compact_cnn", **FROZEN))
+    path = saved({k: v for k, v in state.items() if k != "features.3.squeeze.weight"}, tmp_path)
+    check_networks(recipe(NAME, weights=path))
+    message = r"because 1 tensor of it is not in .*w.pth \(features.3.squeeze.weight\)"
+    with pytest.raises(UserError, match=message):
+        check_networks(recipe(NAME, weights=path, **FROZEN))
+    check_networks(recipe(NAME, weights=saved(state, tmp_path), **FROZEN))
+
+
+def test_a_network_that_cannot_be_cut_is_refused_by_name() -> None:
+    options = {"googlenet": {"aux": True}}
+    with pytest.raises(UserError, match=r"^googlenet: train.freeze: body needs a network whose"):
+        check_networks(recipe("googlenet", 64, backbone_options=options, **FROZEN))
+
+
 def test_many_names_are_cut_short() -> None:
     names = tuple(f"body.{index}" for index in range(5))
     report = NetworkReport("net", "w.pth", missing=names, head=("head.weight",))

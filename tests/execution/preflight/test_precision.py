@@ -43,6 +43,14 @@ def test_other_settings_are_not_asked() -> None:
 
 
 @pytest.mark.usefixtures("capable")
+def test_a_frozen_body_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_speed_up", lambda *arguments: 9.0)
+    recipe, plan = planned("train.amp=auto", "train.freeze=body")
+    found = with_precision(plan, recipe, None, Silent(), here=True)
+    assert [study.bfloat16 for study in found.studies] == [False]
+
+
+@pytest.mark.usefixtures("capable")
 @pytest.mark.parametrize(("ratio", "chosen"), [(0.9, False), (1.09, False), (1.1, True), (2, True)])
 def test_it_is_taken_where_it_is_worth_it(
     monkeypatch: pytest.MonkeyPatch, ratio: float, chosen: bool

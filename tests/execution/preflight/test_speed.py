@@ -56,6 +56,23 @@ def test_a_network_that_fails_to_train_has_no_forecast(monkeypatch: pytest.Monke
     assert forecast(recipe, one) is None
 
 
+def test_features_are_counted_once_and_epochs_are_cheap() -> None:
+    recipe, one = planned("datasets=[digits]")
+    frozen_recipe, frozen = planned(
+        "datasets=[digits]", "train.freeze=body", "image.per_dataset.digits.flip=true"
+    )
+    whole, head = (
+        measure_speeds(of, plan, seconds=0.4)["digits/compact_cnn"]
+        for of, plan in ((recipe, one), (frozen_recipe, frozen))
+    )
+    assert whole.once == 0 < head.once
+    assert head.train < whole.train
+    speeds = {"digits/compact_cnn": Speed(0.0, 0.0, 0.0, once=0.5)}
+    none = {"digits/compact_cnn": Speed(0.0, 0.0)}
+    more = campaign_seconds(frozen, speeds, 2)[0] - campaign_seconds(frozen, none, 2)[0]
+    assert more == pytest.approx(0.5 * (100 + 30) / 2)
+
+
 def test_range_tests_count_their_images() -> None:
     recipe, one = planned("datasets=[digits]", "search.lr=auto", "train.batch_size=16")
     (study,) = one.studies
