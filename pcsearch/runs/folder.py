@@ -6,7 +6,7 @@ runs/NAME/
   journal.jsonl       every decision and every epoch, append-only
   summary.json        the final summary, once the campaign ended
   report.html         the page of `pcsearch report`, if requested
-  weights/            one safetensors file per choice: its PC arm, first confirm seed
+  weights/            one safetensors file per choice of each arm: its first confirm seed
   data/               labels of the images, and which decoded images they belong to
   checkpoints/        of running trials
   driver.lock         held by the process that runs the campaign
