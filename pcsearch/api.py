@@ -1,10 +1,10 @@
-"""The main commands as Python functions: tune, plan, probe, resume."""
+"""The main commands as Python functions: tune, plan, probe, resume, predict."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pcsearch.code_consent import allow, own_modules
 from pcsearch.execution.launch import Outcome, run_recipes
@@ -19,7 +19,10 @@ from pcsearch.runs.prior_runs import all_earlier_runs, check_earlier_runs
 from pcsearch.search.observer import Observer, Silent
 from pcsearch.search.plan import Plan
 
-__all__ = ["LambdaCurve", "Outcome", "plan_all", "probe", "resume", "tune"]
+if TYPE_CHECKING:  # imported where they are used: they import PyTorch
+    from pcsearch.execution.predict import Predictions
+
+__all__ = ["LambdaCurve", "Outcome", "plan_all", "predict", "probe", "resume", "tune"]
 
 
 def tune(
@@ -162,3 +165,38 @@ def resume(
 
     allow(allow_code)
     return resume_run(run, overrides, runs=runs, address=address, observer=observer or Silent())
+
+
+def predict(
+    source: str | Path,
+    images: Sequence[str | Path],
+    *,
+    study: str | None = None,
+    arm: str | None = None,
+    runs: str | Path = "runs",
+    allow_code: Sequence[str] = (),
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Predictions:
+    """The five likeliest classes of images, by a network that a run has trained.
+
+    Args:
+        source: The run's folder or address, or its name under `runs`; or a folder of
+            `pcsearch export`.
+        images: Image files, and folders of any depth. Sub-folders that are named as classes are
+            labels.
+        study: Its id, data set or backbone; not needed if there is only one.
+        arm: By default the one with the better test results in the run.
+        runs: The folder, or the `s3://bucket/prefix`, that holds the run folders.
+        allow_code: As for `tune`.
+        progress: Called with what is counted, the number done and the total.
+
+    Raises:
+        UserError: there is no such run, study, arm or image, or no weights are kept. An image that
+            cannot be read is a prediction with an `error`.
+    """
+    from pcsearch.execution.kept_networks import kept_networks
+    from pcsearch.execution.predict import predict_images
+
+    allow(allow_code)
+    with kept_networks(str(source), runs, study, arm) as kept:
+        return predict_images(kept, [str(image) for image in images], progress)

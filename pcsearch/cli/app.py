@@ -18,6 +18,7 @@ from pcsearch.cli import (
     attach,
     ctrl_c,
     plan,
+    predict,
     probe,
     recipes,
     report,
@@ -111,6 +112,7 @@ register(app, "simulate", simulate.simulate, simulate.EPILOG)
 register(app, "summary", summary.summary, summary.EPILOG)
 register(app, "trials", trials.trials, trials.EPILOG)
 register(app, "report", report.report, report.EPILOG)
+register(app, "predict", predict.predict, predict.EPILOG)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 app.add_typer(cluster.app, name="cluster")

@@ -47,7 +47,7 @@ def choose_classes(
     by_name = (
         _positions(names),
         _positions(_plain(name) for name in names),
-        _positions(_plain(_NUMBER_PREFIX.sub("", name)) for name in names),
+        _positions(map(_short, names)),
     )
     positions: list[int] = []
     for choice in chosen:
@@ -58,6 +58,22 @@ def choose_classes(
     if len(positions) < 2:
         raise UserError(f"data.classes: choose at least two classes, not {len(positions)}.")
     return sorted(positions)
+
+
+def same_class(name: str, known: Sequence[str]) -> int | None:
+    """The position in `known` of the class that a name means; None if there is none, or several.
+
+    The same spelling comes first. Then case, spaces, hyphens and a leading number do not matter.
+    """
+    for form in (str, _plain, _short):
+        found = [at for at, other in enumerate(known) if form(other) == form(name)]
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None
+
+
+def _short(name: str) -> str:
+    return _plain(_NUMBER_PREFIX.sub("", name))
 
 
 def rows_of(labels: Int64Array, positions: Sequence[int]) -> tuple[Int64Array, Int64Array]:

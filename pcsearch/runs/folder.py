@@ -286,6 +286,16 @@ class RunFolder:
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
             remove_half_written(self.path, self.data, self.weights)
 
+    def file(self, name: str, copies: Path) -> Path | None:
+        """A file of the run, to be read; None if there is none.
+
+        Args:
+            name: Its name within the run, such as `weights/a.safetensors`.
+            copies: A folder for the copy of a file from an object store.
+        """
+        path = self.path / name
+        return path if path.is_file() and not path.is_symlink() else None
+
     def read_text(self, name: str) -> str | None:
         """A file of the run as text; None if it is missing or unsafe, see `own_text`."""
         return own_text(self.path / name, READ_AT_MOST_BYTES)
