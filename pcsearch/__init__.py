@@ -17,6 +17,7 @@ __all__ = [
     "LambdaCurve",
     "Summary",
     "__version__",
+    "evaluate",
     "load_network",
     "predict",
     "probe",
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from pcsearch.api import predict, probe, tune
+    from pcsearch.api import evaluate, predict, probe, tune
     from pcsearch.reporting.lambda_curve import LambdaCurve
     from pcsearch.reporting.summary import Summary
     from pcsearch.training.export import load_network
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "LambdaCurve": "pcsearch.reporting.lambda_curve",
     "Summary": "pcsearch.reporting.summary",
+    "evaluate": "pcsearch.api",
     "load_network": "pcsearch.training.export",
     "predict": "pcsearch.api",
     "probe": "pcsearch.api",

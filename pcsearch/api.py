@@ -1,4 +1,4 @@
-"""The main commands as Python functions: tune, plan, probe, resume, predict."""
+"""The main commands as Python functions: tune, plan, probe, resume, predict, evaluate."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from pcsearch.search.observer import Observer, Silent
 from pcsearch.search.plan import Plan
 
 if TYPE_CHECKING:  # imported where they are used: they import PyTorch
+    from pcsearch.execution.evaluate_set import SetEvaluation
     from pcsearch.execution.predict import Predictions
 
-__all__ = ["LambdaCurve", "Outcome", "plan_all", "predict", "probe", "resume", "tune"]
+__all__ = ["LambdaCurve", "Outcome", "evaluate", "plan_all", "predict", "probe", "resume", "tune"]
 
 
 def tune(
@@ -200,3 +201,37 @@ def predict(
     allow(allow_code)
     with kept_networks(str(source), runs, study, arm) as kept:
         return predict_images(kept, [str(image) for image in images], progress)
+
+
+def evaluate(
+    source: str | Path,
+    labelled: str | Path,
+    *,
+    study: str | None = None,
+    arm: str | None = None,
+    runs: str | Path = "runs",
+    allow_code: Sequence[str] = (),
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> SetEvaluation:
+    """Measure the networks of a run on a second, labelled set of images.
+
+    Args:
+        source: As for `predict`.
+        labelled: A folder with one sub-folder a class, or a manifest. Of a set with parts, the test
+            images are taken.
+        study: As for `predict`.
+        arm: The arm to measure; by default all whose weights are kept.
+        runs: As for `predict`.
+        allow_code: As for `tune`.
+        progress: Called with what is counted, the number done and the total.
+
+    Raises:
+        UserError: there is no such run, study, arm or set, no weights are kept, or the set has no
+            class of the network.
+    """
+    from pcsearch.execution.evaluate_set import evaluate_set
+    from pcsearch.execution.kept_networks import kept_networks
+
+    allow(allow_code)
+    with kept_networks(str(source), runs, study, arm) as kept:
+        return evaluate_set(kept, str(labelled), progress)

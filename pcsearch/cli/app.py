@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 from pcsearch.cli import (
     attach,
     ctrl_c,
+    evaluate,
     plan,
     predict,
     probe,
@@ -113,6 +114,7 @@ register(app, "summary", summary.summary, summary.EPILOG)
 register(app, "trials", trials.trials, trials.EPILOG)
 register(app, "report", report.report, report.EPILOG)
 register(app, "predict", predict.predict, predict.EPILOG)
+register(app, "evaluate", evaluate.evaluate, evaluate.EPILOG)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 app.add_typer(cluster.app, name="cluster")

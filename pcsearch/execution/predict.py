@@ -219,13 +219,14 @@ _NAMED = 5
 
 
 def unknown_classes(classes: MatchedClasses, what: str) -> str:
-    """A sentence on the names that are no class of the network."""
+    """A sentence on the names that are no class of the network; `what` is folders or classes."""
     named = [f'"{name}"{hint}' for name, hint in list(classes.unknown.items())[:_NAMED]]
     more = len(classes.unknown) - len(named)
     rest = f"; and {more:,} more" if more else ""
     listed = f"{'; '.join(named)}{rest}"
+    one = {"folders": "folder", "classes": "class"}[what]
     return (
-        f"{len(classes.unknown):,} {what if len(classes.unknown) > 1 else what[:-1]} of other "
+        f"{len(classes.unknown):,} {what if len(classes.unknown) > 1 else one} of other "
         "names than the network's classes, whose images are not counted: "
         f"{listed}{'' if listed.endswith('?') else '.'}"
     )
