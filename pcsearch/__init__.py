@@ -18,6 +18,7 @@ __all__ = [
     "Summary",
     "__version__",
     "evaluate",
+    "export",
     "load_network",
     "predict",
     "probe",
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from pcsearch.api import evaluate, predict, probe, tune
+    from pcsearch.api import evaluate, export, predict, probe, tune
     from pcsearch.reporting.lambda_curve import LambdaCurve
     from pcsearch.reporting.summary import Summary
     from pcsearch.training.export import load_network
@@ -34,6 +35,7 @@ _MODULES = {
     "LambdaCurve": "pcsearch.reporting.lambda_curve",
     "Summary": "pcsearch.reporting.summary",
     "evaluate": "pcsearch.api",
+    "export": "pcsearch.api",
     "load_network": "pcsearch.training.export",
     "predict": "pcsearch.api",
     "probe": "pcsearch.api",

@@ -1,4 +1,4 @@
-"""The main commands as Python functions: tune, plan, probe, resume, predict, evaluate."""
+"""The main commands as Python functions: tune, plan, probe, resume, predict, evaluate, export."""
 
 from __future__ import annotations
 
@@ -21,9 +21,20 @@ from pcsearch.search.plan import Plan
 
 if TYPE_CHECKING:  # imported where they are used: they import PyTorch
     from pcsearch.execution.evaluate_set import SetEvaluation
+    from pcsearch.execution.export import Exported
     from pcsearch.execution.predict import Predictions
 
-__all__ = ["LambdaCurve", "Outcome", "evaluate", "plan_all", "predict", "probe", "resume", "tune"]
+__all__ = [
+    "LambdaCurve",
+    "Outcome",
+    "evaluate",
+    "export",
+    "plan_all",
+    "predict",
+    "probe",
+    "resume",
+    "tune",
+]
 
 
 def tune(
@@ -235,3 +246,36 @@ def evaluate(
     allow(allow_code)
     with kept_networks(str(source), runs, study, arm) as kept:
         return evaluate_set(kept, str(labelled), progress)
+
+
+def export(
+    source: str | Path,
+    to: str | Path,
+    *,
+    study: str | None = None,
+    arm: str | None = None,
+    onnx: bool = False,
+    runs: str | Path = "runs",
+    allow_code: Sequence[str] = (),
+) -> Exported:
+    """Write a trained network of a run to a folder that others can use without the run.
+
+    Args:
+        source: The run's folder or address, or its name under `runs`.
+        to: A new or empty folder.
+        study: As for `predict`.
+        arm: As for `predict`.
+        onnx: Also write `model.onnx`; needs the extra `onnx`.
+        runs: As for `predict`.
+        allow_code: As for `tune`.
+
+    Raises:
+        UserError: there is no such run, study or arm, no weights are kept, or the folder is not
+            empty.
+    """
+    from pcsearch.execution.export import export_network
+    from pcsearch.execution.kept_networks import kept_networks
+
+    allow(allow_code)
+    with kept_networks(str(source), runs, study, arm) as kept:
+        return export_network(kept, to, onnx=onnx)

@@ -18,6 +18,7 @@ from pcsearch.cli import (
     attach,
     ctrl_c,
     evaluate,
+    export,
     plan,
     predict,
     probe,
@@ -115,6 +116,7 @@ register(app, "trials", trials.trials, trials.EPILOG)
 register(app, "report", report.report, report.EPILOG)
 register(app, "predict", predict.predict, predict.EPILOG)
 register(app, "evaluate", evaluate.evaluate, evaluate.EPILOG)
+register(app, "export", export.export, export.EPILOG)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 app.add_typer(cluster.app, name="cluster")
