@@ -223,3 +223,35 @@ def test_nothing_is_overwritten(command: Command, tmp_path: Path, to: str, messa
 def test_an_exported_folder_is_not_exported_again(exported: Path) -> None:
     with pytest.raises(UserError, match="is an exported network already"):
         pcsearch.export(exported, exported.parent / "again")
+
+
+def test_all_epochs_as_a_table(command: Command, tmp_path: Path) -> None:
+    run_of(tmp_path, "compact_cnn")
+    code, out, err = command("export", "kept", "--table", "csv")
+    assert code == 0, err
+    lines = (tmp_path / "kept-epochs.csv").read_text().splitlines()
+    assert f"kept-epochs.csv: written ({len(lines) - 1:,} rows of" in out
+    code, out, _ = command("export", "kept", "--table", "csv", "--to", "-")
+    assert out.splitlines() == lines
+    assert command("export", "kept", "--table", "parquet", "--to", "e.parquet")[0] == 0
+    assert (tmp_path / "e.parquet").read_bytes().startswith(b"PAR1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "--to DIR is missing: name a new folder"),
+        (("--table", "csv", "--arm", "pc"), "leave out --study, --arm and --onnx"),
+        (("--table", "parquet", "--to", "-"), "--table parquet is no text"),
+        (("--table", "csv", "--to", "absent/e.csv"), "there is no folder"),
+        (("--table", "csv", "--to", "runs"), "runs exists; choose another file"),
+        (("--table", "excel"), "'excel' is not one of 'parquet', 'csv'"),
+    ],
+)
+def test_mistakes_are_one_message(
+    command: Command, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    run_of(tmp_path, "compact_cnn")
+    code, _, err = command("export", "kept", *arguments)
+    assert code == 2
+    assert message in " ".join(err.split())
