@@ -14,7 +14,7 @@ from PIL import Image
 
 from pcsearch import api
 from pcsearch.errors import UserError
-from tests.cli.campaigns import plan
+from tests.cli.campaigns import arm, plan
 from tests.cli.conftest import Command
 from tests.cli.kept_runs import (
     CLASSES,
@@ -256,3 +256,63 @@ def test_a_weights_file_loads_by_its_documented_name(tmp_path: Path) -> None:
     assert not network.module.training
     assert network.facts.class_names == CLASSES
     assert network.facts.preprocessing.crop == HOW["crop"]
+
+
+def test_a_run_of_an_earlier_version_has_the_network_of_pc_alone(
+    command: Command, tmp_path: Path
+) -> None:
+    from pcsearch.models.registry import build_backbone
+    from pcsearch.runs.folder import RunFolder, new_run
+    from pcsearch.training.export import save_weights
+
+    journal = Path(__file__).parents[1] / "search/journal/journal_format_2.jsonl"
+    with new_run(tmp_path / "runs", "old", "name: demo\n", {}) as run:
+        shutil.copy(journal, run.journal)
+    state = RunFolder(run.path).state()
+    kept = [trial.spec for trial in state.trials.values() if trial.spec.keep_weights]
+    assert [spec.arm for spec in kept] == ["pc"]
+    metadata = {  # what version 0.1.0 wrote
+        "backbone": "compact_cnn", "backbone_options": {}, "dataset": "digits",
+        "class_names": list(CLASSES), "preprocessing": HOW, "trial": kept[0].trial,
+        "config": kept[0].config, "variant": "euclidean",
+    }  # fmt: skip
+    network = build_backbone("compact_cnn", 3)
+    save_weights(run.weights / "digits.compact_cnn.pc.safetensors", network, metadata)
+    save_classes(tmp_path / "new", images=1)
+    code, out, _ = command("predict", "old", "new")
+    assert code == 0
+    assert out.startswith("Network: PC of digits/compact_cnn. It has ")
+    assert "and alone has weights here." in out
+    code, _, err = command("predict", "old", "new", "--arm", "control")
+    assert code == 2
+    assert "keeps the weights of pc alone, as versions up to 0.1.0 did" in " ".join(err.split())
+
+
+def test_one_seed_and_no_control(command: Command, tmp_path: Path) -> None:
+    save_classes(tmp_path / "new", images=1)
+    write_kept_run(tmp_path, "one", one_study(seeds=1))
+    _, out, _ = command("predict", "one", "new")
+    assert "It has 90.00 % on the test images (one seed), PC 90.00 %." in out
+    write_kept_run(tmp_path, "alone", plan((STUDY,), (arm("pc", 2),)), arms=("pc",))
+    _, out, _ = command("predict", "alone", "new")
+    assert "Network: PC of images/compact_cnn. It has 91.00 %" in out
+    assert "and is the only arm." in out
+    assert command("evaluate", "alone", "new")[0] == 0
+
+
+def test_diverged_weights_are_refused(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    run = write_kept_run(tmp_path)
+    save_classes(tmp_path / "new", images=1)
+    (file,) = run.glob("weights/*.pc.*")
+    from safetensors import safe_open
+
+    with safe_open(file, "pt") as stored:
+        metadata = stored.metadata()
+    tensors = load_file(file)
+    tensors["head.bias"][0] = torch.nan
+    save_file(tensors, file, metadata)
+    with pytest.raises(UserError, match=r"head.bias holds 1 values that are NaN"):
+        api.predict(run, [tmp_path / "new"], arm="pc")
