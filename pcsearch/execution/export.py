@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from pcsearch.code_consent import is_reference
+from pcsearch.data.cache import default_cache_folder
+from pcsearch.data.labels_file import load_test
+from pcsearch.data.loaders import EvalBatches
 from pcsearch.errors import UserError
 from pcsearch.execution.exported_folder import (
     CARD,
@@ -34,6 +39,8 @@ from pcsearch.models.torchvision import builder_arguments
 from pcsearch.reporting.model_card import model_card
 from pcsearch.training.export import NetworkFacts
 from pcsearch.version import __version__
+
+_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,8 @@ def export_network(kept: KeptStudy, to: str | Path, *, onnx: bool = False) -> Ex
             else:
                 (folder / SCRIPT).write_text(script, encoding="utf-8")
             if onnx:
-                notes.append(write_onnx(module, network.facts, folder / ONNX))
+                test = _test_batches(kept, network.facts)
+                notes.append(write_onnx(module, network.facts, folder / ONNX, test))
             (folder / CARD).write_text(_card(kept, network, onnx=onnx), encoding="utf-8")
             _write_json(folder / CONFIG, sealed(_config(kept, network, folder)))
             read_exported(folder)
@@ -88,6 +96,28 @@ def export_network(kept: KeptStudy, to: str | Path, *, onnx: bool = False) -> Ex
     except OSError as error:
         raise UserError(f"{target} cannot be written: {error.strerror or error}") from error
     return Exported(target, kept.why, files, tuple(notes))
+
+
+def _test_batches(kept: KeptStudy, facts: NetworkFacts) -> Iterator[Tensor] | None:
+    """The run's test images as the network gets them; None if this machine has not decoded them."""
+    if kept.folder is None:
+        return None
+    name = f"data/{facts.dataset}.test.npz"
+    with tempfile.TemporaryDirectory(prefix="pcsearch-") as downloads:
+        file = kept.folder.file(name, Path(downloads))
+        test = None if file is None else load_test(file, default_cache_folder())
+    if test is None or test.store.images.shape[1] != facts.resize:
+        return None
+    batches = EvalBatches(
+        test.store.images,
+        test.labels,
+        None,
+        facts.preprocessing,
+        batch_size=_BATCH,
+        device="cpu",
+        residency="host",
+    )
+    return (images for images, _ in batches)
 
 
 def framework_of(facts: NetworkFacts) -> str:

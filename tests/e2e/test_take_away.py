@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pcsearch import api
 from pcsearch.data.catalog import open_dataset
 from pcsearch.execution.preflight.datasets import data_options
 from pcsearch.recipe.load import load_recipe
@@ -81,3 +82,16 @@ def test_a_run_of_two_studies_asks_which(finished: Finished, birds: Path) -> Non
     assert (result.code, result.out) == (2, "")
     assert "runs/done has 2 studies; name one with --study: " in result.err
     assert STUDY in result.err
+
+
+def test_onnx_is_checked_on_the_test_images(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name, reason="needs the extra: pip install 'pcsearch[onnx]'")
+    monkeypatch.setenv("PCSEARCH_CACHE", str(finished.pcsearch.cache))
+    exported = api.export(finished.folder, tmp_path / "out", study=STUDY, onnx=True)
+    images = finished.events[0]["plan"]["studies"][1]["images"]["test"]
+    assert exported.notes == (
+        f"ONNX Runtime gives the same answers as PyTorch to {images} test images.",
+    )
