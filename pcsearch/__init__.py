@@ -13,16 +13,31 @@ from typing import TYPE_CHECKING, Any
 
 from pcsearch.version import __version__
 
-__all__ = ["LambdaCurve", "Summary", "__version__", "probe", "tune"]
+__all__ = [
+    "LambdaCurve",
+    "Summary",
+    "__version__",
+    "evaluate",
+    "export",
+    "load_network",
+    "predict",
+    "probe",
+    "tune",
+]
 
 if TYPE_CHECKING:
-    from pcsearch.api import probe, tune
+    from pcsearch.api import evaluate, export, predict, probe, tune
     from pcsearch.reporting.lambda_curve import LambdaCurve
     from pcsearch.reporting.summary import Summary
+    from pcsearch.training.export import load_network
 
 _MODULES = {
     "LambdaCurve": "pcsearch.reporting.lambda_curve",
     "Summary": "pcsearch.reporting.summary",
+    "evaluate": "pcsearch.api",
+    "export": "pcsearch.api",
+    "load_network": "pcsearch.training.export",
+    "predict": "pcsearch.api",
     "probe": "pcsearch.api",
     "tune": "pcsearch.api",
 }

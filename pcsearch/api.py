@@ -1,10 +1,10 @@
-"""The main commands as Python functions: tune, plan, probe, resume."""
+"""The main commands as Python functions: tune, plan, probe, resume, predict, evaluate, export."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pcsearch.code_consent import allow, own_modules
 from pcsearch.execution.launch import Outcome, run_recipes
@@ -19,7 +19,22 @@ from pcsearch.runs.prior_runs import all_earlier_runs, check_earlier_runs
 from pcsearch.search.observer import Observer, Silent
 from pcsearch.search.plan import Plan
 
-__all__ = ["LambdaCurve", "Outcome", "plan_all", "probe", "resume", "tune"]
+if TYPE_CHECKING:  # imported where they are used: they import PyTorch
+    from pcsearch.execution.evaluate_set import SetEvaluation
+    from pcsearch.execution.export import Exported
+    from pcsearch.execution.predict import Predictions
+
+__all__ = [
+    "LambdaCurve",
+    "Outcome",
+    "evaluate",
+    "export",
+    "plan_all",
+    "predict",
+    "probe",
+    "resume",
+    "tune",
+]
 
 
 def tune(
@@ -162,3 +177,105 @@ def resume(
 
     allow(allow_code)
     return resume_run(run, overrides, runs=runs, address=address, observer=observer or Silent())
+
+
+def predict(
+    source: str | Path,
+    images: Sequence[str | Path],
+    *,
+    study: str | None = None,
+    arm: str | None = None,
+    runs: str | Path = "runs",
+    allow_code: Sequence[str] = (),
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Predictions:
+    """The five likeliest classes of images, by a network that a run has trained.
+
+    Args:
+        source: The run's folder or address, or its name under `runs`; or a folder of
+            `pcsearch export`.
+        images: Image files, and folders of any depth. Sub-folders that are named as classes are
+            labels.
+        study: Its id, data set or backbone; not needed if there is only one.
+        arm: By default the one with the better test results in the run.
+        runs: The folder, or the `s3://bucket/prefix`, that holds the run folders.
+        allow_code: As for `tune`.
+        progress: Called with what is counted, the number done and the total.
+
+    Raises:
+        UserError: there is no such run, study, arm or image, or no weights are kept. An image that
+            cannot be read is a prediction with an `error`.
+    """
+    from pcsearch.execution.kept_networks import kept_networks
+    from pcsearch.execution.predict import predict_images
+
+    allow(allow_code)
+    with kept_networks(str(source), runs, study, arm) as kept:
+        return predict_images(kept, [str(image) for image in images], progress)
+
+
+def evaluate(
+    source: str | Path,
+    labelled: str | Path,
+    *,
+    study: str | None = None,
+    arm: str | None = None,
+    runs: str | Path = "runs",
+    allow_code: Sequence[str] = (),
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> SetEvaluation:
+    """Measure the networks of a run on a second, labelled set of images.
+
+    Args:
+        source: As for `predict`.
+        labelled: A folder with one sub-folder a class, or a manifest. Of a set with parts, the test
+            images are taken.
+        study: As for `predict`.
+        arm: The arm to measure; by default all whose weights are kept.
+        runs: As for `predict`.
+        allow_code: As for `tune`.
+        progress: Called with what is counted, the number done and the total.
+
+    Raises:
+        UserError: there is no such run, study, arm or set, no weights are kept, or the set has no
+            class of the network.
+    """
+    from pcsearch.execution.evaluate_set import evaluate_set
+    from pcsearch.execution.kept_networks import kept_networks
+
+    allow(allow_code)
+    with kept_networks(str(source), runs, study, arm) as kept:
+        return evaluate_set(kept, str(labelled), progress)
+
+
+def export(
+    source: str | Path,
+    to: str | Path,
+    *,
+    study: str | None = None,
+    arm: str | None = None,
+    onnx: bool = False,
+    runs: str | Path = "runs",
+    allow_code: Sequence[str] = (),
+) -> Exported:
+    """Write a trained network of a run to a folder that others can use without the run.
+
+    Args:
+        source: The run's folder or address, or its name under `runs`.
+        to: A new or empty folder.
+        study: As for `predict`.
+        arm: As for `predict`.
+        onnx: Also write `model.onnx`; needs the extra `onnx`.
+        runs: As for `predict`.
+        allow_code: As for `tune`.
+
+    Raises:
+        UserError: there is no such run, study or arm, no weights are kept, or the folder is not
+            empty.
+    """
+    from pcsearch.execution.export import export_network
+    from pcsearch.execution.kept_networks import kept_networks
+
+    allow(allow_code)
+    with kept_networks(str(source), runs, study, arm) as kept:
+        return export_network(kept, to, onnx=onnx)

@@ -19,7 +19,10 @@ from pcsearch.cli import (
     audit,
     compare,
     ctrl_c,
+    evaluate,
+    export,
     plan,
+    predict,
     probe,
     recipes,
     report,
@@ -115,6 +118,9 @@ register(app, "trials", trials.trials, trials.EPILOG)
 register(app, "compare", compare.compare, compare.EPILOG)
 register(app, "audit", audit.audit, audit.EPILOG)
 register(app, "report", report.report, report.EPILOG)
+register(app, "predict", predict.predict, predict.EPILOG)
+register(app, "evaluate", evaluate.evaluate, evaluate.EPILOG)
+register(app, "export", export.export, export.EPILOG)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 app.add_typer(cluster.app, name="cluster")

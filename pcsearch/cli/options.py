@@ -48,6 +48,36 @@ Run = Annotated[
         autocompletion=completion.runs,
     ),
 ]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|DIR",
+        help="Folder or s3:// address of a run, or its name under --runs; or a folder that "
+        "[bold]pcsearch export[/] wrote.",
+        show_default=False,
+        autocompletion=completion.runs,
+    ),
+]
+Study = Annotated[
+    str | None,
+    typer.Option(
+        "--study",
+        metavar="STUDY",
+        help="Study of the run, as DATASET/BACKBONE; its data set or backbone is enough if that "
+        "names one study. Not needed if there is only one.",
+        show_default=False,
+    ),
+]
+Arm = Annotated[
+    str | None,
+    typer.Option(
+        "--arm",
+        metavar="ARM",
+        help="Arm whose network is used; by default the one with the better test results in the "
+        "run.",
+        show_default=False,
+    ),
+]
 Plain = Annotated[bool, typer.Option("--plain", help="Print plain lines instead of the live view.")]
 Events = Annotated[
     bool,

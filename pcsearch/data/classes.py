@@ -76,6 +76,15 @@ def name_finder(names: Sequence[str]) -> Callable[[str], list[int]]:
     return find
 
 
+def same_class(name: str, known: Sequence[str]) -> int | None:
+    """The position in `known` of the class that a name means; None if there is none, or several.
+
+    See `name_finder`.
+    """
+    found = name_finder(known)(name)
+    return found[0] if len(found) == 1 else None
+
+
 def rows_of(labels: Int64Array, positions: Sequence[int]) -> tuple[Int64Array, Int64Array]:
     """The rows whose label is among `positions`, and their labels renumbered from 0."""
     renumbered = np.full(max([*positions, *labels.tolist()], default=0) + 1, -1, dtype=np.int64)

@@ -34,7 +34,7 @@ from pcsearch.execution.worker_data import (
 from pcsearch.models.registry import Backbone, build_backbone, published_weights
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.plan import OWN_LOSS
-from pcsearch.search.trial import TrialSpec
+from pcsearch.search.trial import TrialSpec, weights_file
 from pcsearch.storage import StorageError
 from pcsearch.training.checkpoints import Checkpoints
 from pcsearch.training.class_weights import with_class_weights
@@ -310,9 +310,7 @@ def _keep_weights(
     """
     if not spec.keep_weights:
         return None
-    # A wider search may replace this choice and later return to it, so each keeps its own file.
-    anew = spec.trial.partition(f"/confirm-{spec.index:03d}")[2]
-    path = files.weights(f"{spec.study.replace('/', '.')}.{spec.arm}{anew}.safetensors")
+    path = files.weights(weights_file(spec))
     try:
         save_weights(path, backbone, _weights_metadata(spec, recipe, training, backbone))
         files.kept(path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pcsearch.models.compact_cnn import CompactCNN
     from pcsearch.models.registry import (
         Backbone,
         build_backbone,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Backbone",
+    "CompactCNN",
     "LoadReport",
     "PublishedWeights",
     "build_backbone",
@@ -35,6 +37,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pcsearch.models import registry, weights
+    from pcsearch.models import compact_cnn, registry, weights
 
-    return getattr(weights if name in ("LoadReport", "PublishedWeights") else registry, name)
+    others = {"LoadReport": weights, "PublishedWeights": weights, "CompactCNN": compact_cnn}
+    return getattr(others.get(name, registry), name)

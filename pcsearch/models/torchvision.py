@@ -73,13 +73,8 @@ def build_classifier(
     Raises:
         UserError: an option's value is impossible.
     """
-    arguments: dict[str, object] = dict(options)
-    aux = bool(arguments.pop("aux", False))
-    if name in _AUXILIARY:
-        arguments = {"transform_input": True} | arguments
-        arguments["aux_logits"] = aux
-    if "init_weights" in _arguments(name):
-        arguments["init_weights"] = initialise
+    arguments = builder_arguments(name, options, initialise=initialise)
+    aux = bool(options.get("aux", False))
     try:
         module: nn.Module = zoo.get_model(name, weights=None, progress=False, **arguments)
     except (TypeError, ValueError) as error:
@@ -93,6 +88,20 @@ def build_classifier(
     for head in heads:
         replace_layer(module, head, num_classes)
     return module, tuple(heads)
+
+
+def builder_arguments(
+    name: str, options: Mapping[str, object], *, initialise: bool = False
+) -> dict[str, object]:
+    """What `torchvision.models.get_model(name, ...)` gets besides `num_classes`."""
+    arguments: dict[str, object] = dict(options)
+    aux = bool(arguments.pop("aux", False))
+    if name in _AUXILIARY:
+        arguments = {"transform_input": True} | arguments
+        arguments["aux_logits"] = aux
+    if "init_weights" in _arguments(name):
+        arguments["init_weights"] = initialise
+    return arguments
 
 
 def _plain_outputs(

@@ -6,7 +6,7 @@ runs/NAME/
   journal.jsonl       every decision and every epoch, append-only
   summary.json        the final summary, once the campaign ended
   report.html         the page of `pcsearch report`, if requested
-  weights/            one safetensors file per choice: its PC arm, first confirm seed
+  weights/            one safetensors file per choice of each arm: its first confirm seed
   data/               labels of the images, and which decoded images they belong to
   checkpoints/        of running trials
   driver.lock         held by the process that runs the campaign
@@ -290,6 +290,16 @@ class RunFolder:
             if self.checkpoints.is_dir():  # rmtree would block for ever on a named pipe
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
             remove_half_written(self.path, self.data, self.weights)
+
+    def file(self, name: str, copies: Path) -> Path | None:
+        """A file of the run, to be read; None if there is none.
+
+        Args:
+            name: Its name within the run, such as `weights/a.safetensors`.
+            copies: A folder for the copy of a file from an object store.
+        """
+        path = self.path / name
+        return path if path.is_file() and not path.is_symlink() else None
 
     def read_text(self, name: str) -> str | None:
         """A file of the run as text; None if it is missing or unsafe, see `own_text`."""

@@ -140,6 +140,14 @@ class RemoteRun(RunFolder):
         if whole:
             self.storage.remove_all("checkpoints")
 
+    def file(self, name: str, copies: Path) -> Path | None:
+        path = copies / name
+        try:
+            self.storage.download(name, path)
+        except FileNotFoundError:
+            return None
+        return path
+
     def read_text(self, name: str) -> str | None:
         try:
             content = self.storage.read(name)

@@ -195,5 +195,5 @@ def _spec(
         variant=arm.variant,
         config=config,
         source=source,
-        keep_weights=phase == "confirm" and index == 0 and arm.name == "pc",
+        keep_weights=phase == "confirm" and index == 0,
     )

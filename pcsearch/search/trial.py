@@ -60,6 +60,15 @@ def checkpoint_folder(trial_id: str) -> str:
     return trial_id.replace("/", ".")
 
 
+def weights_file(spec: TrialSpec) -> str:
+    """The name of a confirm trial's weights file, by study and arm.
+
+    A wider search may replace a choice and later return to it, so each choice keeps its own file.
+    """
+    anew = spec.trial.partition(f"/confirm-{spec.index:03d}")[2]
+    return f"{spec.study.replace('/', '.')}.{spec.arm}{anew}.safetensors"
+
+
 def stop_marker(checkpoints: Path) -> Path:
     """The file that exists while a campaign stops to resume later.
 

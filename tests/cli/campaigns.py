@@ -38,7 +38,7 @@ def arm(name: str, trials: int = 6, borrows: str | None = None) -> ArmPlan:
 
 
 def study(name: str, arms: Sequence[ArmPlan]) -> StudyPlan:
-    dataset, backbone = name.split("/")
+    dataset, backbone = name.split("/", 1)
     counts = ImageCounts(fit=800, val=200, train=1000, test=300)
     return StudyPlan(
         id=name,

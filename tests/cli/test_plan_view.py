@@ -66,6 +66,16 @@ def test_a_plan_says_how_small_a_gain_its_seeds_can_tell() -> None:
     assert "a true gain" not in text_of(single, NO_RATES)
 
 
+def test_the_weights_that_are_kept_are_a_file_an_arm() -> None:
+    (study,) = ONE_TRIAL.studies
+    sized = ONE_TRIAL.model_copy(
+        update={"studies": (study.model_copy(update={"checkpoint_bytes": 3_000_000}),)}
+    )
+    assert plan_json(sized, NO_RATES)["weights_bytes"] == 2 * 1_500_000  # no momentum, no moments
+    words = " ".join(text_of(sized, NO_RATES).split())
+    assert "weights of one confirm training of each arm: 2 files, at most 3.0 MB." in words
+
+
 def test_json_without_rates() -> None:
     content = plan_json(ONE_TRIAL, NO_RATES)
     assert content["hours"] is None

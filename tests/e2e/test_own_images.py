@@ -87,7 +87,7 @@ def test_a_folder_with_its_own_parts(pcsearch: CommandLine, tmp_path: Path) -> N
     plan = pcsearch.events("mine")[0]["plan"]["studies"][0]
     assert counts(plan) == {"fit": 36, "val": 12, "train": 48, "test": 36}
 
-    (path,) = run.glob("weights/*.safetensors")
+    (path,) = run.glob("weights/*.pc.safetensors")
     weights = stored(path)
     assert weights.metadata["class_names"] == ["azure", "crimson", "emerald"]
     assert weights.metadata["started_from"] == "none"
@@ -154,5 +154,5 @@ def test_a_folder_and_a_class_whose_names_are_not_utf8(
     assert result.code == 0, result
     (study,) = pcsearch.summary("latin")["studies"]
     assert study["trials"] == {"total": 8, "complete": 8, "pruned": 0, "failed": 0, "diverged": 0}
-    (path,) = (pcsearch.folder / "runs" / "latin").glob("weights/*.safetensors")
+    (path,) = (pcsearch.folder / "runs" / "latin").glob("weights/*.pc.safetensors")
     assert stored(path).metadata["class_names"] == ["azure", "emerald", r"m\udcf6we"]

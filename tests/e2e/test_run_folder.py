@@ -15,7 +15,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 def test_the_files_of_a_finished_run(finished: Finished) -> None:
     names = {str(path.relative_to(finished.folder)) for path in finished.folder.rglob("*")}
-    weights = {f"weights/{study}.compact_cnn.pc.safetensors" for study in ("digits", "fieldguide")}
+    weights = {
+        f"weights/{study}.compact_cnn.{arm}.safetensors"
+        for study in ("digits", "fieldguide")
+        for arm in ("control", "pc")
+    }
     wanted = {"recipe.yaml", "environment.json", "journal.jsonl", "summary.json", "weights"}
     assert wanted | weights <= names
     assert not [name for name in names if "tmp" in name or "checkpoint" in name]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from pcsearch.runs.segmented_journal import read_segments
 from pcsearch.search.journal.journal_file import sealed
@@ -98,6 +99,11 @@ def test_a_run_in_a_bucket_is_the_run_in_a_folder(
     again = pcsearch.run("resume", "run", "--runs", runs, "--plain")
     assert again.code == 0, again
     assert_whole(run, pcsearch, whole)
+    Image.new("RGB", (9, 9), (200, 30, 30)).save(pcsearch.folder / "one.png")
+    one = str(pcsearch.folder / "one.png")
+    stored = pcsearch.run("predict", run.url, one, "--json")
+    assert stored.code == 0, stored
+    assert json.loads(stored.out) == json.loads(whole.run("predict", "run", one, "--json").out)
     assert pcsearch.run(*TUNE, "--runs", runs).code == 2
     assert not (pcsearch.folder / "s3:").exists()
 

@@ -48,7 +48,9 @@ def test_a_clean_campaign_has_its_verdict_and_nothing_else() -> None:
 
 def test_weights_that_could_not_be_written_are_named() -> None:
     state = simulate(campaign_plan())
-    (trial,) = [trial for trial in state.trials.values() if trial.spec.keep_weights]
+    kept = [trial for trial in state.trials.values() if trial.spec.keep_weights]
+    assert [trial.spec.arm for trial in kept] == ["control", "pc"]
+    trial = kept[1]
     trial.weights_error = "OSError: [Errno 13] Permission denied"
     assert only(notes(summarise(state, "complete"), state), "weights") == (
         f"The weights of {trial.spec.trial} could not be written: OSError: [Errno 13] Permission "

@@ -126,6 +126,7 @@ def plan_json(plan: Plan, rates: Rates, published: Published = _NONE) -> dict[st
         "measured": None if rates.forecast is None else asdict(rates.forecast),
         "cost": rates.cost(plan),
         "checkpoint_bytes_per_running_trial": _checkpoints_bytes(plan),
+        "weights_bytes": _weights_bytes(plan),
         "budget_hours": None if plan.budget_seconds is None else plan.budget_seconds / 3600,
         "budget_cost": plan.budget_cost,
         "published_weights": {name: asdict(one) for name, one in published.items()},
@@ -137,6 +138,18 @@ def _checkpoints_bytes(plan: Plan) -> int | None:
     sizes = [study.checkpoint_bytes for study in plan.studies]
     known = [one for one in sizes if one is not None]
     return max(known) * FILES if len(known) == len(sizes) else None
+
+
+def _weights_bytes(plan: Plan) -> int | None:
+    """The most disk space of the weights that are kept, a file an arm; None if unknown.
+
+    A checkpoint holds at least one more number for each weight.
+    """
+    if not plan.confirm_seeds:
+        return 0
+    sizes = [(len(study.arms), study.checkpoint_bytes) for study in plan.studies]
+    known = [arms * one // 2 for arms, one in sizes if one is not None]
+    return sum(known) if len(known) == len(sizes) else None
 
 
 def plan_view(plan: Plan, rates: Rates, published: Published = _NONE) -> RenderableType:
@@ -261,6 +274,12 @@ def _totals(plan: Plan, rates: Rates) -> list[RenderableType]:
         lines.append(
             f"Disk: checkpoints of at most {decimal(largest)} per running trial; they are removed "
             "when trials end."
+        )
+    if kept := _weights_bytes(plan):
+        files = count(sum(len(study.arms) for study in plan.studies), "file")
+        lines.append(
+            f"The run keeps the weights of one confirm training of each arm: {files}, at most "
+            f"{decimal(kept)}."
         )
     if plan.budget_seconds is not None:
         lines.append(

@@ -37,8 +37,12 @@ class FolderPart:
     classes: dict[str, tuple[str, ...]]
 
 
-def find_parts(root: Path, passed: PassedOver | None = None) -> dict[str, FolderPart]:
+def find_parts(
+    root: Path, passed: PassedOver | None = None, *, needs_train: bool = True
+) -> dict[str, FolderPart]:
     """The part `train`, and `val` and `test` if they exist, with their classes.
+
+    Without `needs_train`, a folder may have `val` or `test` alone.
 
     A folder with a part's name is a part if it holds sub-folders, else a class. Images in deeper
     folders belong to the class above them. Hidden files, folders of the system and files with other
@@ -58,6 +62,10 @@ def find_parts(root: Path, passed: PassedOver | None = None) -> dict[str, Folder
     parts = _part_folders(root, folders)
     if "train" in parts:
         _refuse_strays(root, [name for name in folders if name not in parts.values()])
+        return _one_spelling(
+            {part: FolderPart(name, _classes(root, name, passed)) for part, name in parts.items()}
+        )
+    if parts and not needs_train:
         return _one_spelling(
             {part: FolderPart(name, _classes(root, name, passed)) for part, name in parts.items()}
         )

@@ -50,7 +50,7 @@ class ManifestRows:
         names = _class_names(table, cells)
         position = {name: number for number, name in enumerate(names)}
         labels = np.array([position[name] for name in cells], dtype=np.int64)
-        return ManifestRows(names, labels, _splits(table), _groups(table), _boxes(table))
+        return ManifestRows(names, labels, split_numbers(table), _groups(table), _boxes(table))
 
 
 _LONGEST_NUMBER = 18
@@ -77,7 +77,7 @@ def _class_names(table: ManifestTable, labels: list[str]) -> list[str]:
     return names
 
 
-def _splits(table: ManifestTable) -> Int64Array:
+def split_numbers(table: ManifestTable) -> Int64Array:
     cells = table.columns.get("split")
     if cells is None:
         return np.zeros(len(table.lines), dtype=np.int64)
@@ -156,7 +156,7 @@ def read(options: DataOptions) -> Dataset:
     if options.manifest is None:
         raise UserError("dataset manifest: give its file with data.manifest (or --manifest).")
     path = expanded(options.manifest)
-    table, missing = _with_taken_paths(read_manifest(path))
+    table, missing = with_taken_paths(read_manifest(path))
     _refuse_repeated_paths(table)
     rows = ManifestRows.of(table)
     chosen = choose_classes(rows.names, options.classes)
@@ -198,7 +198,7 @@ def _ignored(table: ManifestTable) -> list[str]:
     return [f"{len(table.ignored)} {what} ignored: {named}."]
 
 
-def _with_taken_paths(table: ManifestTable) -> tuple[ManifestTable, Collection[int]]:
+def with_taken_paths(table: ManifestTable) -> tuple[ManifestTable, Collection[int]]:
     """The table, with paths that name no file replaced by what they must mean.
 
     Also the rows whose files remain missing.

@@ -192,8 +192,8 @@ def _rows(path: Path, text: str, delimiter: str, spaced: bool) -> Iterator[tuple
 
 def _parquet(path: Path) -> ManifestTable:
     try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+        import pyarrow
+        import pyarrow.parquet as parquet
     except ImportError as error:
         raise UserError(
             f"{path} is a Parquet file, which needs pyarrow: run `pip install pyarrow`, or save "

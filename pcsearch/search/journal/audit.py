@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -168,6 +169,8 @@ class _Audit:
         if expected is None:
             yield f"no trial of the phase {spec['phase']} was due"
         else:
+            if expected.keep_weights and arm.name != "pc":  # earlier versions kept those of pc only
+                expected = replace(expected, keep_weights=spec["keep_weights"])
             yield from _differences(_flat(vars(expected)), _flat(spec))
 
     def _search(

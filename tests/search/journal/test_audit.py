@@ -52,6 +52,9 @@ def is_free(events: list[Event], number: int, path: Path_) -> bool:
         return path[-1] not in ("val_top1", "top1")
     if kind == "asked" and path[-1] == "lr":  # another value of the range, unless it is retrained
         return event["spec"]["phase"] == "search"
+    if path == ("spec", "keep_weights"):  # earlier versions kept those of the arm pc alone
+        spec = event["spec"]
+        return spec["phase"] == "confirm" and spec["index"] == 0 and spec["arm"] != "pc"
     if kind == "ended" and path == ("status",):
         return event["status"] == "interrupted"
     return path[0] in FREE[kind]
