@@ -6,8 +6,6 @@ images and class names, which trials share, are opened once per process.
 
 from __future__ import annotations
 
-import errno
-import os
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -21,9 +19,9 @@ from pcsearch.data.dataset import Int64Array
 from pcsearch.data.loaders import EvalBatches, TrainBatches
 from pcsearch.data.prepared import TrainingImages
 from pcsearch.errors import NodeError
+from pcsearch.execution.keep_predictions import keep_predictions
 from pcsearch.execution.preflight.datasets import preprocessing_for, split_of
-from pcsearch.execution.run_files import RunFiles, UnwritableError, run_files
-from pcsearch.execution.worker import describe
+from pcsearch.execution.run_files import RunFiles, run_files, why_unwritten
 from pcsearch.execution.worker_data import (
     WorkerContext,
     load_recipe_cached,
@@ -34,12 +32,11 @@ from pcsearch.models.registry import Backbone, build_backbone
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.plan import OWN_LOSS
 from pcsearch.search.trial import TrialSpec
-from pcsearch.storage import StorageError
 from pcsearch.training.checkpoints import Checkpoints
 from pcsearch.training.config import OwnLoss, TrainConfig, with_precision
-from pcsearch.training.evaluate import Evaluation, evaluate
+from pcsearch.training.evaluate import Evaluation, evaluate, evaluate_and_keep
 from pcsearch.training.export import save_weights
-from pcsearch.training.failures import breaks_the_process, explain_failures
+from pcsearch.training.failures import explain_failures
 from pcsearch.training.memory import tune_malloc
 from pcsearch.training.metrics import EpochRecord
 from pcsearch.training.trainer import fit
@@ -63,6 +60,8 @@ class TrialReport:
         saved: Whether a checkpoint holds the epoch.
         checkpoint_error: Why the last checkpoint could not be written; None if it was.
         weights_error: Why the weights could not be written; None if they were, or were not asked.
+        predictions: The `sha256` of their file, or the `error` of writing it; only in the last
+            epoch of a finalist or confirm trial.
     """
 
     epoch: int
@@ -75,6 +74,7 @@ class TrialReport:
     saved: bool = False
     checkpoint_error: str | None = None
     weights_error: str | None = None
+    predictions: dict[str, str] | None = None
 
 
 def report_of(
@@ -144,11 +144,7 @@ def run_trial(
         seed=settings.seed,
     )
     fit_indices, validation = _search_part(spec, recipe, training, device, context, micro_batches)
-
-    def measure(module: torch.nn.Module, images: EvalBatches) -> Evaluation:
-        classes = len(training.class_names)
-        return evaluate(module, images, classes, device=device, amp=settings.amp)
-
+    how = (len(training.class_names), device, settings.amp)
     checkpoints = files.checkpoints(spec.trial, attempt)
     started = time.perf_counter()
     records = fit(
@@ -156,25 +152,28 @@ def run_trial(
         fit_batches(recipe, study_dataset, training, fit_indices, settings, device),
         settings,
         device=device,
-        evaluate=None if validation is None else lambda module: measure(module, validation),
+        evaluate=None if validation is None else lambda module: evaluate(module, validation, *how),
         checkpoints=checkpoints,
         micro_batches=micro_batches,
     )
     with closing(records), _let_go(files, spec.trial):
         for record in records:
-            test, weights_error = None, None
-            if spec.phase == "confirm" and record.epoch == settings.epochs:
-                images = _test_batches(
-                    context, study_dataset, recipe, settings, device, micro_batches
-                )
+            test, weights_error, kept = None, None, None
+            if spec.phase != "search" and record.epoch == settings.epochs:
+                if (images := validation) is None:
+                    images = _test_batches(
+                        context, study_dataset, recipe, settings, device, micro_batches
+                    )
                 with explain_failures(settings, "evaluating"):
-                    test = measure(backbone.module, images)
+                    measured, answers = evaluate_and_keep(backbone.module, images, *how)
+                kept = keep_predictions(spec, context, files, training, images, answers, attempt)
+                test = measured if spec.phase == "confirm" else None
                 weights_error = _keep_weights(
                     spec, context, files, recipe, backbone, training, attempt
                 )
-            seconds = time.perf_counter() - started
-            report = report_of(record, recipe.metric, seconds, test, checkpoints)
-            yield replace(report, weights_error=weights_error)
+            spent = time.perf_counter() - started
+            report = report_of(record, recipe.metric, spent, test, checkpoints)
+            yield replace(report, weights_error=weights_error, predictions=kept)
             started = time.perf_counter()
 
 
@@ -293,11 +292,7 @@ def _keep_weights(
     training: TrainingImages,
     attempt: int,
 ) -> str | None:
-    """Write the weights if they are asked for; why they could not be written.
-
-    The test images are measured by now, so an error must not cost the result. Only a full disk ends
-    the campaign, and a silent store restarts the trial once: a resume or restart can write them.
-    """
+    """Write the weights if they are asked for; why they could not be written."""
     if not spec.keep_weights:
         return None
     # A wider search may replace this choice and later return to it, so each keeps its own file.
@@ -307,12 +302,7 @@ def _keep_weights(
         save_weights(path, backbone, _weights_metadata(spec, recipe, training))
         files.kept(path)
     except Exception as error:
-        if breaks_the_process(error) or (isinstance(error, StorageError) and not attempt):
-            raise
-        code = error.errno if isinstance(error, OSError) else None
-        if code in (errno.ENOSPC, errno.EDQUOT) and context.remote is None:
-            raise UnwritableError(code, os.strerror(code), str(path)) from error
-        return describe(error)
+        return why_unwritten(error, path, context, attempt)
     return None
 
 

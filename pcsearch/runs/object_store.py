@@ -147,6 +147,9 @@ class RemoteRun(RunFolder):
             return None
         return content.decode("utf-8", "replace") if len(content) <= READ_AT_MOST_BYTES else None
 
+    def read_bytes(self, name: str) -> bytes:
+        return self.storage.read(name)
+
     def write_text(self, name: str, content: str) -> None:
         self.storage.write(name, encodable(content).encode())
 

@@ -94,7 +94,9 @@ class Network:
         with contextlib.suppress(OSError):
             while data := server.recv(1 << 16):
                 method = requested[0].split(b" ", 1)[0]
-                while data.startswith(b"HTTP/1.1 100"):  # one or more; the answer may follow at once
+                while data.startswith(
+                    b"HTTP/1.1 100"
+                ):  # one or more; the answer may follow at once
                     interim, end, data = data.partition(b"\r\n\r\n")
                     client.sendall(interim + end)
                 if not data:
