@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from pcsearch.cli.attach import CHECKING
@@ -10,12 +12,27 @@ from pcsearch.cli.options import RUNS, Json, Run, Runs, examples
 EPILOG = examples(
     "pcsearch summary",
     "pcsearch summary first-try",
+    "pcsearch summary first-try --classes",
     "pcsearch summary runs/first-try --json",
 )
+_Classes = Annotated[
+    bool,
+    typer.Option(
+        "--classes",
+        help="Print what the predictions say: classes that differ between the arms, the most "
+        "confused pairs, McNemar's test by seed, top-5, likelihood, calibration, D_EC.",
+    ),
+]
 
 
-def summary(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
-    """Print a run's summary table, also while it runs."""
+def summary(
+    run: Run = None, classes: _Classes = False, runs: Runs = RUNS, as_json: Json = False
+) -> None:
+    """Print a run's summary table, also while it runs.
+
+    With --classes, it is an analysis of the predictions for the test images. A temperature is
+    fitted to validation images of each arm's finalists. --json has table and analysis.
+    """
     from pcsearch.cli.console import console, print_summary, write_json
     from pcsearch.reporting.summary import summarise
     from pcsearch.runs.find import find_run, resume_command
@@ -24,9 +41,14 @@ def summary(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     state = folder.state()
     if folder.url is not None and state.status == "running":
         typer.echo(CHECKING, err=True)
-    result = summarise(state, folder.status(state))
+    read = folder.read_bytes if as_json or classes else None
+    result = summarise(state, folder.status(state), read)
     if as_json:
         write_json(result.to_json(), indent=2)
+    elif classes:
+        from pcsearch.reporting.analysis_tables import analysis_tables
+
+        console().print(analysis_tables(result))
     else:
         print_summary(console(), result)
         if result.status == "interrupted":

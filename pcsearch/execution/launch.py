@@ -90,7 +90,11 @@ def _is_in(folder: Path, filename: object) -> bool:
 
 def _write_end(campaign: Campaign, folder: RunFolder, status: Status) -> None:
     campaign.end(status)
-    folder.finish(summarise(campaign.state).to_json(), whole=campaign.done)
+    folder.finish(_summary(campaign.state, folder), whole=campaign.done)
+
+
+def _summary(state: CampaignState, folder: RunFolder) -> dict[str, Any]:
+    return summarise(state, read=folder.read_bytes).to_json()
 
 
 def _status_of(campaign: Campaign) -> Status:
@@ -345,7 +349,7 @@ def finish(folder: RunFolder, state: CampaignState) -> Outcome:
         with folder.open_journal(after=state.events) as journal:
             campaign = Campaign(state.plan, journal, clock=lambda: state.seconds, state=state)
             campaign.end(_status_of(campaign))
-    folder.finish(summarise(state).to_json(), whole=True)
+    folder.finish(_summary(state, folder), whole=True)
     return Outcome(folder, state, summarise(state))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pcsearch.reporting.published import Published
 from pcsearch.search.journal.journal_file import Mismatch
@@ -12,6 +12,9 @@ from pcsearch.search.state import Look
 from pcsearch.search.trial import Config
 from pcsearch.search.verdicts.gain import Gain
 from pcsearch.search.verdicts.verdict import Verdict
+
+if TYPE_CHECKING:
+    from pcsearch.reporting.analysis import Analysis
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,8 @@ class StudySummary:
     looks: tuple[Look, ...]
     """The comparisons of the arms' test accuracies."""
     published: Published | None
+    analysis: Analysis | None = None
+    """Of the predictions; None if they were not read."""
 
     @property
     def id(self) -> str:
@@ -138,6 +143,7 @@ class StudySummary:
             "split_hash": self.split_hash,
             "looks": [{"seeds": look.seeds, "alpha": look.alpha} for look in self.looks],
             "published": None if self.published is None else dict(self.published),
+            "analysis": None if self.analysis is None else self.analysis.to_json(),
         }
 
 

@@ -96,6 +96,7 @@ STUDY = closed(
                 closed({"baseline": NUMBER, "pc": NUMBER, "source": TEXT}),
             ]
         },
+        "analysis": {"type": "null"},  # no files are read here; see test_analysis.py
     }
 )
 SUMMARY = closed(

@@ -1,0 +1,78 @@
+"""The predictions of a real campaign, and what its commands say of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pcsearch.search.trial import predictions_name
+from pcsearch.training.predictions_file import ImagePredictions, read_predictions
+from tests.e2e import naive
+from tests.e2e.conftest import Finished
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def predictions(finished: Finished) -> dict[str, ImagePredictions]:
+    """By trial, as the journal names them."""
+    kept = {e["trial"]: e["predictions"]["sha256"] for e in finished.events if "predictions" in e}
+    folder = finished.folder / "predictions"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(map(predictions_name, kept))
+    return {
+        trial: read_predictions((folder / predictions_name(trial)).read_bytes(), sha256)
+        for trial, sha256 in kept.items()
+    }
+
+
+def images_of(finished: Finished, study: str) -> Row:
+    studies = finished.events[0]["plan"]["studies"]
+    images: Row = next(one["images"] for one in studies if one["id"] == study)
+    return images
+
+
+def test_every_retrained_network_kept_its_own(
+    finished: Finished, predictions: dict[str, ImagePredictions]
+) -> None:
+    retrained = {row["trial"]: row for row in finished.trials if row["phase"] != "search"}
+    assert predictions.keys() == retrained.keys()
+    last = {event["trial"]: event for event in finished.events if event.get("test")}
+    for trial, found in predictions.items():
+        row = retrained[trial]
+        images = images_of(finished, row["study"])
+        hits = found.predicted == found.labels
+        if row["phase"] == "finalists":
+            assert len(hits) == images["val"]
+            assert found.image_names == ()
+            assert 100 * hits.mean() == pytest.approx(row["epochs"][-1][1])
+        else:
+            assert (hits == naive.hits(last[trial], images["test"])).all()
+            assert len(set(found.image_names)) == images["test"]
+
+
+def test_the_analysis_is_that_of_the_predictions(
+    finished: Finished, predictions: dict[str, ImagePredictions]
+) -> None:
+    for study in finished.summary["studies"]:
+        analysis, name = study["analysis"], f"{study['dataset']}/{study['backbone']}"
+        assert analysis["problems"] == []
+        assert sum(analysis["class_images"]) == images_of(finished, name)["test"]
+        for arm in ("control", "pc"):
+            own = [
+                found
+                for trial, found in predictions.items()
+                if trial.startswith(f"{name}/{arm}/confirm-")
+            ]
+            told = analysis["arms"][arm]
+            assert len(own) == len(told["seeds"]) == 3
+            by_class = [
+                [100 * (one.predicted == c)[one.labels == c].mean() for one in own]
+                for c in range(study["num_classes"])
+            ]
+            assert told["class_top1"] == pytest.approx(np.mean(by_class, axis=1).tolist())
+            assert told["temperature"] > 0
+            assert told["train_top1"] is not None
