@@ -23,6 +23,7 @@ from pcsearch.cli import (
     report,
     resume,
     runs,
+    show,
     simulate,
     summary,
     trials,
@@ -110,6 +111,7 @@ register(app, "probe", probe.probe, probe.EPILOG)
 register(app, "simulate", simulate.simulate, simulate.EPILOG)
 register(app, "summary", summary.summary, summary.EPILOG)
 register(app, "trials", trials.trials, trials.EPILOG)
+register(app, "show", show.show, show.EPILOG)
 register(app, "report", report.report, report.EPILOG)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")

@@ -45,7 +45,7 @@ def plain_table(*headings: str, texts: int = 0) -> Table:
 
 
 def _study(study: StudySummary, analysis: Analysis) -> Iterator[RenderableType]:
-    if not any(arm.train_top1 or arm.seeds for arm in analysis.arms.values()):
+    if not any(arm.test_top1 for arm in study.arms.values()):
         yield Text("No confirm trial has ended: there is nothing to analyse yet.")
         return
     yield _measures(study, analysis)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -76,3 +77,32 @@ def test_the_analysis_is_that_of_the_predictions(
             assert told["class_top1"] == pytest.approx(np.mean(by_class, axis=1).tolist())
             assert told["temperature"] > 0
             assert told["train_top1"] is not None
+
+
+def test_show_finds_its_trials_images_and_classes(
+    finished: Finished, predictions: dict[str, ImagePredictions]
+) -> None:
+    def shown(name: str) -> Row:
+        result = finished.pcsearch.run("show", "done", name, "--json", timeout=60)
+        assert (result.code, result.err) == (0, ""), result
+        content: Row = json.loads(result.out)
+        return content
+
+    trial, found = next((t, one) for t, one in predictions.items() if "digits" in t and "conf" in t)
+    row = next(row for row in finished.trials if row["trial"] == trial)
+    assert shown(trial).items() >= row.items()
+    image = shown(found.image_names[7])
+    (study,) = image["studies"]
+    assert study["label"] == found.class_names[found.labels[7]]
+    assert len(study["answers"]) == 2 * 3
+    seed = row["config"]["seed"]
+    (answer,) = (a for a in study["answers"] if (a["arm"], a["seed"]) == (row["arm"], seed))
+    assert answer["predicted"] == found.class_names[found.predicted[7]]
+    (digit,) = shown("8")["studies"]
+    assert digit["images"] == (found.labels == 8).sum()
+    text = finished.pcsearch.run("show", "done", trial, timeout=60)
+    assert (text.code, text.err) == (0, ""), text
+    assert "test images: top-1" in text.out
+    classes = finished.pcsearch.run("summary", "done", "--classes", timeout=60)
+    assert (classes.code, classes.err) == (0, ""), classes
+    assert "with temperature" in classes.out
