@@ -51,6 +51,8 @@ def _study(study: StudySummary, analysis: Analysis) -> Iterator[RenderableType]:
     yield _measures(study, analysis)
     if analysis.class_names is None:
         yield Text(MADE_BEFORE)
+    else:
+        yield from _incomplete(study, analysis)
     for name, comparison in analysis.comparisons.items():
         yield Text()
         yield from _compared(name, comparison, analysis)
@@ -59,6 +61,16 @@ def _study(study: StudySummary, analysis: Analysis) -> Iterator[RenderableType]:
         yield _pairs(analysis)
     for problem in analysis.problems:
         yield Text(f"{problem}; it is left out.")
+
+
+def _incomplete(study: StudySummary, analysis: Analysis) -> Iterator[Text]:
+    for name, arm in analysis.arms.items():
+        scores = study.arms[name].test_top1
+        if scores is not None and len(arm.seeds) < len(scores.seeds):
+            yield Text(
+                f"{fmt.label(name)}: predictions of {len(arm.seeds)} of {len(scores.seeds)} "
+                "trainings are kept. Classes, pairs and D_EC are of these."
+            )
 
 
 def _measures(study: StudySummary, analysis: Analysis) -> Table:

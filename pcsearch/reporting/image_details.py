@@ -164,7 +164,9 @@ class StudyPredictions:
             into[arm].update(found.class_names[label] for label in found.labels[others])
         trainings = {arm: len(values) for arm, values in by_arm.items()}
         images = [
-            WrongImage(self._name_of(row), {arm: dict(counts) for arm, counts in taken.items()})
+            WrongImage(
+                self._name_of(row), {arm: dict(by.most_common()) for arm, by in taken.items()}
+            )
             for row, taken in wrong.items()
         ]
         return ClassDetails(

@@ -160,7 +160,9 @@ def test_a_missing_file_is_named_and_left_out(made: Made) -> None:
     assert found.arms["pc"].nll is not None
     assert len(found.arms["pc"].nll.values) == SEEDS, "the journal has it"
     assert list(found.comparisons["pc"].mcnemar) == list(found.arms["pc"].seeds)
-    assert "confirm-000.safetensors is missing; it is left out." in told(made, 140)
+    text = told(made, 140)
+    assert "confirm-000.safetensors is missing; it is left out." in text
+    assert "PC: predictions of 2 of 3 trainings are kept." in text
 
 
 def test_a_changed_file_is_named_and_left_out(made: Made) -> None:
