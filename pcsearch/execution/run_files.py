@@ -24,7 +24,7 @@ from pcsearch.search.trial import (
     predictions_name,
     stop_marker,
 )
-from pcsearch.storage import Storage, StorageError, open_storage
+from pcsearch.storage import Storage, StorageError, open_storage, without_colons
 from pcsearch.storage.retry import Patience
 from pcsearch.storage.scratch import SCRATCH, scratch_folder
 from pcsearch.training.checkpoints import Checkpoints
@@ -97,7 +97,7 @@ class StoredFiles:
         return str(folder)
 
     def checkpoints(self, trial: str, attempt: int) -> Checkpoints:
-        name = f"checkpoints/{checkpoint_folder(trial)}"
+        name = f"checkpoints/{without_colons(checkpoint_folder(trial))}"
         return Checkpoints(
             self._folder / name,
             attempt,
@@ -118,11 +118,11 @@ class StoredFiles:
         Raises:
             StorageError: the store does not answer, so the trial must be restarted.
         """
-        self._needed.upload(f"{path.parent.name}/{path.name}", path)
+        self._needed.upload(f"{path.parent.name}/{without_colons(path.name)}", path)
         path.unlink(missing_ok=True)
 
     def done(self, trial: str) -> None:
-        folder = self._folder / "checkpoints" / checkpoint_folder(trial)
+        folder = self._folder / "checkpoints" / without_colons(checkpoint_folder(trial))
         shutil.rmtree(folder, ignore_errors=True)
 
 
