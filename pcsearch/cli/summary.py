@@ -31,7 +31,8 @@ def summary(
     """Print a run's summary table, also while it runs.
 
     With --classes, it is an analysis of the predictions for the test images. A temperature is
-    fitted to validation images of each arm's finalists. --json has table and analysis.
+    fitted to validation images of each arm's finalists. --json has table and analysis. While a
+    campaign in a bucket runs, --json has the analysis only with --classes.
     """
     from pcsearch.cli.console import console, print_summary, write_json
     from pcsearch.reporting.summary import summarise
@@ -41,7 +42,8 @@ def summary(
     state = folder.state()
     if folder.url is not None and state.status == "running":
         typer.echo(CHECKING, err=True)
-    read = folder.read_bytes if as_json or classes else None
+    polled = folder.url is not None and state.status == "running"  # do not fetch files each time
+    read = folder.read_bytes if classes or (as_json and not polled) else None
     result = summarise(state, folder.status(state), read)
     if as_json:
         write_json(result.to_json(), indent=2)
