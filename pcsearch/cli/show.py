@@ -145,12 +145,13 @@ class _Kept:
 
 
 def _image_or_class(folder: RunFolder, state: CampaignState, word: str, as_json: bool) -> None:
-    """Show a class of this name, else an image, else a class or images with this part."""
+    """Show the class of this name, else the image, else the class or image with this part."""
     kept = _Kept.of(folder, state)
     classes = matches(word, kept.class_names)
-    images = [] if classes else matches(word, kept.image_names, _ends, _is_stem, _has)
-    if not classes and not images:
+    images = [] if classes else matches(word, kept.image_names, _ends, _is_stem)
+    if not classes and not images:  # images are often in a folder named like their class
         classes = matches(word, kept.class_names, _has)
+        images = [] if classes else matches(word, kept.image_names, _has)
     found = classes or images
     if not found:
         raise _unknown(word, folder, state, kept)

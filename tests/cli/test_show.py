@@ -70,7 +70,7 @@ def test_without_a_name_it_says_what_can_be_shown(command: Command) -> None:
     assert code == 0
     assert f"  {STUDY}/control/search-000\n" in out
     assert "5 classes of birds/compact_cnn:\n  grey heron\n" in out
-    assert "60 test images of birds/compact_cnn:\n  test/0/00.png\n" in out
+    assert "60 test images of birds/compact_cnn:\n  test/grey heron/00.png\n" in out
     assert "Show one with: pcsearch show runs/birds NAME" in out
     content = shown(command, "birds")
     assert content["kind"] == "run"
@@ -177,6 +177,27 @@ def test_a_class_by_any_name_it_has(command: Command, typed: str) -> None:
     assert "\udcff" not in out
 
 
+@pytest.mark.parametrize(
+    ("typed", "image"),
+    [("2/03.png", "test/2/03.png"), ("HERON/1", ""), ("heron/11", "test/grey heron/11.png")],
+)
+def test_an_image_by_a_part_of_its_path(command: Command, typed: str, image: str) -> None:
+    make()
+    code, out, err = command("show", "birds", typed)
+    assert code == (0 if image else 2)
+    if image:
+        assert out.startswith(f"{image} in birds/compact_cnn")
+    else:
+        assert "means 2 test images; name one of them:\n  test/grey heron/10.png" in err
+
+
+def test_a_part_of_several_classes_lists_them(command: Command) -> None:
+    make()
+    code, _, err = command("show", "birds", "gre")
+    assert code == 2
+    assert 'means 2 classes; name one of them:\n  grey heron\n  the "great" egret' in err
+
+
 def test_a_classs_errors(command: Command) -> None:
     make()
     (study,) = shown(command, "birds", "grey heron")["studies"]
@@ -188,7 +209,7 @@ def test_a_classs_errors(command: Command) -> None:
         assert 100 * (1 - missed / PER_CLASS) == pytest.approx(accuracy["mean"])
         told = sum(sum(one["taken_for"].get(arm, {}).values()) for one in study["wrong"])
         assert told == pytest.approx(3 * missed)
-    assert study["wrong"][0]["image"].startswith("test/0/")
+    assert study["wrong"][0]["image"].startswith("test/grey heron/")
     _, out, _ = command("show", "birds", "grey heron")
     assert "12 test images" in out
     assert "of 3: " in out
@@ -284,7 +305,7 @@ def test_one_arm_and_one_seed(command: Command) -> None:
     (study,) = shown(command, "birds", "grey heron")["studies"]
     assert list(study["accuracy"]) == ["pc"]
     assert study["accuracy"]["pc"]["std"] is None
-    assert command("show", "birds", "test/0/00.png")[0] == 0
+    assert command("show", "birds", "test/grey heron/00.png")[0] == 0
 
 
 def test_an_ascii_terminal(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
