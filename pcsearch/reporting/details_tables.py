@@ -19,6 +19,7 @@ from pcsearch.training.metrics import METRICS
 
 _MOST_IMAGES = 20
 _MOST_CLASSES = 5
+_MOST_TAKEN_FOR = 2
 
 
 def trial_view(details: TrialDetails, plan: Plan, *, running: bool) -> RenderableType:
@@ -129,7 +130,7 @@ def image_view(details: ImageDetails) -> RenderableType:
 
 
 def _next(answer: Answer) -> str:
-    return ", ".join(f"{printable(name)} {p:.2f}" for name, p in answer.likeliest[1:])
+    return ", ".join(f"{printable(name)} {p:.2f}" for name, p in answer.likeliest[1:2])
 
 
 def class_view(details: ClassDetails) -> RenderableType:
@@ -168,12 +169,16 @@ def _wrong(details: ClassDetails) -> RenderableType:
     """Its wrong images; a cell says `2 of 3: egret`."""
     arms = [arm for arm, trainings in details.trainings.items() if trainings]
     table = plain_table("taken for another class by", *map(fmt.label, arms), texts=1 + len(arms))
-    for one in details.wrong[:_MOST_IMAGES]:
+    shown = details.wrong[:_MOST_IMAGES]
+    folders = {one.image.rpartition("/")[0] for one in shown}
+    folder = f"{folders.pop()}/" if len(folders) == 1 else ""
+    for one in shown:
         cells = []
         for arm in arms:
             taken = one.taken_for.get(arm, {})
-            names = ", ".join(printable(name) for name in taken)
-            told = f"{sum(taken.values())} of {details.trainings[arm]}: {names}"
+            names = [printable(name) for name in taken][:_MOST_TAKEN_FOR]
+            more = [f"{len(taken) - len(names)} more"] if len(taken) > len(names) else []
+            told = f"{sum(taken.values())} of {details.trainings[arm]}: {', '.join(names + more)}"
             cells.append(Text(told if taken else fmt.ABSENT))
-        table.add_row(Text(printable(one.image)), *cells)
-    return table
+        table.add_row(Text(printable(one.image.removeprefix(folder))), *cells)
+    return Group(Text(f"in {printable(folder)}:"), table) if len(folder) > 1 else table
