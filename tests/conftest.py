@@ -29,7 +29,14 @@ LONGEST = (
 
 SHARING = {
     f"tests/e2e/test_{name}.py"
-    for name in ("faults", "machine_readable", "run_folder", "bad_input", "take_away")
+    for name in (
+        "faults",
+        "machine_readable",
+        "run_folder",
+        "bad_input",
+        "take_away",
+        "predictions",
+    )
 }
 """Files that look at the campaigns of e2e/conftest.py: run by one process, these run once."""
 

@@ -28,6 +28,7 @@ from pcsearch.cli import (
     report,
     resume,
     runs,
+    show,
     simulate,
     summary,
     trials,
@@ -115,6 +116,7 @@ register(app, "probe", probe.probe, probe.EPILOG)
 register(app, "simulate", simulate.simulate, simulate.EPILOG)
 register(app, "summary", summary.summary, summary.EPILOG)
 register(app, "trials", trials.trials, trials.EPILOG)
+register(app, "show", show.show, show.EPILOG)
 register(app, "compare", compare.compare, compare.EPILOG)
 register(app, "audit", audit.audit, audit.EPILOG)
 register(app, "report", report.report, report.EPILOG)

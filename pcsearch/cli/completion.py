@@ -13,12 +13,14 @@ from typing import Any
 
 import typer
 
+from pcsearch.io import open_regular
 from pcsearch.printable import printable
 
 Item = str | tuple[str, str]
 """A completion, perhaps with its explanation."""
 
 _Key = tuple[str, ...]
+_ASKED = re.compile(rb'"spec":\{"trial":"([^"\\]{1,500})"')
 _NAMED_LISTS = (("datasets",), ("backbones",), ("search", "arms"), ("search", "prior"))
 _ENOUGH = 2  # one completion alone gets a space behind it
 
@@ -34,6 +36,18 @@ def runs(ctx: typer.Context, incomplete: str) -> list[Item]:
         if name.startswith(incomplete) and printable(name) == name:
             found.append((journal.stat().st_mtime, name))
     return [name for _, name in sorted(found, reverse=True)]
+
+
+def trials_of_run(ctx: typer.Context, incomplete: str) -> list[Item]:
+    """Trials of the run that is named, by its name or its folder; none for an object store."""
+    run, folder = str(ctx.params.get("run") or ""), Path(str(ctx.params.get("runs") or ""))
+    for journal in (Path(run) / "journal.jsonl", folder / run / "journal.jsonl"):
+        if run and "://" not in run and journal.is_file():
+            with open_regular(journal) as file:
+                asked = (found for line in file if (found := _ASKED.search(line)))
+                names = [found[1].decode("ascii", "replace") for found in asked]
+            return [name for name in names if incomplete in name and printable(name) == name]
+    return []
 
 
 def running_runs(ctx: typer.Context, incomplete: str) -> list[Item]:

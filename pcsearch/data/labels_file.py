@@ -11,6 +11,7 @@ unpacked. Arrays of Python objects are never read.
 from __future__ import annotations
 
 import io
+import json
 import re
 import zipfile
 from pathlib import Path
@@ -28,6 +29,8 @@ _Arrays = dict[str, npt.NDArray[Any]]
 _HOLDS = "holds"
 """The array that lists the names of the others."""
 _HELD_OUT = "held_out"
+_IMAGE_NAMES = "image_names"
+"""The test images' names as JSON, in bytes. Files of version 0.1.0 have none."""
 
 _PER_ROW = ("kept", "labels", "groups")
 _NAMES_BYTES = 2**26  # 1000 characters of 16,000 classes each
@@ -70,12 +73,26 @@ class LabelsArchive:
             raise ValueError("what it holds out is no digest")
         return str(held_out)
 
+    def image_names(self, rows: int) -> tuple[str, ...]:
+        """The images' names; empty if it has none."""
+        if f"{_IMAGE_NAMES}.npy" not in self._zip.namelist():
+            return ()
+        content = self._array(_IMAGE_NAMES, _NAMES_BYTES)
+        if content.dtype != np.uint8 or content.ndim != 1:
+            raise ValueError("its image_names are no bytes")
+        names = json.loads(content.tobytes())
+        if not isinstance(names, list) or len(names) != rows:
+            raise ValueError("its image_names are not one a row")
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("its image_names are no texts")
+        return tuple(names)
+
     def arrays(self, at_most_rows: int) -> _Arrays:
         """All arrays except the store's name: `kept`, `labels` and the optional ones."""
         names = {name.removesuffix(".npy") for name in self._zip.namelist()} - {_HOLDS}
         if names != set(self._array(_HOLDS, _HEADER_BYTES).tolist()):
             raise ValueError("it does not hold what was written")  # a damaged directory hides some
-        names -= {"store", _HELD_OUT}
+        names -= {"store", _HELD_OUT, _IMAGE_NAMES}
         if not {"kept", "labels"} <= names <= {*_PER_ROW, "class_names", "given_val"}:
             raise ValueError("it holds other arrays")
         size = 8 * at_most_rows + _HEADER_BYTES
@@ -159,13 +176,25 @@ def load_training(path: Path, cache: Path) -> TrainingImages | None:
 
 def save_test(path: Path, test: TestImages) -> None:
     """Write what `load_test` needs."""
-    _save(path, test.store, test.held_out, {"labels": test.labels})
+    arrays: _Arrays = {"labels": test.labels}
+    names = np.frombuffer(json.dumps(test.names).encode(), np.uint8)
+    if test.names and len(names) < _NAMES_BYTES - _HEADER_BYTES:
+        arrays[_IMAGE_NAMES] = names
+    _save(path, test.store, test.held_out, arrays)
 
 
 def load_test(path: Path, cache: Path) -> TestImages | None:
     """The test images of that file; None as for `load_training`."""
     found = _read(path, cache)
-    return None if found is None else TestImages(found[0], found[1]["labels"], found[2])
+    if found is None:
+        return None
+    store, arrays, held_out = found
+    try:
+        with LabelsArchive(path) as archive:
+            names = archive.image_names(len(arrays["labels"]))
+    except Exception:  # as in `_read`
+        return None
+    return TestImages(store, arrays["labels"], held_out, names)
 
 
 def not_as_saved(path: Path, test: TestImages) -> bool:

@@ -23,7 +23,7 @@ from pcsearch.data.cache import (
 )
 from pcsearch.data.dataset import Dataset, Int64Array, Part
 from pcsearch.data.duplicates import near_duplicates
-from pcsearch.data.sources import LoadedImages
+from pcsearch.data.sources import LoadedImages, image_names
 from pcsearch.data.splits import Split
 from pcsearch.errors import UserError
 
@@ -85,6 +85,7 @@ class TestImages:
         store: m decoded images.
         labels: [m] their classes.
         held_out: see `Dataset`.
+        names: m names; empty if a file of labels does not have them.
     """
 
     __test__ = False  # tells pytest that this is no test case
@@ -92,6 +93,7 @@ class TestImages:
     store: ImageStore
     labels: Int64Array
     held_out: str = ""
+    names: tuple[str, ...] = ()
 
 
 def prepare_training(
@@ -139,7 +141,7 @@ def prepare_test(
     if lost:
         names = ", ".join(dataset.class_names[label] for label in lost[:10])
         raise UserError(f"no test image of these classes can be read: {names}. Repair or add some.")
-    return TestImages(store, labels, dataset.held_out)
+    return TestImages(store, labels, dataset.held_out, image_names(part.images, store.kept))
 
 
 def bad_in_both(error: BadImagesError, test: Callable[[], object]) -> BadImagesError:

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pcsearch.data.dataset import Int64Array, UInt8Array
+from pcsearch.data.dataset import ImageSource, Int64Array, UInt8Array
 from pcsearch.data.decode import read_image
 from pcsearch.errors import UserError
+from pcsearch.printable import encodable
 
 _MISSING = "missing"
 _CHUNK_FILES = 1024
@@ -97,6 +98,13 @@ class ArrayImages:
     def image(self, index: int) -> Image.Image:
         """Image `index` as RGB."""
         return Image.fromarray(self.pixels[index]).convert("RGB")
+
+
+def image_names(source: ImageSource, rows: Int64Array) -> tuple[str, ...]:
+    """Names of these images, `encodable`: paths within their folder, which stay when it moves."""
+    if isinstance(source, FileImages):
+        return tuple(encodable(source.names[row]) for row in rows)
+    return tuple(encodable(source.name(int(row))) for row in rows)
 
 
 class _Held:

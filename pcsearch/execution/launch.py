@@ -90,7 +90,9 @@ def _is_in(folder: Path, filename: object) -> bool:
 
 def _write_end(campaign: Campaign, folder: RunFolder, status: Status) -> None:
     campaign.end(status)
-    folder.finish(summarise(campaign.state).to_json(), whole=campaign.done)
+    # who interrupts a campaign may have seconds, and large predictions take some to read
+    read = None if status == "interrupted" else folder.read_bytes
+    folder.finish(summarise(campaign.state, read=read).to_json(), whole=campaign.done)
 
 
 def _status_of(campaign: Campaign) -> Status:
@@ -347,7 +349,7 @@ def finish(folder: RunFolder, state: CampaignState) -> Outcome:
         with folder.open_journal(after=state.events) as journal:
             campaign = Campaign(state.plan, journal, clock=lambda: state.seconds, state=state)
             campaign.end(_status_of(campaign))
-    folder.finish(summarise(state).to_json(), whole=True)
+    folder.finish(summarise(state, read=folder.read_bytes).to_json(), whole=True)
     return Outcome(folder, state, summarise(state))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import errno
+import os
 import shutil
 import tempfile
 import time
@@ -15,12 +16,19 @@ from pathlib import Path
 from typing import Protocol
 
 from pcsearch.errors import NodeError, PcsearchError, TrialError, UserError
+from pcsearch.execution.worker import describe
 from pcsearch.execution.worker_data import WorkerContext
-from pcsearch.search.trial import checkpoint_folder, stop_marker
-from pcsearch.storage import Storage, open_storage
+from pcsearch.search.trial import (
+    PREDICTIONS,
+    checkpoint_folder,
+    predictions_name,
+    stop_marker,
+)
+from pcsearch.storage import Storage, StorageError, open_storage, without_colons
 from pcsearch.storage.retry import Patience
 from pcsearch.storage.scratch import SCRATCH, scratch_folder
 from pcsearch.training.checkpoints import Checkpoints
+from pcsearch.training.failures import breaks_the_process
 
 STOP_MARKER = "checkpoints/stopping"
 
@@ -89,7 +97,7 @@ class StoredFiles:
         return str(folder)
 
     def checkpoints(self, trial: str, attempt: int) -> Checkpoints:
-        name = f"checkpoints/{checkpoint_folder(trial)}"
+        name = f"checkpoints/{without_colons(checkpoint_folder(trial))}"
         return Checkpoints(
             self._folder / name,
             attempt,
@@ -101,17 +109,20 @@ class StoredFiles:
     def weights(self, file: str) -> Path:
         return self._folder / "weights" / file
 
+    def predictions(self, trial: str) -> Path:
+        return self._folder / PREDICTIONS / predictions_name(trial)
+
     def kept(self, path: Path) -> None:
-        """Upload weights.
+        """Upload weights or predictions.
 
         Raises:
             StorageError: the store does not answer, so the trial must be restarted.
         """
-        self._needed.upload(f"weights/{path.name}", path)
+        self._needed.upload(f"{path.parent.name}/{without_colons(path.name)}", path)
         path.unlink(missing_ok=True)
 
     def done(self, trial: str) -> None:
-        folder = self._folder / "checkpoints" / checkpoint_folder(trial)
+        folder = self._folder / "checkpoints" / without_colons(checkpoint_folder(trial))
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -175,8 +186,12 @@ class RunFiles(Protocol):
         """Where to write weights. Call `kept` afterwards."""
         ...
 
+    def predictions(self, trial: str) -> Path:
+        """Where to write a trial's predictions. Call `kept` afterwards."""
+        ...
+
     def kept(self, path: Path) -> None:
-        """Add the written weights to the run."""
+        """Add the written file to the run."""
         ...
 
     def done(self, trial: str) -> None:
@@ -190,6 +205,30 @@ class UnwritableError(OSError):
     No trial is to blame, so the campaign ends, as if the driver could not write. It can be resumed
     once there is room.
     """
+
+
+def why_unwritten(error: Exception, path: Path, context: WorkerContext, attempt: int) -> str:
+    """Why a file could not be written of a trial whose images are measured, which must count.
+
+    Only a full disk ends the campaign, and a silent store restarts the trial once: a resume or
+    restart can write the file.
+
+    Args:
+        error: What writing raised.
+        path: The file.
+        context: The trial's.
+        attempt: Number of earlier starts of the trial.
+
+    Raises:
+        UnwritableError: the disk is full.
+        Exception: `error`, if the trial must be restarted.
+    """
+    if breaks_the_process(error) or (isinstance(error, StorageError) and not attempt):
+        raise error
+    code = error.errno if isinstance(error, OSError) else None
+    if code in (errno.ENOSPC, errno.EDQUOT) and context.remote is None:
+        raise UnwritableError(code, os.strerror(code), str(path)) from error
+    return describe(error)
 
 
 def run_files(context: WorkerContext) -> RunFiles:
@@ -241,6 +280,9 @@ class SharedFiles:
 
     def weights(self, file: str) -> Path:
         return self._weights / file
+
+    def predictions(self, trial: str) -> Path:
+        return self._checkpoints.parent / PREDICTIONS / predictions_name(trial)
 
     def kept(self, path: Path) -> None:
         """Nothing to do: it is there already."""

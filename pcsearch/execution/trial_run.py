@@ -6,8 +6,6 @@ images and class names, which trials share, are opened once per process.
 
 from __future__ import annotations
 
-import errno
-import os
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -22,9 +20,9 @@ from pcsearch.data.loaders import EpochBatches, EvalBatches, FeatureEvalBatches,
 from pcsearch.data.prepared import TrainingImages
 from pcsearch.errors import NodeError
 from pcsearch.execution.frozen_body import EVAL_BATCH, FrozenStudy, Images
+from pcsearch.execution.keep_predictions import keep_predictions
 from pcsearch.execution.preflight.datasets import preprocessing_for, split_of
-from pcsearch.execution.run_files import RunFiles, UnwritableError, run_files
-from pcsearch.execution.worker import describe
+from pcsearch.execution.run_files import RunFiles, run_files, why_unwritten
 from pcsearch.execution.worker_data import (
     WorkerContext,
     load_recipe_cached,
@@ -35,13 +33,12 @@ from pcsearch.models.registry import Backbone, build_backbone, published_weights
 from pcsearch.recipe.schema import Recipe
 from pcsearch.search.plan import OWN_LOSS
 from pcsearch.search.trial import TrialSpec, weights_file
-from pcsearch.storage import StorageError
 from pcsearch.training.checkpoints import Checkpoints
 from pcsearch.training.class_weights import with_class_weights
 from pcsearch.training.config import OwnLoss, TrainConfig, with_precision
-from pcsearch.training.evaluate import Evaluation, evaluate
+from pcsearch.training.evaluate import Evaluation, evaluate, evaluate_and_keep
 from pcsearch.training.export import save_weights
-from pcsearch.training.failures import breaks_the_process, explain_failures
+from pcsearch.training.failures import explain_failures
 from pcsearch.training.memory import tune_malloc
 from pcsearch.training.metrics import EpochRecord
 from pcsearch.training.trainer import fit
@@ -65,6 +62,8 @@ class TrialReport:
         saved: Whether a checkpoint holds the epoch.
         checkpoint_error: Why the last checkpoint could not be written; None if it was.
         weights_error: Why the weights could not be written; None if they were, or were not asked.
+        predictions: The `sha256` of their file, or the `error` of writing it; only in the last
+            epoch of a finalist or confirm trial.
     """
 
     epoch: int
@@ -77,6 +76,7 @@ class TrialReport:
     saved: bool = False
     checkpoint_error: str | None = None
     weights_error: str | None = None
+    predictions: dict[str, str] | None = None
 
 
 def report_of(
@@ -159,10 +159,7 @@ def run_trial(
     trained = backbone if frozen is None else frozen.head
     validation = None if val_indices is None else eval_batches(training, val_indices)
 
-    def measure(module: torch.nn.Module, images: EvalBatches | FeatureEvalBatches) -> Evaluation:
-        classes = len(training.class_names)
-        return evaluate(module, images, classes, device=device, amp=settings.amp)
-
+    how = (len(training.class_names), device, settings.amp)
     checkpoints = files.checkpoints(spec.trial, attempt)
     started = time.perf_counter()
     records = fit(
@@ -170,30 +167,36 @@ def run_trial(
         batches,
         settings,
         device=device,
-        evaluate=None if validation is None else lambda module: measure(module, validation),
+        evaluate=None if validation is None else lambda module: evaluate(module, validation, *how),
         checkpoints=checkpoints,
         micro_batches=micro_batches,
     )
     with closing(records), _let_go(files, spec.trial):
         for record in records:
-            test, weights_error = None, None
-            if spec.phase == "confirm" and record.epoch == settings.epochs:
-                test_part = test_images(context.recipe, study_dataset, context.cache, context.data)
-                opened = time.perf_counter()
-                test_batches = eval_batches(test_part, None)
-                started += time.perf_counter() - opened  # features are computed once a study
+            test, weights_error, kept = None, None, None
+            if spec.phase != "search" and record.epoch == settings.epochs:
+                if (images := validation) is None:
+                    opened = time.perf_counter()
+                    test_part = test_images(
+                        context.recipe, study_dataset, context.cache, context.data
+                    )
+                    images = eval_batches(test_part, None)
+                    started += time.perf_counter() - opened  # features are computed once a study
                 with explain_failures(settings, "evaluating"):
-                    test = measure(trained.module, test_batches)
-                if frozen is not None and spec.index == 0:  # once for each arm, should one fail
-                    split = split_of(recipe, training, 0)
-                    known = frozen.neighbours(training, test_part, split, recipe.metric)
-                    test = replace(test, values=test.values | known)
+                    measured, answers = evaluate_and_keep(trained.module, images, *how)
+                kept = keep_predictions(spec, context, files, training, images, answers, attempt)
+                if spec.phase == "confirm":
+                    test = measured
+                    if frozen is not None and spec.index == 0:  # once for each arm, should one fail
+                        split = split_of(recipe, training, 0)
+                        known = frozen.neighbours(training, test_part, split, recipe.metric)
+                        test = replace(test, values=test.values | known)
                 weights_error = _keep_weights(
                     spec, context, files, recipe, backbone, training, attempt
                 )
-            seconds = time.perf_counter() - started
-            report = report_of(record, recipe.metric, seconds, test, checkpoints)
-            yield replace(report, weights_error=weights_error)
+            spent = time.perf_counter() - started
+            report = report_of(record, recipe.metric, spent, test, checkpoints)
+            yield replace(report, weights_error=weights_error, predictions=kept)
             started = time.perf_counter()
 
 
@@ -303,11 +306,7 @@ def _keep_weights(
     training: TrainingImages,
     attempt: int,
 ) -> str | None:
-    """Write the weights if they are asked for; why they could not be written.
-
-    The test images are measured by now, so an error must not cost the result. Only a full disk ends
-    the campaign, and a silent store restarts the trial once: a resume or restart can write them.
-    """
+    """Write the weights if they are asked for; why they could not be written."""
     if not spec.keep_weights:
         return None
     path = files.weights(weights_file(spec))
@@ -315,12 +314,7 @@ def _keep_weights(
         save_weights(path, backbone, _weights_metadata(spec, recipe, training, backbone))
         files.kept(path)
     except Exception as error:
-        if breaks_the_process(error) or (isinstance(error, StorageError) and not attempt):
-            raise
-        code = error.errno if isinstance(error, OSError) else None
-        if code in (errno.ENOSPC, errno.EDQUOT) and context.remote is None:
-            raise UnwritableError(code, os.strerror(code), str(path)) from error
-        return describe(error)
+        return why_unwritten(error, path, context, attempt)
     return None
 
 

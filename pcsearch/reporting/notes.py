@@ -152,6 +152,12 @@ def _unwritten_weights(study: StudySummary, plan: StudyPlan, state: CampaignStat
                 f"The weights of {trial.spec.trial} could not be written: "
                 f"{fmt.first_line(trial.weights_error)}. Its results count."
             )
+        if trial.spec.study == plan.id and trial.predictions_error is not None:
+            yield (
+                f"The predictions of {trial.spec.trial} could not be written: "
+                f"{fmt.first_line(trial.predictions_error)}. Its results count, but not in the "
+                "analysis of classes."
+            )
 
 
 def _divided(study: StudySummary, plan: StudyPlan, state: CampaignState) -> Iterator[str]:

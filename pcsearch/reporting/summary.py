@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from pcsearch.arms import CONTROL
+from pcsearch.reporting.analysis import ReadFile, analyse
 from pcsearch.reporting.notes import notes
 from pcsearch.reporting.published import published
 from pcsearch.reporting.summary_types import (
@@ -40,15 +41,18 @@ __all__ = [
 ]
 
 
-def summarise(state: CampaignState, status: str | None = None) -> Summary:
+def summarise(
+    state: CampaignState, status: str | None = None, read: ReadFile | None = None
+) -> Summary:
     """The summary of a campaign, at its end or while it runs.
 
     Args:
         state: The campaign's state.
         status: running, complete, interrupted or failed. None takes the state's own, which does
             not reveal a dead driver.
+        read: Reads files of the run, to analyse the predictions; None leaves the analysis out.
     """
-    studies = tuple(_study(state, study) for study in state.plan.studies)
+    studies = tuple(_study(state, study, read) for study in state.plan.studies)
     trials = state.trials.values()
     interruptions = Interruptions(
         resumed=state.resumed,
@@ -108,7 +112,7 @@ def full_budget(plan: Plan, study: StudyPlan) -> int:
     return epochs
 
 
-def _study(state: CampaignState, study: StudyPlan) -> StudySummary:
+def _study(state: CampaignState, study: StudyPlan, read: ReadFile | None) -> StudySummary:
     trials = [trial for arm in study.arms for trial in _trials(state.arms[study.id, arm.name])]
     states = Counter(trial.state for trial in trials)
     return StudySummary(
@@ -132,6 +136,7 @@ def _study(state: CampaignState, study: StudyPlan) -> StudySummary:
         looks=tuple(state.looks[study.id]),
         published=published(study.dataset, study.backbone, study.num_classes),
         neighbours=_neighbours(trials),
+        analysis=None if read is None else analyse(state, study, read),
     )
 
 

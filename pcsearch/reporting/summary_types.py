@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pcsearch.reporting.published import Published
 from pcsearch.search.journal.journal_file import Mismatch
@@ -12,6 +12,9 @@ from pcsearch.search.state import Look
 from pcsearch.search.trial import Config
 from pcsearch.search.verdicts.gain import Gain
 from pcsearch.search.verdicts.verdict import Verdict
+
+if TYPE_CHECKING:
+    from pcsearch.reporting.analysis import Analysis
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,8 @@ class StudySummary:
     published: Published | None
     neighbours: Neighbours | None = None
     """A reference without training; None without a frozen body, or before confirm."""
+    analysis: Analysis | None = None
+    """Of the predictions; None if they were not read."""
 
     @property
     def id(self) -> str:
@@ -149,6 +154,7 @@ class StudySummary:
             "looks": [{"seeds": look.seeds, "alpha": look.alpha} for look in self.looks],
             "published": None if self.published is None else dict(self.published),
             "neighbours": None if self.neighbours is None else asdict(self.neighbours),
+            "analysis": None if self.analysis is None else self.analysis.to_json(),
         }
 
 

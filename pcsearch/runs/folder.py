@@ -7,6 +7,7 @@ runs/NAME/
   summary.json        the final summary, once the campaign ended
   report.html         the page of `pcsearch report`, if requested
   weights/            one safetensors file per choice of each arm: its first confirm seed
+  predictions/        one safetensors file per finalist and confirm trial
   data/               labels of the images, and which decoded images they belong to
   checkpoints/        of running trials
   driver.lock         held by the process that runs the campaign
@@ -17,6 +18,7 @@ runs/NAME/
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -40,6 +42,7 @@ from pcsearch.io import (
     open_regular,
     own_folder,
     own_text,
+    read_regular,
     remove_half_written,
     replacing,
 )
@@ -63,7 +66,7 @@ from pcsearch.search.journal.journal_file import (
     read_events,
 )
 from pcsearch.search.state import CampaignState, Status
-from pcsearch.search.trial import checkpoint_folder, stop_marker
+from pcsearch.search.trial import PREDICTIONS, checkpoint_folder, stop_marker
 
 _DEFAULT_RUNS = Path("runs")
 """Where commands keep and find runs by default."""
@@ -223,7 +226,7 @@ class RunFolder:
 
     def make_folders(self) -> None:
         """Create the folders of a run; existing ones stay."""
-        for folder in (self.data, self.checkpoints, self.weights):
+        for folder in (self.data, self.checkpoints, self.weights, self.path / PREDICTIONS):
             own_folder(folder)
 
     def events(self, chain: Chain | None = None) -> Iterator[Event]:
@@ -289,7 +292,7 @@ class RunFolder:
         if whole:
             if self.checkpoints.is_dir():  # rmtree would block for ever on a named pipe
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
-            remove_half_written(self.path, self.data, self.weights)
+            remove_half_written(self.path, self.data, self.weights, self.path / PREDICTIONS)
 
     def file(self, name: str, copies: Path) -> Path | None:
         """A file of the run, to be read; None if there is none.
@@ -304,6 +307,18 @@ class RunFolder:
     def read_text(self, name: str) -> str | None:
         """A file of the run as text; None if it is missing or unsafe, see `own_text`."""
         return own_text(self.path / name, READ_AT_MOST_BYTES)
+
+    def read_bytes(self, name: str) -> bytes:
+        """A file of the run.
+
+        Raises:
+            OSError: it cannot be read, or is a link, whose target is somewhere else.
+            StorageError: the store does not answer.
+        """
+        path = self.path / name
+        if path.is_symlink() or path.parent.is_symlink():
+            raise OSError(errno.ELOOP, "is a link", str(path))
+        return read_regular(path)
 
     def write_json(self, name: str, content: object) -> None:
         """Write a file atomically."""

@@ -30,7 +30,7 @@ from pcsearch.search.journal.events import Event
 from pcsearch.search.journal.journal_file import Chain, Journal
 from pcsearch.search.state import CampaignState, Status
 from pcsearch.search.trial import checkpoint_folder
-from pcsearch.storage import Storage, check_storage, open_storage
+from pcsearch.storage import Storage, check_storage, open_storage, without_colons
 from pcsearch.storage.lease import Lease, acquire, newest_holder, seen_alive
 from pcsearch.storage.scratch import SCRATCH, scratch_folder
 
@@ -126,7 +126,7 @@ class RemoteRun(RunFolder):
         return _StoredMarker(self.storage)
 
     def drop_checkpoints(self, trial: str) -> None:
-        folder = f"checkpoints/{checkpoint_folder(trial)}"
+        folder = f"checkpoints/{without_colons(checkpoint_folder(trial))}"
         _in_background("dropping checkpoints", lambda: self.storage.remove_all(folder))
 
     def let_go(self) -> None:
@@ -154,6 +154,9 @@ class RemoteRun(RunFolder):
         except FileNotFoundError:
             return None
         return content.decode("utf-8", "replace") if len(content) <= READ_AT_MOST_BYTES else None
+
+    def read_bytes(self, name: str) -> bytes:
+        return self.storage.read(without_colons(name))
 
     def write_text(self, name: str, content: str) -> None:
         self.storage.write(name, encodable(content).encode())

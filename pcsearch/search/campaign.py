@@ -145,6 +145,7 @@ class Campaign:
         *,
         hits: str | None = None,
         weights_error: str | None = None,
+        predictions: Mapping[str, str] | None = None,
         attempt: int | None = None,
         replayed: bool = False,
     ) -> bool:
@@ -159,6 +160,7 @@ class Campaign:
             test: The test images' metrics, with the last epoch of a confirm trial only.
             hits: Which test images were classified correctly, with `test`.
             weights_error: Why the weights could not be written, with `test`.
+            predictions: The `sha256` of their file, or the `error` of writing it.
             attempt: The attempt that reports. Workers of earlier attempts stop.
             replayed: Whether the epoch comes from a checkpoint, not from a training just now.
         """
@@ -178,12 +180,12 @@ class Campaign:
         decision = decide(self.state, trial, epoch, value)
         event: Event = {"event": "epoch", "trial": trial_id, "epoch": epoch, "value": value}
         event |= {"decision": decision, "seconds": seconds, "metrics": dict(metrics)}
-        if test is not None:
-            event["test"] = dict(test)
-        if hits is not None:
-            event["hits"] = hits
-        if weights_error is not None:
-            event["weights_error"] = weights_error
+        for key, measured in (("test", test), ("predictions", predictions)):
+            if measured is not None:
+                event[key] = dict(measured)
+        for key, text in (("hits", hits), ("weights_error", weights_error)):
+            if text is not None:
+                event[key] = text
         self._record(event)
         if decision != "continue":
             self._settle(trial.spec.study)

@@ -316,6 +316,8 @@ class CampaignState:
         trial.test = event.get("test") or trial.test
         trial.hits = event.get("hits") or trial.hits
         trial.weights_error = event.get("weights_error")
+        kept = event.get("predictions") or {}
+        trial.predictions, trial.predictions_error = kept.get("sha256"), kept.get("error")
         trial.state = _STATE_AFTER[event["decision"]]
         arm.moved(trial, left)
         study = self.plan.study(trial.spec.study)

@@ -69,6 +69,15 @@ def weights_file(spec: TrialSpec) -> str:
     return f"{spec.study.replace('/', '.')}.{spec.arm}{anew}.safetensors"
 
 
+PREDICTIONS = "predictions"
+"""The folder of a run that holds its trials' predictions."""
+
+
+def predictions_name(trial_id: str) -> str:
+    """The name of the file with a trial's predictions."""
+    return f"{checkpoint_folder(trial_id)}.safetensors"
+
+
 def stop_marker(checkpoints: Path) -> Path:
     """The file that exists while a campaign stops to resume later.
 
@@ -93,6 +102,8 @@ class Trial:
         differing: How many of these gave other measures, compared bit for bit.
         hits: Which test images were classified correctly, packed bits in base64; None if not kept.
         weights_error: Why its weights could not be written; None if they were, or were not asked.
+        predictions: The SHA-256 of the file with its predictions; None if there is none.
+        predictions_error: Why this file could not be written.
     """
 
     spec: TrialSpec
@@ -102,6 +113,8 @@ class Trial:
     test: dict[str, float] | None = None
     hits: str | None = None
     weights_error: str | None = None
+    predictions: str | None = None
+    predictions_error: str | None = None
     attempt: int = 0
     retries: int = 0
     lost_nodes: int = 0

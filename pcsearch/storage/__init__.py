@@ -8,7 +8,14 @@ numbered segments that never change (`runs.segmented_journal`), and the lock is 
 boto3 is imported when an `s3://` address is opened.
 """
 
-from pcsearch.storage.base import LeaseLostError, Storage, StorageError
+from pcsearch.storage.base import LeaseLostError, Storage, StorageError, without_colons
 from pcsearch.storage.open import check_storage, open_storage
 
-__all__ = ["LeaseLostError", "Storage", "StorageError", "check_storage", "open_storage"]
+__all__ = [
+    "LeaseLostError",
+    "Storage",
+    "StorageError",
+    "check_storage",
+    "open_storage",
+    "without_colons",
+]

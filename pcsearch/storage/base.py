@@ -119,6 +119,11 @@ def check_name(name: str) -> str:
     return name
 
 
+def without_colons(name: str) -> str:
+    """A name from a network's that is code (`module:function`), as `check_name` accepts it."""
+    return name.replace(":", "~")
+
+
 def is_name(name: str) -> bool:
     """Whether `check_name` accepts a name."""
     return _problem(name) is None

@@ -70,6 +70,68 @@ ARM = exactly(
         "verdict": or_null(VERDICT),
     }
 )
+MAYBE_SCORES = or_null(
+    exactly(
+        {
+            "mean": NUMBER,
+            "std": or_null({"type": "number", "minimum": 0}),
+            "values": {"type": "array", "items": NUMBER, "minItems": 1},
+            "seeds": {"type": "array", "items": COUNT, "minItems": 1, "uniqueItems": True},
+        }
+    )
+)
+PAIR = exactly(
+    {
+        "first": COUNT,
+        "second": COUNT,
+        "first_as_second": {"type": "number", "minimum": 0},
+        "second_as_first": {"type": "number", "minimum": 0},
+        "confusion": or_null({"type": "number", "minimum": 0, "maximum": 2}),
+    }
+)
+ANALYSED_ARM = exactly(
+    {
+        **dict.fromkeys(("train_top1", "top5", "nll", "ece"), MAYBE_SCORES),
+        **dict.fromkeys(("nll_calibrated", "ece_calibrated"), MAYBE_SCORES),
+        "temperature": or_null({"type": "number", "exclusiveMinimum": 0}),
+        "seeds": {"type": "array", "items": COUNT},
+        "class_top1": or_null({"type": "array", "items": or_null(PERCENT)}),
+        "pairs": {"type": "array", "items": PAIR, "maxItems": 10},
+        "confusion_within": or_null(NUMBER),
+        "confusion_between": or_null(NUMBER),
+    }
+)
+COMPARISON = exactly(
+    {
+        "mcnemar": {
+            "type": "array",
+            "items": exactly(
+                {"seed": COUNT, "only_arm": COUNT, "only_control": COUNT, "p_value": SHARE}
+            ),
+        },
+        "classes": {
+            "type": "array",
+            "items": exactly(
+                {
+                    "index": COUNT,
+                    "images": COUNT,
+                    "gain": or_null(NUMBER),
+                    "p_value": or_null(SHARE),
+                    "q_value": or_null(SHARE),
+                }
+            ),
+        },
+    }
+)
+ANALYSIS = exactly(
+    {
+        "class_names": or_null({"type": "array", "items": TEXT}),
+        "class_images": or_null({"type": "array", "items": COUNT}),
+        "arms": {"type": "object", "additionalProperties": ANALYSED_ARM},
+        "comparisons": {"type": "object", "additionalProperties": COMPARISON},
+        "problems": {"type": "array", "items": TEXT},
+    }
+)
 STUDY = exactly(
     {
         "dataset": TEXT,
@@ -89,6 +151,7 @@ STUDY = exactly(
         "looks": {"type": "array", "items": exactly({"seeds": COUNT, "alpha": SHARE})},
         "published": or_null({"type": "object"}),
         "neighbours": or_null({"type": "object"}),
+        "analysis": or_null(ANALYSIS),
     }
 )
 SUMMARY = exactly(

@@ -23,6 +23,12 @@ def test_it_is_resumed_to_its_end(pcsearch: CommandLine) -> None:
     table = pcsearch.run("summary", "runs/old")
     assert table.code == 0, table
     assert "interrupted" in table.out
+    nothing = pcsearch.run("show", "runs/old", "digit 7")
+    assert nothing.code == 2
+    assert "no confirm trial has ended, so there are no predictions yet" in nothing.err
+    trial = pcsearch.run("show", "runs/old", "pc/search-000")
+    assert trial.code == 0, trial
+    assert "search trial of PC" in trial.out
 
     resumed = pcsearch.run("resume", "runs/old")
     assert resumed.code == 0, resumed
@@ -37,3 +43,6 @@ def test_it_is_resumed_to_its_end(pcsearch: CommandLine) -> None:
     assert len(epoch_events(events)) == (4 * 3 + 4 * 1) + 4 * 3 + 4 * 2
     summary = json.loads(pcsearch.run("summary", "runs/old", "--json").out)
     assert summary["studies"][0]["arms"]["pc"]["gain"]["mean"] is not None
+    analysis = summary["studies"][0]["analysis"]  # predictions are kept from here on
+    assert analysis["problems"] == []
+    assert [len(arm["seeds"]) for arm in analysis["arms"].values()] == [2, 2]

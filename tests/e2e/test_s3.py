@@ -15,6 +15,8 @@ from pcsearch.runs.segmented_journal import read_segments
 from pcsearch.search.journal.journal_file import sealed
 from pcsearch.storage import Storage, open_storage
 from tests.e2e.cli import CommandLine, ended, epoch_events, wait_for
+from tests.e2e.test_own_code import NETWORK
+from tests.e2e.test_own_code import SMALL as OWN
 from tests.e2e.test_resume import SMALL, attempts, history
 from tests.e2e.test_resume import whole as whole
 from tests.storage.conftest import bucket as bucket
@@ -210,3 +212,20 @@ def test_what_cannot_work_is_told_before_anything_starts(
     for result in (missing, unknown, other, nobody):
         assert len(result.err.splitlines()) == 1, result
     assert list(pcsearch.folder.iterdir()) == []
+
+
+def test_a_network_of_ones_own_in_a_bucket(pcsearch: CommandLine, run: Storage, runs: str) -> None:
+    """Its name, `module:function`, is part of the names of files."""
+    (pcsearch.folder / "my_models.py").write_text(NETWORK)
+    code = ("backbones=[my_models:net]", "weights=none", "--allow-code", "my_models")
+    result = pcsearch.run("tune", "quickstart", *OWN, *code, "--runs", runs, "--name=run")
+    assert result.code == 0, result
+    left = run.list()
+    assert "weights/digits.my_models~net.pc.safetensors" in left
+    assert not of_folder(left, "checkpoints")
+    (study,) = pcsearch.summary(run.url)["studies"]
+    assert study["analysis"]["problems"] == []
+    assert len(study["analysis"]["arms"]["pc"]["seeds"]) == 1
+    shown = pcsearch.run("show", run.url, "digit 7", timeout=60)
+    assert (shown.code, shown.err) == (0, ""), shown
+    assert "2 networks predict it" in shown.out

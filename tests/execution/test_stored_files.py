@@ -81,3 +81,25 @@ def test_labels_come_and_weights_go(tmp_path: Path, run: LocalStorage) -> None:
     files.kept(path)
     assert run.read("weights/digits.safetensors") == b"weights"
     assert not path.exists()
+
+
+def test_a_network_of_ones_own_has_its_files_in_a_store(tmp_path: Path, run: LocalStorage) -> None:
+    """Its name has a colon, which no stored file may have: each of its trials failed."""
+    trial = "digits/my_models:network/pc/confirm-000"
+    files = StoredFiles(run.url, tmp_path / "one")
+    train_until(4, files.checkpoints(trial, 0))
+    stem = "digits.my_models~network.pc"
+    stored = f"checkpoints/{stem}.confirm-000"
+    assert run.list(stored) == [f"{stored}/a0000-e0000{epoch}.pt" for epoch in (3, 4)]
+    assert epochs_trained(StoredFiles(run.url, tmp_path / "two").checkpoints(trial, 1)) == [5, 6]
+    for path in (
+        files.predictions(trial),
+        files.weights("digits.my_models:network.pc.safetensors"),
+    ):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"content")
+        files.kept(path)
+    assert run.list("predictions") == [f"predictions/{stem}.confirm-000.safetensors"]
+    assert run.list("weights") == [f"weights/{stem}.safetensors"]
+    files.done(trial)
+    assert list((tmp_path / "one" / "checkpoints").iterdir()) == []

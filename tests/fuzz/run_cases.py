@@ -45,7 +45,7 @@ def change_run(run: Path, canary: Path, seed: int) -> None:
             if files:
                 rng.choice(FILE_CHANGES)(rng.choice(files), rng, canary)
         else:
-            folder = run / rng.choice(("data", "checkpoints", "weights"))
+            folder = run / rng.choice(("data", "checkpoints", "weights", "predictions"))
             rng.choice(FOLDER_CHANGES)(folder, rng, canary)
 
 

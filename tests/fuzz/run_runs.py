@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import os
 import shutil
@@ -20,8 +21,12 @@ from pcsearch.cli.console import console, print_summary
 from pcsearch.data.labels_file import load_test, load_training
 from pcsearch.errors import PcsearchError
 from pcsearch.recipe.load import read_resolved
+from pcsearch.reporting.analysis_tables import analysis_tables
+from pcsearch.reporting.details_tables import class_view, image_view, trial_view
 from pcsearch.reporting.html import html_report
+from pcsearch.reporting.image_details import StudyPredictions
 from pcsearch.reporting.summary import summarise, trial_rows
+from pcsearch.reporting.trial_details import trial_details
 from pcsearch.reporting.trials_table import trials_table
 from pcsearch.runs.folder import RunFolder, check_free, find_run, list_runs
 from pcsearch.search.journal.journal_file import FileJournal
@@ -42,6 +47,24 @@ def summary(folder: Path, template: Template) -> None:
     terminal = console(shown)
     print_summary(terminal, told)
     terminal.print(trials_table(trial_rows(state), terminal.width))
+    _check_seen(shown.getvalue())
+
+
+def show(folder: Path, template: Template) -> None:
+    run = find_run("one", folder / "runs")
+    state, shown = run.state(), io.StringIO()
+    terminal = console(shown)
+    told = summarise(state, read=run.read_bytes)
+    json.dumps(told.to_json(), allow_nan=False)
+    terminal.print(analysis_tables(told))
+    for name in list(state.trials)[-2:]:
+        terminal.print(trial_view(trial_details(run.events(), name), state.plan, running=False))
+    for study in state.plan.studies:
+        found = StudyPredictions(state, study, run.read_bytes)
+        for name in found.class_names[:2]:
+            terminal.print(class_view(found.of_class(name)))
+        for name in found.image_names[:2]:
+            terminal.print(image_view(found.image(name)))
     _check_seen(shown.getvalue())
 
 
@@ -100,6 +123,7 @@ def the_end(folder: Path, template: Template) -> None:
 
 STEPS: tuple[Callable[[Path, Template], None], ...] = (
     summary,
+    show,
     report,
     runs,
     recipe,

@@ -17,11 +17,13 @@ from pcsearch.models.registry import build_backbone
 from pcsearch.recipe import load_recipe
 from pcsearch.reporting.summary import summarise
 from pcsearch.runs.folder import new_run
+from pcsearch.search.journal.journal_file import Event
 from pcsearch.search.state import replay
-from pcsearch.search.trial import checkpoint_folder
+from pcsearch.search.trial import PREDICTIONS, checkpoint_folder, predictions_name
 from pcsearch.training.checkpoints import Checkpoint, Identity, identity_of, save_checkpoint
 from pcsearch.training.export import save_weights
 from pcsearch.training.metrics import EpochRecord
+from pcsearch.training.predictions_file import ImagePredictions, save_predictions
 from tests.data.image_files import CountedImages
 from tests.search.journals import all_kinds, write_events
 from tests.training.helpers import settings
@@ -46,6 +48,7 @@ def make_template(folder: Path) -> Template:
     recipe = load_recipe("quickstart", ["datasets=[digits]"])
     events = all_kinds()
     with new_run(runs, "one", recipe.dump_yaml(), {"command": ["pcsearch"], "cpus": 2}) as run:
+        _predict(events, run.path / PREDICTIONS)
         write_events(run.journal, events)
         run.finish(summarise(replay(events)).to_json(), whole=False)
     store = ensure_store(CountedImages(folder / "log", 6), 8, folder=cache)
@@ -61,6 +64,25 @@ def make_template(folder: Path) -> Template:
     (canary / checkpoint_folder(TRIAL)).mkdir()
     (canary / checkpoint_folder(TRIAL) / "a0000-e00001.pt").write_text("and this\n")
     return Template(folder, identity)
+
+
+def _predict(events: list[Event], folder: Path) -> None:
+    """Every confirm trial of the campaign leaves predictions for its study's 300 test images."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(300, dtype=np.int32) % 10
+    for event in events:
+        if event["event"] == "epoch" and event.get("test") is not None:
+            table = np.log(rng.dirichlet(np.ones(10), 300)).astype(np.float16)
+            predictions = ImagePredictions(
+                table,
+                table.argmax(axis=1).astype(np.int32),
+                labels,
+                np.arange(300, dtype=np.int32),
+                tuple(f"class {index}" for index in range(10)),
+                tuple(f"test/{index:03}.png" for index in range(300)),
+            )
+            path = folder / predictions_name(event["trial"])
+            event["predictions"] = {"sha256": save_predictions(path, predictions)}
 
 
 def _train(checkpoints: Path, weights: Path) -> Identity:

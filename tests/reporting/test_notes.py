@@ -72,6 +72,16 @@ def test_nearest_neighbours_on_frozen_features_are_a_line_and_an_object() -> Non
     assert study["neighbours"] == {"k": 5, "test": 71.234}
 
 
+def test_predictions_that_could_not_be_written_are_named() -> None:
+    state = simulate(campaign_plan())
+    trial = next(trial for trial in state.trials.values() if trial.spec.phase == "confirm")
+    trial.predictions_error = "OSError: [Errno 13] Permission denied"
+    assert only(notes(summarise(state, "complete"), state), "predictions of") == (
+        f"The predictions of {trial.spec.trial} could not be written: OSError: [Errno 13] "
+        "Permission denied. Its results count, but not in the analysis of classes."
+    )
+
+
 def test_an_interval_with_zero_is_no_evidence() -> None:
     line = only(written(campaign_plan(), curve=useless), "against control")
     assert "]: no clear difference; standard errors in points: seeds " in line

@@ -97,6 +97,7 @@ STUDY = closed(
             ]
         },
         "neighbours": {"oneOf": [{"type": "null"}, closed({"k": COUNT, "test": NUMBER})]},
+        "analysis": {"type": "null"},  # no files are read here; see test_analysis.py
     }
 )
 SUMMARY = closed(

@@ -130,6 +130,8 @@ def _ended(trial: Trial, plan: Plan) -> str:
         parts.append(f"test {short_percent(trial.test.get(plan.metric))} %")
     if trial.weights_error is not None:
         parts.append(f"weights not written ({first_line(trial.weights_error)})")
+    if trial.predictions_error is not None:
+        parts.append(f"predictions not written ({first_line(trial.predictions_error)})")
     regulariser = short_regulariser(trial.spec.config)
     return f"{arm_label(trial)}: {', '.join([*parts, *([regulariser] if regulariser else [])])}"
 

@@ -192,6 +192,11 @@ class EvalBatches:
         """Number of images."""
         return len(self._rows)
 
+    @property
+    def rows(self) -> Int64Array:
+        """[I] the images' rows among the decoded images, in order."""
+        return self._rows
+
     def __iter__(self) -> Iterator[Batch]:
         """Float32 [B, 3, crop, crop] and int64 [B]."""
         margins = np.full(len(self._rows), self._margin)

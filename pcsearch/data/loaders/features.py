@@ -91,6 +91,11 @@ class FeatureEvalBatches:
         """Number of images."""
         return len(self._indices)
 
+    @property
+    def rows(self) -> Int64Array:
+        """[I] the images' rows, in order."""
+        return self._indices
+
     def __iter__(self) -> Iterator[Batch]:
         """Float32 [B, ...] and int64 [B]."""
         starts = range(0, len(self._indices), self._batch_size)

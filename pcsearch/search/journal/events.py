@@ -118,6 +118,13 @@ class Asked(_Timed):
     decoded: Decoded = Field(default_factory=list)
 
 
+class KeptFile(_Strict):
+    """A file that a trial wrote: its hash, or why it could not be written."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    error: str | None = None
+
+
 class Epoch(_Timed):
     event: Literal["epoch"]
     trial: str
@@ -133,6 +140,8 @@ class Epoch(_Timed):
     """Which test images were classified correctly: packed bits in base64."""
     weights_error: str | None = None
     """Why the trial's weights could not be written; None if they were, or were not asked."""
+    predictions: KeptFile | None = None
+    """Its predictions; None before the last epoch, in a search, and in version 0.1.0."""
 
 
 class Diverged(_Timed):

@@ -119,6 +119,8 @@ class History:
             if not (confirm and last):
                 raise ValueError("it has test metrics before a confirm trial's last epoch")
             self._check_test(event["test"])
+        if event.get("predictions") is not None and not (last and trial.phase != "search"):
+            raise ValueError("it has predictions before a retraining's last epoch")
         trial.last = epoch
         trial.running = event["decision"] == "continue"
 

@@ -72,6 +72,9 @@ def with_value(kind: str, key: str, value: object) -> Event:
         ("looked", "gains.pc.high", ..., "its gains.pc.high is missing"),
         ("chosen", "edges", {"lr": "middle"}, "its edges.lr is"),
         ("epoch", "hits", "§", "its hits is"),
+        ("epoch", "predictions", "0" * 64, "its predictions is"),
+        ("epoch", "predictions", {"sha256": "../../etc"}, "its predictions.sha256 is"),
+        ("epoch", "predictions", {"path": "/etc"}, 'its key "predictions.path" is unknown'),
         ("retried", "kind", "cosmic ray", "its kind is"),
         ("repeated", "same", 1, "its same is 1"),
         ("resumed", "pid", 0, "its pid is 0"),
@@ -106,6 +109,31 @@ def test_a_wrong_value_is_named(kind: str, key: str, value: object, told: str) -
     with pytest.raises(ValueError, match=told) as refused:
         check_event(with_value(kind, key, value))
     assert "\n" not in str(refused.value)
+
+
+def test_predictions_are_kept_of_the_last_epoch_of_a_retraining_alone() -> None:
+    """As the test images are measured then, and nowhere else."""
+    refused = set()
+    phase = {e["spec"]["trial"]: e["spec"]["phase"] for e in EVENTS if e["event"] == "asked"}
+    for number, event in enumerate(EVENTS):
+        if event["event"] != "epoch":
+            continue
+        history = History()
+        for before in EVENTS[:number]:
+            history.check(before)
+        try:
+            history.check(check_event({**event, "predictions": {"sha256": "0" * 64}}))
+            outcome = "taken"
+        except ValueError:
+            outcome = "refused"
+        refused.add((phase[event["trial"]], event["decision"] == "complete", outcome))
+    assert refused <= {
+        *((phase, False, "refused") for phase in ("search", "finalists", "confirm")),
+        ("search", True, "refused"),
+        ("finalists", True, "taken"),
+        ("confirm", True, "taken"),
+    }
+    assert {("confirm", True, "taken"), ("search", True, "refused")} <= refused
 
 
 @pytest.mark.parametrize("raw", [None, 3, "epoch", [], [{"event": "epoch"}], {}])
