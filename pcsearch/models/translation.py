@@ -42,7 +42,6 @@ TWINS: Mapping[str, str] = {
     "vit_b_16": "vit_base_patch16_224",
     "vit_b_32": "vit_base_patch32_224",
     "vit_l_16": "vit_large_patch16_224",
-    "vit_l_32": "vit_large_patch32_224",
 }
 """torchvision's network → timm's, where the names of their tensors differ.
 

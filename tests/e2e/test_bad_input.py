@@ -228,8 +228,8 @@ def test_weights_that_need_consent(
 
 def test_the_licence_of_weights_is_shown(pcsearch: CommandLine) -> None:
     pytest.importorskip("timm")
-    chosen = ("quickstart", "backbones=[timm/test_resnet.r160_in1k, squeezenet1_1]")
-    options = ("weights=imagenet", "image.crop=64", "image.resize=64", "datasets=[digits]")
+    chosen = ("cub200-small", "backbones=[timm/test_resnet.r160_in1k, squeezenet1_1]")
+    options = ("weights=imagenet", "datasets=[digits]")
     shown = pcsearch.run("plan", *chosen, *options, "--no-measure")
     assert shown.code == 0, shown
     said = " ".join(shown.out.split())
