@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +21,7 @@ from pcsearch.data.dataset import Int64Array
 from pcsearch.data.loaders import EpochBatches, EvalBatches, FeatureEvalBatches, TrainBatches
 from pcsearch.data.prepared import TrainingImages
 from pcsearch.errors import NodeError
-from pcsearch.execution.frozen_body import EVAL_BATCH, FrozenStudy, Images
+from pcsearch.execution.frozen_body import EVAL_BATCH, FrozenStudy, Images, frozen_study
 from pcsearch.execution.preflight.datasets import preprocessing_for, split_of
 from pcsearch.execution.run_files import RunFiles, UnwritableError, run_files
 from pcsearch.execution.worker import describe
@@ -140,27 +140,11 @@ def run_trial(
         options=recipe.options_for(backbone_name),
         seed=settings.seed,
     )
-    at_once = max(1, EVAL_BATCH[device.type] // micro_batches)
-    frozen = None
-    if settings.freeze == "body":
-        frozen = FrozenStudy(
-            recipe, study_dataset, backbone_name, backbone, settings, device, at_once
-        )
+    frozen = frozen_study(recipe, spec.study, backbone, settings, device, micro_batches)
     fit_indices, val_indices = _search_part(spec, recipe, training, context)
     batches = fit_batches(recipe, study_dataset, training, fit_indices, settings, device, frozen)
-
-    def eval_batches(images: Images, rows: Int64Array | None) -> EvalBatches | FeatureEvalBatches:
-        if frozen is not None:
-            return frozen.eval_batches(images, rows)
-        return _eval_batches(recipe, study_dataset, images, rows, settings, device, at_once)
-
+    evaluator = _Evaluator(recipe, study_dataset, training, settings, device, micro_batches, frozen)
     trained = backbone if frozen is None else frozen.head
-    validation = None if val_indices is None else eval_batches(training, val_indices)
-
-    def measure(module: torch.nn.Module, images: EvalBatches | FeatureEvalBatches) -> Evaluation:
-        classes = len(training.class_names)
-        return evaluate(module, images, classes, device=device, amp=settings.amp)
-
     checkpoints = files.checkpoints(spec.trial, attempt)
     started = time.perf_counter()
     records = fit(
@@ -168,7 +152,7 @@ def run_trial(
         batches,
         settings,
         device=device,
-        evaluate=None if validation is None else lambda module: measure(module, validation),
+        evaluate=evaluator.validation(val_indices),
         checkpoints=checkpoints,
         micro_batches=micro_batches,
     )
@@ -176,16 +160,16 @@ def run_trial(
         for record in records:
             test, weights_error = None, None
             if spec.phase == "confirm" and record.epoch == settings.epochs:
-                test_part = test_images(context.recipe, study_dataset, context.cache, context.data)
+                images = test_images(context.recipe, study_dataset, context.cache, context.data)
                 opened = time.perf_counter()
-                test_batches = eval_batches(test_part, None)
-                started += time.perf_counter() - opened  # features are computed once a study
-                with explain_failures(settings, "evaluating"):
-                    test = measure(trained.module, test_batches)
+                test_batches = evaluator.batches(images, None)
+                known: dict[str, float] = {}
                 if frozen is not None and spec.index == 0:  # once for each arm, should one fail
-                    split = split_of(recipe, training, 0)
-                    known = frozen.neighbours(training, test_part, split, recipe.metric)
-                    test = replace(test, values=test.values | known)
+                    known = frozen.neighbours(training, images, recipe)
+                started += time.perf_counter() - opened  # it is no part of an epoch
+                with explain_failures(settings, "evaluating"):
+                    test = evaluator.measure(trained.module, test_batches)
+                test = replace(test, values=test.values | known)
                 weights_error = _keep_weights(
                     spec, context, files, recipe, backbone, training, attempt
                 )
@@ -269,26 +253,45 @@ def _search_part(
     return split.fit, split.val
 
 
-def _eval_batches(
-    recipe: Recipe,
-    dataset: str,
-    images: Images,
-    rows: Int64Array | None,
-    settings: TrainConfig,
-    device: torch.device,
-    batch_size: int,
-) -> EvalBatches:
-    """Batches of the images at `rows`, None for all, cropped at the centre."""
-    return EvalBatches(
-        images.store.images,
-        images.labels,
-        rows,
-        preprocessing_for(recipe, dataset),
-        batch_size=batch_size,
-        device=device,
-        channels_last=settings.channels_last,
-        residency=recipe.resources.residency,
-    )
+@dataclass(frozen=True)
+class _Evaluator:
+    """Measures networks, or heads of a frozen body, on images of a study."""
+
+    recipe: Recipe
+    dataset: str
+    training: TrainingImages
+    settings: TrainConfig
+    device: torch.device
+    micro_batches: int
+    frozen: FrozenStudy | None
+
+    def batches(self, images: Images, rows: Int64Array | None) -> EvalBatches | FeatureEvalBatches:
+        """The images at `rows`, None for all, cropped at the centre; or their features."""
+        if self.frozen is not None:
+            return self.frozen.eval_batches(images, rows)
+        return EvalBatches(
+            images.store.images,
+            images.labels,
+            rows,
+            preprocessing_for(self.recipe, self.dataset),
+            batch_size=max(1, EVAL_BATCH[self.device.type] // self.micro_batches),
+            device=self.device,
+            channels_last=self.settings.channels_last,
+            residency=self.recipe.resources.residency,
+        )
+
+    def validation(self, rows: Int64Array | None) -> Callable[[torch.nn.Module], Evaluation] | None:
+        """What measures a network on the training images at `rows`; None without rows."""
+        if rows is None:
+            return None
+        batches = self.batches(self.training, rows)
+        return lambda module: self.measure(module, batches)
+
+    def measure(
+        self, module: torch.nn.Module, batches: EvalBatches | FeatureEvalBatches
+    ) -> Evaluation:
+        classes = len(self.training.class_names)
+        return evaluate(module, batches, classes, device=self.device, amp=self.settings.amp)
 
 
 def _keep_weights(

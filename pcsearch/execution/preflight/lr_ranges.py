@@ -272,8 +272,8 @@ def _trained(
     progress: Callable[[int], None],
     bfloat16: bool | None,
 ) -> LossCurve:
-    from pcsearch.execution.frozen_body import FrozenStudy
-    from pcsearch.execution.trial_run import EVAL_BATCH, fit_batches, train_config
+    from pcsearch.execution.frozen_body import frozen_study
+    from pcsearch.execution.trial_run import fit_batches, train_config
     from pcsearch.models.registry import build_backbone
     from pcsearch.training.failures import release_memory
     from pcsearch.training.lr_range_test import measure_curve
@@ -288,12 +288,7 @@ def _trained(
             options=recipe.options_for(name),
             seed=settings.seed,
         )
-        frozen = None
-        if settings.freeze == "body":
-            at_once = max(1, EVAL_BATCH[device.type] // micro_batches)
-            frozen = FrozenStudy(
-                recipe, dataset.facts.dataset, name, backbone, settings, device, at_once
-            )
+        frozen = frozen_study(recipe, spec.study, backbone, settings, device, micro_batches)
         indices = split_of(recipe, dataset.training, 0).fit
         batches = fit_batches(
             recipe, dataset.facts.dataset, dataset.training, indices, settings, device, frozen
