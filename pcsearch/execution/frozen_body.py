@@ -30,8 +30,7 @@ from pcsearch.data.loaders import (
     TrainBatches,
 )
 from pcsearch.data.prepared import TestImages, TrainingImages
-from pcsearch.data.splits import Split
-from pcsearch.execution.preflight.datasets import preprocessing_for
+from pcsearch.execution.preflight.datasets import preprocessing_for, split_of
 from pcsearch.models.frozen_body import FrozenBody, body_hash, freeze_body
 from pcsearch.models.registry import Backbone, build_backbone
 from pcsearch.recipe.schema import Recipe
@@ -160,14 +159,15 @@ class FrozenStudy:
         )
 
     def neighbours(
-        self, training: TrainingImages, test: TestImages, split: Split, metric: str
+        self, training: TrainingImages, test: TestImages, recipe: Recipe
     ) -> dict[str, float]:
         """k-nearest neighbours on the features: the metric on the test images, and k.
 
-        The validation images of `split` choose k. Then all training images are neighbours. Maps
-        count by their means over positions.
+        The validation images of the first split choose k. Then all training images are neighbours.
+        Maps count by their means over positions.
         """
-        classes = len(training.class_names)
+        classes, metric = len(training.class_names), recipe.metric
+        split = split_of(recipe, training, 0)
         values, asked = (self._vectors(images) for images in (training, test))
         labels, answers = (torch.from_numpy(images.labels) for images in (training, test))
         fit, val = torch.from_numpy(split.fit), torch.from_numpy(split.val)
@@ -233,6 +233,22 @@ class FrozenStudy:
             found = found.permute(0, 2, 3, 1)
         array: FeatureArray = found.cpu().numpy()
         return array
+
+
+def frozen_study(
+    recipe: Recipe,
+    study: str,
+    backbone: Backbone,
+    settings: TrainConfig,
+    device: torch.device,
+    micro_batches: int,
+) -> FrozenStudy | None:
+    """The study with this id if its body is frozen, else None."""
+    if settings.freeze != "body":
+        return None
+    dataset, name = study.split("/", 1)
+    at_once = max(1, EVAL_BATCH[device.type] // micro_batches)
+    return FrozenStudy(recipe, dataset, name, backbone, settings, device, at_once)
 
 
 def compute_features(

@@ -41,7 +41,7 @@ from PIL import Image, ImageOps
 from safetensors.torch import load_file
 {imported}
 
-here = Path(__file__).parent
+here, FORMATS = Path(__file__).parent, ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 config = json.loads((here / "config.json").read_text("utf-8"))
 names = json.loads((here / "class_names.json").read_text("utf-8"))
 network = {built}
@@ -56,7 +56,7 @@ prepare = transforms.Compose([
     transforms.Normalize(how["mean"], how["std"]),
 ])
 for path in sys.argv[1:]:
-    image = prepare(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
+    image = prepare(ImageOps.exif_transpose(Image.open(path, formats=FORMATS)).convert("RGB"))
     with torch.no_grad():
         top = network(image[None]).softmax(1)[0].topk(min(5, len(names)))
     for p, number in zip(top.values.tolist(), top.indices.tolist()):

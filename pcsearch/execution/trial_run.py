@@ -7,7 +7,7 @@ images and class names, which trials share, are opened once per process.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -19,7 +19,7 @@ from pcsearch.data.dataset import Int64Array
 from pcsearch.data.loaders import EpochBatches, EvalBatches, FeatureEvalBatches, TrainBatches
 from pcsearch.data.prepared import TrainingImages
 from pcsearch.errors import NodeError
-from pcsearch.execution.frozen_body import EVAL_BATCH, FrozenStudy, Images
+from pcsearch.execution.frozen_body import EVAL_BATCH, FrozenStudy, Images, frozen_study
 from pcsearch.execution.keep_predictions import keep_predictions
 from pcsearch.execution.preflight.datasets import preprocessing_for, split_of
 from pcsearch.execution.run_files import RunFiles, run_files, why_unwritten
@@ -36,7 +36,7 @@ from pcsearch.search.trial import TrialSpec, weights_file
 from pcsearch.training.checkpoints import Checkpoints
 from pcsearch.training.class_weights import with_class_weights
 from pcsearch.training.config import OwnLoss, TrainConfig, with_precision
-from pcsearch.training.evaluate import Evaluation, evaluate, evaluate_and_keep
+from pcsearch.training.evaluate import Answers, Evaluation, evaluate, evaluate_and_keep
 from pcsearch.training.export import save_weights
 from pcsearch.training.failures import explain_failures
 from pcsearch.training.memory import tune_malloc
@@ -141,25 +141,12 @@ def run_trial(
         options=recipe.options_for(backbone_name),
         seed=settings.seed,
     )
-    at_once = max(1, EVAL_BATCH[device.type] // micro_batches)
-    frozen = None
-    if settings.freeze == "body":
-        frozen = FrozenStudy(
-            recipe, study_dataset, backbone_name, backbone, settings, device, at_once
-        )
+    frozen = frozen_study(recipe, spec.study, backbone, settings, device, micro_batches)
     fit_indices, val_indices = _search_part(spec, recipe, training, context)
     settings = with_class_weights(settings, training.labels[fit_indices], training.class_names)
     batches = fit_batches(recipe, study_dataset, training, fit_indices, settings, device, frozen)
-
-    def eval_batches(images: Images, rows: Int64Array | None) -> EvalBatches | FeatureEvalBatches:
-        if frozen is not None:
-            return frozen.eval_batches(images, rows)
-        return _eval_batches(recipe, study_dataset, images, rows, settings, device, at_once)
-
+    evaluator = _Evaluator(recipe, study_dataset, training, settings, device, micro_batches, frozen)
     trained = backbone if frozen is None else frozen.head
-    validation = None if val_indices is None else eval_batches(training, val_indices)
-
-    how = (len(training.class_names), device, settings.amp)
     checkpoints = files.checkpoints(spec.trial, attempt)
     started = time.perf_counter()
     records = fit(
@@ -167,7 +154,7 @@ def run_trial(
         batches,
         settings,
         device=device,
-        evaluate=None if validation is None else lambda module: evaluate(module, validation, *how),
+        evaluate=evaluator.validation(val_indices),
         checkpoints=checkpoints,
         micro_batches=micro_batches,
     )
@@ -175,22 +162,21 @@ def run_trial(
         for record in records:
             test, weights_error, kept = None, None, None
             if spec.phase != "search" and record.epoch == settings.epochs:
-                if (images := validation) is None:
+                known: dict[str, float] = {}
+                if val_indices is not None:
+                    images = evaluator.batches(training, val_indices)
+                else:
+                    shown = test_images(context.recipe, study_dataset, context.cache, context.data)
                     opened = time.perf_counter()
-                    test_part = test_images(
-                        context.recipe, study_dataset, context.cache, context.data
-                    )
-                    images = eval_batches(test_part, None)
-                    started += time.perf_counter() - opened  # features are computed once a study
+                    images = evaluator.batches(shown, None)
+                    if frozen is not None and spec.index == 0:  # once an arm, should one fail
+                        known = frozen.neighbours(training, shown, recipe)
+                    started += time.perf_counter() - opened  # it is no part of an epoch
                 with explain_failures(settings, "evaluating"):
-                    measured, answers = evaluate_and_keep(trained.module, images, *how)
+                    measured, answers = evaluator.measure_and_keep(trained.module, images)
                 kept = keep_predictions(spec, context, files, training, images, answers, attempt)
                 if spec.phase == "confirm":
-                    test = measured
-                    if frozen is not None and spec.index == 0:  # once for each arm, should one fail
-                        split = split_of(recipe, training, 0)
-                        known = frozen.neighbours(training, test_part, split, recipe.metric)
-                        test = replace(test, values=test.values | known)
+                    test = replace(measured, values=measured.values | known)
                 weights_error = _keep_weights(
                     spec, context, files, recipe, backbone, training, attempt
                 )
@@ -275,26 +261,52 @@ def _search_part(
     return split.fit, split.val
 
 
-def _eval_batches(
-    recipe: Recipe,
-    dataset: str,
-    images: Images,
-    rows: Int64Array | None,
-    settings: TrainConfig,
-    device: torch.device,
-    batch_size: int,
-) -> EvalBatches:
-    """Batches of the images at `rows`, None for all, cropped at the centre."""
-    return EvalBatches(
-        images.store.images,
-        images.labels,
-        rows,
-        preprocessing_for(recipe, dataset),
-        batch_size=batch_size,
-        device=device,
-        channels_last=settings.channels_last,
-        residency=recipe.resources.residency,
-    )
+@dataclass(frozen=True)
+class _Evaluator:
+    """Measures networks, or heads of a frozen body, on images of a study."""
+
+    recipe: Recipe
+    dataset: str
+    training: TrainingImages
+    settings: TrainConfig
+    device: torch.device
+    micro_batches: int
+    frozen: FrozenStudy | None
+
+    def batches(self, images: Images, rows: Int64Array | None) -> EvalBatches | FeatureEvalBatches:
+        """The images at `rows`, None for all, cropped at the centre; or their features."""
+        if self.frozen is not None:
+            return self.frozen.eval_batches(images, rows)
+        return EvalBatches(
+            images.store.images,
+            images.labels,
+            rows,
+            preprocessing_for(self.recipe, self.dataset),
+            batch_size=max(1, EVAL_BATCH[self.device.type] // self.micro_batches),
+            device=self.device,
+            channels_last=self.settings.channels_last,
+            residency=self.recipe.resources.residency,
+        )
+
+    def validation(self, rows: Int64Array | None) -> Callable[[torch.nn.Module], Evaluation] | None:
+        """What measures a network on the training images at `rows`; None without rows."""
+        if rows is None:
+            return None
+        batches = self.batches(self.training, rows)
+        return lambda module: self.measure(module, batches)
+
+    def measure(
+        self, module: torch.nn.Module, batches: EvalBatches | FeatureEvalBatches
+    ) -> Evaluation:
+        classes = len(self.training.class_names)
+        return evaluate(module, batches, classes, device=self.device, amp=self.settings.amp)
+
+    def measure_and_keep(
+        self, module: torch.nn.Module, batches: EvalBatches | FeatureEvalBatches
+    ) -> tuple[Evaluation, Answers]:
+        """The same, with the answers to each image."""
+        classes = len(self.training.class_names)
+        return evaluate_and_keep(module, batches, classes, self.device, self.settings.amp)
 
 
 def _keep_weights(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 
 from pcsearch.arms import CONTROL, search_keys
+from pcsearch.data.augmentations import AUGMENTATIONS
 from pcsearch.errors import did_you_mean
 from pcsearch.recipe.arm_checks import check_arms, check_match, check_own_arms, wrong_arm
 from pcsearch.recipe.extend import largest_of, trained_at
@@ -85,7 +86,7 @@ def _check_frozen(recipe: Recipe) -> Iterator[RecipeFinding]:
     for dataset in recipe.datasets:
         given = recipe.image.per_dataset.get(dataset)
         for key, settings in recipe.image_for(dataset).augment().items():
-            if any(settings):
+            if not AUGMENTATIONS[key].is_off(settings):
                 own = given is not None and key in given.given()
                 path = ("image", "per_dataset", dataset, key) if own else ("image", key)
                 message = (

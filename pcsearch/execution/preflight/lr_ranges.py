@@ -272,8 +272,8 @@ def _trained(
     progress: Callable[[int], None],
     bfloat16: bool | None,
 ) -> LossCurve:
-    from pcsearch.execution.frozen_body import FrozenStudy
-    from pcsearch.execution.trial_run import EVAL_BATCH, fit_batches, train_config
+    from pcsearch.execution.frozen_body import frozen_study
+    from pcsearch.execution.trial_run import fit_batches, train_config
     from pcsearch.models.registry import build_backbone
     from pcsearch.training.class_weights import with_class_weights
     from pcsearch.training.failures import release_memory
@@ -289,12 +289,7 @@ def _trained(
             options=recipe.options_for(name),
             seed=settings.seed,
         )
-        frozen = None
-        if settings.freeze == "body":
-            at_once = max(1, EVAL_BATCH[device.type] // micro_batches)
-            frozen = FrozenStudy(
-                recipe, dataset.facts.dataset, name, backbone, settings, device, at_once
-            )
+        frozen = frozen_study(recipe, spec.study, backbone, settings, device, micro_batches)
         indices = split_of(recipe, dataset.training, 0).fit
         images = dataset.training
         settings = with_class_weights(settings, images.labels[indices], images.class_names)

@@ -44,7 +44,7 @@ def test_other_settings_are_not_asked() -> None:
 
 @pytest.mark.usefixtures("capable")
 def test_a_frozen_body_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_speed_up", lambda *arguments: 9.0)
+    monkeypatch.setattr(precision, "seconds_of_steps", lambda *arguments: 9.0)
     recipe, plan = planned("train.amp=auto", "train.freeze=body")
     found = with_precision(plan, recipe, None, Silent(), here=True)
     assert [study.bfloat16 for study in found.studies] == [False]
