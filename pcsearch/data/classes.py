@@ -79,9 +79,10 @@ def name_finder(names: Sequence[str]) -> Callable[[str], list[int]]:
 def same_class(name: str, known: Sequence[str]) -> int | None:
     """The position in `known` of the class that a name means; None if there is none, or several.
 
-    See `name_finder`.
+    See `name_finder`. A leading number of the name itself does not matter either.
     """
-    found = name_finder(known)(name)
+    find = name_finder(known)
+    found = find(name) or find(_NUMBER_PREFIX.sub("", name))
     return found[0] if len(found) == 1 else None
 
 
