@@ -21,7 +21,8 @@ def audit(run: Run = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     """Decide everything in a run again from its journal, and compare. Nothing is trained.
 
     Checked: the seals of the journal; every trial, stop, choice and verdict; that no test image was
-    opened before the choice; the stored summary. The exit code is 1 if anything was changed.
+    opened before the choice; the kept predictions; the stored summary. The exit code is 1 if
+    anything was changed.
     """
     from pcsearch.cli.console import console, write_json
     from pcsearch.printable import printable

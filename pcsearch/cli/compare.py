@@ -21,7 +21,7 @@ EPILOG = examples(
 CompareRuns = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN...",
+        metavar="RUN",
         help="Folders or s3:// addresses of runs, or their names under --runs.",
         show_default=False,
         autocompletion=completion.runs,

@@ -32,7 +32,7 @@ EPILOG = examples(
 _Images = Annotated[
     list[str],
     typer.Argument(
-        metavar="IMAGE|FOLDER...", help="Image files, and folders of any depth.", show_default=False
+        metavar="IMAGE|FOLDER", help="Image files, and folders of any depth.", show_default=False
     ),
 ]
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pcsearch.errors import UserError
+from pcsearch.errors import PcsearchError, UserError
+from pcsearch.recipe.problems import show
 from pcsearch.reporting.summary import summarise
 from pcsearch.search.journal.journal_file import Mismatch
 from pcsearch.search.state import CampaignState
+from pcsearch.search.trial import PREDICTIONS, predictions_name
 
 if TYPE_CHECKING:
     from pcsearch.runs.folder import RunFolder
@@ -37,7 +40,7 @@ class Check:
 
 
 def audit(folder: RunFolder) -> tuple[Check, ...]:
-    """Check a run: its journal, its decisions, its test images, and its stored summary."""
+    """Check a run: journal, decisions, test images, predictions, and the stored summary."""
     try:
         state = folder.state()
     except UserError as error:
@@ -53,6 +56,7 @@ def audit(folder: RunFolder) -> tuple[Check, ...]:
             tuple(str(one) for one in state.mismatches if not _is_seal(one)),
         ),
         _test_images(events),
+        _predictions(folder, state),
         _stored_summary(folder, state, events),
     )
 
@@ -92,6 +96,23 @@ def _test_images(events: list[dict[str, Any]]) -> Check:
     return Check("test images", told, tuple(wrong))
 
 
+def _predictions(folder: RunFolder, state: CampaignState) -> Check:
+    """The files that trials left, against the hashes in the journal."""
+    kept = {name: trial.predictions for name, trial in state.trials.items() if trial.predictions}
+    wrong = []
+    for name, sha256 in kept.items():
+        file = f"{PREDICTIONS}/{predictions_name(name)}"
+        try:
+            content = folder.read_bytes(file)
+        except (OSError, PcsearchError) as error:
+            wrong.append(f"{file} cannot be read: {error}")
+            continue
+        if hashlib.sha256(content).hexdigest() != sha256:
+            wrong.append(f"{file} is not what {name} wrote: its SHA-256 differs")
+    told = f"{len(kept)} files, with the hashes of the journal" if kept else "none were kept"
+    return Check("predictions", told, tuple(wrong))
+
+
 def _stored_summary(folder: RunFolder, state: CampaignState, events: list[dict[str, Any]]) -> Check:
     """The stored table against one that is computed from the journal alone."""
     name = "summary"
@@ -109,7 +130,7 @@ def _stored_summary(folder: RunFolder, state: CampaignState, events: list[dict[s
         stored = json.loads(text)
     except ValueError:
         return Check(name, "summary.json", ("summary.json is no JSON",))
-    again = json.loads(json.dumps(summarise(state).to_json()))
+    again = json.loads(json.dumps(summarise(state, read=folder.read_bytes).to_json()))
     wrong = tuple(_differences(stored, again, ""))
     return Check(name, "accuracies, gains, intervals and verdicts, computed again", wrong)
 
@@ -125,8 +146,8 @@ def _differences(stored: Any, again: Any, path: str) -> Iterator[str]:
     elif _is_number(stored) and _is_number(again):
         if abs(stored - again) > _ROUNDING * max(1.0, abs(again)):
             yield f"summary.json says {path} is {stored}, the journal {again}"
-    elif stored != again:
-        yield f"summary.json says {path} is {stored!r}, the journal {again!r}"
+    elif stored != again and not (path.endswith(".analysis") and stored is None):
+        yield f"summary.json says {path} is {show(stored)}, the journal {show(again)}"
 
 
 def _is_number(value: object) -> bool:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pcsearch.reporting.audit import audit
+from pcsearch.runs.find import find_run
 from pcsearch.search.trial import predictions_name
 from pcsearch.training.predictions_file import ImagePredictions, read_predictions
 from tests.e2e import naive
@@ -34,6 +38,23 @@ def images_of(finished: Finished, study: str) -> Row:
     studies = finished.events[0]["plan"]["studies"]
     images: Row = next(one["images"] for one in studies if one["id"] == study)
     return images
+
+
+def test_audit_names_a_changed_file(finished: Finished, tmp_path: Path) -> None:
+    """The whole run passes; with a flipped byte of a file of predictions, it does not."""
+    run = tmp_path / "copy"
+    shutil.copytree(finished.folder, run)
+    folder = find_run(str(run), "runs")
+    assert {check.name: check.wrong for check in audit(folder) if not check.passed} == {}
+    changed = sorted((run / "predictions").iterdir())[0]
+    content = bytearray(changed.read_bytes())
+    content[-1] ^= 1
+    changed.write_bytes(bytes(content))
+    (told,) = next(check.wrong for check in audit(folder) if check.name == "predictions")
+    assert told.startswith(f"predictions/{changed.name} is not what ")
+    changed.unlink()
+    (told,) = next(check.wrong for check in audit(folder) if check.name == "predictions")
+    assert "cannot be read" in told
 
 
 def test_every_retrained_network_kept_its_own(

@@ -36,7 +36,7 @@ def wrong(run: RunFolder) -> dict[str, tuple[str, ...]]:
 def test_a_run_as_it_was_written_passes(tmp_path: Path, borrows: str | None) -> None:
     run = whole_run(tmp_path / "runs", (arm("control", borrows=borrows), arm("pc")))
     assert [check.name for check in audit(run)] == [
-        "journal", "decisions", "test images", "summary"
+        "journal", "decisions", "test images", "predictions", "summary"
     ]  # fmt: skip
     assert wrong(run) == {}
 
@@ -100,5 +100,7 @@ def test_a_campaign_that_runs_is_checked_so_far(tmp_path: Path) -> None:
         FileJournal(folder.journal) as journal,
     ):
         drive(plan(), listener=silent, until=20, journal=journal)
-        assert [check.told for check in audit(folder)][2:] == ["never opened", "not stored yet"]
+        assert [check.told for check in audit(folder)][2:] == [
+            "never opened", "none were kept", "not stored yet"
+        ]  # fmt: skip
         assert wrong(folder) == {}
