@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pcsearch.reporting.proportions import mcnemar_p
 from pcsearch.training.metrics import METRICS, Predictions
 
 Ints = npt.NDArray[np.int32] | npt.NDArray[np.int64]
@@ -179,13 +180,9 @@ class McNemar:
 
 def mcnemar(arm: npt.NDArray[np.bool_], control: npt.NDArray[np.bool_]) -> McNemar:
     """McNemar's exact test on the hits [I] of two networks."""
-    from scipy.stats import binomtest
-
     only_arm = int((arm & ~control).sum())
     only_control = int((control & ~arm).sum())
-    differing = only_arm + only_control
-    p_value = float(binomtest(only_arm, differing).pvalue) if differing else 1.0
-    return McNemar(only_arm, only_control, p_value)
+    return McNemar(only_arm, only_control, mcnemar_p(only_arm, only_control))
 
 
 def confusion_counts(labels: Ints, predicted: Ints, classes: int) -> npt.NDArray[np.int64]:

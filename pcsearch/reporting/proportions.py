@@ -64,14 +64,24 @@ class PairedDifference:
 
 def paired_difference(only_first: int, only_second: int, images: int) -> PairedDifference:
     """Compare two networks by the images on which they differ in being correct."""
-    from scipy.stats import binomtest
-
-    differing = only_first + only_second
-    p_value = binomtest(only_first, differing).pvalue if differing else 1.0
+    p_value = mcnemar_p(only_first, only_second)
     n = images + 2
     one, other = (only_first + 1) / n, (only_second + 1) / n
     centre = one - other
     half = _Z * math.sqrt((one + other - centre * centre) / n)
     low, high = max(-1.0, centre - half), min(1.0, centre + half)
     points = 100 * (only_first - only_second) / images
-    return PairedDifference(only_first, only_second, points, 100 * low, 100 * high, float(p_value))
+    return PairedDifference(only_first, only_second, points, 100 * low, 100 * high, p_value)
+
+
+def mcnemar_p(only_first: int, only_second: int) -> float:
+    """The p-value of McNemar's exact test, two-sided; 1 if the networks never differ.
+
+    Args:
+        only_first: Images that the first network alone classified correctly.
+        only_second: Images that the second alone classified correctly.
+    """
+    from scipy.stats import binomtest
+
+    differing = only_first + only_second
+    return float(binomtest(only_first, differing).pvalue) if differing else 1.0

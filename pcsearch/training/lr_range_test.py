@@ -179,7 +179,7 @@ def measure_curve(
             if _is_lost(losses):
                 break
     equal, labels = torch.zeros(2, classes), torch.tensor([0, 1])
-    # class weights are 1 in the mean over the images
+    # class weights have a mean of 1 over the images
     chance, _ = Objective(replace(settings, class_weights="none"))(equal, labels)
     return LossCurve(rates, tuple(losses), chance.item())
 

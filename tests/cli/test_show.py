@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +16,7 @@ from pcsearch.runs.folder import new_run
 from pcsearch.search.journal.journal_file import FileJournal
 from pcsearch.search.plan import Plan
 from tests.cli.campaigns import plan as plan_without_predictions
+from tests.cli.conftest import Command
 from tests.cli.test_run_commands import write_run
 from tests.reporting.predicting_campaigns import (
     NAMES,
@@ -28,26 +28,14 @@ from tests.reporting.predicting_campaigns import (
 )
 from tests.search.driving import pc_arm
 
-Command = Callable[..., tuple[int, str, str]]
 STUDY = "birds/compact_cnn"
 
 
 @pytest.fixture
-def command(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Command:
-    """Run a command line in an empty folder: its exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
+def command(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The same, in a terminal of 100 columns."""
     monkeypatch.setenv("COLUMNS", "100")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["pcsearch", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return run
+    return command
 
 
 def make(name: str = "birds", plan: Plan | None = None, **options: Any) -> None:
