@@ -10,7 +10,7 @@ import torch
 from pcsearch.execution.preflight.model_check import ENOUGH_PIXELS
 from pcsearch.models import build_backbone
 from pcsearch.recipe.load import load_recipe
-from pcsearch.search.plan import FILES, KNOWN, checkpoint_bytes
+from pcsearch.search.checkpoint_size import FILES, KNOWN, checkpoint_bytes
 from pcsearch.training.checkpoints import Checkpoints
 from pcsearch.training.config import TrainConfig
 from pcsearch.training.trainer import fit

@@ -21,8 +21,9 @@ from pcsearch.errors import UserError
 from pcsearch.execution.preflight.lr_ranges import LR, lr_sentences
 from pcsearch.execution.preflight.speed import Forecast
 from pcsearch.reporting.notes import matching
+from pcsearch.search.checkpoint_size import FILES
 from pcsearch.search.estimate import LadderLevel, Work, estimate, ladder, training_seconds
-from pcsearch.search.plan import FILES, Plan, StudyPlan
+from pcsearch.search.plan import Plan, StudyPlan
 from pcsearch.search.sampling.start_points import prior_sentences
 from pcsearch.search.verdicts.power import limits, overlap, smallest_gain
 

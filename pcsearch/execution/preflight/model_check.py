@@ -11,7 +11,7 @@ from pcsearch.errors import UserError
 from pcsearch.recipe.problems import show
 from pcsearch.recipe.schema import Recipe
 from pcsearch.recipe.sections import OwnArm
-from pcsearch.search.plan import KNOWN, NetworkSize
+from pcsearch.search.checkpoint_size import KNOWN, NetworkSize
 
 if TYPE_CHECKING:
     from pcsearch.models import Backbone, PublishedWeights
