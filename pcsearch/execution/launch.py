@@ -39,30 +39,34 @@ from pcsearch.storage import LeaseLostError, StorageError
 from pcsearch.version import __version__
 
 
+@dataclass
+class CampaignEnd:
+    """How a campaign ended: interrupted unless it is called with True, that all is done."""
+
+    campaign: Campaign
+    status: Status = "interrupted"
+    summary: Summary | None = None
+    """As it was stored, once it was."""
+
+    def __call__(self, complete: bool) -> None:
+        self.status = _status_of(self.campaign) if complete else "interrupted"
+
+
 @contextlib.contextmanager
 def record_outcome(
     campaign: Campaign, folder: RunFolder, observer: Observer, go_on: str
-) -> Iterator[Callable[[bool], None]]:
-    """Record how a campaign ended, also after an error.
-
-    Yields a function to call with whether the campaign is done. If it is not called, the campaign
-    was interrupted. `go_on` is the command that resumes it.
-    """
-    status: Status = "interrupted"
-
-    def end(complete: bool) -> None:
-        nonlocal status
-        status = _status_of(campaign) if complete else "interrupted"
-
+) -> Iterator[CampaignEnd]:
+    """Record how a campaign ended, also after an error; `go_on` is the command that resumes it."""
+    end = CampaignEnd(campaign)
     try:
         yield end
-        _write_end(campaign, folder, status)
+        end.summary = _write_end(campaign, folder, end.status)
     except LeaseLostError:
         raise  # another process runs it now
     except StorageError as error:  # the end cannot be written either
         raise StorageError(f"{error}. Then resume with: {go_on}") from error
     except NodeError as error:
-        _write_end(campaign, folder, status)
+        _write_end(campaign, folder, end.status)
         raise UserError(
             f"{error}. Finished work is kept. Fix this, then resume with: {go_on}"
         ) from error
@@ -74,11 +78,11 @@ def record_outcome(
                 f"resume with: {go_on}"
             ) from error
         with contextlib.suppress(Exception):
-            _write_end(campaign, folder, status)
+            _write_end(campaign, folder, end.status)
         error.add_note(f"resume with: {go_on}")
         raise
     finally:
-        observer.finished(status)
+        observer.finished(end.status)
 
 
 def _is_in(folder: Path, filename: object) -> bool:
@@ -88,11 +92,13 @@ def _is_in(folder: Path, filename: object) -> bool:
     return Path(os.fsdecode(filename)).absolute().is_relative_to(folder.absolute())
 
 
-def _write_end(campaign: Campaign, folder: RunFolder, status: Status) -> None:
+def _write_end(campaign: Campaign, folder: RunFolder, status: Status) -> Summary:
     campaign.end(status)
     # who interrupts a campaign may have seconds, and large predictions take some to read
     read = None if status == "interrupted" else folder.read_bytes
-    folder.finish(summarise(campaign.state, read=read).to_json(), whole=campaign.done)
+    summary = summarise(campaign.state, read=read)
+    folder.finish(summary.to_json(), whole=campaign.done)
+    return summary
 
 
 def _status_of(campaign: Campaign) -> Status:
@@ -281,7 +287,8 @@ def run_in(
                 stopping=observer.stopping,
             )
             end(complete)
-    return Outcome(folder, campaign.state, summarise(campaign.state), ready.address)
+    assert end.summary is not None
+    return Outcome(folder, campaign.state, end.summary, ready.address)
 
 
 def _ticker(
@@ -349,8 +356,9 @@ def finish(folder: RunFolder, state: CampaignState) -> Outcome:
         with folder.open_journal(after=state.events) as journal:
             campaign = Campaign(state.plan, journal, clock=lambda: state.seconds, state=state)
             campaign.end(_status_of(campaign))
-    folder.finish(summarise(state, read=folder.read_bytes).to_json(), whole=True)
-    return Outcome(folder, state, summarise(state))
+    summary = summarise(state, read=folder.read_bytes)
+    folder.finish(summary.to_json(), whole=True)
+    return Outcome(folder, state, summary)
 
 
 def _watch(event: Event, state: CampaignState, folder: RunFolder, observer: Observer) -> None:

@@ -60,7 +60,8 @@ def test_a_campaign_with_a_frozen_body(pcsearch: CommandLine, tmp_path: Path) ->
     assert known == [study["neighbours"]["test"]] * 3  # the first trial of each arm
     assert len(list(pcsearch.cache.glob("*.features.npy"))) == 2  # of training and test images
 
-    (file,) = (pcsearch.folder / "runs" / "run" / "weights").iterdir()
-    kept = build_backbone("compact_cnn", 4, weights=str(file)).module.state_dict()
+    files = sorted((pcsearch.folder / "runs" / "run" / "weights").iterdir())
+    assert [file.suffixes[1] for file in files] == [".control", ".label_smoothing", ".pc"]
+    kept = build_backbone("compact_cnn", 4, weights=str(files[2])).module.state_dict()
     head = {"head.weight", "head.bias"}
     assert all(torch.equal(kept[key], body[key]) for key in body if key not in head)

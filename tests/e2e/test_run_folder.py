@@ -27,7 +27,7 @@ def test_the_files_of_a_finished_run(finished: Finished) -> None:
 
 def test_the_resolved_recipe_is_stored(finished: Finished) -> None:
     recipe = load_recipe(finished.folder / "recipe.yaml")
-    assert recipe.asha.model_dump() == {**ASHA, "rule": "noise"}
+    assert recipe.asha.model_dump() == {**ASHA, "rule": "noise", "arm_epochs": {}}
     assert recipe.data.fieldguide.species == 5
     assert recipe.search.seed == 0
     assert recipe.train.variant == "euclidean"

@@ -63,6 +63,7 @@ def _happens(campaign: Campaign, event: Event) -> None:
             event["metrics"],
             event.get("test"),
             hits=event.get("hits"),
+            predictions=event.get("predictions"),
         )
     elif kind == "failed":
         campaign.fail(event["trial"], event["error"])
