@@ -46,8 +46,8 @@ class ArmsOnSet:
         ends = f"[{points(found.low, 1)}, {points(found.high, 1)}]"
         return (
             f"{one} − {other}: {points(found.points, 1)} points {ends}. "
-            f"{found.only_first:,} images only {one} knows, {found.only_second:,} only {other} "
-            f"(McNemar's exact test: p = {found.p_value:.2g})."
+            f"Images that {one} alone knows: {found.only_first:,}; {other} alone: "
+            f"{found.only_second:,} (McNemar's exact test: p = {found.p_value:.2g})."
         )
 
 
